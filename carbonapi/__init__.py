@@ -1,0 +1,60 @@
+"""carbonapi: a ledger of carbon usage, exact and explainable to the last digit."""
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import flask
+from flask_migrate import Migrate
+
+from . import access, accounts, catalogue, emissions, imports, rest, usages
+from .db import CONNECT_ARGS, db
+from .settings import Settings, from_environ
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings | None = None) -> flask.Flask:
+    """The WSGI application, with settings as in settings.py; from the environment when none are given.
+
+    Raises SettingsError that names every setting at fault.
+    """
+    settings = from_environ(os.environ) if settings is None else settings
+    app = flask.Flask("carbonapi", static_folder=None)
+    app.config.update(
+        settings,
+        SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
+        SQLALCHEMY_ENGINE_OPTIONS={
+            "connect_args": CONNECT_ARGS,
+            "max_overflow": 0,
+            "pool_pre_ping": True,
+            "pool_size": settings["POOL_SIZE"],
+            "pool_timeout": 2,
+            "pool_use_lifo": True,
+        },
+        JWT_SECRET_KEY=settings["SECRET_KEY"],
+        JWT_ALGORITHM="HS256",
+        JWT_COOKIE_CSRF_PROTECT=False,  # No cookie signs anybody in here.
+        JWT_ENCODE_ISSUER="carbonapi",
+        JWT_DECODE_ISSUER="carbonapi",
+        JWT_ENCODE_AUDIENCE="carbonapi",
+        JWT_DECODE_AUDIENCE="carbonapi",
+        JWT_ACCESS_TOKEN_EXPIRES=dt.timedelta(minutes=settings["ACCESS_TOKEN_MINUTES"]),
+        JWT_REFRESH_TOKEN_EXPIRES=dt.timedelta(days=settings["REFRESH_TOKEN_DAYS"]),
+    )
+    db.init_app(app)
+    Migrate(app, db, directory=str(Path(__file__).parents[1] / "migrations"), render_as_batch=False)
+    access.init_app(app, accounts.find_actor)
+    api = rest.init_app(app)
+    for blueprint in (
+        accounts.auth,
+        usages.usages,
+        imports.imports,
+        emissions.emissions,
+        catalogue.catalogue,
+        accounts.organizations,
+        accounts.users,
+        rest.health,
+    ):
+        api.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,176 @@
+"""Who is acting, and which rows they may see."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import jwt
+import sqlalchemy as sa
+from flask import Flask, current_app, request
+from flask_jwt_extended import JWTManager, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+
+from .db import Model, db
+from .errors import NotAllowed, NotFound, NotSignedIn
+
+ROLES = ("admin", "manager", "member", "auditor")
+EVERYONE = frozenset(ROLES)
+WRITERS = frozenset({"admin", "manager", "member"})
+MANAGERS = frozenset({"admin", "manager"})
+ADMINS = frozenset({"admin"})
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A user who is signed in, as far as the rules of access need to know them."""
+
+    id: int
+    organization_id: int
+    role: str
+    timezone: str
+    session_id: int | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+
+Claims = Mapping[str, Any]
+_ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
+
+
+def init_app(app: Flask, find_actor: Callable[[Claims], Actor | None]) -> None:
+    """Give the app its tokens.
+
+    find_actor: reads the actor of a token's claims from the database, or None if they may not act (any more).
+    """
+    JWTManager(app)
+    app.extensions["carbonapi-access"] = (find_actor, {})
+
+
+@contextlib.contextmanager
+def acting_as(actor: Actor) -> Iterator[Actor]:
+    """Act as `actor` within the block."""
+    token = _ACTOR.set(actor)
+    try:
+        yield actor
+    finally:
+        _ACTOR.reset(token)
+
+
+def current_actor() -> Actor:
+    """Who is acting. Raises NotSignedIn without one: a view that forgot its decorator shows nothing."""
+    actor = _ACTOR.get()
+    if actor is None:
+        raise NotSignedIn("Sign in first: send `Authorization: Bearer <access token>`.")
+    return actor
+
+
+def seen_by_actor(model: Any) -> tuple[sa.ColumnElement[bool], ...]:
+    """The criteria of the rows of `model` that the actor may see."""
+    criteria: tuple[sa.ColumnElement[bool], ...] = model.seen_by(current_actor())
+    return criteria
+
+
+def visible(model: type[M]) -> sa.Select[M]:
+    """The rows of `model` that the actor may see, as a SELECT."""
+    return sa.select(model).where(*seen_by_actor(model))
+
+
+def fetch(model: type[M], id_: int, *, lock: bool = False) -> M:
+    """The visible row with this id, locked until the commit if asked.
+
+    Raises NotFound: somebody else's row and no row look the same.
+    """
+    statement = visible(model).where(_id(model) == id_)
+    row = db.session.scalar(statement.with_for_update(of=model) if lock else statement)
+    if row is None:
+        raise NotFound(f"There is no {noun(model)} {id_}.")
+    return row
+
+
+def fetch_all(model: type[M], ids: list[int], *, lock: bool = False) -> list[M]:
+    """The visible rows with these ids, in the order of their ids. Raises NotFound that names those missing."""
+    statement = visible(model).where(_id(model).in_(ids)).order_by(_id(model))
+    rows = db.session.scalars(statement.with_for_update(of=model) if lock else statement).all()
+    missing = sorted(set(ids) - {_id(row) for row in rows})
+    if missing:
+        raise NotFound(f"There is no {noun(model)} {', '.join(map(str, missing))}. Nothing was changed.")
+    return list(rows)
+
+
+def _id(model: Any) -> Any:
+    return model.id
+
+
+def noun(model: Any) -> str:
+    """What a caller calls a row of `model`: usage, usage type, user."""
+    return str(model.__tablename__).removesuffix("s").replace("_", " ")
+
+
+def signed_in(view: Callable[P, R], roles: frozenset[str] = EVERYONE) -> Callable[P, R]:
+    """Let the view run as the bearer of an access token whose role is one of `roles`."""
+
+    @wraps(view)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        actor = _actor_of(token_claims("access"))
+        if actor.role not in roles:
+            raise NotAllowed(f"Your role, {actor.role}, may not do this. It takes {' or '.join(sorted(roles))}.")
+        with acting_as(actor):
+            return view(*args, **kwargs)
+
+    return wrapper
+
+
+def token_claims(kind: str) -> Claims:
+    """The claims of the request's bearer token, which must be of this kind: `access` or `refresh`.
+
+    Raises NotSignedIn for no token and for one that is not wholly right. Asks no database.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    if not scheme:
+        raise NotSignedIn(f"Sign in first: send `Authorization: Bearer <{kind} token>`.")
+    if scheme.lower() != "bearer":  # RFC 9110: the scheme is case-insensitive.
+        raise NotSignedIn("Only `Authorization: Bearer` is understood here.")
+    try:
+        claims: Claims = decode_token(token.strip())
+    except jwt.ExpiredSignatureError:
+        raise NotSignedIn(f"The {kind} token has expired.") from None
+    except (jwt.PyJWTError, JWTExtendedException, ValueError, TypeError, RecursionError):
+        raise NotSignedIn(f"This is not a valid {kind} token.") from None
+    if claims["type"] != kind:
+        raise NotSignedIn(f"This is not a valid {kind} token.")
+    if not ({"exp", "jti", "sid", "org"} <= claims.keys() and str(claims["sub"]).isdecimal()):
+        raise NotSignedIn(f"This is not a valid {kind} token.")
+    return claims
+
+
+def _actor_of(claims: Claims) -> Actor:
+    """The actor whom the claims name, read from the database at most SESSION_CACHE_SECONDS ago."""
+    find_actor: Callable[[Claims], Actor | None]
+    memory: dict[int, tuple[float, Actor]]
+    find_actor, memory = current_app.extensions["carbonapi-access"]
+    now = time.monotonic()
+    kept = memory.get(claims["sid"])
+    if kept and now < kept[0]:
+        return kept[1]
+    actor = find_actor(claims)
+    if actor is None:
+        memory.pop(claims["sid"], None)
+        raise NotSignedIn("This session has ended. Log in again.")
+    if len(memory) >= 10_000:
+        memory.clear()
+    seconds = current_app.config["SESSION_CACHE_SECONDS"]
+    if seconds:
+        memory[claims["sid"]] = (now + seconds, actor)
+    return actor

@@ -1,0 +1,81 @@
+"""Organizations, their users, and the sessions in which users are signed in."""
+
+import datetime as dt
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ..db import Model, Owned, Shared, Versioned, Viewer
+
+
+class Organization(Shared, Versioned, Model):
+    """A customer: the owner of users and of a ledger."""
+
+    __tablename__ = "organizations"
+
+    name: Mapped[str]
+    timezone: Mapped[str] = mapped_column(server_default="UTC")
+    region: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+
+    @classmethod
+    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Admins see every organization, everyone else their own."""
+        return () if viewer.role == "admin" else (cls.id == viewer.organization_id,)
+
+
+class User(Shared, Versioned, Model):
+    """A person who signs in. Once erased, only the id is left, for the numbers that hang on it."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        sa.UniqueConstraint("organization_id", "id"),
+        sa.Index(
+            "uq_users_email",
+            sa.text("lower(email)"),
+            unique=True,
+            info={"message": "This e-mail address is taken.", "field": "email"},
+        ),
+        sa.CheckConstraint("role IN ('admin', 'manager', 'member', 'auditor')", name="role"),
+        sa.CheckConstraint(
+            "num_nulls(email, name, password_hash) = CASE WHEN erased_at IS NULL THEN 0 ELSE 3 END", name="erased"
+        ),
+    )
+
+    organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organizations.id"))
+    email: Mapped[str | None]
+    name: Mapped[str | None]
+    password_hash: Mapped[str | None]
+    role: Mapped[str]
+    active: Mapped[bool] = mapped_column(server_default=sa.true())
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+    erased_at: Mapped[dt.datetime | None]
+
+    organization: Mapped[Organization] = relationship(lazy="raise")
+
+    @classmethod
+    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Members see themselves, managers and auditors their organization's people, admins everyone."""
+        present = cls.erased_at.is_(None)
+        if viewer.role == "admin":
+            return (present,)
+        mine = cls.organization_id == viewer.organization_id
+        return (mine, present, cls.id == viewer.id) if viewer.role == "member" else (mine, present)
+
+
+class Session(Owned, Model):
+    """A family of tokens that began with one log-in. `generation` counts its refreshes: only the newest is good."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
+        sa.Index("ix_sessions_by_user", "organization_id", "user_id"),
+    )
+
+    user_id: Mapped[int]
+    generation: Mapped[int] = mapped_column(sa.Integer, server_default="1")
+    started_at: Mapped[dt.datetime]
+    refreshed_at: Mapped[dt.datetime]
+    expires_at: Mapped[dt.datetime]
+    ended_at: Mapped[dt.datetime | None]
+    end_reason: Mapped[str | None]

@@ -1,0 +1,143 @@
+"""Every write of organizations and users."""
+
+import datetime as dt
+from typing import Any
+
+import marshmallow as ma
+import sqlalchemy as sa
+from flask import current_app
+
+from ..access import Actor, current_actor, fetch
+from ..db import db
+from ..errors import Conflict, Invalid, NotAllowed, NotFound
+from . import sessions
+from .models import Organization, Session, User
+from .passwords import hash_password, password_matches, refuse_weak
+
+
+def register(email: str, password: str, name: str, organization: str | None) -> User:
+    """A new organization and its first manager. Raises NotAllowed where registration is closed."""
+    if current_app.config["REGISTRATION"] == "closed":
+        raise NotAllowed("Registration is closed here. Ask for an account.")
+    _refuse_weak(password, email, "password")
+    founded = create_organization(name=organization or f"{name}'s organization")
+    return _create(founded.id, email=email, password=password, name=name, role="manager")
+
+
+def create_organization(**fields: Any) -> Organization:
+    """A new organization."""
+    organization = Organization(**fields)
+    db.session.add(organization)
+    db.session.flush()
+    return organization
+
+
+def change_organization(organization: Organization, **fields: Any) -> Organization:
+    """Change an organization. What its ledger holds stays as it is."""
+    for name, value in fields.items():
+        setattr(organization, name, value)
+    db.session.flush()
+    return organization
+
+
+def remove_organization(organization: Organization) -> None:
+    """Remove an organization that has no users any more and no ledger.
+
+    Raises Conflict while it has users. The database keeps one that the ledger needs.
+    """
+    theirs = User.organization_id == organization.id
+    if db.session.scalar(sa.select(sa.exists().where(theirs, User.erased_at.is_(None)))):
+        raise Conflict(f"Organization {organization.id} has users. Delete them first.")
+    db.session.execute(sa.delete(Session).where(Session.organization_id == organization.id))
+    db.session.execute(sa.delete(User).where(theirs))
+    db.session.delete(organization)
+    db.session.flush()
+
+
+def create_user(organization_id: int | None = None, **fields: Any) -> User:
+    """A new user of the actor's organization; an admin may name another.
+
+    Raises NotAllowed for a role above the actor's own, Invalid for an organization that is not theirs.
+    """
+    actor = current_actor()
+    _refuse_promotion(actor, fields["role"])
+    try:
+        organization = fetch(Organization, organization_id or actor.organization_id)
+    except NotFound as error:
+        raise Invalid(str(error), field="organization_id") from None
+    _refuse_weak(fields["password"], fields["email"], "password")
+    return _create(organization.id, **fields)
+
+
+def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
+    """Change a user. One who is deactivated is signed out."""
+    actor = current_actor()
+    if fields.get("role", user.role) != user.role:
+        _refuse_promotion(actor, fields["role"])
+    if user.role == "admin" and actor.role != "admin":
+        raise NotAllowed("Only an admin may change an admin.")
+    _keep_a_manager([user], leaves=fields.get("role", user.role) != "manager" or not fields.get("active", user.active))
+    for name, value in fields.items():
+        setattr(user, name, value)
+    if not user.active:
+        sessions.end_all_of(user, now, "deactivated")
+    db.session.flush()
+    return user
+
+
+def change_password(user: User, now: dt.datetime, current_password: str, new_password: str) -> None:
+    """Give the user a new password, and end their other sessions. Raises Invalid if the current one is wrong."""
+    if not password_matches(current_password, user.password_hash):
+        raise Invalid("This is not your current password.", field="current_password")
+    _refuse_weak(new_password, user.email, "new_password")
+    user.password_hash = hash_password(new_password)
+    sessions.end_all_of(user, now, "password changed", but=current_actor().session_id)
+
+
+def erase(users: list[User], now: dt.datetime) -> None:
+    """Erase what is known of these people and end their sessions. Their usages, and so every total, stay."""
+    if current_actor().role != "admin" and any(user.role == "admin" for user in users):
+        raise NotAllowed("Only an admin may delete an admin.")
+    _keep_a_manager(users, leaves=True)
+    for user in users:
+        user.email = user.name = user.password_hash = None
+        user.active = False
+        user.erased_at = now
+        sessions.end_all_of(user, now, "user deleted")
+    db.session.flush()
+
+
+def _create(organization_id: int, password: str, **fields: Any) -> User:
+    user = User(organization_id=organization_id, password_hash=hash_password(password), **fields)
+    db.session.add(user)
+    db.session.flush()
+    return user
+
+
+def _refuse_promotion(actor: Actor, role: str) -> None:
+    if role == "admin" and not actor.is_admin:
+        raise NotAllowed("Only an admin may make an admin.")
+
+
+def _refuse_weak(password: str, email: str | None, field: str) -> None:
+    try:
+        refuse_weak(password, email)
+    except ma.ValidationError as error:
+        raise Invalid(f"{error.messages[0]}", field=field) from None
+
+
+def _keep_a_manager(users: list[User], leaves: bool) -> None:
+    """Raise Conflict if these users' leaving left an organization without a manager who can sign in."""
+    leaving = [user for user in users if user.role == "manager" and user.active]
+    if not (leaves and leaving):
+        return
+    organizations = {user.organization_id for user in leaving}
+    # Locked, so that two managers cannot remove each other at once.
+    db.session.execute(sa.select(Organization.id).where(Organization.id.in_(organizations)).with_for_update())
+    kept = db.session.scalars(
+        sa.select(User.organization_id)
+        .where(User.organization_id.in_(organizations), User.role == "manager", User.active)
+        .where(User.id.not_in([user.id for user in leaving]))
+    ).all()
+    if organizations - set(kept):
+        raise Conflict("An organization keeps at least one active manager. Make somebody else a manager first.")

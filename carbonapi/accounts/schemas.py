@@ -1,0 +1,163 @@
+"""What accounts look like on the wire."""
+
+import marshmallow as ma
+
+from ..access import ROLES
+from ..rest import ListQuery, Schema, Sort, equal_to
+from ..rest.fields import Instant, Name, Region, Text, TimeZoneName, Truth, Whole
+from .models import Organization, User
+from .passwords import LONGEST, SHORTEST
+
+
+def email(**kwargs: object) -> Text:
+    return Text(
+        required=True,
+        validate=[ma.validate.Email(), ma.validate.Length(max=254)],
+        metadata={"format": "email", "example": "ada@example.org"},
+        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
+    )
+
+
+def person() -> Name:
+    return Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": "Ada Lovelace"})
+
+
+def password(example: str = "unrelated words make good ones") -> Text:
+    return Text(
+        required=True,
+        validate=ma.validate.Length(SHORTEST, LONGEST),
+        metadata={"format": "password", "example": example, "description": "12 to 128 characters, not a common one."},
+    )
+
+
+def role() -> Text:
+    return Text(required=True, validate=ma.validate.OneOf(ROLES), metadata={"example": "member"})
+
+
+class RegistrationSchema(Schema):
+    """A new organization and its first manager."""
+
+    email = email()
+    password = password()
+    name = person()
+    organization = Name(validate=ma.validate.Length(1, 200), metadata={"example": "Analytical Engines"})
+
+
+class CredentialsSchema(Schema):
+    """What somebody signs in with."""
+
+    email = Text(required=True, validate=ma.validate.Length(1, 254), metadata={"example": "ada@example.org"})
+    password = Text(
+        required=True,
+        validate=ma.validate.Length(1, LONGEST),
+        metadata={"format": "password", "example": "unrelated words make good ones"},
+    )
+
+
+class TokensSchema(Schema):
+    """A pair of tokens: the access token signs requests, the refresh token gets the next pair, once."""
+
+    access_token = ma.fields.String(required=True)
+    refresh_token = ma.fields.String(required=True)
+    token_type = ma.fields.String(required=True, metadata={"example": "Bearer"})
+    expires_in = ma.fields.Integer(
+        required=True, metadata={"example": 900, "description": "Seconds for which the access token is good."}
+    )
+
+
+class PasswordChangeSchema(Schema):
+    """The current password and the new one."""
+
+    current_password = Text(
+        required=True,
+        validate=ma.validate.Length(1, LONGEST),
+        metadata={"format": "password", "example": "unrelated words make good ones"},
+    )
+    new_password = password("quite other words for a change")
+
+
+class UserSchema(Schema):
+    """A person who signs in."""
+
+    id = ma.fields.Integer(required=True, metadata={"example": 1})
+    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
+    email = ma.fields.String(required=True, metadata={"format": "email", "example": "ada@example.org"})
+    name = ma.fields.String(required=True, metadata={"example": "Ada Lovelace"})
+    role = ma.fields.String(required=True, metadata={"enum": list(ROLES), "example": "member"})
+    active = ma.fields.Boolean(required=True, metadata={"example": True, "description": "Whether they may sign in."})
+    created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+
+
+class ProfileChangesSchema(Schema):
+    """What one may change of oneself."""
+
+    email = email()
+    name = person()
+
+
+class UserReplacementSchema(Schema):
+    """The whole of what can be set of a user."""
+
+    email = email()
+    name = person()
+    role = role()
+    active = Truth(load_default=True, metadata={"example": True})
+
+
+class UserChangesSchema(UserReplacementSchema):
+    """Any of the fields of a user."""
+
+    active = Truth(metadata={"example": True})
+
+
+class NewUserSchema(Schema):
+    """A new user of an organization."""
+
+    email = email()
+    name = person()
+    role = role()
+    password = password()
+    organization_id = Whole(metadata={"description": "Your own by default; only an admin may name another."})
+
+
+class UserQuery(ListQuery):
+    role = equal_to(User.role, Text(validate=ma.validate.OneOf(ROLES)))
+    organization_id = equal_to(User.organization_id)
+    active = equal_to(User.active, Truth())
+    sort = Sort(User.id, User.email, User.name, User.created_at, default="id")
+
+
+class NewOrganizationSchema(Schema):
+    """A customer's name, and what a day means in its reports."""
+
+    name = Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": "Analytical Engines"})
+    timezone = TimeZoneName(
+        load_default="UTC",
+        metadata={"example": "Europe/London", "description": "IANA name: what a day means in the reports."},
+    )
+    region = Region(
+        load_default=None,
+        allow_none=True,
+        metadata={"example": "GB", "description": "Whose emission factors apply where a usage names no region."},
+    )
+
+
+class OrganizationChangesSchema(NewOrganizationSchema):
+    """Any of the fields of an organization."""
+
+    timezone = TimeZoneName(metadata={"example": "Europe/London"})
+    region = Region(allow_none=True, metadata={"example": "GB"})
+
+
+class OrganizationSchema(Schema):
+    """A customer: the owner of users and of a ledger."""
+
+    id = ma.fields.Integer(required=True, metadata={"example": 1})
+    name = ma.fields.String(required=True, metadata={"example": "Analytical Engines"})
+    timezone = ma.fields.String(required=True, metadata={"example": "Europe/London"})
+    region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
+    created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+
+
+class OrganizationQuery(ListQuery):
+    sort = Sort(Organization.id, Organization.name, Organization.created_at, default="id")

@@ -1,0 +1,139 @@
+"""Being signed in: sessions, and the tokens that stand for them.
+
+A session is the family of tokens of one log-in. Its access tokens last minutes and name it; a worker may rely for a few
+seconds on what it read of a session, so ending one is seen by all of them soon. Its refresh token carries the session's
+generation and is good once: a second use of an older one means that it was stolen, and ends the session.
+"""
+
+import datetime as dt
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+from flask_jwt_extended import create_access_token, create_refresh_token
+
+from ..access import Actor, Claims
+from ..db import db
+from ..errors import NotSignedIn
+from .models import Organization, Session, User
+from .passwords import password_matches
+
+# Two tabs that refresh at once, or a client that lost the answer, get the same successor.
+RETRY_SECONDS = 30
+
+
+def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
+    """The tokens of a new session.
+
+    Raises NotSignedIn, the same for a wrong e-mail, a wrong password and a deactivated user, and as late.
+    """
+    user = db.session.scalar(sa.select(User).where(sa.func.lower(User.email) == email.lower()))
+    matches = password_matches(password, user.password_hash if user else None)
+    if user is None or not matches or not user.active:
+        raise NotSignedIn("The e-mail address or the password is wrong.")
+    session = Session(
+        organization_id=user.organization_id,
+        user_id=user.id,
+        generation=1,
+        started_at=now,
+        refreshed_at=now,
+        expires_at=now + _refresh_lifetime(),
+    )
+    db.session.add(session)
+    db.session.flush()
+    return _tokens(session)
+
+
+def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
+    """The next tokens of the session that the refresh token's claims name.
+
+    Raises NotSignedIn if the session has ended, and ends it if the token was used before.
+    """
+    session = db.session.scalar(
+        sa.select(Session)
+        .where(Session.organization_id == claims["org"], Session.id == claims["sid"])
+        .with_for_update()
+    )
+    if session is None or session.ended_at or session.expires_at <= now:
+        raise NotSignedIn("This session has ended. Log in again.")
+    generation = claims["gen"]
+    if generation == session.generation:
+        session.generation += 1
+        session.refreshed_at = now
+        session.expires_at = now + _refresh_lifetime()
+    elif not (
+        generation == session.generation - 1 and now - session.refreshed_at < dt.timedelta(seconds=RETRY_SECONDS)
+    ):
+        _end(session, now, "a refresh token was used twice")
+        # This must outlast the error that tells of it.
+        db.session.commit()
+        raise NotSignedIn("This refresh token was used before, so its session has been ended. Log in again.")
+    return _tokens(session)
+
+
+def end(actor: Actor, now: dt.datetime) -> None:
+    """End the actor's session."""
+    _end_where(now, "logged out", Session.organization_id == actor.organization_id, Session.id == actor.session_id)
+
+
+def end_all_of(user: User, now: dt.datetime, reason: str, but: int | None = None) -> None:
+    """End the sessions of `user`, all but one of this id."""
+    _end_where(
+        now,
+        reason,
+        Session.organization_id == user.organization_id,
+        Session.user_id == user.id,
+        *([Session.id != but] if but else []),
+    )
+
+
+def find_actor(claims: Claims) -> Actor | None:
+    """The actor whom an access token's claims name, if their session goes on and they are active."""
+    row = db.session.execute(
+        sa.select(User.id, User.organization_id, User.role, Organization.timezone, Session.id)
+        .join(User, (User.organization_id == Session.organization_id) & (User.id == Session.user_id))
+        .join(Organization, Organization.id == Session.organization_id)
+        .where(
+            Session.organization_id == claims["org"],
+            Session.id == claims["sid"],
+            Session.user_id == int(claims["sub"]),
+            Session.ended_at.is_(None),
+            User.active,
+        )
+    ).first()
+    return Actor(*row) if row else None
+
+
+def _end(session: Session, now: dt.datetime, reason: str) -> None:
+    session.ended_at = now
+    session.end_reason = reason
+
+
+def _end_where(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> None:
+    db.session.execute(
+        sa.update(Session).where(*criteria, Session.ended_at.is_(None)).values(ended_at=now, end_reason=reason)
+    )
+
+
+def _refresh_lifetime() -> dt.timedelta:
+    lifetime: dt.timedelta = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"]
+    return lifetime
+
+
+def _tokens(session: Session) -> dict[str, Any]:
+    claims = {"sid": session.id, "org": session.organization_id}
+    subject = str(session.user_id)  # RFC 7519: `sub` is text.
+    # Nothing in a refresh token is random: who asks for the same successor again is given it to the letter.
+    fixed = {
+        "gen": session.generation,
+        "jti": f"{session.id}-{session.generation}",
+        "iat": session.refreshed_at,
+        "nbf": session.refreshed_at,
+        "exp": session.expires_at,
+    }
+    return {
+        "access_token": create_access_token(subject, additional_claims=claims),
+        "refresh_token": create_refresh_token(subject, additional_claims=claims | fixed),
+        "token_type": "Bearer",
+        "expires_in": int(current_app.config["JWT_ACCESS_TOKEN_EXPIRES"].total_seconds()),
+    }

@@ -1,0 +1,228 @@
+"""Signing in, organizations and users."""
+
+import datetime as dt
+from typing import Any
+
+from flask.views import MethodView
+
+from ..access import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all, token_claims, visible
+from ..rest import Blueprint, Ids, claim
+from . import people, sessions
+from .models import Organization, User
+from .schemas import (
+    CredentialsSchema,
+    NewOrganizationSchema,
+    NewUserSchema,
+    OrganizationChangesSchema,
+    OrganizationQuery,
+    OrganizationSchema,
+    PasswordChangeSchema,
+    ProfileChangesSchema,
+    RegistrationSchema,
+    TokensSchema,
+    UserChangesSchema,
+    UserQuery,
+    UserReplacementSchema,
+    UserSchema,
+)
+
+auth = Blueprint("Auth", __name__, url_prefix="/api/v1/auth", description="Register, sign in and out.")
+organizations = Blueprint("Organizations", __name__, description="Customers: the owners of users and ledgers.")
+users = Blueprint("Users", __name__, description="The people of an organization, each with one role.")
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@auth.route("/register")
+class Register(MethodView):
+    @auth.writing(RegistrationSchema, UserSchema, 201, roles=None, conflicts=True, collection="/api/v1/users")
+    def post(self, fields: dict[str, Any]) -> User:
+        """Register an organization
+
+        Makes the organization and its first manager, who adds its other users. Log in next.
+        """
+        return people.register(fields["email"], fields["password"], fields["name"], fields.get("organization"))
+
+
+@auth.route("/login")
+class Login(MethodView):
+    @auth.writing(CredentialsSchema, TokensSchema, roles=None, tagged=False)
+    @auth.doc(security=[], responses={"401": {"$ref": "#/components/responses/UNAUTHORIZED"}})
+    def post(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Log in
+
+        Send the access token as `Authorization: Bearer <access token>`. When it expires, refresh.
+        """
+        return sessions.start(fields["email"], fields["password"], now())
+
+
+@auth.route("/refresh")
+class Refresh(MethodView):
+    @auth.writing(None, TokensSchema, roles=None, tagged=False)
+    @auth.doc(security=[{"refresh_token": []}])
+    def post(self) -> dict[str, Any]:
+        """Refresh the tokens
+
+        The bearer here is the refresh token. It is good once: use the new one next time. One that is used twice ends
+        the session, but for a retry within 30 seconds, which gets the same answer.
+        """
+        return sessions.refresh(token_claims("refresh"), now())
+
+
+@auth.route("/logout")
+class Logout(MethodView):
+    @auth.writing(None, None, 204, roles=EVERYONE)
+    def post(self) -> None:
+        """Log out
+
+        Ends this session: its refresh token is worthless at once, its access token within 5 seconds.
+        """
+        sessions.end(current_actor(), now())
+
+
+@auth.route("/password")
+class Password(MethodView):
+    @auth.writing(PasswordChangeSchema, None, 204, roles=EVERYONE)
+    def post(self, fields: dict[str, Any]) -> None:
+        """Change your password
+
+        Your other sessions end.
+        """
+        people.change_password(fetch(User, current_actor().id, lock=True), now(), **fields)
+
+
+@auth.route("/me")
+class Me(MethodView):
+    @auth.reading(UserSchema, tagged=True)
+    def get(self) -> User:
+        """Get yourself
+
+        Who is signed in, and with which role.
+        """
+        return fetch(User, current_actor().id)
+
+    @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True)
+    def patch(self, fields: dict[str, Any]) -> User:
+        """Change yourself
+
+        Your name and e-mail address; a manager sets roles.
+        """
+        return people.change_user(claim(User, current_actor().id), now(), **fields)
+
+
+@organizations.route("/organizations")
+class Organizations(MethodView):
+    @organizations.listing(OrganizationSchema, OrganizationQuery)
+    def get(self, narrow: Any) -> Any:
+        """List organizations
+
+        Your own; an admin sees all.
+        """
+        return narrow(visible(Organization))
+
+    @organizations.writing(NewOrganizationSchema, OrganizationSchema, 201, roles=ADMINS)
+    def post(self, fields: dict[str, Any]) -> Organization:
+        """Create an organization
+
+        Its users are added with `POST /users`.
+        """
+        return people.create_organization(**fields)
+
+
+@organizations.route("/organizations/<int:organization_id>")
+class OrganizationById(MethodView):
+    @organizations.reading(OrganizationSchema, tagged=True)
+    def get(self, organization_id: int) -> Organization:
+        """Get an organization
+
+        Its time zone says what a day is in its reports; its region, whose emission factors apply.
+        """
+        return fetch(Organization, organization_id)
+
+    @organizations.writing(NewOrganizationSchema, OrganizationSchema, roles=MANAGERS)
+    def put(self, fields: dict[str, Any], organization_id: int) -> Organization:
+        """Replace an organization
+
+        What is left out gets its default.
+        """
+        return people.change_organization(claim(Organization, organization_id), **fields)
+
+    @organizations.writing(OrganizationChangesSchema(partial=True), OrganizationSchema, roles=MANAGERS)
+    def patch(self, fields: dict[str, Any], organization_id: int) -> Organization:
+        """Change an organization
+
+        What is left out stays. Numbers that are recorded already stay too.
+        """
+        return people.change_organization(claim(Organization, organization_id), **fields)
+
+    @organizations.removing(roles=ADMINS, conflicts=True)
+    def delete(self, organization_id: int) -> None:
+        """Delete an organization
+
+        Only one without users and without a ledger.
+        """
+        people.remove_organization(claim(Organization, organization_id))
+
+
+@users.route("/users")
+class Users(MethodView):
+    @users.listing(UserSchema, UserQuery)
+    def get(self, narrow: Any) -> Any:
+        """List users
+
+        A member sees themselves, a manager and an auditor their organization's, an admin all.
+        """
+        return narrow(visible(User))
+
+    @users.writing(NewUserSchema, UserSchema, 201, roles=MANAGERS, conflicts=True)
+    def post(self, fields: dict[str, Any]) -> User:
+        """Add a user
+
+        To your own organization. The e-mail address must not be in use.
+        """
+        return people.create_user(**fields)
+
+    @users.removing(Ids, roles=MANAGERS, conflicts=True)
+    def delete(self, query: dict[str, Any]) -> None:
+        """Delete several users
+
+        All of them, or none. Their personal data is erased; their usages, and so every total, stay.
+        """
+        people.erase(fetch_all(User, query["id"], lock=True), now())
+
+
+@users.route("/users/<int:user_id>")
+class UserById(MethodView):
+    @users.reading(UserSchema, tagged=True)
+    def get(self, user_id: int) -> User:
+        """Get a user
+
+        One whom you may see: yourself, and as a manager or auditor your organization's.
+        """
+        return fetch(User, user_id)
+
+    @users.writing(UserReplacementSchema, UserSchema, roles=MANAGERS, conflicts=True)
+    def put(self, fields: dict[str, Any], user_id: int) -> User:
+        """Replace a user
+
+        What is left out gets its default. The password stays.
+        """
+        return people.change_user(claim(User, user_id), now(), **fields)
+
+    @users.writing(UserChangesSchema(partial=True), UserSchema, roles=MANAGERS, conflicts=True)
+    def patch(self, fields: dict[str, Any], user_id: int) -> User:
+        """Change a user
+
+        `active: false` signs them out and keeps them out.
+        """
+        return people.change_user(claim(User, user_id), now(), **fields)
+
+    @users.removing(roles=MANAGERS, conflicts=True)
+    def delete(self, user_id: int) -> None:
+        """Delete a user
+
+        Their personal data is erased; their usages, and so every total, stay.
+        """
+        people.erase([claim(User, user_id)], now())

@@ -1,0 +1,96 @@
+"""Usage types, and the emission factors that turn an amount into kg CO2e."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.orm import Mapped, column_property, mapped_column
+
+from ..db import Model, Shared, Versioned
+
+# Twelve digits before the decimal point and twelve after it.
+FACTOR = sa.Numeric(24, 12)
+
+
+class EmissionFactor(Shared, Model):
+    """The kg CO2e that one unit of a usage type causes, in a region or anywhere, within [valid_from, valid_until)."""
+
+    __tablename__ = "emission_factors"
+    __table_args__ = (
+        sa.UniqueConstraint("usage_type_id", "id"),
+        ExcludeConstraint(
+            (sa.column("usage_type_id"), "="),
+            (sa.text("coalesce(region, '')"), "="),
+            (sa.text("tstzrange(valid_from, valid_until)"), "&&"),
+            name="ex_emission_factors_validity",
+            using="gist",
+            info={
+                "message": "Another factor of this usage type and region is valid within this time. Validity may not "
+                "overlap: choose a valid_from and valid_until beside it.",
+                "field": "valid_from",
+            },
+        ),
+        sa.CheckConstraint("factor >= 0 AND factor < 1e12", name="factor"),
+        sa.CheckConstraint("valid_until > valid_from", name="validity"),
+    )
+
+    usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
+    region: Mapped[str | None]
+    factor: Mapped[Decimal] = mapped_column(FACTOR)
+    valid_from: Mapped[dt.datetime]
+    valid_until: Mapped[dt.datetime | None]
+    source: Mapped[str]
+    note: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+
+
+def in_force(moment: sa.ColumnElement[dt.datetime]) -> sa.ColumnElement[bool]:
+    """Whether a factor is valid at `moment`."""
+    return (EmissionFactor.valid_from <= moment) & (
+        EmissionFactor.valid_until.is_(None) | (moment < EmissionFactor.valid_until)
+    )
+
+
+class UsageType(Shared, Versioned, Model):
+    """What is used, in which unit: electricity in kwh. Two units of one thing are two usage types."""
+
+    __tablename__ = "usage_types"
+    __table_args__ = (
+        sa.UniqueConstraint(
+            "name", "unit", info={"message": "There is a usage type of this name and unit already.", "field": "name"}
+        ),
+        sa.CheckConstraint("scope IN (1, 2, 3)", name="scope"),
+    )
+
+    name: Mapped[str]
+    unit: Mapped[str]
+    scope: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    category: Mapped[str | None]
+    description: Mapped[str | None]
+    archived: Mapped[bool] = mapped_column(server_default=sa.false())
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+
+    if TYPE_CHECKING:  # Added below, once both tables are known.
+        factor: Decimal | None
+        factor_id: int | None
+
+    @property
+    def etag(self) -> str:
+        """The version, and the factor in force: it changes with time alone."""
+        return f"{self.version}-{self.factor_id or 0}"
+
+
+def _now(column: Any) -> sa.ScalarSelect[Any]:
+    """A column of the general factor in force now. Validity does not overlap, so there is one at most."""
+    return (
+        sa.select(column)
+        .where(EmissionFactor.usage_type_id == UsageType.id, EmissionFactor.region.is_(None), in_force(sa.func.now()))
+        .correlate_except(EmissionFactor)
+        .scalar_subquery()
+    )
+
+
+for name, column in (("factor", EmissionFactor.factor), ("factor_id", EmissionFactor.id)):
+    setattr(UsageType, name, column_property(_now(column)))

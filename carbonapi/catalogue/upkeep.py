@@ -1,0 +1,72 @@
+"""Every write of the catalogue: usage types, and their emission factors."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..access import fetch, noun
+from ..db import db
+from ..errors import Conflict, NotFound
+from .models import EmissionFactor, UsageType
+
+
+def create_usage_type(**fields: Any) -> UsageType:
+    """A new usage type, without a factor yet."""
+    usage_type = UsageType(**fields)
+    db.session.add(usage_type)
+    return _written(usage_type)
+
+
+def change_usage_type(usage_type: UsageType, **fields: Any) -> UsageType:
+    """Change what is told of a usage type. Numbers that are recorded already stay as they are."""
+    for name, value in fields.items():
+        setattr(usage_type, name, value)
+    return _written(usage_type)
+
+
+def remove_usage_type(usage_type: UsageType) -> None:
+    """Remove a usage type and its factors. Raises Conflict if a usage needs it: archive it instead."""
+    try:
+        with db.session.begin_nested():
+            db.session.execute(sa.delete(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
+            db.session.delete(usage_type)
+    except sa.exc.IntegrityError:
+        raise Conflict(
+            f"The {noun(UsageType)} {usage_type.name} ({usage_type.unit}) is in use. Set `archived` to hide it."
+        ) from None
+
+
+def add_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
+    """A new factor of a usage type. One without end closes the open one before it, of the same region.
+
+    The database refuses, as a conflict, validity that overlaps another factor's.
+    """
+    factor = EmissionFactor(usage_type_id=usage_type.id, **fields)
+    if factor.valid_until is None:
+        db.session.execute(
+            sa.update(EmissionFactor)
+            .where(
+                EmissionFactor.usage_type_id == usage_type.id,
+                EmissionFactor.region.is_not_distinct_from(factor.region),
+                EmissionFactor.valid_until.is_(None),
+                EmissionFactor.valid_from < factor.valid_from,
+            )
+            .values(valid_until=factor.valid_from)
+        )
+    db.session.add(factor)
+    db.session.flush()
+    return factor
+
+
+def factor_of(usage_type: UsageType, factor_id: int) -> EmissionFactor:
+    """The factor of this id. Raises NotFound if there is none, or it is another usage type's."""
+    factor = fetch(EmissionFactor, factor_id)
+    if factor.usage_type_id != usage_type.id:
+        raise NotFound(f"There is no emission factor {factor_id} of usage type {usage_type.id}.")
+    return factor
+
+
+def _written(usage_type: UsageType) -> UsageType:
+    db.session.flush()
+    db.session.refresh(usage_type)  # The factor in force is looked up by the database.
+    return usage_type

@@ -1,0 +1,112 @@
+"""Usage types and their emission factors."""
+
+from typing import Any
+
+from flask.views import MethodView
+
+from ..access import ADMINS, fetch, visible
+from ..rest import Blueprint, claim
+from . import upkeep
+from .models import EmissionFactor, UsageType
+from .schemas import (
+    EmissionFactorQuery,
+    EmissionFactorSchema,
+    NewEmissionFactorSchema,
+    NewUsageTypeSchema,
+    UsageTypeChangesSchema,
+    UsageTypeQuery,
+    UsageTypeSchema,
+)
+
+catalogue = Blueprint(
+    "Catalogue",
+    __name__,
+    url_prefix="/api/v1/usage-types",
+    description="Usage types, and what one unit of each causes.",
+)
+
+
+@catalogue.route("")
+class UsageTypes(MethodView):
+    @catalogue.listing(UsageTypeSchema, UsageTypeQuery)
+    def get(self, narrow: Any) -> Any:
+        """List usage types
+
+        Everybody's: the catalogue is shared. `archived=false` leaves out those that are no longer used.
+        """
+        return narrow(visible(UsageType))
+
+    @catalogue.writing(NewUsageTypeSchema, UsageTypeSchema, 201, roles=ADMINS, conflicts=True)
+    def post(self, fields: dict[str, Any]) -> UsageType:
+        """Create a usage type
+
+        Name and unit together are unique. Enter a factor next: without one nothing can be recorded.
+        """
+        return upkeep.create_usage_type(**fields)
+
+
+@catalogue.route("/<int:usage_type_id>")
+class UsageTypeById(MethodView):
+    @catalogue.reading(UsageTypeSchema, tagged=True)
+    def get(self, usage_type_id: int) -> UsageType:
+        """Get a usage type
+
+        With the general factor in force now; `/factors` has all of them, and those of regions.
+        """
+        return fetch(UsageType, usage_type_id)
+
+    @catalogue.writing(NewUsageTypeSchema, UsageTypeSchema, roles=ADMINS, conflicts=True)
+    def put(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
+        """Replace a usage type
+
+        What is left out gets its default. Factors and recorded numbers stay.
+        """
+        return upkeep.change_usage_type(claim(UsageType, usage_type_id), **fields)
+
+    @catalogue.writing(UsageTypeChangesSchema(partial=True), UsageTypeSchema, roles=ADMINS, conflicts=True)
+    def patch(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
+        """Change a usage type
+
+        `archived: true` hides it: what is recorded stays, and nothing new is taken.
+        """
+        return upkeep.change_usage_type(claim(UsageType, usage_type_id), **fields)
+
+    @catalogue.removing(roles=ADMINS, conflicts=True)
+    def delete(self, usage_type_id: int) -> None:
+        """Delete a usage type
+
+        With its factors. One that a usage needs is 409: archive it.
+        """
+        upkeep.remove_usage_type(claim(UsageType, usage_type_id))
+
+
+@catalogue.route("/<int:usage_type_id>/factors")
+class Factors(MethodView):
+    @catalogue.listing(EmissionFactorSchema, EmissionFactorQuery)
+    def get(self, narrow: Any, usage_type_id: int) -> Any:
+        """List emission factors
+
+        All that were ever in force, of every region. A usage keeps the one that was in force at its moment.
+        """
+        usage_type = fetch(UsageType, usage_type_id)
+        return narrow(visible(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
+
+    @catalogue.writing(NewEmissionFactorSchema, EmissionFactorSchema, 201, roles=ADMINS, conflicts=True, tagged=False)
+    def post(self, fields: dict[str, Any], usage_type_id: int) -> EmissionFactor:
+        """Enter an emission factor
+
+        One without an end closes the open one before it. Validity of one region may not overlap: 409. Numbers that are
+        recorded already stay.
+        """
+        return upkeep.add_factor(fetch(UsageType, usage_type_id, lock=True), **fields)
+
+
+@catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")
+class FactorById(MethodView):
+    @catalogue.reading(EmissionFactorSchema)
+    def get(self, usage_type_id: int, factor_id: int) -> EmissionFactor:
+        """Get an emission factor
+
+        Its validity and its source. A factor is never edited: enter a new one.
+        """
+        return upkeep.factor_of(fetch(UsageType, usage_type_id), factor_id)

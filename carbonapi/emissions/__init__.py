@@ -1,0 +1,5 @@
+"""Figures made of the ledger."""
+
+from .views import emissions
+
+__all__ = ["emissions"]

@@ -1,0 +1,78 @@
+"""What figures look like on the wire."""
+
+import marshmallow as ma
+
+from ..rest import Schema
+from ..rest.fields import Figure, Instant
+from ..usages.schemas import UsageFilter
+from .buckets import BUCKETS
+from .trend import GROUPS
+
+
+class TrendQuery(UsageFilter):
+    bucket = ma.fields.String(
+        load_default="month",
+        validate=ma.validate.OneOf(BUCKETS),
+        metadata={"description": "How long a bucket is, in local time of `timezone`; weeks begin on Mondays."},
+    )
+    group_by = ma.fields.String(
+        validate=ma.validate.OneOf(list(GROUPS)), metadata={"description": "Split each bucket by this."}
+    )
+
+
+class FiguresSchema(Schema):
+    """What some usages add up to."""
+
+    co2e_kg = Figure(required=True, metadata={"example": 18.75, "description": "The exact sum."})
+    usage_count = ma.fields.Integer(required=True, metadata={"example": 1})
+    amount = Figure(metadata={"example": 12.5, "description": "Only where all usages are of one usage type."})
+    unit = ma.fields.String(metadata={"example": "kwh", "description": "The unit of `amount`."})
+
+
+class GroupSchema(FiguresSchema):
+    """The part of one usage type, user, scope or organization."""
+
+    class Meta:
+        fields = ("id", "name", "co2e_kg", "usage_count", "amount", "unit")
+
+    id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": 100, "description": "Of what it is grouped by; the scope."}
+    )
+    name = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"example": "electricity", "description": "null for no scope, and for a user who was deleted."},
+    )
+
+
+class BucketSchema(FiguresSchema):
+    """One span of the trend, [bucket_start, bucket_end). An empty one is present, with a usage_count of 0."""
+
+    class Meta:
+        fields = ("bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "partial", "groups")
+
+    bucket_start = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
+    bucket_end = Instant(required=True, metadata={"example": "2026-02-01T00:00:00Z"})
+    partial = ma.fields.Boolean(  # type: ignore[assignment]  # The contract's word; an attribute of Schema too.
+        required=True, metadata={"example": False, "description": "Whether the range asked for cuts the bucket."}
+    )
+    groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: its parts."})
+
+
+class ShareSchema(GroupSchema):
+    """A part with its share of the whole."""
+
+    class Meta:
+        fields = (*GroupSchema.Meta.fields, "share")
+
+    share = Figure(
+        required=True, allow_none=True, metadata={"example": 1, "description": "Of the CO2e, to six digits; 0 to 1."}
+    )
+
+
+class SummarySchema(FiguresSchema):
+    """What the usages add up to, and the parts, the largest first."""
+
+    by_scope = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
+    by_usage_type = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
+    by_user = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)

@@ -1,0 +1,5 @@
+"""Files of usages, booked whole or not at all."""
+
+from .views import imports
+
+__all__ = ["imports"]

@@ -1,0 +1,74 @@
+"""Booking a file of usages: all of it, or nothing."""
+
+import hashlib
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..access import current_actor, fetch
+from ..accounts.models import User
+from ..db import db
+from ..errors import Invalid, NotFound
+from ..usages import ledger
+from .models import Import
+from .reading import Faults, Row, read, refused, sentences
+
+# So many usages go to the database in one statement.
+CHUNK = 5_000
+STATEMENT_TIMEOUT = "10min"
+
+
+def book(file: bytes, **defaults: Any) -> Import:
+    """Record every usage of a CSV file as one import.
+
+    defaults: fields for columns that the file does not have; without `user_id` the usages are the actor's own.
+    Raises Invalid that tells the faults by line; then nothing is recorded.
+    """
+    owner = _owner(defaults.setdefault("user_id", current_actor().id))
+    rows, faults = read(file, {name: str(value) for name, value in defaults.items()})
+    faults |= _known_already(rows, owner.organization_id)
+    if faults:
+        raise refused(faults)
+    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    booked = Import(
+        organization_id=owner.organization_id,
+        usage_count=len(rows),
+        sha256=hashlib.sha256(file).hexdigest(),
+        recorded_by=current_actor().id,
+    )
+    db.session.add(booked)
+    db.session.flush()
+    for begin in range(0, len(rows), CHUNK):
+        chunk = rows[begin : begin + CHUNK]
+        try:
+            ledger.record_all([usage for _, usage in chunk], owner.organization_id, booked.id)
+        except ledger.Refused as error:
+            faults |= {
+                chunk[place][0]: sentences(fault.errors.get("json", {})) for place, fault in error.faults.items()
+            }
+    if faults:
+        raise refused(faults)
+    return booked
+
+
+def _owner(user_id: int) -> User:
+    try:
+        return fetch(User, user_id)
+    except NotFound as error:
+        raise Invalid(str(error), {"query": {"user_id": [str(error)]}}) from None
+
+
+def _known_already(rows: list[Row], organization_id: int) -> Faults:
+    """The lines whose external_id stands in another line or in the ledger."""
+    lines: dict[str, int] = {}
+    faults: Faults = {}
+    for line, usage in rows:
+        external_id = usage["external_id"]
+        if external_id is None:
+            continue
+        if external_id in lines:
+            faults[line] = [f"external_id: {external_id!r} stands in line {lines[external_id]} already."]
+        lines.setdefault(external_id, line)
+    for external_id in ledger.known_external_ids(organization_id, list(lines)):
+        faults[lines[external_id]] = [f"external_id: {external_id!r} is in the ledger already."]
+    return faults

@@ -1,0 +1,20 @@
+"""Imports: each a file of usages that was booked as one act."""
+
+import datetime as dt
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Model, Owned
+
+
+class Import(Owned, Model):
+    """A file of usages that was booked whole."""
+
+    __tablename__ = "imports"
+    __table_args__ = (sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),)
+
+    usage_count: Mapped[int]
+    sha256: Mapped[str]
+    recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+    recorded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))

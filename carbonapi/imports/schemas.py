@@ -1,0 +1,41 @@
+"""What imports look like on the wire."""
+
+import marshmallow as ma
+
+from ..rest import ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
+from ..rest.fields import Instant, Region, Whole
+from ..usages.schemas import quality
+from .models import Import
+
+
+class ImportOptions(Query):
+    """What holds for lines whose file has no such column."""
+
+    user_id = Whole(metadata={"description": "Whose usages they are; your own by default."})
+    usage_type_id = Whole(metadata={"description": "Their usage type.", "example": 100})
+    region = Region(metadata={"description": "Whose emission factors apply; the organization's region by default."})
+    quality = quality()
+
+
+class ImportSchema(Schema):
+    """A file of usages that was booked as one act."""
+
+    id = ma.fields.Integer(required=True, metadata={"example": 1})
+    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
+    usage_count = ma.fields.Integer(required=True, metadata={"example": 8760})
+    sha256 = ma.fields.String(
+        required=True,
+        metadata={
+            "description": "Of the file.",
+            "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        },
+    )
+    recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
+
+
+class ImportQuery(ListQuery):
+    start, end = time_range(Import.recorded_at)
+    timezone = time_zone()
+    recorded_by = equal_to(Import.recorded_by)
+    sort = Sort(Import.recorded_at, Import.usage_count, Import.id, default="-recorded_at")

@@ -1,0 +1,64 @@
+"""Importing files of usages."""
+
+from typing import Any
+
+from flask import current_app, request
+from flask.views import MethodView
+
+from ..access import fetch, visible
+from ..errors import Invalid, UnsupportedMedia
+from ..rest import Blueprint
+from .booking import book
+from .models import Import
+from .schemas import ImportOptions, ImportQuery, ImportSchema
+
+imports = Blueprint("Imports", __name__, description="Files of usages, booked whole or not at all.")
+
+EXAMPLE = (
+    "usage_type_id,usage_at,amount,note\n100,2026-01-01T00:00:00Z,0.312,Main meter\n100,2026-01-01T01:00:00Z,0.298,\n"
+)
+
+
+@imports.route("/imports")
+class Imports(MethodView):
+    @imports.listing(ImportSchema, ImportQuery)
+    def get(self, narrow: Any) -> Any:
+        """List imports
+
+        The files that were booked, newest first. `GET /usages?import_id=` has the usages of one.
+        """
+        return narrow(visible(Import))
+
+    @imports.uploading(ImportSchema, ImportOptions, EXAMPLE, conflicts=True)
+    def post(self, options: dict[str, Any]) -> Import:
+        """Import usages
+
+        A CSV file in UTF-8 as the body (`text/csv`), or as `file` of a form (`multipart/form-data`). Columns by name:
+        usage_at and amount; usage_type_id, user_id, region, quality, note and external_id where the query does not
+        give them. All of it is booked, or nothing: 422 then names the first 100 faults by line.
+        """
+        return book(_file(), **options)
+
+
+@imports.route("/imports/<int:import_id>")
+class ImportById(MethodView):
+    @imports.reading(ImportSchema)
+    def get(self, import_id: int) -> Import:
+        """Get an import
+
+        How many usages it booked, when, and by whom.
+        """
+        return fetch(Import, import_id)
+
+
+def _file() -> bytes:
+    """The file that the request brings."""
+    request.max_content_length = current_app.config["IMPORT_MAX_BYTES"]
+    if request.mimetype == "text/csv":
+        return request.get_data()
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMedia("Send the file as `Content-Type: text/csv`, or as `file` of a multipart/form-data form.")
+    if "file" not in request.files:
+        raise Invalid("The form has no file named `file`.", {"file": {"file": ["Missing."]}})
+    file: bytes = request.files["file"].read()
+    return file

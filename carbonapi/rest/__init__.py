@@ -1,0 +1,52 @@
+"""The REST conventions of this service, each stated once. Knows no feature and no table."""
+
+from decimal import Decimal
+from typing import Any
+
+import flask
+import orjson
+from flask.json.provider import JSONProvider
+
+from . import bodies, errors, pages
+from .blueprint import Blueprint
+from .documents import Api
+from .etag import claim
+from .fields import plain
+from .pages import health
+from .query import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, equal_to, time_range, time_zone
+
+__all__ = [
+    "Api", "Blueprint", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
+    "any_of", "claim", "equal_to", "health", "init_app", "time_range", "time_zone",
+]  # fmt: skip
+
+
+class ExactJSON(JSONProvider):
+    """JSON in which a Decimal stands with its exact digits, never a float's."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return orjson.dumps(obj, default=_digits).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> flask.Response:
+        body = orjson.dumps(self._prepare_response_obj(args, kwargs), default=_digits)
+        return flask.Response(body, mimetype="application/json")
+
+
+def _digits(value: Any) -> orjson.Fragment:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{type(value).__name__} does not go into JSON")
+    return orjson.Fragment(plain(value))
+
+
+def init_app(app: flask.Flask) -> Api:
+    """Give the app its conventions, its document and its pages; features register with the Api returned."""
+    app.json = ExactJSON(app)
+    bodies.init_app(app)
+    errors.init_app(app)
+    api = Api(app)
+    app.register_blueprint(pages.pages)
+    app.after_request(pages.set_headers)
+    return api

@@ -1,0 +1,172 @@
+"""What a view looks like: decorators say who, what and which; the body says one sentence of the domain."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import wraps
+from typing import Any
+
+import flask_smorest
+import marshmallow as ma
+from flask import Response, request
+
+from ..access import EVERYONE, WRITERS, signed_in
+from ..db import db
+from .bodies import StrictParser
+from .etag import not_modified
+from .paging import page_of
+from .query import ListQuery, Query
+
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
+Roles = frozenset[str] | None  # None: whoever asks, signed in or not.
+
+
+def committed(view: View) -> View:
+    """Commit when the view returns. An exception leaves the session to the error handler, which rolls back."""
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        result = view(*args, **kwargs)
+        db.session.commit()
+        return result
+
+    return wrapper
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A feature's routes, under the conventions of this service."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+    def __init__(self, name: str, import_name: str, *, description: str, url_prefix: str = "/api/v1") -> None:
+        super().__init__(name, import_name, url_prefix=url_prefix, description=description)
+        self._prepare_doc_cbks.append(_note_conventions)
+
+    def listing(self, schema: type[ma.Schema], query: type[ListQuery]) -> Decorator:
+        """GET of a list. The view returns a SELECT; it is sorted, paged and written here."""
+
+        def decorate(view: View) -> View:
+            @self.response(200, schema(many=True))
+            @wraps(view)
+            def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
+                rows, position = page_of(view(resource, narrow, **path), narrow)
+                return rows, position.headers()
+
+            return self._guarded(wrapper, EVERYONE, query, paged=True)
+
+        return decorate
+
+    def reading(
+        self,
+        schema: type[ma.Schema] | ma.Schema,
+        query: type[Query] | None = None,
+        *,
+        tagged: bool = False,
+        roles: Roles = EVERYONE,
+    ) -> Decorator:
+        """GET of one thing, or of figures. A `tagged` one carries its ETag and heeds If-None-Match."""
+
+        def decorate(view: View) -> View:
+            @self.response(200, schema)
+            @wraps(view)
+            def wrapper(*args: Any, **path: Any) -> Any:
+                row = view(*args, **path)
+                if not tagged:
+                    return row
+                tag = {"ETag": f'"{row.etag}"'}
+                return Response(status=304, headers=tag) if not_modified(row) else (row, tag)
+
+            return self._guarded(wrapper, roles, query, tagged=tagged)
+
+        return decorate
+
+    def writing(
+        self,
+        takes: ma.Schema | type[ma.Schema] | None,
+        gives: type[ma.Schema] | None,
+        status: int = 200,
+        *,
+        roles: Roles = WRITERS,
+        conflicts: bool = False,
+        tagged: bool = True,
+        collection: str | None = None,
+    ) -> Decorator:
+        """POST, PUT and PATCH. The view is given the body's fields and returns the row it wrote.
+
+        conflicts: whether it can be 409. tagged: whether the row carries an ETag and If-Match is heeded.
+        collection: the path below which a new row is found, where it is not the one that was posted to.
+        """
+
+        def decorate(view: View) -> View:
+            @self.response(status, gives)
+            @wraps(view)
+            def wrapper(*args: Any, **path: Any) -> Any:
+                row = committed(view)(*args, **path)
+                headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
+                if status == 201:
+                    headers["Location"] = f"{collection or request.path.rstrip('/')}/{row.id}"
+                return row, headers
+
+            wrapper = self.arguments(takes)(wrapper) if takes else wrapper
+            return self._guarded(
+                wrapper, roles, None, created=status == 201, tagged=tagged and gives is not None, conflicts=conflicts
+            )
+
+        return decorate
+
+    def uploading(
+        self, gives: type[ma.Schema], query: type[Query], example: str, *, conflicts: bool = False
+    ) -> Decorator:
+        """POST of a CSV file. The view is given the query's arguments, reads the file, and returns the row it wrote."""
+
+        def decorate(view: View) -> View:
+            @self.response(201, gives)
+            @wraps(view)
+            def wrapper(*args: Any, **path: Any) -> Any:
+                row = committed(view)(*args, **path)
+                return row, {"Location": f"{request.path.rstrip('/')}/{row.id}"}
+
+            form = {"type": "object", "properties": {"file": {"type": "string", "contentMediaType": "text/csv"}}}
+            content = {
+                "text/csv": {"schema": {"type": "string"}, "example": example},
+                "multipart/form-data": {"schema": form | {"required": ["file"]}},
+            }
+            wrapper = self.doc(requestBody={"required": True, "content": content})(wrapper)
+            return self._guarded(wrapper, WRITERS, query, created=True, conflicts=conflicts)
+
+        return decorate
+
+    def removing(
+        self, query: type[Query] | None = None, *, roles: Roles = WRITERS, conflicts: bool = False
+    ) -> Decorator:
+        """DELETE of one row, which heeds If-Match, or of those that the query names: 204."""
+
+        def decorate(view: View) -> View:
+            wrapper = self.response(204)(committed(view))
+            return self._guarded(wrapper, roles, query, conditional=query is None, conflicts=conflicts)
+
+        return decorate
+
+    def _guarded(self, view: View, roles: Roles, query: type[Query] | None, **conventions: bool) -> View:
+        """The view for signed-in actors of these roles; refuses query arguments that are not declared."""
+        view = self.arguments(query, location="query")(view) if query else self._without_arguments(view)
+        if roles is not None:
+            view = signed_in(view, roles)
+        documented: Any = view
+        documented._apidoc = deepcopy(getattr(view, "_apidoc", {}))
+        documented._apidoc["conventions"] = {"roles": roles, **conventions}
+        return view
+
+    def _without_arguments(self, view: View) -> View:
+        @wraps(view)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            self.ARGUMENTS_PARSER.parse(Query(), request, location="query")
+            return view(*args, **kwargs)
+
+        return wrapper
+
+
+def _note_conventions(doc: dict[str, Any], doc_info: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Leave what a decorator knows of an operation in its document, where documents.py makes it readable."""
+    doc["x-conventions"] = doc_info.get("conventions", {})
+    return doc

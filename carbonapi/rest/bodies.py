@@ -1,0 +1,125 @@
+"""Bodies and addresses as they arrive: read strictly, and whole or not at all."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import marshmallow as ma
+from flask import Flask, Response, g, request
+from webargs.fields import DelimitedList
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter, ValidationError
+
+from ..errors import LengthRequired, Malformed, UnsupportedMedia
+from .fields import MAX_ID
+
+JSON_MAX_BYTES = 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class IdConverter(BaseConverter):
+    """An id in a path: ASCII digits, and no more of them than a bigint has."""
+
+    regex = "[0-9]{1,19}"
+
+    def to_python(self, value: str) -> int:
+        if int(value) > MAX_ID:
+            raise ValidationError
+        return int(value)
+
+
+class WholeBodies:
+    """WSGI layer that lets Werkzeug notice a body that was cut off.
+
+    gunicorn and granian say `wsgi.input_terminated`, which makes Werkzeug read to the end of what came, however
+    short. Without it, it reads Content-Length bytes, and a client that went away amid them is an error.
+    """
+
+    def __init__(self, wsgi_app: Any) -> None:
+        self.wsgi_app = wsgi_app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ.pop("wsgi.input_terminated", None)
+        response: Iterable[bytes] = self.wsgi_app(environ, start_response)
+        return response
+
+
+def init_app(app: Flask) -> None:
+    """Read ids, bodies and request ids as described here."""
+    app.url_map.converters["int"] = IdConverter
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = JSON_MAX_BYTES
+    app.wsgi_app = WholeBodies(app.wsgi_app)  # type: ignore[method-assign]  # Flask documents this way of wrapping.
+    app.before_request(_name_request)
+    app.before_request(_refuse_partial_bodies)
+    app.after_request(_echo_request_id)
+
+
+def _name_request() -> None:
+    asked = request.headers.get("X-Request-ID", "")
+    g.request_id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+
+
+def _echo_request_id(response: Response) -> Response:
+    if "request_id" in g:
+        response.headers["X-Request-ID"] = g.request_id
+    return response
+
+
+def _refuse_partial_bodies() -> None:
+    if "Transfer-Encoding" in request.headers:
+        raise LengthRequired("Send the body with a Content-Length, not in chunks.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Compressed bodies are not taken: send it without Content-Encoding.")
+
+
+class StrictParser(FlaskParser):
+    """Reads arguments for the schemas: what is unknown, repeated, or no proper JSON is refused."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = dict.fromkeys(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION)
+
+    def load_json(self, req: Any, schema: ma.Schema) -> Any:
+        if req.mimetype != "application/json":
+            raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
+        try:
+            return json.loads(
+                req.get_data().decode("utf-8"),
+                parse_float=Decimal,
+                parse_constant=_refuse_constant,
+                object_pairs_hook=_without_duplicates,
+            )
+        except HTTPException:
+            raise
+        except (ValueError, RecursionError) as error:
+            reason = str(error) if isinstance(error, json.JSONDecodeError | _NotJson) else "it cannot be read"
+            raise Malformed(f"The body is not proper JSON: {reason}.") from None
+
+    def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
+        arguments: dict[str, Any] = {}
+        for name, values in req.args.lists():
+            # A DelimitedList, such as sort, takes its several values in one text.
+            field = schema.fields.get(name)
+            takes_several = isinstance(field, ma.fields.List) and not isinstance(field, DelimitedList)
+            if len(values) > 1 and not takes_several:
+                raise ma.ValidationError({name: ["May be given once only."]})
+            arguments[name] = values if takes_several else values[0]
+        return arguments
+
+
+class _NotJson(ValueError):
+    """What Python would read and JSON does not allow."""
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise _NotJson(f"{constant} is not a JSON number")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _NotJson("a name stands twice in one object")
+    return fields

@@ -1,0 +1,174 @@
+"""Every error as application/problem+json (RFC 9457). The one place that knows status codes."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import flask_smorest
+import marshmallow as ma
+import sqlalchemy as sa
+from flask import Flask, Response, current_app, g, request
+from psycopg2 import errorcodes
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+
+from .. import errors
+from ..db import constraint_message, db
+
+STATUS: dict[type[errors.CarbonError], int] = {
+    errors.Malformed: 400,
+    errors.NotSignedIn: 401,
+    errors.NotAllowed: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.LengthRequired: 411,
+    errors.Stale: 412,
+    errors.UnsupportedMedia: 415,
+    errors.Invalid: 422,
+    errors.NoFactor: 422,
+    errors.Unavailable: 503,
+}
+TITLES = {status: error.title for error, status in reversed(STATUS.items())}
+RETRY_AFTER_SECONDS = 2
+
+
+class ProblemSchema(ma.Schema):
+    """What went wrong, and the way out (RFC 9457)."""
+
+    type = ma.fields.String(
+        required=True, metadata={"description": "What kind of problem.", "example": "urn:carbonapi:problem:not-found"}
+    )
+    title = ma.fields.String(required=True, metadata={"description": "The kind in words.", "example": "Not found"})
+    status = ma.fields.Integer(required=True, metadata={"description": "The status code.", "example": 404})
+    detail = ma.fields.String(
+        required=True, metadata={"description": "This very problem.", "example": "There is no usage 7."}
+    )
+    instance = ma.fields.String(
+        required=True, metadata={"description": "The path asked for.", "example": "/api/v1/usages/7"}
+    )
+    request_id = ma.fields.String(
+        required=True,
+        metadata={"description": "Find it in the log by this.", "example": "0f8fad5bd9cb469fa16570867728950e"},
+    )
+    errors = ma.fields.Dict(
+        keys=ma.fields.String(),
+        values=ma.fields.Dict(keys=ma.fields.String()),
+        metadata={"description": "What is wrong with which field: by `json`, `query` or `file`, then field or line."},
+    )
+
+
+def problem(
+    status: int, title: str, detail: str, messages: Any = None, headers: dict[str, str] | None = None
+) -> Response:
+    """A problem+json response. Its type, which programs can rely on, is the title in lower case and hyphens."""
+    body = {
+        "type": "urn:carbonapi:problem:" + re.sub(r"[^a-z0-9]+", "-", title.lower()),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": quote(request.path, safe="/:@!$&'()*+,;=~"),
+        "request_id": g.get("request_id", ""),
+    }
+    if messages:
+        body["errors"] = messages
+    # The standard library's JSON keeps to ASCII: whatever odd characters a caller sent and a message repeats pass.
+    response = Response(json.dumps(body), status, mimetype="application/problem+json")
+    response.headers.update(headers or {})
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="carbonapi"'
+    if status == 503:
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error as a problem."""
+    app.register_error_handler(errors.CarbonError, _carbon_error)
+    app.register_error_handler(StaleDataError, _stale_data)
+    app.register_error_handler(sa.exc.DBAPIError, _database_error)
+    app.register_error_handler(sa.exc.TimeoutError, _pool_is_empty)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+class ProblemMixin:
+    """Makes flask-smorest answer and document its errors as problems."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_responses(self: Any) -> None:
+        usual, self.DEFAULT_RESPONSE_CONTENT_TYPE = self.DEFAULT_RESPONSE_CONTENT_TYPE, "application/problem+json"
+        flask_smorest.Api._register_responses(self)
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Errors of routing, of reading the body and of validation."""
+        db.session.rollback()
+        assert error.code is not None
+        data = getattr(error, "data", None) or {}
+        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "Location")}
+        messages = data.get("messages")
+        if error.code < 400:
+            return Response(status=error.code, headers=headers)
+        detail = _first_of(messages) if messages else _DETAILS.get(error.code, error.description or error.name)
+        return problem(error.code, TITLES.get(error.code, error.name), detail, messages, headers)
+
+
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method; `Allow` says which it takes.",
+    413: "The body is larger than this address takes.",
+    500: "Something went wrong here. The log has more under the request id.",
+}
+
+
+def _first_of(messages: Any) -> str:
+    """A sentence that sums validation messages up: where the first of them is, and what it says."""
+    path = []
+    while isinstance(messages, dict) and messages:
+        key, messages = next(iter(messages.items()))
+        path.append(str(key))
+    while isinstance(messages, list) and messages:
+        messages = messages[0]
+    where = ".".join(name for name in path[1:] if name != "_schema")
+    return f"{where}: {messages}" if where else str(messages)
+
+
+def _carbon_error(error: errors.CarbonError) -> Response:
+    db.session.rollback()
+    messages = error.errors if isinstance(error, errors.Invalid) else None
+    return problem(STATUS[type(error)], error.title, str(error), messages)
+
+
+def _stale_data(error: StaleDataError) -> Response:
+    return _carbon_error(errors.Stale("The row has changed meanwhile. Read it again."))
+
+
+def _database_error(error: sa.exc.DBAPIError) -> Response:
+    """What the database refuses, known by SQLSTATE and by the name of the constraint; never by the driver's text."""
+    db.session.rollback()
+    state = getattr(error.orig, "pgcode", None) or ""
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
+    message, field = constraint_message(constraint) or (None, None)
+    messages = {"json": {field: [message]}} if field else None
+    if state in (errorcodes.UNIQUE_VIOLATION, errorcodes.EXCLUSION_VIOLATION):
+        return problem(409, "Conflict", message or "This contradicts what is stored already.", messages)
+    if state == errorcodes.FOREIGN_KEY_VIOLATION and request.method == "DELETE":
+        return problem(409, "Conflict", message or "It is in use, so it stays.")
+    if state.startswith(("22", "23")):
+        return problem(422, "Invalid", message or "The database refuses a value in this request.", messages)
+    # 57014 is a statement that took too long, the others are a database that is away, full, or busy with a lock.
+    if state.startswith(("08", "53", "57", "25006")) or state in ("40001", "40P01", "55P03") or not state:
+        current_app.logger.warning("database unavailable: SQLSTATE %s", state or "none")
+        return problem(503, "Unavailable", "The database is away or busy. Try again shortly.")
+    return _unforeseen(error)
+
+
+def _pool_is_empty(error: sa.exc.TimeoutError) -> Response:
+    return problem(503, "Unavailable", "Too many requests at once. Try again shortly.")
+
+
+def _unforeseen(error: Exception) -> Response:
+    db.session.rollback()
+    current_app.logger.exception("unforeseen error, request %s", g.get("request_id", ""), exc_info=error)
+    return problem(500, "Internal Server Error", _DETAILS[500])

@@ -1,0 +1,214 @@
+"""The kinds of value that cross the wire, each read strictly and written exactly."""
+
+import datetime as dt
+import re
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import marshmallow as ma
+
+MAX_ID = 2**63 - 1
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+
+
+def plain(number: Decimal) -> str:
+    """The digits of `number`: exact, without exponent or trailing zeros."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    """`moment` in UTC, as RFC 3339 has it: 2024-01-31T12:00:00Z, with microseconds where there are any."""
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+@cache
+def timezone_names() -> frozenset[str]:
+    """The IANA time zones that this machine knows."""
+    return frozenset(name for name in available_timezones() if name not in ("localtime", "Factory"))
+
+
+def midnight(day: dt.date, timezone: str) -> dt.datetime:
+    """The instant at which `day` begins in `timezone`, in UTC.
+
+    A midnight that clocks skip is the instant of the jump; of one that comes twice it is the first (PEP 495, fold 0).
+    """
+    return dt.datetime.combine(day, dt.time(), ZoneInfo(timezone)).astimezone(dt.UTC)
+
+
+class Text(ma.fields.String):
+    """Text without control characters (but tab and line breaks), and without halves of surrogate pairs."""
+
+    default_error_messages = {"characters": "Control characters are not allowed."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        assert text is not None
+        if not text.isprintable() and any(
+            unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r" for character in text
+        ):
+            raise self.make_error("characters")
+        return text
+
+
+class Name(Text):
+    """Text of one line that says something: surrounding space is cut off."""
+
+    default_error_messages = {"blank": "Must not be blank."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        name = super()._deserialize(value, attr, data, **kwargs).strip()
+        if not name:
+            raise self.make_error("blank")
+        return name
+
+
+class Whole(ma.fields.Integer):
+    """A whole number in ASCII digits. In JSON it is a number, not text."""
+
+    default_error_messages = {"invalid": "Not a whole number."}
+
+    def __init__(self, lowest: int = 1, highest: int = MAX_ID, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=ma.validate.Range(lowest, highest), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        # Query arguments and the cells of a file come as text; JSON is told apart by the schema's context.
+        textual = isinstance(value, str) and not getattr(self.root, "typed", True)
+        if textual and re.fullmatch(r"-?[0-9]{1,40}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class Truth(ma.fields.Boolean):
+    """true or false, and nothing that merely looks like it."""
+
+    truthy = {True, "true"}
+    falsy = {False, "false"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool) and (getattr(self.root, "typed", True) or value not in ("true", "false")):
+            raise self.make_error("invalid", input=value)
+        return value in (True, "true")
+
+
+class Quantity(ma.fields.Field[Decimal]):
+    """An exact decimal of at most 12 integer digits, not negative. Taken as a number or as its digits in a string."""
+
+    default_error_messages = {
+        "invalid": "Not a number.",
+        "negative": "Must not be negative.",
+        "integer_digits": "At most 12 digits before the decimal point.",
+        "fraction_digits": "At most {most} digits after the decimal point.",
+    }
+
+    def __init__(self, fraction_digits: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fraction_digits = fraction_digits
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
+        if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+            raise self.make_error("invalid")
+        if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            raise self.make_error("invalid") from None
+        if not number.is_finite():
+            raise self.make_error("invalid")
+        if number < 0:
+            raise self.make_error("negative")
+        if number == 0:
+            return Decimal(0)
+        if number.adjusted() > 11:
+            raise self.make_error("integer_digits")
+        digits = number.as_tuple()
+        trailing_zeros = len(digits.digits) - len("".join(map(str, digits.digits)).rstrip("0"))
+        assert isinstance(digits.exponent, int)
+        if digits.exponent + trailing_zeros < -self.fraction_digits:
+            raise self.make_error("fraction_digits", most=self.fraction_digits)
+        return number
+
+
+class Figure(ma.fields.Field[Decimal]):
+    """An exact decimal that this service gives; the JSON provider writes its very digits."""
+
+
+class Instant(ma.fields.Field[dt.datetime]):
+    """An RFC 3339 date-time with its offset, from 1900 to 2200; in UTC once read, and as it is written."""
+
+    default_error_messages = {
+        "invalid": "Not an RFC 3339 date-time with an offset, such as 2024-01-31T12:00:00Z.",
+        "naive": "Give the offset from UTC: 2024-01-31T12:00:00Z or 2024-01-31T12:00:00+01:00 (in a URL, + is %2B).",
+        "years": "Must lie in the years 1900 to 2200.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        match = _INSTANT.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            naive = isinstance(value, str) and _INSTANT.fullmatch(value + "Z")
+            lost_plus = isinstance(value, str) and _INSTANT.fullmatch("+".join(value.rsplit(" ", 1)))
+            raise self.make_error("naive" if naive or lost_plus else "invalid")
+        try:
+            moment = dt.datetime.fromisoformat("".join((match[1], "T", match[2], match[3] or "", match[4].upper())))
+        except ValueError:
+            raise self.make_error("invalid") from None
+        if not 1900 <= moment.year <= 2200:
+            raise self.make_error("years")
+        moment = moment.astimezone(dt.UTC)
+        if not 1900 <= moment.year <= 2200:
+            raise self.make_error("years")
+        return moment
+
+    def _serialize(self, value: dt.datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+class InstantOrDate(Instant):
+    """An instant, or a bare date, which the schema turns into midnight of its `timezone`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if not (isinstance(value, str) and _DATE.fullmatch(value)):
+            return super()._deserialize(value, attr, data, **kwargs)
+        try:
+            day = dt.date.fromisoformat(value)
+        except ValueError:
+            raise self.make_error("invalid") from None
+        if not 1900 <= day.year <= 2200:
+            raise self.make_error("years")
+        return day
+
+
+class TimeZoneName(Text):
+    """A time zone by its IANA name."""
+
+    default_error_messages = {"unknown": "Not an IANA time zone, such as Europe/London."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        name = super()._deserialize(value, attr, data, **kwargs)
+        if name not in timezone_names():
+            raise self.make_error("unknown")
+        return name
+
+
+class Region(Text):
+    """An ISO 3166 country or a part of one, in capitals: GB, US-CA, US-CAMX."""
+
+    PATTERN = r"[A-Z]{2}(-[A-Z0-9]{1,8})?"
+    default_error_messages = {"region": "Not a region: an ISO 3166 country such as GB, or a part of one: US-CAMX."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        region = super()._deserialize(value, attr, data, **kwargs)
+        if not re.fullmatch(self.PATTERN, region):
+            raise self.make_error("region")
+        return region

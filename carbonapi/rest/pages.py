@@ -1,0 +1,86 @@
+"""What is served beside the API: its document, Swagger UI, and whether the service is alive."""
+
+from importlib.resources import files
+from typing import Any
+
+import flask
+import marshmallow as ma
+import sqlalchemy as sa
+from flask.views import MethodView
+
+from ..db import db
+from ..errors import Unavailable
+from .blueprint import Blueprint
+from .query import Schema
+
+# Strict: no inline script, and nothing from elsewhere. Swagger UI needs data: for its arrows.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+pages = flask.Blueprint("pages", __name__, template_folder="templates", static_folder="static")
+health = Blueprint("Health", __name__, url_prefix="/health", description="Whether the service runs and can answer.")
+
+
+class HealthSchema(Schema):
+    """The state of the service."""
+
+    status = ma.fields.String(required=True, metadata={"example": "ok"})
+
+
+@pages.get("/")
+def root() -> Any:
+    return flask.redirect(flask.url_for("pages.docs"))
+
+
+@pages.get("/openapi.json")
+def openapi() -> Any:
+    return flask.jsonify(flask.current_app.extensions["carbonapi-api"].document)
+
+
+@pages.get("/docs")
+def docs() -> Any:
+    return flask.render_template("docs.html")
+
+
+@pages.get("/docs/<any('swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'):name>")
+def swagger_ui(name: str) -> Any:
+    """Swagger UI's own files, as its package ships them."""
+    return flask.send_from_directory(str(files("flask_swagger_ui") / "dist"), name, max_age=86_400)
+
+
+@health.route("/live")
+class Live(MethodView):
+    @health.reading(HealthSchema, roles=None)
+    def get(self) -> dict[str, str]:
+        """Tell whether the service runs
+
+        Asks nothing of the database: a service whose database is away is alive, and need not be restarted.
+        """
+        return {"status": "ok"}
+
+
+@health.route("/ready")
+class Ready(MethodView):
+    @health.reading(HealthSchema, roles=None)
+    def get(self) -> dict[str, str]:
+        """Tell whether the service can answer
+
+        503 while the database is away or has not been migrated.
+        """
+        if not db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL")):
+            raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
+        return {"status": "ok"}
+
+
+def set_headers(response: flask.Response) -> flask.Response:
+    """Headers that keep a browser from doing more with an answer than was meant."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    if flask.request.path.startswith("/api/"):
+        # What a signed-in person reads stays with them; an ETag asks again each time.
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        response.headers.setdefault("Vary", "Authorization")
+    return response

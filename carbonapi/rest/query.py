@@ -1,0 +1,166 @@
+"""Query arguments: each kind is declared here once, and gives the documents, the 422s, WHERE and ORDER BY."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import marshmallow as ma
+import sqlalchemy as sa
+from webargs.fields import DelimitedList
+
+from ..access import current_actor
+from .fields import InstantOrDate, TimeZoneName, Whole, midnight
+
+Criterion = Callable[[Any], sa.ColumnElement[bool]]
+
+
+class Schema(ma.Schema):
+    """Base of all schemas: what is not declared is refused."""
+
+    typed = True  # Values come as JSON has them. In a query string or a file all are text.
+
+    class Meta:
+        unknown = ma.RAISE
+
+
+class Query(Schema):
+    """The query arguments of one operation. An unknown one is refused, so that a misspelt filter answers nothing."""
+
+    typed = False
+    error_messages = {"unknown": "There is no such query argument here."}
+
+
+def _narrowing(field: ma.fields.Field[Any], criterion: Criterion) -> ma.fields.Field[Any]:
+    field.metadata = {**field.metadata, "criterion": criterion}
+    return field
+
+
+def any_of(criterion: Criterion, field: ma.fields.Field[Any], description: str) -> ma.fields.List[Any]:
+    """A filter that may be repeated and then means any of the values; `criterion` takes the list of them."""
+    listed: ma.fields.List[Any] = ma.fields.List(
+        field,
+        metadata={"description": f"{description} Repeat it to mean any of several.", "criterion": criterion},
+        validate=ma.validate.Length(1, 100),
+    )
+    return listed
+
+
+def equal_to(column: Any, field: ma.fields.Field[Any] | None = None) -> ma.fields.List[Any]:
+    """A filter by the value of `column`."""
+    return any_of(lambda values: column.in_(values), field or Whole(), f"Only with this {column.key}.")
+
+
+def time_range(column: Any) -> tuple[ma.fields.Field[Any], ma.fields.Field[Any]]:
+    """`start` and `end`: the half-open interval [start, end) of `column`."""
+    bare = "A bare date means midnight in `timezone`."
+    start = InstantOrDate(metadata={"description": f"Earliest {column.key}, included. {bare}", "example": "2021-01-01"})
+    end = InstantOrDate(metadata={"description": f"Latest {column.key}, not included. {bare}", "example": "2022-01-01"})
+    return _narrowing(start, lambda moment: column >= moment), _narrowing(end, lambda moment: column < moment)
+
+
+def time_zone() -> TimeZoneName:
+    """`timezone`: what a bare date and a day mean; by default as in the actor's organization."""
+    return TimeZoneName(
+        metadata={
+            "description": "IANA time zone in which bare dates and days are meant; your organization's by default.",
+            "example": "Europe/London",
+        }
+    )
+
+
+class Sort(DelimitedList):
+    """Comma-separated columns, each ascending, or descending after a minus. Ties are broken by id."""
+
+    def __init__(self, *columns: Any, default: str) -> None:
+        self.columns = {column.key: column for column in columns}
+        names = [sign + name for name in self.columns for sign in ("", "-")]
+        super().__init__(
+            ma.fields.String(validate=ma.validate.OneOf(names)),
+            load_default=lambda: [default],
+            validate=ma.validate.Length(1, len(self.columns)),
+            metadata={
+                "description": f"Order: comma-separated, a minus descends; by default `{default}`. Ties go by id."
+            },
+        )
+
+    def order_by(self, names: list[str]) -> Iterator[sa.ColumnElement[Any]]:
+        """What stands behind ORDER BY."""
+        for name in names:
+            column = self.columns[name.removeprefix("-")]
+            yield column.desc() if name.startswith("-") else column.asc()
+        # Ties are broken by id, so pages never overlap. It runs the way of the last column: an index serves both ways.
+        if not {"id", "-id"} & set(names):
+            id_column = column.class_.id
+            yield id_column.desc() if names[-1].startswith("-") else id_column.asc()
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """What a list was asked for. Called with a SELECT, it narrows it; the floor sorts and pages."""
+
+    arguments: Mapping[str, Any]
+    criteria: tuple[sa.ColumnElement[bool], ...]
+    order: tuple[sa.ColumnElement[Any], ...]
+
+    def __call__(self, statement: sa.Select[Any]) -> sa.Select[Any]:
+        return statement.where(*self.criteria)
+
+    @property
+    def start(self) -> dt.datetime | None:
+        return self.arguments.get("start")
+
+    @property
+    def end(self) -> dt.datetime | None:
+        return self.arguments.get("end")
+
+    @property
+    def timezone(self) -> str:
+        return str(self.arguments["timezone"])
+
+
+class Filter(Query):
+    """Query arguments that narrow a SELECT. Loads into a Narrowing."""
+
+    @ma.post_load
+    def narrowing(self, arguments: dict[str, Any], **kwargs: Any) -> Narrowing:
+        if "timezone" in self.fields:
+            arguments.setdefault("timezone", current_actor().timezone)
+            _resolve_bare_dates(arguments)
+        criteria: list[sa.ColumnElement[bool]] = []
+        order: list[sa.ColumnElement[Any]] = []
+        for name, value in arguments.items():
+            field = self.fields[name]
+            if isinstance(field, Sort):
+                order.extend(field.order_by(value))
+            elif "criterion" in field.metadata:
+                criteria.append(field.metadata["criterion"](value))
+        return Narrowing(arguments, tuple(criteria), tuple(order))
+
+
+def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
+    """Turn dates in start and end into instants. Raises ValidationError for a range that holds nothing."""
+    for name in ("start", "end"):
+        value = arguments.get(name)
+        if value is not None and not isinstance(value, dt.datetime):
+            arguments[name] = midnight(value, arguments["timezone"])
+    if "start" in arguments and "end" in arguments and arguments["end"] <= arguments["start"]:
+        raise ma.ValidationError("Must be later than start: a range is [start, end).", "end")
+
+
+class ListQuery(Filter):
+    """The query arguments of a list: its filters, and which page."""
+
+    page = Whole(1, 10**9, load_default=1, metadata={"description": "Which page, from 1."})
+    page_size = Whole(1, 1000, load_default=50, metadata={"description": "Rows per page, at most 1000."})
+
+
+class Ids(Query):
+    """The query arguments of a removal of several rows."""
+
+    id = ma.fields.List(
+        Whole(),
+        required=True,
+        validate=ma.validate.Length(1, 1000),
+        metadata={"description": "Which rows; repeat it: `?id=1&id=2`. All of them go, or none."},
+    )

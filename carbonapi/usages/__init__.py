@@ -1,0 +1,5 @@
+"""The ledger."""
+
+from .views import usages
+
+__all__ = ["usages"]

@@ -1,0 +1,209 @@
+"""Every write of the ledger is here: recording, correcting and deleting usages."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ..access import current_actor, fetch, seen_by_actor
+from ..accounts.models import Organization, User
+from ..catalogue.choice import chosen_factor, factor_at, no_factor
+from ..catalogue.models import UsageType
+from ..db import db
+from ..errors import Invalid, NotFound
+from .models import Usage
+
+# What a usage consists of as it is recorded; the rest follows from these.
+COLUMNS = {
+    column.key: column.type
+    for column in (
+        Usage.user_id,
+        Usage.usage_type_id,
+        Usage.usage_at,
+        Usage.amount,
+        Usage.region,
+        Usage.quality,
+        Usage.note,
+        Usage.external_id,
+    )
+}
+FACTOR_DEPENDS_ON = ("usage_type_id", "usage_at", "region")
+
+
+class Refused(Invalid):
+    """Some usages cannot be recorded. `faults` has, by the place in the sequence, the field and why."""
+
+    def __init__(self, faults: dict[int, Invalid]) -> None:
+        first = faults[min(faults)]
+        super().__init__(str(first), first.errors)
+        self.faults = faults
+
+
+def record(**fields: Any) -> Usage:
+    """Record one usage, the actor's own unless `user_id` says whose, with the factor in force at its time.
+
+    Raises Invalid that names the field: a user or type that is not there, an archived type, no factor then.
+    """
+    usage = {"user_id": current_actor().id, **fields}
+    recorded: Usage | None = db.session.scalar(_booking([usage]).returning(Usage))
+    if recorded is None:
+        raise _faults([usage])[0]
+    return recorded
+
+
+def record_all(usages: Sequence[dict[str, Any]], organization_id: int, import_id: int) -> None:
+    """Record usages of an import in one statement, each with the factor in force at its time: all of them, or none.
+
+    usages: fields as in COLUMNS, with user_id, usage_type_id, usage_at and amount at least.
+    Raises Refused that tells of every usage that cannot be recorded; also of another organization's user.
+    """
+    theirs = User.organization_id == organization_id
+    recorded = db.session.execute(_booking(usages, theirs, import_id=import_id).returning(Usage.id)).all()
+    if len(recorded) < len(usages):
+        raise Refused(_faults(usages, theirs))
+
+
+def known_external_ids(organization_id: int, external_ids: Sequence[str]) -> Sequence[str]:
+    """Those of the external ids that usages of the organization have."""
+    if not external_ids:
+        return []
+    return db.session.scalars(
+        sa.select(Usage.external_id).where(
+            Usage.organization_id == organization_id, Usage.external_id.in_(external_ids)
+        )
+    ).all()  # type: ignore[return-value]  # Compared with text, it is not null.
+
+
+def correct(usage: Usage, now: dt.datetime, **changes: Any) -> Usage:
+    """Correct a usage. The frozen factor stays, unless type, time or region change: then it is that time's.
+
+    Raises Invalid that names the field, as `record` does.
+    """
+    if "user_id" in changes and changes["user_id"] != usage.user_id:
+        _refuse_stranger(changes["user_id"], usage.organization_id)
+    if any(name in changes and changes[name] != getattr(usage, name) for name in FACTOR_DEPENDS_ON):
+        region = changes.get("region", usage.region) or fetch(Organization, usage.organization_id).region
+        usage_type = _usable_type(changes.get("usage_type_id", usage.usage_type_id), usage.usage_type_id)
+        chosen = factor_at(usage_type, region, changes.get("usage_at", usage.usage_at))
+        usage.emission_factor_id, usage.factor = chosen.id, chosen.factor
+    for name, value in changes.items():
+        setattr(usage, name, value)
+    if db.session.is_modified(usage):
+        usage.recorded_at, usage.recorded_by = now, current_actor().id
+    db.session.flush()
+    return usage
+
+
+def delete(usages: Sequence[Usage]) -> None:
+    """Delete these usages, which the caller has locked."""
+    keys = [(usage.organization_id, usage.id) for usage in usages]
+    db.session.execute(
+        sa.delete(Usage)
+        .where(
+            # The organizations stand by themselves too: that is what finds their machine.
+            Usage.organization_id.in_({organization_id for organization_id, _ in keys}),
+            sa.tuple_(Usage.organization_id, Usage.id).in_(keys),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _booking(
+    usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool], import_id: int | None = None
+) -> sa.Insert:
+    """The statement that records these usages, but for those to which something is lacking."""
+    given = _as_rows(usages)
+    factor = chosen_factor(given.c.usage_type_id, _region(given), given.c.usage_at).lateral("factor")
+    source = (
+        sa.select(
+            User.organization_id,
+            *(given.c[name] for name in COLUMNS),
+            factor.c.id,
+            factor.c.factor,
+            sa.literal(import_id, sa.BigInteger),
+            sa.literal(current_actor().id, sa.BigInteger),
+            sa.literal(1),
+        )
+        .select_from(given)
+        .join(User, sa.and_(User.id == given.c.user_id, *seen_by_actor(User), *whose))
+        .join(Organization, Organization.id == User.organization_id)
+        .join(UsageType, (UsageType.id == given.c.usage_type_id) & ~UsageType.archived)
+        .join(factor, sa.true())
+    )
+    targets = ["organization_id", *COLUMNS, "emission_factor_id", "factor", "import_id", "recorded_by", "version"]
+    return sa.insert(Usage).from_select(targets, source)
+
+
+def _as_rows(usages: Sequence[dict[str, Any]]) -> Any:
+    """The usages as a table of the statement: columns as in COLUMNS, and `place` from 1."""
+    arrays = [sa.cast([usage.get(name) for usage in usages], ARRAY(type_)) for name, type_ in COLUMNS.items()]
+    columns = [sa.column(name, type_) for name, type_ in COLUMNS.items()]
+    return sa.func.unnest(*arrays).table_valued(*columns, with_ordinality="place").render_derived(name="given")
+
+
+def _region(given: Any) -> sa.ColumnElement[str]:
+    return sa.func.coalesce(given.c.region, Organization.region)
+
+
+def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) -> dict[int, Invalid]:
+    """Why these usages were refused, by their place from 0."""
+    given = _as_rows(usages)
+    factor = chosen_factor(given.c.usage_type_id, _region(given), given.c.usage_at).lateral("factor")
+    refused = db.session.execute(
+        sa.select(given.c.place, User.id, UsageType, _region(given))
+        .select_from(given)
+        .outerjoin(User, sa.and_(User.id == given.c.user_id, *seen_by_actor(User), *whose))
+        .outerjoin(Organization, Organization.id == User.organization_id)
+        .outerjoin(UsageType, UsageType.id == given.c.usage_type_id)
+        .outerjoin(factor, sa.true())
+        .where(User.id.is_(None) | UsageType.id.is_(None) | UsageType.archived | factor.c.id.is_(None))
+        .order_by(given.c.place)
+    ).all()
+    faults: dict[int, Invalid] = {}
+    for place, user_id, usage_type, region in refused:
+        usage = usages[place - 1]
+        if user_id is None:
+            faults[place - 1] = _no_user(usage["user_id"])
+        elif usage_type is None:
+            faults[place - 1] = _no_usage_type(usage["usage_type_id"])
+        elif usage_type.archived:
+            faults[place - 1] = _archived(usage_type)
+        else:
+            faults[place - 1] = no_factor(usage_type, region, usage["usage_at"])
+    return faults
+
+
+def _refuse_stranger(user_id: int, organization_id: int) -> None:
+    try:
+        user = fetch(User, user_id)
+    except NotFound:
+        raise _no_user(user_id) from None
+    if user.organization_id != organization_id:
+        raise Invalid(f"User {user_id} is of another organization than the usage.", field="user_id")
+
+
+def _usable_type(usage_type_id: int, current_id: int) -> UsageType:
+    """The usage type, which must not be archived unless the usage has it already."""
+    try:
+        usage_type = fetch(UsageType, usage_type_id)
+    except NotFound:
+        raise _no_usage_type(usage_type_id) from None
+    if usage_type.archived and usage_type_id != current_id:
+        raise _archived(usage_type)
+    return usage_type
+
+
+def _no_user(user_id: int) -> Invalid:
+    return Invalid(f"There is no user {user_id}.", field="user_id")
+
+
+def _no_usage_type(usage_type_id: int) -> Invalid:
+    return Invalid(f"There is no usage type {usage_type_id}; GET /usage-types lists them.", field="usage_type_id")
+
+
+def _archived(usage_type: UsageType) -> Invalid:
+    return Invalid(
+        f"{usage_type.name} ({usage_type.unit}) is archived: nothing new is recorded for it.", field="usage_type_id"
+    )

@@ -1,0 +1,98 @@
+"""What usages look like on the wire."""
+
+import marshmallow as ma
+import sqlalchemy as sa
+
+from ..catalogue.models import UsageType
+from ..rest import Filter, ListQuery, Schema, Sort, any_of, equal_to, time_range, time_zone
+from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
+from .models import QUALITIES, Usage
+
+
+def quality(**kwargs: object) -> Text:
+    return Text(
+        validate=ma.validate.OneOf(QUALITIES),
+        metadata={"example": "measured"},
+        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
+    )
+
+
+class NewUsageSchema(Schema):
+    """A usage as it is recorded. Its factor and its CO2e follow from it."""
+
+    user_id = Whole(metadata={"description": "Whose usage it is; your own by default."})
+    usage_type_id = Whole(required=True, metadata={"example": 100})
+    usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    amount = Quantity(6, required=True, metadata={"example": 12.5, "description": "In the usage type's unit."})
+    region = Region(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Whose emission factor applies; the organization's region by default.",
+            "example": "GB",
+        },
+    )
+    quality = quality(load_default="measured")
+    note = Text(
+        load_default=None, allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Main meter."}
+    )
+    external_id = Name(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(1, 200),
+        metadata={"description": "Your own id of it, unique in your organization."},
+    )
+
+
+class UsageChangesSchema(NewUsageSchema):
+    """Any of the fields of a usage. Amount and note keep the frozen factor; type, time and region choose it anew."""
+
+    region = Region(allow_none=True, metadata={"example": "GB"})
+    quality = quality()
+    note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
+    external_id = Name(allow_none=True, validate=ma.validate.Length(1, 200))
+
+
+class UsageSchema(Schema):
+    """A recorded usage, with the factor that is frozen into it and the kg CO2e that it caused."""
+
+    id = ma.fields.Integer(required=True, metadata={"example": 1})
+    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
+    user_id = ma.fields.Integer(required=True, metadata={"example": 1})
+    usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
+    usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    amount = Figure(required=True, metadata={"example": 12.5, "description": "In the usage type's unit."})
+    factor = Figure(required=True, metadata={"example": 1.5, "description": "kg CO2e per unit, frozen."})
+    emission_factor_id = ma.fields.Integer(
+        required=True, metadata={"example": 1, "description": "Which factor it was."}
+    )
+    co2e_kg = Figure(required=True, metadata={"example": 18.75, "description": "amount times factor, exactly."})
+    region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
+    quality = ma.fields.String(required=True, metadata={"enum": list(QUALITIES), "example": "measured"})
+    note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Main meter."})
+    external_id = ma.fields.String(required=True, allow_none=True, metadata={"example": "meter-1/2026-01"})
+    import_id = ma.fields.Integer(required=True, allow_none=True, metadata={"description": "The import it came with."})
+    version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Counts its corrections from 1."})
+    recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    recorded_by = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user who wrote it."})
+
+
+class UsageFilter(Filter):
+    """Which usages: shared by the list and by all figures made of usages."""
+
+    start, end = time_range(Usage.usage_at)
+    timezone = time_zone()
+    user_id = equal_to(Usage.user_id)
+    usage_type_id = equal_to(Usage.usage_type_id)
+    scope = any_of(
+        lambda scopes: Usage.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
+        Whole(1, 3),
+        "Only of usage types of this scope.",
+    )
+    quality = equal_to(Usage.quality, quality())
+    import_id = equal_to(Usage.import_id)
+    external_id = equal_to(Usage.external_id, Text())
+
+
+class UsageQuery(ListQuery, UsageFilter):
+    sort = Sort(Usage.usage_at, Usage.amount, Usage.co2e_kg, Usage.recorded_at, Usage.id, default="-usage_at")

@@ -1,0 +1,91 @@
+"""Recording, reading, correcting and deleting usages."""
+
+import datetime as dt
+from typing import Any
+
+from flask.views import MethodView
+
+from ..access import fetch, fetch_all, visible
+from ..accounts.models import User
+from ..rest import Blueprint, Ids, claim
+from . import ledger
+from .models import Usage
+from .schemas import NewUsageSchema, UsageChangesSchema, UsageQuery, UsageSchema
+
+usages = Blueprint("Usages", __name__, description="The ledger: what was used, when, and the kg CO2e that it caused.")
+
+
+@usages.route("/usages")
+class Usages(MethodView):
+    @usages.listing(UsageSchema, UsageQuery)
+    def get(self, narrow: Any) -> Any:
+        """List usages
+
+        Newest first unless `sort` says otherwise. A member sees their own, everyone else their organization's.
+        """
+        return narrow(visible(Usage))
+
+    @usages.writing(NewUsageSchema, UsageSchema, 201, conflicts=True)
+    def post(self, fields: dict[str, Any]) -> Usage:
+        """Record a usage
+
+        The emission factor in force at `usage_at` is frozen into it; no later factor changes the number. Without a
+        factor at that time it is 422.
+        """
+        return ledger.record(**fields)
+
+    @usages.removing(Ids)
+    def delete(self, query: dict[str, Any]) -> None:
+        """Delete several usages
+
+        All of them, or none.
+        """
+        ledger.delete(fetch_all(Usage, query["id"], lock=True))
+
+
+@usages.route("/usages/<int:usage_id>")
+class UsageById(MethodView):
+    @usages.reading(UsageSchema, tagged=True)
+    def get(self, usage_id: int) -> Usage:
+        """Get a usage
+
+        With the factor that is frozen into it, and the kg CO2e.
+        """
+        return fetch(Usage, usage_id)
+
+    @usages.writing(NewUsageSchema, UsageSchema, conflicts=True)
+    def put(self, fields: dict[str, Any], usage_id: int) -> Usage:
+        """Replace a usage
+
+        What is left out gets its default, but for `user_id`, which stays. The frozen factor stays too, unless type,
+        time or region differ: then it is the one in force at that time.
+        """
+        return ledger.correct(claim(Usage, usage_id), dt.datetime.now(dt.UTC), **fields)
+
+    @usages.writing(UsageChangesSchema(partial=True), UsageSchema, conflicts=True)
+    def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
+        """Correct a usage
+
+        What is left out stays. Correcting amount or note keeps the frozen factor; correcting type, time or region takes
+        the factor of that time.
+        """
+        return ledger.correct(claim(Usage, usage_id), dt.datetime.now(dt.UTC), **fields)
+
+    @usages.removing()
+    def delete(self, usage_id: int) -> None:
+        """Delete a usage
+
+        It is gone from lists and totals.
+        """
+        ledger.delete([claim(Usage, usage_id)])
+
+
+@usages.route("/users/<int:user_id>/usages")
+class UsagesOfUser(MethodView):
+    @usages.listing(UsageSchema, UsageQuery)
+    def get(self, narrow: Any, user_id: int) -> Any:
+        """List a user's usages
+
+        As `/usages`, of one user whom you may see.
+        """
+        return narrow(visible(Usage).where(Usage.user_id == fetch(User, user_id).id))

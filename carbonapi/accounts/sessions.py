@@ -23,7 +23,7 @@ RETRY_SECONDS = 30
 
 
 def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
-    """The tokens of a new session.
+    """The tokens of a new session of the user who has this e-mail address and password.
 
     Raises NotSignedIn, the same for a wrong e-mail, a wrong password and a deactivated user, and as late.
     """
@@ -31,6 +31,11 @@ def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
     matches = password_matches(password, user.password_hash if user else None)
     if user is None or not matches or not user.active:
         raise NotSignedIn("The e-mail address or the password is wrong.")
+    return begin(user, now)
+
+
+def begin(user: User, now: dt.datetime) -> dict[str, Any]:
+    """The tokens of a new session of `user`."""
     session = Session(
         organization_id=user.organization_id,
         user_id=user.id,

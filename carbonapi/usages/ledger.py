@@ -46,7 +46,7 @@ def record(**fields: Any) -> Usage:
 
     Raises Invalid that names the field: a user or type that is not there, an archived type, no factor then.
     """
-    usage = {"user_id": current_actor().id, **fields}
+    usage = {"user_id": current_actor().id, "quality": "measured", **fields}
     recorded: Usage | None = db.session.scalar(_booking([usage]).returning(Usage))
     if recorded is None:
         raise _faults([usage])[0]

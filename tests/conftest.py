@@ -1,0 +1,215 @@
+"""A real PostgreSQL for all tests: one server, a migrated template, a clone of it for each worker."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from carbonapi import create_app
+from carbonapi.access import Actor, acting_as
+from carbonapi.accounts import sessions
+from carbonapi.db import db
+from carbonapi.embedded import running
+from carbonapi.settings import SETTINGS
+
+from . import factories
+
+TEMPLATE = "carbonapi_template"
+SECRET_KEY = "a key for tests alone, of 32 bytes and more"
+
+
+def settings_for(database_url, **changes):
+    """The default settings, on this database."""
+    defaults = {setting.name: setting.default for setting in SETTINGS}
+    return defaults | {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SESSION_CACHE_SECONDS": 0} | changes
+
+
+def pytest_configure(config):
+    """Start PostgreSQL and migrate the template, once: workers of xdist are told where it is."""
+    if hasattr(config, "workerinput"):
+        config.server_url = config.workerinput["server_url"]
+        return
+    config.stack = contextlib.ExitStack()
+    # CARBONAPI_TEST_DATABASE_URL runs the tests on another server, as a superuser of it.
+    config.server_url = os.environ.get("CARBONAPI_TEST_DATABASE_URL")
+    if config.server_url is None:
+        folder = Path(tempfile.mkdtemp(prefix="carbonapi-tests-"))
+        config.stack.callback(shutil.rmtree, folder)
+        config.server_url = config.stack.enter_context(running(folder))
+    execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+    app = create_app(settings_for(url_of(config.server_url, TEMPLATE)))
+    with app.app_context():
+        flask_migrate.upgrade()
+        db.engine.dispose()
+
+
+def pytest_configure_node(node):
+    node.workerinput["server_url"] = node.config.server_url
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "stack"):
+        execute(config.server_url, f"DROP DATABASE {TEMPLATE}")
+        config.stack.close()
+
+
+def url_of(server_url, database):
+    return make_url(server_url).set(database=database).render_as_string(hide_password=False)
+
+
+def execute(url, *statements):
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+
+
+@contextlib.contextmanager
+def cloned_database(server_url, name):
+    """The URL of a database of its own, migrated already."""
+    execute(server_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    try:
+        yield url_of(server_url, name)
+    finally:
+        execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def server_url(pytestconfig):
+    return pytestconfig.server_url
+
+
+@pytest.fixture(scope="session")
+def database_url(server_url):
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    with cloned_database(server_url, f"carbonapi_{worker}") as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_database_url(server_url):
+    """A database that really commits, for tests that cross processes or threads."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    with cloned_database(server_url, f"carbonapi_fresh_{worker}") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_app(database_url):
+    app = create_app(settings_for(database_url))
+    app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(shared_app, monkeypatch):
+    """The app, on a database to which nothing happens: every test is rolled back."""
+    with shared_app.app_context(), db.engine.connect() as connection:
+        transaction = connection.begin()
+        monkeypatch.setitem(db.engines, None, connection)
+        db.session.remove()
+        db.session.configure(join_transaction_mode="create_savepoint")
+        with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
+            yield shared_app
+        db.session.remove()
+        transaction.rollback()
+
+
+class Client:
+    """Somebody at the API: requests below /api/v1, signed by an access token if there is one."""
+
+    def __init__(self, app, tokens=None, user=None):
+        self.http = app.test_client()
+        self.tokens = tokens
+        self.user = user
+
+    def open(self, path, method="GET", headers=None, **kwargs):
+        signature = {"Authorization": f"Bearer {self.tokens['access_token']}"} if self.tokens else {}
+        url = path if path.startswith(("/api/", "/health", "/openapi", "/docs")) else f"/api/v1{path}"
+        return self.http.open(url, method=method, headers=signature | (headers or {}), **kwargs)
+
+    def get(self, path, **kwargs):
+        return self.open(path, "GET", **kwargs)
+
+    def post(self, path, **kwargs):
+        return self.open(path, "POST", **kwargs)
+
+    def put(self, path, **kwargs):
+        return self.open(path, "PUT", **kwargs)
+
+    def patch(self, path, **kwargs):
+        return self.open(path, "PATCH", **kwargs)
+
+    def delete(self, path, **kwargs):
+        return self.open(path, "DELETE", **kwargs)
+
+
+@pytest.fixture
+def sign_in(app):
+    """A function that signs a user in, with real tokens."""
+
+    def client_of(user):
+        tokens = sessions.begin(user, factories.now())
+        db.session.commit()
+        return Client(app, tokens, user)
+
+    return client_of
+
+
+@pytest.fixture
+def stranger(app):
+    return Client(app)
+
+
+@pytest.fixture
+def organization(app):
+    return factories.organization()
+
+
+@pytest.fixture
+def as_manager(sign_in, organization):
+    return sign_in(factories.user(organization, "manager"))
+
+
+@pytest.fixture
+def as_member(sign_in, organization):
+    return sign_in(factories.user(organization, "member"))
+
+
+@pytest.fixture
+def as_auditor(sign_in, organization):
+    return sign_in(factories.user(organization, "auditor"))
+
+
+@pytest.fixture
+def as_admin(sign_in, app):
+    return sign_in(factories.user(factories.organization(), "admin"))
+
+
+@pytest.fixture
+def as_other_manager(sign_in, app):
+    """A manager of another organization."""
+    return sign_in(factories.user(factories.organization(), "manager"))
+
+
+@pytest.fixture
+def statements(app):
+    """The SQL statements that are sent, but for those that begin and end transactions."""
+    sent = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        if not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
+            sent.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    yield sent
+    sa.event.remove(sa.Engine, "before_cursor_execute", note)

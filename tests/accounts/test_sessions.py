@@ -1,0 +1,249 @@
+"""Signing in and out through HTTP: tokens, their rotation and their end."""
+
+import datetime as dt
+import threading
+
+import jwt
+import pytest
+import sqlalchemy as sa
+
+from carbonapi import create_app
+from carbonapi.accounts.models import Session
+from carbonapi.db import db
+from tests import factories
+from tests.conftest import SECRET_KEY, Client, settings_for
+
+CREDENTIALS = {"email": "ada@example.org", "password": factories.PASSWORD}
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def claims_of(token):
+    return jwt.decode(token, SECRET_KEY, ["HS256"], audience="carbonapi")
+
+
+def forged(token, key=SECRET_KEY, algorithm="HS256", without=(), **changes):
+    claims = {name: value for name, value in (claims_of(token) | changes).items() if name not in without}
+    return jwt.encode(claims, key, algorithm)
+
+
+@pytest.fixture
+def ada(organization):
+    return factories.user(organization, "member", email="ada@example.org")
+
+
+@pytest.fixture
+def tokens(stranger, ada):
+    return stranger.post("/auth/login", json=CREDENTIALS).json
+
+
+def test_logging_in_answers_a_pair_of_tokens(stranger, ada):
+    answer = stranger.post("/auth/login", json=CREDENTIALS | {"email": "ADA@example.org"})
+
+    assert answer.status_code == 200
+    assert {name: answer.json[name] for name in ("token_type", "expires_in")} == {
+        "token_type": "Bearer",
+        "expires_in": 900,
+    }
+    access, refresh = (claims_of(answer.json[name]) for name in ("access_token", "refresh_token"))
+    assert (access["sub"], access["type"], access["exp"] - access["iat"]) == (str(ada.id), "access", 900)
+    assert (refresh["type"], refresh["exp"] - refresh["iat"]) == ("refresh", 30 * 24 * 3600)
+    assert stranger.get("/auth/me", headers=bearer(answer.json["access_token"])).json["id"] == ada.id
+    # RFC 9110: the scheme is case-insensitive.
+    lower_case = {"Authorization": f"bearer  {answer.json['access_token']}"}
+    assert stranger.get("/auth/me", headers=lower_case).status_code == 200
+
+
+def test_a_wrong_address_and_a_wrong_password_cannot_be_told_apart(stranger, ada, organization):
+    factories.user(organization, email="gone@example.org", active=False)
+    answers = [
+        stranger.post("/auth/login", json=credentials)
+        for credentials in (
+            CREDENTIALS | {"password": "not the password at all"},
+            CREDENTIALS | {"email": "nobody@example.org"},
+            CREDENTIALS | {"email": "gone@example.org"},
+        )
+    ]
+    bodies = [{**answer.json, "request_id": None} for answer in answers]
+    assert [answer.status_code for answer in answers] == [401, 401, 401]
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert answers[0].headers["WWW-Authenticate"] == 'Bearer realm="carbonapi"'
+
+
+def test_an_unknown_address_costs_a_hash_too(stranger, ada, monkeypatch):
+    """The same time for both: the password is checked against a hash, whether there is a user or not."""
+    from carbonapi.accounts import passwords
+
+    checked = []
+    verify = passwords._HASHER.verify
+
+    class Noting:
+        def verify(self, password_hash, password):
+            checked.append(password_hash.split("$")[3])
+            return verify(password_hash, password)
+
+    monkeypatch.setattr(passwords, "_HASHER", Noting())
+    for email in ("ada@example.org", "nobody@example.org"):
+        stranger.post("/auth/login", json={"email": email, "password": "not the password at all"})
+    assert checked == ["m=19456,t=2,p=1", "m=19456,t=2,p=1"]
+
+
+def test_a_refresh_token_is_good_once(stranger, tokens):
+    second = stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"]))
+    assert second.status_code == 200
+    assert stranger.get("/auth/me", headers=bearer(second.json["access_token"])).status_code == 200
+    third = stranger.post("/auth/refresh", headers=bearer(second.json["refresh_token"]))
+    assert third.status_code == 200
+
+    reused = stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"]))
+
+    assert (reused.status_code, "used before" in reused.json["detail"]) == (401, True)
+    for token in (third.json["refresh_token"], second.json["refresh_token"]):
+        assert stranger.post("/auth/refresh", headers=bearer(token)).status_code == 401
+    assert stranger.get("/auth/me", headers=bearer(third.json["access_token"])).status_code == 401
+
+
+def test_a_retry_within_seconds_gets_the_same_successor_and_a_late_one_ends_the_session(stranger, tokens):
+    first, again = (stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])) for _ in range(2))
+    assert first.json["refresh_token"] == again.json["refresh_token"]
+
+    db.session.execute(sa.update(Session).values(refreshed_at=Session.refreshed_at - dt.timedelta(seconds=31)))
+    assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 401
+    assert stranger.post("/auth/refresh", headers=bearer(first.json["refresh_token"])).status_code == 401
+
+
+def test_a_session_that_was_not_refreshed_in_time_is_over(stranger, tokens):
+    db.session.execute(sa.update(Session).values(expires_at=factories.now()))
+
+    assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 401
+
+
+def test_simultaneous_refreshes_have_one_successor(fresh_database_url):
+    app = create_app(settings_for(fresh_database_url))
+    with app.app_context():
+        factories.user(factories.organization(), email="ada@example.org")
+    token = Client(app).post("/auth/login", json=CREDENTIALS).json["refresh_token"]
+    answers = []
+
+    def refresh():
+        answers.append(Client(app).post("/auth/refresh", headers=bearer(token)))
+
+    threads = [threading.Thread(target=refresh) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert len({answer.json["refresh_token"] for answer in answers}) == 1
+    with app.app_context():
+        assert db.session.scalars(sa.select(Session.generation)).all() == [2]
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_logging_out_ends_the_whole_session(stranger, tokens):
+    other = stranger.post("/auth/login", json=CREDENTIALS).json
+
+    assert stranger.post("/auth/logout", headers=bearer(tokens["access_token"])).status_code == 204
+
+    assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 401
+    assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 401
+    assert stranger.get("/auth/me", headers=bearer(other["access_token"])).status_code == 200
+
+
+def test_a_new_password_ends_the_other_sessions(stranger, tokens):
+    other = stranger.post("/auth/login", json=CREDENTIALS).json
+    change = {"current_password": factories.PASSWORD, "new_password": "quite other words for a change"}
+
+    wrong = stranger.post(
+        "/auth/password", json=change | {"current_password": "x"}, headers=bearer(tokens["access_token"])
+    )
+    assert (wrong.status_code, list(wrong.json["errors"]["json"])) == (422, ["current_password"])
+    assert stranger.post("/auth/password", json=change, headers=bearer(tokens["access_token"])).status_code == 204
+
+    assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
+    assert stranger.get("/auth/me", headers=bearer(other["access_token"])).status_code == 401
+    assert stranger.post("/auth/refresh", headers=bearer(other["refresh_token"])).status_code == 401
+    assert stranger.post("/auth/login", json=CREDENTIALS).status_code == 401
+    assert stranger.post("/auth/login", json=CREDENTIALS | {"password": change["new_password"]}).status_code == 200
+
+
+def test_a_deactivated_user_is_signed_out_and_stays_out(stranger, tokens, ada, as_manager):
+    assert as_manager.patch(f"/users/{ada.id}", json={"active": False}).json["active"] is False
+
+    assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 401
+    assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 401
+    assert stranger.post("/auth/login", json=CREDENTIALS).status_code == 401
+    as_manager.patch(f"/users/{ada.id}", json={"active": True})
+    assert stranger.post("/auth/login", json=CREDENTIALS).status_code == 200
+
+
+def test_a_worker_relies_on_what_it_read_for_five_seconds_at_most(app, stranger, tokens, monkeypatch, statements):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    clock = [1000.0]
+    monkeypatch.setattr("carbonapi.access.time.monotonic", lambda: clock[0])
+    signed = {"headers": bearer(tokens["access_token"])}
+
+    assert stranger.get("/usage-types", **signed).status_code == 200
+    statements.clear()
+    assert stranger.get("/usage-types", **signed).status_code == 200
+    assert len(statements) == 1  # The list alone: the session was not read again.
+    stranger.post("/auth/logout", **signed)
+    clock[0] += 4.9
+    assert stranger.get("/usage-types", **signed).status_code == 200
+    clock[0] += 0.2
+    assert stranger.get("/usage-types", **signed).status_code == 401
+
+
+def test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_database(stranger, tokens, statements):
+    access, refresh = tokens["access_token"], tokens["refresh_token"]
+    head, body, signature = access.split(".")
+    past = int(factories.now().timestamp()) - 60
+    statements.clear()
+    refused = {
+        "no header": {},
+        "empty": bearer(""),
+        "no scheme": {"Authorization": access},
+        "another scheme": {"Authorization": f"Basic {access}"},
+        "nonsense": bearer("nonsense"),
+        "two": bearer(f"{access} {access}"),
+        "not ASCII": bearer("é"),
+        "a refresh token": bearer(refresh),
+        "tampered body": bearer(f"{head}.{body[:-2]}AA.{signature}"),
+        "tampered signature": bearer(f"{head}.{body}.{'A' * len(signature)}"),
+        "no signature": bearer(f"{head}.{body}."),
+        "truncated": bearer(access[:-1]),
+        "another key": bearer(forged(access, key="another key, also of 32 bytes or more")),
+        "another algorithm": bearer(forged(access, algorithm="HS512", key=SECRET_KEY * 2)),
+        **{
+            f"alg {algorithm}": bearer(
+                jwt.utils.base64url_encode(f'{{"alg":"{algorithm}","typ":"JWT"}}'.encode()).decode() + f".{body}."
+            )
+            for algorithm in ("none", "None", "NONE", "nOnE")
+        },
+        "expired": bearer(forged(access, exp=past)),
+        "not yet valid": bearer(forged(access, nbf=past + 600)),
+        "another audience": bearer(forged(access, aud="another")),
+        "another issuer": bearer(forged(access, iss="another")),
+        **{
+            f"without {claim}": bearer(forged(access, without=[claim]))
+            for claim in ("exp", "sub", "jti", "type", "aud", "iss", "sid", "org")
+        },
+    }
+    for what, headers in refused.items():
+        answer = stranger.get("/auth/me", headers=headers)
+        assert answer.status_code == 401, what
+        assert answer.content_type == "application/problem+json"
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert stranger.post("/auth/refresh", headers=bearer(access)).status_code == 401
+    assert statements == []
+    # Well signed, but of a session that is not there, or is somebody else's.
+    for changes in ({"sid": 10**15}, {"org": 10**15}, {"sub": "1000000000000000"}):
+        assert stranger.get("/auth/me", headers=bearer(forged(access, **changes))).status_code == 401
+
+
+def test_a_token_in_the_query_is_no_token(stranger, tokens):
+    assert stranger.get(f"/auth/me?access_token={tokens['access_token']}").status_code == 401

@@ -1,0 +1,256 @@
+"""Registration, organizations and users through HTTP."""
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.accounts.models import User
+from carbonapi.db import db
+from tests import factories
+
+REGISTRATION = {
+    "email": "ada@example.org",
+    "password": "unrelated words make good ones",
+    "name": "Ada Lovelace",
+    "organization": "Analytical Engines",
+}
+
+
+def new_user(**changes):
+    return {
+        "email": "new@example.org",
+        "name": "Newcomer",
+        "role": "member",
+        "password": "unrelated words make good ones",
+    } | changes
+
+
+def test_registering_makes_an_organization_and_its_first_manager(stranger):
+    answer = stranger.post("/auth/register", json=REGISTRATION)
+
+    assert answer.status_code == 201
+    user = answer.json
+    assert user.pop("created_at").endswith("Z")
+    assert user == {
+        "id": user["id"],
+        "organization_id": user["organization_id"],
+        "email": "ada@example.org",
+        "name": "Ada Lovelace",
+        "role": "manager",
+        "active": True,
+    }
+    assert answer.headers["Location"] == f"/api/v1/users/{user['id']}"
+    stranger.tokens = stranger.post(
+        "/auth/login", json={name: REGISTRATION[name] for name in ("email", "password")}
+    ).json
+    assert stranger.get(answer.headers["Location"]).status_code == 200
+    organization = stranger.get(f"/organizations/{user['organization_id']}").json
+    assert (organization["name"], organization["timezone"], organization["region"]) == (
+        "Analytical Engines",
+        "UTC",
+        None,
+    )
+
+
+def test_passwords_are_kept_as_argon2id_of_19_mib(stranger):
+    stranger.post("/auth/register", json=REGISTRATION)
+
+    kept = db.session.scalar(sa.select(User.password_hash).where(User.email == "ada@example.org"))
+    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"password": "short"}, "password"),
+        ({"password": "x" * 129}, "password"),
+        ({"password": "password1234"}, "password"),
+        ({"password": "aaaaaaaaaaaaaaaaaaaa"}, "password"),
+        ({"password": "my ada@example.org password"}, "password"),
+        ({"email": "no address"}, "email"),
+        ({"email": f"{'a' * 250}@example.org"}, "email"),
+        ({"name": "   "}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": "a\0b"}, "name"),
+        ({"role": "admin"}, "role"),
+        ({"organization_id": 1}, "organization_id"),
+    ],
+)
+def test_a_registration_that_is_not_right_is_refused_by_name(stranger, changes, field):
+    answer = stranger.post("/auth/register", json=REGISTRATION | changes)
+
+    assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
+
+
+def test_long_passwords_are_taken_whole(stranger):
+    password = "many unrelated words, more than seventy-two characters of them, " * 2
+    assert len(password) == 128
+    assert stranger.post("/auth/register", json=REGISTRATION | {"password": password}).status_code == 201
+    credentials = {"email": "ada@example.org", "password": password}
+    assert stranger.post("/auth/login", json=credentials).status_code == 200
+    assert stranger.post("/auth/login", json=credentials | {"password": password[:-1]}).status_code == 401
+
+
+def test_an_address_is_taken_once_whatever_its_case(stranger):
+    stranger.post("/auth/register", json=REGISTRATION)
+
+    answer = stranger.post("/auth/register", json=REGISTRATION | {"email": "ADA@example.ORG"})
+
+    assert answer.status_code == 409
+    assert answer.json["errors"] == {"json": {"email": ["This e-mail address is taken."]}}
+
+
+def test_registration_can_be_closed(app, stranger, monkeypatch):
+    monkeypatch.setitem(app.config, "REGISTRATION", "closed")
+
+    assert stranger.post("/auth/register", json=REGISTRATION).status_code == 403
+
+
+def test_one_changes_oneself_but_not_ones_role(as_auditor):
+    changed = as_auditor.patch("/auth/me", json={"name": "Another Name"})
+    assert (changed.status_code, changed.json["name"]) == (200, "Another Name")
+    assert as_auditor.patch("/auth/me", json={"role": "admin"}).status_code == 422
+
+
+def test_a_manager_adds_users_of_every_role_but_admin(as_manager, stranger):
+    for role in ("member", "auditor", "manager"):
+        answer = as_manager.post("/users", json=new_user(role=role, email=f"{role}@example.org"))
+        assert answer.status_code == 201
+        assert answer.json["organization_id"] == as_manager.user.organization_id
+        credentials = {"email": f"{role}@example.org", "password": factories.PASSWORD}
+        assert stranger.post("/auth/login", json=credentials).status_code == 200
+    assert as_manager.post("/users", json=new_user(role="admin")).status_code == 403
+    assert as_manager.post("/users", json=new_user(role="king")).status_code == 422
+    me = as_manager.user
+    assert as_manager.patch(f"/users/{me.id}", json={"role": "admin"}).status_code == 403
+
+
+def test_users_are_added_to_ones_own_organization_alone(as_manager, as_other_manager, as_admin):
+    theirs = as_other_manager.user.organization_id
+
+    refused = as_manager.post("/users", json=new_user(organization_id=theirs))
+    assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, ["organization_id"])
+    by_admin = as_admin.post("/users", json=new_user(organization_id=theirs))
+    assert (by_admin.status_code, by_admin.json["organization_id"]) == (201, theirs)
+
+
+def test_who_sees_which_users(as_member, as_auditor, as_manager, as_admin, as_other_manager):
+    colleagues = [as_member.user.id, as_auditor.user.id, as_manager.user.id]
+
+    def seen(client):
+        return [user["id"] for user in client.get("/users?sort=id").json]
+
+    assert seen(as_member) == [as_member.user.id]
+    assert seen(as_auditor) == sorted(colleagues)
+    assert seen(as_manager) == sorted(colleagues)
+    assert seen(as_other_manager) == [as_other_manager.user.id]
+    assert {*colleagues, as_admin.user.id, as_other_manager.user.id} <= set(seen(as_admin))
+    assert as_member.get(f"/users/{as_manager.user.id}").status_code == 404
+    assert as_manager.get(f"/users?role=auditor&active=true&sort=-email").json[0]["id"] == as_auditor.user.id
+
+
+def test_put_replaces_a_user(as_manager, as_member):
+    path = f"/users/{as_member.user.id}"
+    factories.db.session.commit()
+    as_manager.patch(path, json={"active": False})
+
+    replaced = as_manager.put(path, json={"email": "m@example.org", "name": "M", "role": "auditor"})
+
+    assert replaced.status_code == 200
+    assert {name: replaced.json[name] for name in ("email", "name", "role", "active")} == {
+        "email": "m@example.org",
+        "name": "M",
+        "role": "auditor",
+        "active": True,
+    }
+    assert as_manager.put(path, json={"name": "M"}).status_code == 422
+    assert (
+        as_manager.put(path, json={"email": "x@example.org", "name": "M", "role": "member", "id": 1}).status_code == 422
+    )
+
+
+def test_deleting_a_user_erases_the_person_and_keeps_the_numbers(as_manager, as_member, stranger):
+    usage = factories.usage(as_member.user, "2")
+    email = as_member.user.email
+
+    assert as_manager.delete(f"/users/{as_member.user.id}").status_code == 204
+
+    row = db.session.execute(
+        sa.select(User.email, User.name, User.password_hash, User.active).where(User.id == as_member.user.id)
+    ).one()
+    assert tuple(row) == (None, None, None, False)
+    assert as_member.get("/auth/me").status_code == 401
+    assert as_manager.get(f"/users/{as_member.user.id}").status_code == 404
+    assert as_manager.get(f"/users/{as_member.user.id}/usages").status_code == 404
+    kept = as_manager.get(f"/usages/{usage.id}").json
+    assert (kept["user_id"], kept["co2e_kg"]) == (as_member.user.id, 3)
+    assert as_manager.get(f"/usages?user_id={as_member.user.id}").json == [kept]
+    assert as_manager.post("/users", json=new_user(email=email)).status_code == 201
+
+
+def test_several_users_are_deleted_or_none(as_manager, as_member, as_auditor, as_other_manager):
+    ids = (as_member.user.id, as_auditor.user.id, as_other_manager.user.id)
+
+    assert as_manager.delete("/users?" + "&".join(f"id={id_}" for id_ in ids)).status_code == 404
+    assert len(as_manager.get("/users").json) == 3
+    assert as_manager.delete(f"/users?id={ids[0]}&id={ids[1]}").status_code == 204
+    assert [user["id"] for user in as_manager.get("/users").json] == [as_manager.user.id]
+
+
+def test_an_organization_keeps_a_manager(as_manager, organization):
+    path = f"/users/{as_manager.user.id}"
+    for refused in (
+        as_manager.delete(path),
+        as_manager.patch(path, json={"active": False}),
+        as_manager.patch(path, json={"role": "member"}),
+    ):
+        assert (refused.status_code, refused.json["title"]) == (409, "Conflict")
+    second = factories.user(organization, "manager")
+    both = f"/users?id={as_manager.user.id}&id={second.id}"
+    assert as_manager.delete(both).status_code == 409
+    assert as_manager.delete(path).status_code == 204
+
+
+def test_a_manager_has_no_power_over_an_admin(as_manager, organization):
+    admin = factories.user(organization, "admin")
+
+    for refused in (
+        as_manager.delete(f"/users/{admin.id}"),
+        as_manager.patch(f"/users/{admin.id}", json={"email": "mine@example.org"}),
+        as_manager.patch(f"/users/{admin.id}", json={"active": False}),
+    ):
+        assert refused.status_code == 403
+
+
+def test_a_manager_changes_their_organization_and_an_admin_makes_and_removes_them(as_manager, as_admin):
+    path = f"/organizations/{as_manager.user.organization_id}"
+    assert as_manager.patch(path, json={"timezone": "Europe/London"}).json["timezone"] == "Europe/London"
+    replaced = as_manager.put(path, json={"name": "New name"}).json
+    assert (replaced["name"], replaced["timezone"], replaced["region"]) == ("New name", "UTC", None)
+    for body, field in (({"timezone": "Mars"}, "timezone"), ({"region": "Britain"}, "region"), ({"name": ""}, "name")):
+        assert list(as_manager.patch(path, json=body).json["errors"]["json"]) == [field]
+    assert as_manager.post("/organizations", json={"name": "Another"}).status_code == 403
+    assert as_manager.delete(path).status_code == 403
+
+    made = as_admin.post("/organizations", json={"name": "Another", "region": "US-CAMX"})
+    assert (made.status_code, made.json["region"]) == (201, "US-CAMX")
+    assert as_admin.delete(made.headers["Location"]).status_code == 204
+    assert as_admin.get(made.headers["Location"]).status_code == 404
+    assert as_admin.delete(path).status_code == 409
+
+
+def test_an_organization_stays_while_its_ledger_needs_it(as_admin, sign_in):
+    owner = sign_in(factories.user(factories.organization(), "admin"))
+    path = f"/organizations/{owner.user.organization_id}"
+    factories.usage(owner.user)
+
+    assert as_admin.delete(f"/users/{owner.user.id}").status_code == 204
+    refused = as_admin.delete(path)
+    assert (refused.status_code, refused.json["title"]) == (409, "Conflict")
+    assert as_admin.get(path).status_code == 200
+
+
+def test_an_organization_whose_people_are_gone_goes_too(as_admin, sign_in):
+    owner = sign_in(factories.user(factories.organization(), "admin"))
+
+    assert as_admin.delete(f"/users/{owner.user.id}").status_code == 204
+    assert as_admin.delete(f"/organizations/{owner.user.organization_id}").status_code == 204

@@ -1,7 +1,7 @@
 """The database handle, and what every table shares."""
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
@@ -58,6 +58,9 @@ class Owned:
     exists follows from what else the row refers to: its foreign keys hold the organization too.
     """
 
+    # The column that says whose the row is: a member sees their own alone.
+    MEMBERS_SEE_BY: ClassVar[str] = "user_id"
+
     @declared_attr
     def organization_id(cls) -> Mapped[int]:
         return mapped_column(sa.BigInteger, primary_key=True, autoincrement=False, sort_order=-3)
@@ -73,10 +76,7 @@ class Owned:
             return ()
         organization_id: Any = cls.organization_id
         mine: tuple[sa.ColumnElement[bool], ...] = (organization_id == viewer.organization_id,)
-        user_id: Any = getattr(cls, "user_id", None)
-        if viewer.role == "member" and user_id is not None:
-            mine += (user_id == viewer.id,)
-        return mine
+        return (*mine, getattr(cls, cls.MEMBERS_SEE_BY) == viewer.id) if viewer.role == "member" else mine
 
 
 class Shared:

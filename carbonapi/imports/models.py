@@ -12,6 +12,7 @@ class Import(Owned, Model):
     """A file of usages that was booked whole."""
 
     __tablename__ = "imports"
+    MEMBERS_SEE_BY = "recorded_by"
     __table_args__ = (sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),)
 
     usage_count: Mapped[int]

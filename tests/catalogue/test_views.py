@@ -1,0 +1,152 @@
+"""The catalogue through HTTP."""
+
+import pytest
+
+from tests import factories
+
+FACTOR = {"factor": 0.5, "valid_from": "2024-01-01T00:00:00Z", "source": "a table"}
+
+
+def test_five_types_are_there_from_the_first_start(as_member):
+    first = as_member.get("/usage-types?sort=id").json[:5]
+
+    assert [(kind["id"], kind["name"], kind["unit"], kind["factor"]) for kind in first] == [
+        (100, "electricity", "kwh", 1.5),
+        (101, "water", "kg", 26.93),
+        (102, "heating", "kwh", 3.892),
+        (103, "heating", "l", 8.57),
+        (104, "heating", "m3", 19.456),
+    ]
+    factor = as_member.get("/usage-types/101/factors").json[0]
+    assert (factor["source"], factor["valid_from"], factor["valid_until"], factor["region"]) == (
+        "exercise",
+        "1900-01-01T00:00:00Z",
+        None,
+        None,
+    )
+
+
+def test_an_admin_keeps_the_catalogue(as_admin):
+    made = as_admin.post("/usage-types", json={"name": "steam", "unit": "kg", "scope": 2})
+    assert made.status_code == 201
+    assert made.json["id"] >= 1000
+    assert (made.json["factor"], made.json["archived"]) == (None, False)
+    path = made.headers["Location"]
+
+    assert as_admin.post(f"{path}/factors", json=FACTOR).status_code == 201
+    assert as_admin.get(path).json["factor"] == 0.5
+    changed = as_admin.patch(path, json={"category": "energy"})
+    assert (changed.json["category"], changed.json["scope"], changed.json["factor"]) == ("energy", 2, 0.5)
+    replaced = as_admin.put(path, json={"name": "steam", "unit": "kg"})
+    assert (replaced.json["category"], replaced.json["scope"]) == (None, None)
+    assert as_admin.delete(path).status_code == 204
+    assert as_admin.get(path).status_code == 404
+
+
+def test_others_read_the_catalogue_and_do_not_write_it(as_manager, as_member, as_auditor):
+    for client in (as_manager, as_member, as_auditor):
+        assert client.get("/usage-types/100").status_code == 200
+        for refused in (
+            client.post("/usage-types", json={"name": "steam", "unit": "kg"}),
+            client.patch("/usage-types/100", json={"name": "x"}),
+            client.delete("/usage-types/100"),
+            client.post("/usage-types/100/factors", json=FACTOR),
+        ):
+            assert refused.status_code == 403
+
+
+def test_name_and_unit_are_unique_together(as_admin):
+    answer = as_admin.post("/usage-types", json={"name": "electricity", "unit": "kwh"})
+    assert (answer.status_code, list(answer.json["errors"]["json"])) == (409, ["name"])
+    assert as_admin.post("/usage-types", json={"name": "electricity", "unit": "MWh"}).status_code == 201
+
+
+def test_a_type_in_use_stays(as_admin, as_member):
+    usage_type = factories.usage_type(name="peat")
+    usage = factories.usage(as_member.user, usage_type_id=usage_type.id)
+
+    refused = as_admin.delete(f"/usage-types/{usage_type.id}")
+
+    assert (refused.status_code, "archived" in refused.json["detail"]) == (409, True)
+    assert as_admin.get(f"/usage-types/{usage_type.id}").json["factor"] == 2
+    assert as_admin.patch(f"/usage-types/{usage_type.id}", json={"archived": True}).status_code == 200
+    assert as_member.patch(f"/usages/{usage.id}", json={"amount": 7}).json["co2e_kg"] == 14
+    assert usage_type.id not in [kind["id"] for kind in as_member.get("/usage-types?archived=false").json]
+
+
+def test_an_open_factor_closes_the_one_before(as_admin):
+    usage_type = factories.usage_type(factor="2")
+    path = f"/usage-types/{usage_type.id}/factors"
+
+    assert as_admin.post(path, json=FACTOR).status_code == 201
+
+    assert [(row["factor"], row["valid_from"], row["valid_until"]) for row in as_admin.get(path).json] == [
+        (2, "1900-01-01T00:00:00Z", "2024-01-01T00:00:00Z"),
+        (0.5, "2024-01-01T00:00:00Z", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_until", "region", "status"),
+    [
+        ("2022-01-01", "2023-01-01", None, 201),
+        ("2020-06-01", "2020-07-01", None, 409),
+        ("2019-01-01", "2020-01-01T00:00:00.000001", None, 409),
+        ("2019-01-01", "2020-01-01", None, 201),
+        ("2019-01-01", None, None, 409),
+        ("2020-06-01", "2020-07-01", "GB", 201),
+        ("2020-01-01", "2021-01-01", "FR", 409),
+        ("2021-01-01", None, "FR", 201),
+    ],
+)
+def test_validity_does_not_overlap_within_a_region(as_admin, valid_from, valid_until, region, status):
+    usage_type = factories.usage_type(factor=None)
+    factories.emission_factor(usage_type, "1", "2020-01-01", "2021-01-01")
+    factories.emission_factor(usage_type, "1", "2020-06-01", "2021-01-01", region="FR")
+    path = f"/usage-types/{usage_type.id}/factors"
+    until = factories.at(valid_until).isoformat() if valid_until else None
+
+    answer = as_admin.post(
+        path, json=FACTOR | {"valid_from": factories.at(valid_from).isoformat(), "valid_until": until, "region": region}
+    )
+
+    assert answer.status_code == status, answer.json
+    if status == 409:
+        assert list(answer.json["errors"]["json"]) == ["valid_from"]
+        assert len(as_admin.get(path).json) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"factor": -1}, "factor"),
+        ({"factor": "0.1234567890123"}, "factor"),
+        ({"factor": 10**12}, "factor"),
+        ({"valid_from": "2024-01-01"}, "valid_from"),
+        ({"valid_until": "2024-01-01T00:00:00Z"}, "valid_until"),
+        ({"source": ""}, "source"),
+        ({"region": "gb"}, "region"),
+    ],
+)
+def test_a_factor_that_is_not_right_is_refused_by_name(as_admin, changes, field):
+    answer = as_admin.post("/usage-types/100/factors", json=FACTOR | changes)
+
+    assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
+
+
+def test_a_factor_is_found_under_its_own_type_alone(as_member):
+    factor = as_member.get("/usage-types/100/factors").json[0]
+
+    assert as_member.get(f"/usage-types/100/factors/{factor['id']}").json == factor
+    assert as_member.get(f"/usage-types/101/factors/{factor['id']}").status_code == 404
+    assert as_member.get("/usage-types/999/factors").status_code == 404
+
+
+def test_the_tag_of_a_type_changes_when_another_factor_comes_into_force(as_admin):
+    before = as_admin.get("/usage-types/100").headers["ETag"]
+    as_admin.post("/usage-types/100/factors", json=FACTOR)
+
+    after = as_admin.get("/usage-types/100", headers={"If-None-Match": before})
+
+    assert (after.status_code, after.json["factor"]) == (200, 0.5)
+    assert as_admin.patch("/usage-types/100", json={}, headers={"If-Match": before}).status_code == 412

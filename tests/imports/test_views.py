@@ -1,0 +1,195 @@
+"""Files of usages through HTTP: all of it or nothing, and faults by line."""
+
+import hashlib
+import io
+import json
+
+import pytest
+
+from tests import factories
+
+GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01 01:00:00+00:00,0.2\n"
+
+
+def post(client, file, query="?usage_type_id=100", content_type="text/csv"):
+    return client.post(f"/imports{query}", data=file, content_type=content_type)
+
+
+def test_a_file_is_booked_as_one_act(as_member):
+    answer = post(as_member, GOOD)
+
+    assert answer.status_code == 201
+    imported = answer.json
+    assert answer.headers["Location"] == f"/api/v1/imports/{imported['id']}"
+    assert imported.pop("recorded_at").endswith("Z")
+    assert imported == {
+        "id": imported["id"],
+        "organization_id": as_member.user.organization_id,
+        "usage_count": 2,
+        "sha256": hashlib.sha256(GOOD.encode()).hexdigest(),
+        "recorded_by": as_member.user.id,
+    }
+    usages = as_member.get(f"/usages?import_id={imported['id']}&sort=usage_at").json
+    assert [(usage["amount"], usage["co2e_kg"], usage["usage_at"]) for usage in usages] == [
+        (0.1, 0.15, "2024-01-01T00:00:00Z"),
+        (0.2, 0.3, "2024-01-01T01:00:00Z"),
+    ]
+    assert as_member.get(answer.headers["Location"]).json["usage_count"] == 2
+    assert len(as_member.get("/imports").json) == 1
+
+
+def test_every_column_of_a_usage_can_stand_in_the_file(as_manager, as_member):
+    file = (
+        "\ufeffuser_id,usage_type_id,usage_at,amount,region,quality,note,external_id\r\n"
+        f'{as_member.user.id},101,2024-01-01T00:00:00+01:00,2,GB,estimated,"two\nlines, a comma",a-1\r\n'
+        f"{as_manager.user.id},100,2024-01-01T00:00:00Z,3,,,,\r\n"
+    )
+
+    assert post(as_manager, file.encode(), "").status_code == 201
+
+    usages = as_manager.get("/usages?sort=usage_at").json
+    names = ("user_id", "usage_type_id", "amount", "region", "quality", "note", "external_id")
+    assert [tuple(usage[name] for name in names) for usage in usages] == [
+        (as_member.user.id, 101, 2, "GB", "estimated", "two\nlines, a comma", "a-1"),
+        (as_manager.user.id, 100, 3, None, "measured", None, None),
+    ]
+
+
+def test_a_file_comes_as_a_form_too(as_member):
+    form = {"file": (io.BytesIO(GOOD.encode()), "../../etc/passwd")}
+
+    assert post(as_member, form, content_type="multipart/form-data").status_code == 201
+    assert len(as_member.get("/usages").json) == 2
+    missing = post(as_member, {"other": "x"}, content_type="multipart/form-data")
+    assert (missing.status_code, missing.json["errors"]) == (422, {"file": {"file": ["Missing."]}})
+
+
+def test_the_query_stands_for_columns_that_the_file_lacks(as_manager, as_member):
+    query = f"?usage_type_id=101&user_id={as_member.user.id}&quality=estimated"
+
+    file = "usage_type_id,usage_at,amount\n,2024-01-01T00:00:00Z,1\n100,2024-01-01T01:00:00Z,1\n"
+
+    assert post(as_manager, file, query).status_code == 201
+
+    usages = as_manager.get("/usages?sort=usage_at").json
+    assert [(usage["usage_type_id"], usage["user_id"], usage["quality"]) for usage in usages] == [
+        (101, as_member.user.id, "estimated"),
+        (100, as_member.user.id, "estimated"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "faults"),
+    [
+        (GOOD + "2024-01-01T02:00:00,1\n", {"4": "usage_at: Give the offset"}),
+        (GOOD + "2024-01-01T02:00:00Z,\n", {"4": "amount: Missing data"}),
+        (GOOD + "2024-01-01T02:00:00Z,-1\n", {"4": "amount: Must not be negative."}),
+        (GOOD + "2024-01-01T02:00:00Z,1e3\n", {"4": "amount: Not a number."}),
+        (GOOD + "2024-01-01T02:00:00Z,NaN\n", {"4": "amount: Not a number."}),
+        (GOOD + "2024-01-01T02:00:00Z,0.0000001\n", {"4": "amount: At most 6 digits"}),
+        (GOOD + "2024-01-01T02:00:00Z,1,2\n", {"4": "3 cells, where the header has 2."}),
+        (GOOD + "2024-01-01T02:00:00Z\n", {"4": "1 cells, where the header has 2."}),
+        (GOOD + '"2024-01-01T02:00:00Z,1\n', {"4": "Not proper CSV"}),
+        (GOOD + "1899-12-31T23:59:59Z,1\n", {"4": "usage_at: Must lie in the years"}),
+        (GOOD[:-1], {"1": "The last line has no line break"}),
+        ("", {"1": "The last line has no line break"}),
+        ("usage_at,amount\n", {"2": "The file has no usages."}),
+        ("usage_at,amount,amount\n", {"1": "The column amount stands twice."}),
+        ("usage_at,amount,mood\n", {"1": "There is no column 'mood'"}),
+        ("usage_at\n", {"1": "The column amount is missing."}),
+        (GOOD.encode("utf-16"), {"1": "Not UTF-8 from byte 0 on."}),
+        (GOOD.encode() + b"2024-01-01T02:00:00Z,\xff\n", {"1": "Not UTF-8"}),
+        (GOOD + "2024-01-01T02:00:00Z,\0\n", {"1": "The file holds a NUL byte."}),
+    ],
+)
+def test_a_file_with_a_fault_books_nothing_and_tells_the_line(as_member, file, faults):
+    answer = post(as_member, file)
+
+    assert answer.status_code == 422
+    told = answer.json["errors"]["file"]
+    assert list(told) == list(faults)
+    for line, beginning in faults.items():
+        assert told[line][0].startswith(beginning)
+    assert as_member.get("/usages").json == []
+    assert as_member.get("/imports").json == []
+
+
+def test_what_only_the_ledger_knows_is_told_by_line_too(as_member, as_manager, as_other_manager):
+    late = factories.usage_type("late", factor="1", valid_from="2020-01-01")
+    archived = factories.usage_type("gone", archived=True)
+    factories.usage(as_member.user, external_id="known")
+    header = "user_id,usage_type_id,usage_at,amount,external_id\n"
+    mine = as_manager.user.id
+    lines = [
+        f"{mine},100,2024-01-01T00:00:00Z,1,new",
+        f"{mine},999999,2024-01-01T00:00:00Z,1,",
+        f"{mine},{archived.id},2024-01-01T00:00:00Z,1,",
+        f"{mine},{late.id},2019-01-01T00:00:00Z,1,",
+        f"{as_other_manager.user.id},100,2024-01-01T00:00:00Z,1,",
+        f"{as_member.user.id},100,2024-01-01T00:00:00Z,1,",
+    ]
+
+    answer = post(as_manager, header + "\n".join(lines) + "\n", "")
+    assert answer.json["errors"]["file"] == {
+        "3": ["usage_type_id: There is no usage type 999999; GET /usage-types lists them."],
+        "4": ["usage_type_id: gone (kwh) is archived: nothing new is recorded for it."],
+        "5": [
+            "usage_at: late (kwh) has no emission factor at 2019-01-01T00:00:00Z; "
+            "the first is valid from 2020-01-01T00:00:00Z."
+        ],
+        "6": [f"user_id: There is no user {as_other_manager.user.id}."],
+    }
+    twice = header + "".join(f"{mine},100,2024-01-01T00:00:00Z,1,{id_}\n" for id_ in ("known", "new", "new"))
+    assert post(as_manager, twice, "").json["errors"]["file"] == {
+        "2": ["external_id: 'known' is in the ledger already."],
+        "4": ["external_id: 'new' stands in line 3 already."],
+    }
+    assert len(as_manager.get("/usages").json) == 1
+
+
+def test_a_member_imports_for_themself_alone(as_member, as_manager):
+    refused = post(as_member, GOOD, f"?usage_type_id=100&user_id={as_manager.user.id}")
+
+    assert (refused.status_code, list(refused.json["errors"]["query"])) == (422, ["user_id"])
+
+
+def test_the_first_hundred_faults_are_shown(as_member):
+    answer = post(as_member, "usage_at,amount\n" + "x,1\n" * 150)
+
+    assert answer.json["detail"].startswith("150 lines are not good")
+    assert list(answer.json["errors"]["file"]) == [str(line) for line in range(2, 102)]
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_read(app, as_member, monkeypatch):
+    monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", len(GOOD) - 1)
+
+    assert post(as_member, GOOD).status_code == 413
+    assert (
+        post(as_member, {"file": (io.BytesIO(GOOD.encode()), "f")}, content_type="multipart/form-data").status_code
+        == 413
+    )
+
+
+def test_a_larger_file_than_a_json_body_is_taken(as_member):
+    file = "usage_at,amount,note\n" + f"2024-01-01T00:00:00Z,1,{'x' * 1000}\n" * 1100
+    assert len(file) > 1024 * 1024
+
+    assert post(as_member, file).status_code == 201
+    pagination = json.loads(as_member.get("/usages?page_size=1").headers["X-Pagination"])
+    assert pagination["total"] == 1100
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", None])
+def test_another_media_type_is_refused(as_member, content_type):
+    assert post(as_member, GOOD, content_type=content_type).status_code == 415
+
+
+def test_an_import_is_seen_by_who_made_it_and_their_organization(as_member, as_manager, as_auditor, as_other_manager):
+    path = post(as_manager, GOOD).headers["Location"]
+
+    assert as_member.get(path).status_code == 404
+    assert as_member.get("/imports").json == []
+    assert as_auditor.get(path).status_code == 200
+    assert as_other_manager.get(path).status_code == 404
+    assert as_other_manager.get("/imports").json == []
+    assert post(as_auditor, GOOD).status_code == 403

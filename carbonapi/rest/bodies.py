@@ -5,7 +5,7 @@ import re
 import uuid
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 
 import marshmallow as ma
 from flask import Flask, Response, g, request
@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, ValidationError
 
 from ..errors import LengthRequired, Malformed, UnsupportedMedia
-from .fields import MAX_ID
+from .fields import MAX_ID, JSONSchema
 
 JSON_MAX_BYTES = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -30,6 +30,9 @@ class IdConverter(BaseConverter):
         if int(value) > MAX_ID:
             raise ValidationError
         return int(value)
+
+    def json_schema(self) -> JSONSchema:
+        return {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 
 
 class WholeBodies:
@@ -89,7 +92,7 @@ class StrictParser(FlaskParser):
             return json.loads(
                 req.get_data().decode("utf-8"),
                 parse_float=Decimal,
-                parse_constant=_refuse_constant,
+                parse_constant=Decimal,  # NaN and Infinity are no JSON, but a field can be named that refuses them.
                 object_pairs_hook=_without_duplicates,
             )
         except HTTPException:
@@ -112,10 +115,6 @@ class StrictParser(FlaskParser):
 
 class _NotJson(ValueError):
     """What Python would read and JSON does not allow."""
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise _NotJson(f"{constant} is not a JSON number")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -72,8 +72,9 @@ def problem(
     }
     if messages:
         body["errors"] = messages
-    # The standard library's JSON keeps to ASCII: whatever odd characters a caller sent and a message repeats pass.
-    response = Response(json.dumps(body), status, mimetype="application/problem+json")
+    # A message may repeat what the caller sent: half a surrogate pair, which UTF-8 does not have, becomes a "?".
+    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    response = Response(text, status, mimetype="application/problem+json")
     response.headers.update(headers or {})
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="carbonapi"'

@@ -1,8 +1,8 @@
 """Run a command that cannot outlive whoever started it: `python leash.py SECONDS COMMAND…`, with a pipe as its input.
 
-When the pipe's other end closes, on purpose or because its process was killed, the command gets a SIGTERM, and SIGKILL
-after that many seconds. When the command ends in any way but success, the processes that it left are killed. For that,
-start this program in a session of its own. It imports nothing of the service.
+When the pipe's other end closes, on purpose or because its process was killed, the command is told to stop by SIGTERM,
+and killed after that many seconds. When the command ends in any way but success, the processes that it left are killed.
+For that, start this program in a session of its own. It imports nothing of the service.
 """
 
 import os
@@ -14,7 +14,7 @@ import time
 
 
 def main() -> int:
-    grace_seconds, command = float(sys.argv[1]), sys.argv[2:]
+    grace_seconds, command = int(sys.argv[1]), sys.argv[2:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # The pipe alone decides. Unlike SIG_IGN, a handler is not inherited.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -22,7 +22,9 @@ def main() -> int:
     def stop_at_end_of_pipe() -> None:
         os.read(0, 1)
         process.terminate()
-        time.sleep(grace_seconds)
+        for _ in range(grace_seconds):
+            time.sleep(1)
+            os.killpg(0, signal.SIGTERM)  # A worker that had only just been forked did not heed its parent's.
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=stop_at_end_of_pipe, daemon=True).start()

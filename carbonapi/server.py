@@ -17,13 +17,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from . import embedded
+from .settings import psycopg2_url
 
 PROJECT = Path(__file__).resolve().parents[1]  # Where wsgi.py and migrations/ lie.
 LEASH = Path(__file__).with_name("leash.py")
 START_SECONDS = 60
 STOP_SECONDS = 30  # What a request in flight has to finish; an import takes the longest.
-MIGRATION_SECONDS = 5  # Between attempts, while the database cannot be reached.
+RETRY_SECONDS = 5  # Between attempts to migrate a database that cannot be reached.
 CONNECTIONS = 4096  # Open ones for each worker, most of them idle. Further ones wait until one closes.
 
 
@@ -61,16 +64,15 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
             except embedded.EmbeddedError as error:
                 print(error, file=sys.stderr)
                 return 1
-        code = _migrate(environ)
-        if signals.stop:
-            return 0
-        if code not in (0, os.EX_TEMPFAIL):
-            return code
+        reachable = _can_reach_database(environ)
+        code = _migrate(environ) if reachable else 0
+        if signals.stop or code != 0:
+            return 0 if signals.stop else code
         web_server = _start_web_server(host, port, workers, threads, environ)
         try:
             if _becomes_live(host, port, web_server, signals):
                 _introduce(host, port, data)
-                _keep_serving(web_server, signals, environ, is_migrated=code == 0)
+                _keep_serving(web_server, signals, environ, is_migrated=reachable)
         finally:
             stopped_well = _stop_web_server(web_server)
     if not signals.stop:
@@ -92,8 +94,22 @@ def _fault_of_address(host: str, port: int) -> str | None:
     return None
 
 
+def _can_reach_database(environ: Mapping[str, str]) -> bool:
+    """Whether the database answers; if not, say why. A URL that makes no sense is left to the migration to tell."""
+    try:
+        url = psycopg2_url(environ["CARBONAPI_DATABASE_URL"])
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 3})
+        engine.connect().close()
+    except sa.exc.OperationalError as error:
+        print(f"The database cannot be reached: {error.orig}Further attempts follow.", file=sys.stderr)
+        return False
+    except (ValueError, sa.exc.SQLAlchemyError):
+        return True
+    return True
+
+
 def _migrate(environ: Mapping[str, str]) -> int:
-    """The exit code of the migration, which says what is wrong; EX_TEMPFAIL when the database cannot be reached."""
+    """The exit code of the migration, which says what is wrong."""
     return subprocess.run([sys.executable, "-m", "carbonapi.cli", "migrate"], cwd=PROJECT, env=environ).returncode
 
 
@@ -169,8 +185,8 @@ def _keep_serving(
     tried_at = time.monotonic()
     while web_server.poll() is None and not signals.stop:
         time.sleep(0.1)
-        if not is_migrated and time.monotonic() - tried_at > MIGRATION_SECONDS:
-            is_migrated = _migrate(environ) == 0
+        if not is_migrated and time.monotonic() - tried_at > RETRY_SECONDS:
+            is_migrated = _can_reach_database(environ) and _migrate(environ) == 0
             tried_at = time.monotonic()
 
 

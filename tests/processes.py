@@ -1,8 +1,14 @@
-"""Looking at real processes: which there are, and waiting for what they do. By `ps`, so on Linux and macOS alike."""
+"""Real processes in tests: which there are (by `ps`, on Linux and macOS alike), and a folder to run them in."""
 
+import contextlib
+import os
+import shutil
+import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 
 def table() -> dict[int, tuple[int, str]]:
@@ -34,6 +40,26 @@ def family(pid: int) -> set[int]:
 
 def alive(pids: set[int]) -> set[int]:
     return pids & table().keys()
+
+
+def kill(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's account can enter, unlike pytest's own. In the end, nothing may run that names it."""
+    folder = Path(tempfile.mkdtemp(prefix="carbonapi-test-")).resolve()
+    folder.chmod(0o711)
+    try:
+        yield folder
+        wait_until(lambda: not naming(str(folder)))
+    finally:
+        kill(naming(str(folder)))
+        wait_until(lambda: not naming(str(folder)))
+        shutil.rmtree(folder)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -5,7 +5,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ import psycopg2
 import pytest
 
 from carbonapi import embedded
-from tests.processes import naming, wait_until
+from tests.processes import kill, naming, public_folder, wait_until
 
 USER = """
 import sys
@@ -30,14 +29,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQ
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can reach, unlike pytest's own ones, which are private."""
-    path = Path(tempfile.mkdtemp(prefix="carbonapi-test-")).resolve()
-    yield path
-    for pid in naming(str(path)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not naming(str(path)))
-    shutil.rmtree(path)
+    with public_folder() as path:
+        yield path
 
 
 @contextlib.contextmanager
@@ -107,8 +100,6 @@ def test_it_is_the_wheels_postgresql_private_and_the_same_on_every_machine(folde
 
 def test_a_folder_too_deep_for_a_socket_has_it_elsewhere(folder: Path) -> None:
     deep = folder / ("a" * 50) / ("b" * 50)
-    if os.geteuid() == 0:
-        folder.chmod(0o711)
 
     with embedded.running(deep) as url:
         assert url.partition("host=")[2].startswith("/tmp/carbonapi-")
@@ -159,9 +150,7 @@ def test_a_kill_while_the_data_are_made_leaves_no_half_of_them(folder: Path, vic
         wait_until(lambda: any(folder.glob("postgresql-new-*/base/1/PG_VERSION")))
         killed.kill()
         if victims == "everything":
-            for pid in naming(str(folder)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill(naming(str(folder)))
         wait_until(lambda: not naming(str(folder)))
     assert (folder / "postgresql").exists() == (victims == "the user"), "the keeper finishes what it has begun"
 
@@ -243,7 +232,6 @@ def test_root_runs_it_elsewhere_when_the_working_directory_is_private(folder: Pa
 def test_root_is_told_which_directory_is_private(folder: Path) -> None:
     home = folder / "home"
     home.mkdir(mode=0o700)
-    folder.chmod(0o711)
 
     fault = f"cannot enter {home}. Set CARBONAPI_DATA_FOLDER"
     with pytest.raises(embedded.EmbeddedError, match=fault), embedded.running(home / "data"):
@@ -261,8 +249,6 @@ def test_root_is_told_of_an_account_that_does_not_exist(folder: Path, monkeypatc
 
 
 def test_the_default_folder_is_in_the_working_directory(folder: Path) -> None:
-    folder.chmod(0o711)
-
     assert embedded.default_folder(folder) == folder / ".carbonapi"
 
 

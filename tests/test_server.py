@@ -1,0 +1,213 @@
+"""The real service as real processes, on free ports of this machine."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from carbonapi import embedded
+from tests.processes import alive, family, kill, naming, public_folder, table, wait_until
+
+PROJECT = Path(__file__).resolve().parents[1]
+ACCOUNT = {"email": "alice@example.org", "password": "unrelated words make good ones", "name": "Alice"}
+
+
+@dataclass
+class Service:
+    """A running `carbonapi serve`, and every process that it has started so far."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    output: Path
+    processes: set[int]
+
+    def request(self, method: str, path: str, body: object = None, token: str = "") -> tuple[int, dict[str, str]]:
+        """Status and JSON of an answer; 0 when there is none."""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"{}")
+        except OSError:
+            return 0, {}
+        finally:
+            connection.close()
+
+    def status(self, path: str) -> int:
+        return self.request("GET", path)[0]
+
+    def has_introduced_itself(self) -> bool:
+        self.processes |= family(self.process.pid)
+        assert self.process.poll() is None, self.output.read_text()
+        return "To stop it" in self.output.read_text()
+
+    def one(self, word: str) -> int:
+        """The process of this service whose command line holds the word, the eldest if there are several."""
+        return min(pid for pid, (_, command) in table().items() if word in command and pid in self.processes)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with public_folder() as path:
+        yield path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(folder: Path, settings: Mapping[str, str] | None = None, waits: bool = True) -> Iterator[Service]:
+    """The service on a free port with its data in the folder, killed at the end with all that it has started."""
+    port = free_port()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CARBONAPI_")}
+    environ |= {"CARBONAPI_DATA_FOLDER": str(folder / "data")} | dict(settings or {})
+    command = [sys.executable, "-m", "carbonapi.cli", "serve", "--port", str(port)]
+    output = folder / f"output-{port}"
+    with (
+        open(output, "w") as file,
+        subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=file, stderr=file, text=True) as process,
+    ):
+        service = Service(process, port, output, set())
+        try:
+            if waits:
+                wait_until(service.has_introduced_itself, 60)
+            yield service
+        finally:
+            kill(alive(service.processes | family(process.pid)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_says_where_it_serves_and_stops_entirely_when_told_to(folder: Path, number: signal.Signals) -> None:
+    with serving(folder) as service:
+        assert service.status("/health/live") == 200
+        assert service.status("/health/ready") == 200
+        introduction = service.output.read_text()
+        assert f"http://127.0.0.1:{service.port}/api/v1\n" in introduction
+        assert f"http://127.0.0.1:{service.port}/docs\n" in introduction
+        assert f" {folder}/data " in introduction
+        assert len(naming(f"--port {service.port}")) == 5, "itself, the leash, the web server and two workers"
+
+        assert service.stop(number) == 0
+        assert alive(service.processes) == set()
+        assert service.output.read_text() == introduction
+
+
+def test_a_request_in_flight_finishes_before_it_stops(folder: Path) -> None:
+    body = json.dumps(ACCOUNT).encode()
+    head = f"POST /api/v1/auth/register HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    with serving(folder) as service, socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body[:10])
+        wait_until(lambda: service.status("/health/live") == 200)  # By then, the first request is being read.
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: service.status("/health/live") == 0)  # By then, it is stopping.
+        connection.sendall(body[10:])
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 201 ")
+        assert service.process.wait(30) == 0
+        assert alive(service.processes) == set()
+
+
+def test_killing_it_takes_everything_along_and_loses_nothing(folder: Path) -> None:
+    with serving(folder) as service:
+        assert service.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+        service.process.kill()
+        wait_until(lambda: not alive(service.processes))
+
+    with serving(folder) as service:
+        credentials = {name: ACCOUNT[name] for name in ("email", "password")}
+        assert service.request("POST", "/api/v1/auth/login", credentials)[0] == 200
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize("victim", ["leash.py", "-m granian"])
+def test_without_its_web_server_it_fails_and_leaves_nothing(folder: Path, victim: str) -> None:
+    with serving(folder) as service:
+        os.kill(service.one(victim), signal.SIGKILL)
+
+        assert service.process.wait(30) == 1
+        assert alive(service.processes) == set()
+        assert service.output.read_text().endswith("The web server has stopped by itself; see above.\n")
+
+
+def test_a_killed_worker_is_replaced(folder: Path) -> None:
+    with serving(folder) as service:
+        web_server = service.one("-m granian --interface")
+        worker = max(family(web_server) - {web_server})
+        os.kill(worker, signal.SIGKILL)
+
+        wait_until(lambda: len(family(web_server)) == 3 and worker not in family(web_server))
+        assert service.status("/health/ready") == 200
+        service.processes |= family(web_server)
+        assert service.stop() == 0
+        assert alive(service.processes) == set()
+
+
+def test_two_on_one_folder_share_everything_and_either_may_stop(folder: Path) -> None:
+    with serving(folder, waits=False) as first, serving(folder, waits=False) as second:
+        wait_until(first.has_introduced_itself, 60)
+        wait_until(second.has_introduced_itself, 60)
+        assert first.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+        credentials = {name: ACCOUNT[name] for name in ("email", "password")}
+        _, tokens = first.request("POST", "/api/v1/auth/login", credentials)
+        status, me = second.request("GET", "/api/v1/auth/me", token=tokens["access_token"])
+        assert (status, me["email"]) == (200, ACCOUNT["email"])
+
+        assert first.stop() == 0
+        assert second.status("/health/ready") == 200
+        assert second.stop() == 0
+        assert naming(str(folder)) == set()
+
+
+def test_a_port_in_use_is_said_before_anything_is_started(folder: Path) -> None:
+    with serving(folder) as service:
+        command = [sys.executable, "-m", "carbonapi.cli", "serve", "--port", str(service.port)]
+        environ = os.environ | {"CARBONAPI_DATA_FOLDER": str(folder / "other")}
+        other = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True)
+
+        assert other.returncode == 1
+        assert other.stderr.startswith(f"Port {service.port} of 127.0.0.1 is in use.")
+        assert not (folder / "other").exists()
+        assert service.stop() == 0
+
+
+def test_a_server_of_ones_own_needs_a_secret_key_of_ones_own(folder: Path) -> None:
+    with (
+        embedded.running(folder / "server") as url,
+        serving(folder, {"CARBONAPI_DATABASE_URL": url}, waits=False) as service,
+    ):
+        assert service.process.wait(30) != 0
+        assert "CARBONAPI_SECRET_KEY is not set" in service.output.read_text()
+        assert not (folder / "data").exists()
+
+
+def test_it_lives_while_its_database_is_away_and_migrates_it_later(folder: Path) -> None:
+    with embedded.running(folder / "server") as url:
+        pass
+    settings = {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_SECRET_KEY": "a key for tests alone, of 32 bytes and more"}
+    with serving(folder, settings) as service:
+        assert service.status("/health/live") == 200
+        assert service.status("/health/ready") == 503
+        assert "The database cannot be reached" in service.output.read_text()
+
+        with embedded.running(folder / "server"):
+            wait_until(lambda: service.status("/health/ready") == 200)
+            assert service.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+            assert service.stop() == 0
+        assert not (folder / "data").exists()

@@ -57,6 +57,12 @@ class UnsupportedMedia(CarbonError):
     title = "Unsupported media type"
 
 
+class TooLarge(CarbonError):
+    """The body is larger than this address takes."""
+
+    title = "Too large"
+
+
 class LengthRequired(CarbonError):
     """A body must say how long it is, so that half of it cannot pass for the whole."""
 

@@ -4,22 +4,17 @@ import marshmallow as ma
 
 from ..access import ROLES
 from ..rest import ListQuery, Schema, Sort, equal_to
-from ..rest.fields import Instant, Name, Region, Text, TimeZoneName, Truth, Whole
+from ..rest.fields import Email, Instant, Name, Region, Text, TimeZoneName, Truth, Whole
 from .models import Organization, User
 from .passwords import LONGEST, SHORTEST
 
 
-def email(**kwargs: object) -> Text:
-    return Text(
-        required=True,
-        validate=[ma.validate.Email(), ma.validate.Length(max=254)],
-        metadata={"format": "email", "example": "ada@example.org"},
-        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
-    )
+def email(example: str = "ada@example.org") -> Email:
+    return Email(required=True, validate=ma.validate.Length(max=254), metadata={"example": example})
 
 
-def person() -> Name:
-    return Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": "Ada Lovelace"})
+def person(example: str = "Ada Lovelace") -> Name:
+    return Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": example})
 
 
 def password(example: str = "unrelated words make good ones") -> Text:
@@ -57,8 +52,8 @@ class CredentialsSchema(Schema):
 class TokensSchema(Schema):
     """A pair of tokens: the access token signs requests, the refresh token gets the next pair, once."""
 
-    access_token = ma.fields.String(required=True)
-    refresh_token = ma.fields.String(required=True)
+    access_token = ma.fields.String(required=True, metadata={"example": "header.claims.signature"})
+    refresh_token = ma.fields.String(required=True, metadata={"example": "header.claims.signature"})
     token_type = ma.fields.String(required=True, metadata={"example": "Bearer"})
     expires_in = ma.fields.Integer(
         required=True, metadata={"example": 900, "description": "Seconds for which the access token is good."}
@@ -98,8 +93,8 @@ class ProfileChangesSchema(Schema):
 class UserReplacementSchema(Schema):
     """The whole of what can be set of a user."""
 
-    email = email()
-    name = person()
+    email = email("grace@example.org")
+    name = person("Grace Hopper")
     role = role()
     active = Truth(load_default=True, metadata={"example": True})
 
@@ -113,8 +108,8 @@ class UserChangesSchema(UserReplacementSchema):
 class NewUserSchema(Schema):
     """A new user of an organization."""
 
-    email = email()
-    name = person()
+    email = email("grace@example.org")
+    name = person("Grace Hopper")
     role = role()
     password = password()
     organization_id = Whole(metadata={"description": "Your own by default; only an admin may name another."})

@@ -6,6 +6,7 @@ from typing import Any
 from flask.views import MethodView
 
 from ..access import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all, token_claims, visible
+from ..errors import NotAllowed, NotSignedIn
 from ..rest import Blueprint, Ids, claim
 from . import people, sessions
 from .models import Organization, User
@@ -37,7 +38,15 @@ def now() -> dt.datetime:
 
 @auth.route("/register")
 class Register(MethodView):
-    @auth.writing(RegistrationSchema, UserSchema, 201, roles=None, conflicts=True, collection="/api/v1/users")
+    @auth.writing(
+        RegistrationSchema,
+        UserSchema,
+        201,
+        roles=None,
+        conflicts=True,
+        collection="/api/v1/users",
+        raises=(NotAllowed,),
+    )
     def post(self, fields: dict[str, Any]) -> User:
         """Register an organization
 
@@ -48,8 +57,7 @@ class Register(MethodView):
 
 @auth.route("/login")
 class Login(MethodView):
-    @auth.writing(CredentialsSchema, TokensSchema, roles=None, tagged=False)
-    @auth.doc(security=[], responses={"401": {"$ref": "#/components/responses/UNAUTHORIZED"}})
+    @auth.writing(CredentialsSchema, TokensSchema, roles=None, tagged=False, raises=(NotSignedIn,))
     def post(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Log in
 

@@ -11,6 +11,7 @@ from flask import Response, request
 
 from ..access import EVERYONE, WRITERS, signed_in
 from ..db import db
+from ..errors import CarbonError
 from .bodies import StrictParser
 from .etag import not_modified
 from .paging import page_of
@@ -18,6 +19,7 @@ from .query import ListQuery, Query
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
+Errors = tuple[type[CarbonError], ...]
 Roles = frozenset[str] | None  # None: whoever asks, signed in or not.
 
 
@@ -63,8 +65,12 @@ class Blueprint(flask_smorest.Blueprint):
         *,
         tagged: bool = False,
         roles: Roles = EVERYONE,
+        raises: Errors = (),
     ) -> Decorator:
-        """GET of one thing, or of figures. A `tagged` one carries its ETag and heeds If-None-Match."""
+        """GET of one thing, or of figures. A `tagged` one carries its ETag and heeds If-None-Match.
+
+        raises: the errors that do not follow from these arguments.
+        """
 
         def decorate(view: View) -> View:
             @self.response(200, schema)
@@ -76,7 +82,7 @@ class Blueprint(flask_smorest.Blueprint):
                 tag = {"ETag": f'"{row.etag}"'}
                 return Response(status=304, headers=tag) if not_modified(row) else (row, tag)
 
-            return self._guarded(wrapper, roles, query, tagged=tagged)
+            return self._guarded(wrapper, roles, query, tagged=tagged, raises=raises)
 
         return decorate
 
@@ -90,11 +96,13 @@ class Blueprint(flask_smorest.Blueprint):
         conflicts: bool = False,
         tagged: bool = True,
         collection: str | None = None,
+        raises: Errors = (),
     ) -> Decorator:
         """POST, PUT and PATCH. The view is given the body's fields and returns the row it wrote.
 
         conflicts: whether it can be 409. tagged: whether the row carries an ETag and If-Match is heeded.
         collection: the path below which a new row is found, where it is not the one that was posted to.
+        raises: the errors that do not follow from these arguments.
         """
 
         def decorate(view: View) -> View:
@@ -108,9 +116,8 @@ class Blueprint(flask_smorest.Blueprint):
                 return row, headers
 
             wrapper = self.arguments(takes)(wrapper) if takes else wrapper
-            return self._guarded(
-                wrapper, roles, None, created=status == 201, tagged=tagged and gives is not None, conflicts=conflicts
-            )
+            conventions = {"tagged": tagged and gives is not None, "conflicts": conflicts, "raises": raises}
+            return self._guarded(wrapper, roles, None, created=status == 201, **conventions)
 
         return decorate
 
@@ -147,7 +154,7 @@ class Blueprint(flask_smorest.Blueprint):
 
         return decorate
 
-    def _guarded(self, view: View, roles: Roles, query: type[Query] | None, **conventions: bool) -> View:
+    def _guarded(self, view: View, roles: Roles, query: type[Query] | None, **conventions: Any) -> View:
         """The view for signed-in actors of these roles; refuses query arguments that are not declared."""
         view = self.arguments(query, location="query")(view) if query else self._without_arguments(view)
         if roles is not None:

@@ -1,9 +1,9 @@
-"""The OpenAPI document and Swagger UI, served where the API runs."""
+"""The OpenAPI document: what the schemas and the views say, completed by what follows from the conventions."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any
 
 import flask
@@ -12,9 +12,11 @@ import marshmallow as ma
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_cls
 
+from .. import errors
 from ..access import EVERYONE
-from .errors import ProblemMixin
-from .fields import Figure, Instant, InstantOrDate, Quantity, Region, Whole
+from .bodies import IdConverter
+from .errors import STATUS, ProblemMixin, problem_type
+from .fields import Figure, Instant, InstantOrDate, Quantity
 
 DESCRIPTION = """\
 carbonapi keeps a ledger of **usages**: so much electricity, water or heating, when, and the kg of CO2e that it caused.
@@ -23,21 +25,48 @@ carbonapi keeps a ledger of **usages**: so much electricity, water or heating, w
 * A **usage** has a **usage type** (electricity in kwh), an `amount` and the instant it was used at.
 * Its `co2e_kg` is `amount` times the **emission factor** in force at `usage_at`, frozen into it: a later factor
   moves no recorded number. Numbers are exact decimals, from the request to the answer.
+* Times are RFC 3339 with an offset, of the years 1900 to 2200, to the microsecond; answers have them in UTC.
 * Lists page (`page`, `page_size`, `X-Pagination`, `Link`), sort (`sort=-usage_at`) and filter; time ranges are
   half-open: `[start, end)`. An unknown query argument is refused.
 * Errors are `application/problem+json` (RFC 9457) that name the field. What you may not see is 404.
+* `X-Request-ID` is in every answer, yours if you sent one of up to 64 letters, digits, dots, hyphens and underscores.
 """
 
-PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-HEADERS = {
-    "paged": {
-        "X-Pagination": "Where the page stands: a JSON object of total, total_pages, first_page, last_page, page, "
-        "previous_page and next_page.",
-        "Link": "The first, prev, next and last page (RFC 8288).",
+PLACES = ("total", "total_pages", "first_page", "last_page", "page")
+NEIGHBOURS = ("previous_page", "next_page")
+PAGINATION = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "integer", "minimum": 0} for name in PLACES},
+        **{name: {"type": ["integer", "null"], "minimum": 1} for name in NEIGHBOURS},
     },
-    "tagged": {"ETag": "The version of the resource, for If-Match and If-None-Match (RFC 9110)."},
-    "created": {"Location": "The address of the new resource."},
+    "required": [*PLACES, *NEIGHBOURS],
+    "example": {**dict.fromkeys(PLACES, 1), **dict.fromkeys(NEIGHBOURS)},
 }
+
+
+def _header(description: str, example: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": {"type": "string", "example": example, **schema}}
+
+
+# The headers of an answer that goes well, by convention; and of an error, by its class.
+HEADERS: dict[str, dict[str, Any]] = {
+    "paged": {
+        "X-Pagination": {
+            "description": "Where the page stands in the whole list.",
+            "required": True,
+            "content": {"application/json": {"schema": PAGINATION}},
+        },
+        "Link": _header("The first, prev, next and last page (RFC 8288).", '</api/v1/usages?page=2>; rel="next"'),
+    },
+    "tagged": {"ETag": _header("The version of the resource, for If-Match and If-None-Match (RFC 9110).", '"1"')},
+    "created": {"Location": _header("The address of the new resource.", "/api/v1/usages/1", format="uri-reference")},
+}
+ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {
+    errors.NotSignedIn: {"WWW-Authenticate": _header("How to sign in (RFC 6750).", 'Bearer realm="carbonapi"')},
+    errors.Unavailable: {"Retry-After": _header("Seconds after which to try again.", "2", pattern="^[0-9]+$")},
+}
+NOTHING = object()  # No example, which is not the same as null.
 
 
 def schema_name(schema: Any) -> str:
@@ -48,6 +77,8 @@ def schema_name(schema: Any) -> str:
 
 class Api(ProblemMixin, flask_smorest.Api):
     """flask-smorest's, with this service's errors, and a document completed by its conventions."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None  # Every operation tells which errors it has.
 
     def __init__(self, app: flask.Flask) -> None:
         plugin = MarshmallowPlugin(schema_name_resolver=schema_name)
@@ -71,6 +102,7 @@ class Api(ProblemMixin, flask_smorest.Api):
         for field in (Quantity, Figure, Instant, InstantOrDate):
             converter.map_to_openapi_type(field, None, None)
         converter.add_attribute_function(_described)
+        self.register_converter(IdConverter, IdConverter.json_schema)
         bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
         self.spec.components.security_scheme("access_token", bearer | {"description": "From `/auth/login`."})
         self.spec.components.security_scheme(
@@ -82,8 +114,12 @@ class Api(ProblemMixin, flask_smorest.Api):
     def document(self) -> dict[str, Any]:
         """The whole OpenAPI document."""
         document: dict[str, Any] = self.spec.to_dict()
-        document["components"]["responses"] = {}
+        components = document["components"]
+        components["responses"] = {}
+        del components["schemas"]["PaginationMetadata"]  # flask-smorest's, of whose paging there is none here.
         for path, operations in document["paths"].items():
+            for parameter in operations.get("parameters", []):
+                parameter["description"] = f"The id of the {parameter['name'].removesuffix('_id').replace('_', ' ')}."
             for operation in operations.values():
                 if isinstance(operation, dict):
                     _complete(path, operation, document)
@@ -91,74 +127,94 @@ class Api(ProblemMixin, flask_smorest.Api):
 
 
 def _described(self: Any, field: ma.fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
-    """What JSON Schema says of our own fields."""
-    null = ["null"] if field.allow_none else []
-    if isinstance(field, Figure):
-        return {"type": ["number", *null] if null else "number"}
-    if isinstance(field, Quantity):
-        number = {"type": "number", "minimum": 0, "exclusiveMaximum": 10**12}
-        digits = {"type": "string", "pattern": rf"^[0-9]{{1,12}}(\.[0-9]{{1,{field.fraction_digits}}})?$"}
-        return {"anyOf": [number, digits]}
-    if isinstance(field, InstantOrDate):
-        return {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
-    if isinstance(field, Instant):
-        return {"type": ["string", *null] if null else "string", "format": "date-time"}
-    if isinstance(field, Region):
-        return {"pattern": f"^{Region.PATTERN}$"}
-    if isinstance(field, Whole):
-        return {"format": "int64"}
-    return {}
+    """What JSON Schema says of our own fields; of other whole numbers, that they may be as large as an id."""
+    if hasattr(field, "json_schema"):
+        described: dict[str, Any] = field.json_schema()
+        return described
+    return {"format": "int64"} if isinstance(field, ma.fields.Integer) else {}
 
 
 def _complete(path: str, operation: dict[str, Any], document: dict[str, Any]) -> None:
     """Add to an operation what follows from the conventions: its id, errors, headers and examples."""
     conventions = operation.pop("x-conventions", {})
+    summary = re.sub(r"\b(a|an|the|your|several) |[^a-z ]", "", operation["summary"].lower())
+    operation["operationId"] = summary.replace(" ", "_")
     roles = conventions.get("roles")
-    responses = operation.setdefault("responses", {})
-    operation["operationId"] = re.sub(r"\b(a|an|the) |[^a-z ]", "", operation["summary"].lower()).replace(" ", "_")
-    parameters = operation.setdefault("parameters", [])
-    statuses = {"UNPROCESSABLE_ENTITY": 422}
-    if roles is not None:
-        operation.setdefault("security", [{"access_token": []}])
-        statuses["UNAUTHORIZED"] = 401
-        if roles != EVERYONE:
-            statuses["FORBIDDEN"] = 403
-            operation["description"] = (
-                operation.get("description", "") + f"\n\nFor {' and '.join(sorted(roles))}."
-            ).strip()
-    elif operation.get("security"):
-        statuses["UNAUTHORIZED"] = 401
-    else:
-        operation["security"] = []
-    if "{" in path or "id" in {parameter.get("name") for parameter in parameters}:
-        statuses["NOT_FOUND"] = 404
-    if conventions.get("conflicts"):
-        statuses["CONFLICT"] = 409
-    if "requestBody" in operation:
-        statuses |= {"BAD_REQUEST": 400, "REQUEST_ENTITY_TOO_LARGE": 413, "UNSUPPORTED_MEDIA_TYPE": 415}
-    if conventions.get("conditional") or (
-        conventions.get("tagged") and "requestBody" in operation and "201" not in responses
-    ):
-        statuses["PRECONDITION_FAILED"] = 412
-        parameters.append(_header("If-Match", "Only if the resource still has this ETag; else 412."))
-    if conventions.get("tagged") and "requestBody" not in operation:
-        parameters.append(_header("If-None-Match", "Only if the resource no longer has this ETag; else 304."))
-        responses["304"] = {"description": "Not modified: the caller has this version already."}
-    for name, status in statuses.items():
-        document["components"]["responses"].setdefault(name, PROBLEM | {"description": HTTPStatus(status).phrase})
-        responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
+    operation.setdefault("security", [{"access_token": []}] if roles is not None else [])
+    if roles is not None and roles != EVERYONE:
+        *most, last = sorted(roles)
+        named = f"{', '.join(most)} and {last}" if most else last
+        operation["description"] = f"{operation['description']}\n\nFor the role{'s' * bool(most)} {named}."
+    _add_preconditions(operation, conventions)
+    for error in _possible_errors(path, operation, conventions):
+        document["components"]["responses"].setdefault(error.__name__, _response(error))
+        operation["responses"][str(STATUS[error])] = {"$ref": f"#/components/responses/{error.__name__}"}
     for content in _contents(operation):
-        example = _example(content.get("schema", {}), document)
-        if example is not None:
+        example = _example(content["schema"], document)
+        if example is not NOTHING:
             content.setdefault("example", example)
     for convention, headers in HEADERS.items():
         if conventions.get(convention):
-            for status in responses.keys() & {"200", "201"}:
-                responses[status]["headers"] = responses[status].get("headers", {}) | {
-                    name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
-                }
-    if not parameters:
-        del operation["parameters"]
+            for status in operation["responses"].keys() & {"200", "201", "304"}:
+                operation["responses"][status].setdefault("headers", {}).update(headers)
+
+
+def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -> None:
+    """Document If-Match where something is changed, and If-None-Match where something is read."""
+    if _heeds_if_match(operation, conventions):
+        description = "Only if the resource still has this ETag; else 412."
+        _add_header(operation, "If-Match", description)
+    elif conventions.get("tagged") and "requestBody" not in operation:
+        _add_header(operation, "If-None-Match", "Only if the resource no longer has this ETag; else 304.")
+        operation["responses"]["304"] = {"description": "Not modified: the caller has this version already."}
+
+
+def _heeds_if_match(operation: dict[str, Any], conventions: dict[str, Any]) -> bool:
+    changes = conventions.get("tagged") and "requestBody" in operation and "201" not in operation["responses"]
+    return bool(conventions.get("conditional") or changes)
+
+
+def _add_header(operation: dict[str, Any], name: str, description: str) -> None:
+    header = {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+    operation.setdefault("parameters", []).append(header)
+
+
+def _possible_errors(
+    path: str, operation: dict[str, Any], conventions: dict[str, Any]
+) -> Iterator[type[errors.CarbonError]]:
+    """The errors that an operation may answer with."""
+    yield errors.Invalid  # If only for a query argument that there is not.
+    yield from conventions.get("raises", ())
+    if operation["security"]:
+        yield errors.NotSignedIn
+    if conventions.get("roles") not in (None, EVERYONE):
+        yield errors.NotAllowed
+    if "{" in path or any(parameter["name"] == "id" for parameter in operation.get("parameters", [])):
+        yield errors.NotFound
+    if conventions.get("conflicts"):
+        yield errors.Conflict
+    if "requestBody" in operation:
+        yield from (errors.Malformed, errors.LengthRequired, errors.TooLarge, errors.UnsupportedMedia)
+    if _heeds_if_match(operation, conventions):
+        yield errors.Stale
+    if path.startswith("/api/"):
+        yield errors.Unavailable
+
+
+def _response(error: type[errors.CarbonError]) -> dict[str, Any]:
+    """The answer that tells of this error, in the words of its class."""
+    meaning = inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+    example = {
+        "type": problem_type(error.title),
+        "title": error.title,
+        "status": STATUS[error],
+        "detail": meaning,
+        "instance": "/api/v1/usages/7",
+        "request_id": "0f8fad5bd9cb469fa16570867728950e",
+    }
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    response = {"description": meaning, "content": {"application/problem+json": content}}
+    return response | ({"headers": ERROR_HEADERS[error]} if error in ERROR_HEADERS else {})
 
 
 def _contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -170,17 +226,13 @@ def _contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _example(schema: dict[str, Any], document: dict[str, Any]) -> Any:
-    """An example of a whole schema, put together from those of its fields; None if there is none."""
+    """An example of a whole schema, put together from those of its fields; NOTHING if there is none."""
     if "$ref" in schema:
         return _example(document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]], document)
     if "example" in schema:
         return schema["example"]
     if schema.get("type") == "array":
-        item = _example(schema["items"], document)
-        return None if item is None else [item]
+        element = _example(schema["items"], document)
+        return NOTHING if element is NOTHING else [element]
     fields = {name: _example(field, document) for name, field in schema.get("properties", {}).items()}
-    return {name: example for name, example in fields.items() if example is not None} or None
-
-
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+    return {name: example for name, example in fields.items() if example is not NOTHING} or NOTHING

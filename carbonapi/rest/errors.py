@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ STATUS: dict[type[errors.CarbonError], int] = {
     errors.Conflict: 409,
     errors.LengthRequired: 411,
     errors.Stale: 412,
+    errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.Invalid: 422,
     errors.NoFactor: 422,
@@ -37,7 +39,12 @@ class ProblemSchema(ma.Schema):
     """What went wrong, and the way out (RFC 9457)."""
 
     type = ma.fields.String(
-        required=True, metadata={"description": "What kind of problem.", "example": "urn:carbonapi:problem:not-found"}
+        required=True,
+        metadata={
+            "format": "uri",
+            "description": "What kind of problem: for programs to rely on.",
+            "example": "urn:carbonapi:problem:not-found",
+        },
     )
     title = ma.fields.String(required=True, metadata={"description": "The kind in words.", "example": "Not found"})
     status = ma.fields.Integer(required=True, metadata={"description": "The status code.", "example": 404})
@@ -45,7 +52,8 @@ class ProblemSchema(ma.Schema):
         required=True, metadata={"description": "This very problem.", "example": "There is no usage 7."}
     )
     instance = ma.fields.String(
-        required=True, metadata={"description": "The path asked for.", "example": "/api/v1/usages/7"}
+        required=True,
+        metadata={"format": "uri-reference", "description": "The path asked for.", "example": "/api/v1/usages/7"},
     )
     request_id = ma.fields.String(
         required=True,
@@ -53,17 +61,22 @@ class ProblemSchema(ma.Schema):
     )
     errors = ma.fields.Dict(
         keys=ma.fields.String(),
-        values=ma.fields.Dict(keys=ma.fields.String()),
+        values=ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.List(ma.fields.String())),
         metadata={"description": "What is wrong with which field: by `json`, `query` or `file`, then field or line."},
     )
 
 
+def problem_type(title: str) -> str:
+    """The type of a problem, for programs to rely on: the title in lower case and hyphens."""
+    return "urn:carbonapi:problem:" + re.sub(r"[^a-z0-9]+", "-", title.lower())
+
+
 def problem(
-    status: int, title: str, detail: str, messages: Any = None, headers: dict[str, str] | None = None
+    status: int, title: str, detail: str, messages: errors.Messages | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """A problem+json response. Its type, which programs can rely on, is the title in lower case and hyphens."""
+    """A problem+json response."""
     body = {
-        "type": "urn:carbonapi:problem:" + re.sub(r"[^a-z0-9]+", "-", title.lower()),
+        "type": problem_type(title),
         "title": title,
         "status": status,
         "detail": detail,
@@ -108,7 +121,7 @@ class ProblemMixin:
         assert error.code is not None
         data = getattr(error, "data", None) or {}
         headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "Location")}
-        messages = data.get("messages")
+        messages = _by_field(data.get("messages") or {})
         if error.code < 400:
             return Response(status=error.code, headers=headers)
         detail = _first_of(messages) if messages else _DETAILS.get(error.code, error.description or error.name)
@@ -123,16 +136,27 @@ _DETAILS = {
 }
 
 
-def _first_of(messages: Any) -> str:
-    """A sentence that sums validation messages up: where the first of them is, and what it says."""
-    path = []
-    while isinstance(messages, dict) and messages:
-        key, messages = next(iter(messages.items()))
-        path.append(str(key))
-    while isinstance(messages, list) and messages:
-        messages = messages[0]
-    where = ".".join(name for name in path[1:] if name != "_schema")
-    return f"{where}: {messages}" if where else str(messages)
+def _by_field(messages: dict[str, Any]) -> errors.Messages:
+    """marshmallow's messages as {place: {field: [message]}}: those of a list's elements are the field's."""
+    return {
+        place: {name: list(dict.fromkeys(_sentences(found))) for name, found in fields.items()}
+        for place, fields in messages.items()
+    }
+
+
+def _sentences(found: Any) -> Iterator[str]:
+    for part in found.values() if isinstance(found, dict) else found:
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _sentences(part)
+
+
+def _first_of(messages: errors.Messages) -> str:
+    """A sentence that sums validation messages up: which field the first of them is about, and what it says."""
+    fields = next(iter(messages.values()))
+    name, sentences = next(iter(fields.items()))
+    return sentences[0] if name == "_schema" else f"{name}: {sentences[0]}"
 
 
 def _carbon_error(error: errors.CarbonError) -> Response:
@@ -151,7 +175,7 @@ def _database_error(error: sa.exc.DBAPIError) -> Response:
     state = getattr(error.orig, "pgcode", None) or ""
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     message, field = constraint_message(constraint) or (None, None)
-    messages = {"json": {field: [message]}} if field else None
+    messages = {"json": {field: [message]}} if field and message else None
     if state in (errorcodes.UNIQUE_VIOLATION, errorcodes.EXCLUSION_VIOLATION):
         return problem(409, "Conflict", message or "This contradicts what is stored already.", messages)
     if state == errorcodes.FOREIGN_KEY_VIOLATION and request.method == "DELETE":

@@ -1,8 +1,12 @@
-"""The kinds of value that cross the wire, each read strictly and written exactly."""
+"""The kinds of value that cross the wire, each read strictly, written exactly, and described as it is read.
+
+A field that JSON Schema cannot tell from its class and validators alone says the rest in `json_schema`. What is
+accepted beyond that is a fault, and so is what is refused, but for what no schema can say: the number of decimals, the
+years, and which time zones there are.
+"""
 
 import datetime as dt
 import re
-import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -16,7 +20,10 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+LONGEST_NUMBER = 100  # As digits in a string: zeros around those that count are not refused.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # All but tab and line breaks.
+JSONSchema = dict[str, Any]
 
 
 def plain(number: Decimal) -> str:
@@ -45,30 +52,49 @@ def midnight(day: dt.date, timezone: str) -> dt.datetime:
 
 
 class Text(ma.fields.String):
-    """Text without control characters (but tab and line breaks), and without halves of surrogate pairs."""
+    """Text without control characters (but tab and line breaks), and without halves of surrogate pairs.
 
-    default_error_messages = {"characters": "Control characters are not allowed."}
+    PATTERN: what the whole text must match, in the regular expressions that Python and JSON Schema share.
+    """
+
+    PATTERN = rf"[^{_CONTROL}]*"
+    default_error_messages = {"pattern": "Control characters are not allowed."}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         assert text is not None
-        if not text.isprintable() and any(
-            unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r" for character in text
-        ):
-            raise self.make_error("characters")
+        if not re.fullmatch(self.PATTERN, text) or _SURROGATE.search(text):
+            raise self.make_error("pattern")
         return text
+
+    def json_schema(self) -> JSONSchema:
+        has_choices = any(isinstance(validator, ma.validate.OneOf) for validator in self.validators)
+        return {} if has_choices else {"pattern": f"^{self.PATTERN}$"}
 
 
 class Name(Text):
     """Text of one line that says something: surrounding space is cut off."""
 
+    PATTERN = rf"[^\t\n\r{_CONTROL}]*[^\s{_CONTROL}][^\t\n\r{_CONTROL}]*"
     default_error_messages = {"blank": "Must not be blank."}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        name = super()._deserialize(value, attr, data, **kwargs).strip()
-        if not name:
+        if isinstance(value, str) and not value.strip():
             raise self.make_error("blank")
-        return name
+        return super()._deserialize(value, attr, data, **kwargs).strip()
+
+
+class Email(Text):
+    """An e-mail address: a dot-atom (RFC 5322, section 3.2.3) at a domain of two labels or more."""
+
+    PATTERN = (
+        r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+        r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    )
+    default_error_messages = {"pattern": "Not a valid email address."}
+
+    def json_schema(self) -> JSONSchema:
+        return super().json_schema() | {"format": "email"}
 
 
 class Whole(ma.fields.Integer):
@@ -78,6 +104,7 @@ class Whole(ma.fields.Integer):
 
     def __init__(self, lowest: int = 1, highest: int = MAX_ID, **kwargs: Any) -> None:
         super().__init__(strict=True, validate=ma.validate.Range(lowest, highest), **kwargs)
+        self.highest = highest
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         # Query arguments and the cells of a file come as text; JSON is told apart by the schema's context.
@@ -87,6 +114,9 @@ class Whole(ma.fields.Integer):
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid")
         return value
+
+    def json_schema(self) -> JSONSchema:
+        return {"format": "int32" if self.highest < 2**31 else "int64"}
 
 
 class Truth(ma.fields.Boolean):
@@ -116,8 +146,11 @@ class Quantity(ma.fields.Field[Decimal]):
         self.fraction_digits = fraction_digits
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
-        if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
-            raise self.make_error("invalid")
+        if isinstance(value, str):
+            if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) or len(value) > LONGEST_NUMBER:
+                raise self.make_error("invalid")
+            if value.startswith("-"):
+                raise self.make_error("negative")
         if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
             raise self.make_error("invalid")
         try:
@@ -139,9 +172,21 @@ class Quantity(ma.fields.Field[Decimal]):
             raise self.make_error("fraction_digits", most=self.fraction_digits)
         return number
 
+    def json_schema(self) -> JSONSchema:
+        digits = rf"^0*[0-9]{{1,12}}(\.[0-9]{{1,{self.fraction_digits}}}0*)?$"
+        return {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 10**12},
+                {"type": "string", "pattern": digits, "maxLength": LONGEST_NUMBER},
+            ]
+        }
+
 
 class Figure(ma.fields.Field[Decimal]):
     """An exact decimal that this service gives; the JSON provider writes its very digits."""
+
+    def json_schema(self) -> JSONSchema:
+        return {"type": ["number", "null"] if self.allow_none else "number"}
 
 
 class Instant(ma.fields.Field[dt.datetime]):
@@ -173,6 +218,9 @@ class Instant(ma.fields.Field[dt.datetime]):
     def _serialize(self, value: dt.datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else rfc3339(value)
 
+    def json_schema(self) -> JSONSchema:
+        return {"type": ["string", "null"] if self.allow_none else "string", "format": "date-time"}
+
 
 class InstantOrDate(Instant):
     """An instant, or a bare date, which the schema turns into midnight of its `timezone`."""
@@ -188,16 +236,20 @@ class InstantOrDate(Instant):
             raise self.make_error("years")
         return day
 
+    def json_schema(self) -> JSONSchema:
+        return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
+
 
 class TimeZoneName(Text):
     """A time zone by its IANA name."""
 
-    default_error_messages = {"unknown": "Not an IANA time zone, such as Europe/London."}
+    PATTERN = r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"
+    default_error_messages = {"pattern": "Not an IANA time zone, such as Europe/London."}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         name = super()._deserialize(value, attr, data, **kwargs)
         if name not in timezone_names():
-            raise self.make_error("unknown")
+            raise self.make_error("pattern")
         return name
 
 
@@ -205,10 +257,4 @@ class Region(Text):
     """An ISO 3166 country or a part of one, in capitals: GB, US-CA, US-CAMX."""
 
     PATTERN = r"[A-Z]{2}(-[A-Z0-9]{1,8})?"
-    default_error_messages = {"region": "Not a region: an ISO 3166 country such as GB, or a part of one: US-CAMX."}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        region = super()._deserialize(value, attr, data, **kwargs)
-        if not re.fullmatch(self.PATTERN, region):
-            raise self.make_error("region")
-        return region
+    default_error_messages = {"pattern": "Not a region: an ISO 3166 country such as GB, or a part of one: US-CAMX."}

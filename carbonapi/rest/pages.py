@@ -54,7 +54,7 @@ def swagger_ui(name: str) -> Any:
 class Live(MethodView):
     @health.reading(HealthSchema, roles=None)
     def get(self) -> dict[str, str]:
-        """Tell whether the service runs
+        """Check liveness
 
         Asks nothing of the database: a service whose database is away is alive, and need not be restarted.
         """
@@ -63,9 +63,9 @@ class Live(MethodView):
 
 @health.route("/ready")
 class Ready(MethodView):
-    @health.reading(HealthSchema, roles=None)
+    @health.reading(HealthSchema, roles=None, raises=(Unavailable,))
     def get(self) -> dict[str, str]:
-        """Tell whether the service can answer
+        """Check readiness
 
         503 while the database is away or has not been migrated.
         """

@@ -71,7 +71,9 @@ class UsageSchema(Schema):
     quality = ma.fields.String(required=True, metadata={"enum": list(QUALITIES), "example": "measured"})
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Main meter."})
     external_id = ma.fields.String(required=True, allow_none=True, metadata={"example": "meter-1/2026-01"})
-    import_id = ma.fields.Integer(required=True, allow_none=True, metadata={"description": "The import it came with."})
+    import_id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": None, "description": "The import it came with."}
+    )
     version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Counts its corrections from 1."})
     recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user who wrote it."})

@@ -211,6 +211,7 @@ def _response(error: type[errors.CarbonError]) -> dict[str, Any]:
         "detail": meaning,
         "instance": "/api/v1/usages/7",
         "request_id": "0f8fad5bd9cb469fa16570867728950e",
+        **({"errors": {"json": {"amount": ["Must not be negative."]}}} if error is errors.Invalid else {}),
     }
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
     response = {"description": meaning, "content": {"application/problem+json": content}}

@@ -12,7 +12,7 @@ from .models import QUALITIES, Usage
 def quality(**kwargs: object) -> Text:
     return Text(
         validate=ma.validate.OneOf(QUALITIES),
-        metadata={"example": "measured"},
+        metadata={"example": "measured", "description": "How the amount is known."},
         **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
     )
 

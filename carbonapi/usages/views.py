@@ -84,7 +84,7 @@ class UsageById(MethodView):
 class UsagesOfUser(MethodView):
     @usages.listing(UsageSchema, UsageQuery)
     def get(self, narrow: Any, user_id: int) -> Any:
-        """List a user's usages
+        """List the usages of a user
 
         As `/usages`, of one user whom you may see.
         """

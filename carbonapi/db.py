@@ -101,7 +101,8 @@ class Versioned:
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
-        return {"version_id_col": cls.version}
+        # What the database computes comes back with the statement that writes.
+        return {"version_id_col": cls.version, "eager_defaults": True}
 
     @property
     def etag(self) -> str:

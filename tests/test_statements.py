@@ -1,0 +1,126 @@
+"""What a request costs the database: the number of its statements, and the shape of their plans."""
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.db import db
+from tests import factories
+
+USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
+SUMMER = "start=2024-06-01&end=2024-09-01"
+
+
+@pytest.fixture
+def signed_in_before(app, as_member, monkeypatch):
+    """A member whose session the worker has read already, with a few usages; returns their client."""
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    for month in (6, 7, 8):
+        factories.usage(as_member.user, usage_at=f"2024-{month:02}-01")
+    as_member.get("/auth/me")
+    return as_member
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "number"),
+    [
+        ("GET", "/usages", None, 1),
+        ("GET", f"/usages?{SUMMER}&sort=-amount&page_size=2&quality=measured", None, 1),
+        ("GET", "/usages?page=7", None, 2),  # Past the end, no row brings the total.
+        ("GET", f"/emissions/trend?{SUMMER}", None, 1),
+        ("GET", f"/emissions/trend?{SUMMER}&group_by=usage_type", None, 1),
+        ("GET", "/emissions/trend", None, 2),  # From the first usage to the last: they are looked up.
+        ("GET", "/emissions/summary", None, 1),
+        ("GET", "/usage-types", None, 1),
+        ("GET", "/auth/me", None, 1),
+        ("POST", "/usages", USAGE, 1),
+        ("POST", "/usages", USAGE | {"note": "x", "region": "GB", "quality": "estimated", "external_id": "x"}, 1),
+    ],
+)
+def test_a_request_sends_so_many_statements(signed_in_before, statements, method, path, body, number):
+    answer = signed_in_before.open(path, method, json=body)
+
+    assert answer.status_code in (200, 201), answer.text
+    assert len(statements) == number, statements
+
+
+def test_reading_the_session_is_one_statement_more(app, signed_in_before, statements, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 0)
+    app.extensions["carbonapi-access"][1].clear()
+
+    signed_in_before.get("/usages")
+
+    assert len(statements) == 2
+
+
+def test_a_correction_reads_the_row_and_writes_it(signed_in_before, statements):
+    usage_id = signed_in_before.get("/usages").json[0]["id"]
+    statements.clear()
+
+    assert signed_in_before.patch(f"/usages/{usage_id}", json={"amount": 3}).status_code == 200
+    assert len(statements) == 2
+    statements.clear()
+    assert signed_in_before.delete(f"/usages/{usage_id}").status_code == 204
+    assert len(statements) == 2
+
+
+def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, statements):
+    for lines in (10, 1000):
+        file = "usage_at,amount\n" + "2024-01-01T00:00:00Z,1\n" * lines
+        statements.clear()
+        answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
+        assert answer.status_code == 201
+        assert len(statements) == 4
+
+
+def plan_of(statement):
+    """The nodes of a statement's plan, with the index or table that each reads."""
+    nodes = []
+
+    def walk(node):
+        nodes.append((node["Node Type"], node.get("Index Name") or node.get("Relation Name")))
+        for child in node.get("Plans", []):
+            walk(child)
+
+    walk(db.session.scalar(sa.text(f"EXPLAIN (FORMAT JSON) {statement}"))[0]["Plan"])
+    return nodes
+
+
+@pytest.fixture
+def many_usages(organization):
+    """So many usages, of four people and two types among other organizations', that a plan matters. Returns one's owner."""
+    people = [factories.user(organization) for _ in range(4)]
+    people += [factories.user(factories.organization()) for _ in range(4)]
+    db.session.execute(
+        sa.text(
+            """
+            INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, emission_factor_id, factor,
+                                recorded_by, version)
+            SELECT u.organization_id, u.id, f.usage_type_id, '2024-01-01'::timestamptz + n * interval '1 hour', 1,
+                   f.id, 1, u.id, 1
+            FROM generate_series(1, 1000) n, users u, emission_factors f
+            WHERE u.id = ANY (:people) AND f.usage_type_id IN (100, 101)
+            """
+        ),
+        {"people": [person.id for person in people]},
+    )
+    db.session.execute(sa.text("ANALYZE usages"))
+    return people[0]
+
+
+@pytest.mark.parametrize(
+    ("criteria", "order", "index"),
+    [
+        ("user_id = {user_id}", "usage_at DESC, id DESC", "ix_usages_by_user"),
+        ("user_id = {user_id} AND usage_at >= '2024-02-01'", "usage_at, id", "ix_usages_by_user"),
+        ("usage_at >= '2024-02-01'", "usage_at DESC, id DESC", "ix_usages_by_time"),
+        ("usage_type_id = 100 AND usage_at < '2024-01-05'", "usage_at, id", "ix_usages_by_type"),
+        ("true", "id DESC", "pk_usages"),
+    ],
+)
+def test_a_page_is_read_off_an_index_without_sorting(many_usages, criteria, order, index):
+    plan = plan_of(
+        f"SELECT * FROM usages WHERE organization_id = {many_usages.organization_id} "
+        f"AND {criteria.format(user_id=many_usages.id)} ORDER BY {order} LIMIT 50"
+    )
+
+    assert plan == [("Limit", None), ("Index Scan", index)]

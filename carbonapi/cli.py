@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import flask
 import flask_migrate
 import sqlalchemy as sa
 
@@ -18,12 +19,13 @@ from .accounts import people
 from .accounts.models import Organization, User
 from .catalogue.factor_files import import_factors
 from .catalogue.models import UsageType
-from .db import db
+from .db import constraint_message, db
 from .errors import CarbonError, Invalid
 from .imports.booking import book
-from .settings import SettingsError
+from .settings import SettingsError, from_environ
 
-NOBODY = Actor(id=0, organization_id=0, role="admin", timezone="UTC")
+# An operator acts for nobody in particular, and may do anything.
+OPERATOR = Actor(id=0, organization_id=0, role="admin", timezone="UTC")
 
 
 @click.group()
@@ -43,17 +45,18 @@ def application() -> Iterator[None]:
             folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd()))
             environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
             environ.setdefault("CARBONAPI_SECRET_KEY", embedded.secret_key(folder))
-        os.environ.update(environ)
         try:
-            with create_app().app_context(), acting_as(NOBODY):
+            with create_app(from_environ(environ)).app_context(), acting_as(OPERATOR):
                 yield
+                db.session.remove()
+                db.engine.dispose()
         except Invalid as error:
             raise click.ClickException("\n".join([str(error), *_faults(error)])) from None
         except (CarbonError, SettingsError) as error:
             raise click.ClickException(str(error)) from None
         except sa.exc.IntegrityError as error:
-            diagnosis = getattr(error.orig, "diag", None)
-            raise click.ClickException(f"Refused by the database: {getattr(diagnosis, 'message_detail', '')}") from None
+            told = constraint_message(getattr(getattr(error.orig, "diag", None), "constraint_name", None) or "")
+            raise click.ClickException(told[0] if told else str(error.orig)) from None
 
 
 def _faults(error: Invalid) -> Iterator[str]:
@@ -153,9 +156,7 @@ def _usage_type_id(asked: str | None) -> int | None:
 def openapi() -> None:
     """Print the OpenAPI document."""
     with application():
-        from flask import current_app
-
-        click.echo(current_app.json.dumps(current_app.extensions["carbonapi-api"].document))
+        click.echo(flask.current_app.json.dumps(flask.current_app.extensions["carbonapi-api"].document))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+"""The ledger under several hands at once, on a database that really commits."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi import create_app
+from carbonapi.access import Actor, acting_as
+from carbonapi.accounts import sessions
+from carbonapi.db import db
+from carbonapi.errors import NotSignedIn
+from carbonapi.usages import ledger
+from tests import factories
+from tests.conftest import Client, settings_for
+
+
+@pytest.fixture
+def client(fresh_database_url):
+    app = create_app(settings_for(fresh_database_url))
+    with app.app_context():
+        user = factories.user(factories.organization(), "manager")
+        tokens = sessions.begin(user, factories.now())
+        db.session.commit()
+        with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
+            factories.usage(user)
+        db.session.remove()
+    yield lambda: Client(app, tokens, user)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def at_once(number, act):
+    """The answers to `number` requests that are made at the same time."""
+    answers, barrier = [], threading.Barrier(number)
+
+    def run(place):
+        barrier.wait()
+        answers.append(act(place))
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_of_simultaneous_writers_with_one_tag_exactly_one_wins(client):
+    path = f"/usages/{client().get('/usages').json[0]['id']}"
+    for round_ in range(10):
+        tag = client().get(path).headers["ETag"]
+
+        answers = at_once(
+            4,
+            lambda place, tag=tag, round_=round_: client().patch(
+                path, json={"amount": 100 * round_ + place + 1}, headers={"If-Match": tag}
+            ),
+        )
+
+        assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412]
+        winner = next(answer for answer in answers if answer.status_code == 200)
+        assert client().get(path).json == winner.json
+    assert client().get(path).headers["ETag"] == '"11"'
+
+
+def test_simultaneous_writers_without_a_tag_all_succeed_one_after_the_other(client):
+    path = f"/usages/{client().get('/usages').json[0]['id']}"
+
+    answers = at_once(6, lambda place: client().patch(path, json={"amount": place + 2}))
+
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert sorted(answer.json["version"] for answer in answers) == [2, 3, 4, 5, 6, 7]
+
+
+def test_an_external_id_is_taken_once_by_simultaneous_writers(client):
+    body = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1, "external_id": "one"}
+
+    answers = at_once(6, lambda place: client().post("/usages", json=body))
+
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409, 409]
+    assert len(client().get("/usages?external_id=one").json) == 1
+
+
+def test_a_deletion_and_a_correction_at_once_leave_no_half(client):
+    path = f"/usages/{client().get('/usages').json[0]['id']}"
+
+    answers = at_once(2, lambda place: client().delete(path) if place else client().patch(path, json={"amount": 9}))
+
+    assert sorted(answer.status_code for answer in answers) in ([200, 204], [204, 404])
+    assert client().get(path).status_code == 404
+
+
+def test_nobody_records_without_acting_as_somebody(app, organization):
+    user = factories.user(organization)
+    refusals = []
+
+    def record():  # A thread of its own begins with nobody acting.
+        with app.app_context():
+            try:
+                ledger.record(user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
+            except NotSignedIn as refusal:
+                refusals.append(refusal)
+
+    thread = threading.Thread(target=record)
+    thread.start()
+    thread.join()
+
+    assert len(refusals) == 1
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(ledger.Usage)) == 0

@@ -25,7 +25,8 @@ def begins(start, end, bucket, timezone):
         ("day", "Europe/London", "2021-10-30T23:00", "2021-11-01", ["10-30 23:00", "11-01 00:00"]),
         # Offsets of half an hour and of three quarters.
         ("day", "Asia/Kolkata", "2021-01-01T18:30", "2021-01-02T18:30", ["01-01 18:30", "01-02 18:30"]),
-        ("hour", "Asia/Kathmandu", "2021-01-01T00:15", "2021-01-01T02:15", ["01-01 00:15", "01-01 01:15", "01-01 02:15"]),
+        ("hour", "Asia/Kathmandu", "2021-01-01T00:15", "2021-01-01T02:15",
+         ["01-01 00:15", "01-01 01:15", "01-01 02:15"]),
         ("day", "Australia/Eucla", "2021-01-01T15:15", "2021-01-02T15:15", ["01-01 15:15", "01-02 15:15"]),
         # Lord Howe moves its clock by half an hour: an hour of 90 minutes, and one of 30.
         ("hour", "Australia/Lord_Howe", "2021-04-03T14:00", "2021-04-03T16:30",
@@ -33,11 +34,14 @@ def begins(start, end, bucket, timezone):
         ("hour", "Australia/Lord_Howe", "2021-10-02T14:30", "2021-10-02T17:00",
          ["10-02 14:30", "10-02 15:30", "10-02 16:00", "10-02 17:00"]),
         # London's hour from one to two comes twice in October and not at all in March.
-        ("hour", "Europe/London", "2021-10-31T00:00", "2021-10-31T02:00", ["10-31 00:00", "10-31 01:00", "10-31 02:00"]),
-        ("hour", "Europe/London", "2021-03-28T00:00", "2021-03-28T02:00", ["03-28 00:00", "03-28 01:00", "03-28 02:00"]),
+        ("hour", "Europe/London", "2021-10-31T00:00", "2021-10-31T02:00",
+         ["10-31 00:00", "10-31 01:00", "10-31 02:00"]),
+        ("hour", "Europe/London", "2021-03-28T00:00", "2021-03-28T02:00",
+         ["03-28 00:00", "03-28 01:00", "03-28 02:00"]),
         # Havana's midnight comes twice, the day begins at the first; Sao Paulo's is skipped, it begins at one.
         ("day", "America/Havana", "2021-11-07T04:00", "2021-11-08T05:00", ["11-07 04:00", "11-08 05:00"]),
-        ("day", "America/Sao_Paulo", "2018-11-03T03:00", "2018-11-05T02:00", ["11-03 03:00", "11-04 03:00", "11-05 02:00"]),
+        ("day", "America/Sao_Paulo", "2018-11-03T03:00", "2018-11-05T02:00",
+         ["11-03 03:00", "11-04 03:00", "11-05 02:00"]),
         # Samoa went without 30 December 2011.
         ("day", "Pacific/Apia", "2011-12-29T10:00", "2011-12-31T10:00", ["12-29 10:00", "12-30 10:00", "12-31 10:00"]),
         # ISO weeks at New Year: the week of 1 January 2021 began on 28 December 2020.

@@ -87,7 +87,7 @@ def plan_of(statement):
 
 @pytest.fixture
 def many_usages(organization):
-    """So many usages that a plan matters: of four people and two types, and of other organizations. One of the people."""
+    """So many usages that a plan matters, of four people, two types and other organizations. One of the people."""
     people = [factories.user(organization) for _ in range(4)]
     people += [factories.user(factories.organization()) for _ in range(4)]
     db.session.execute(

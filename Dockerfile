@@ -1,0 +1,21 @@
+FROM python:3.13-slim-trixie AS packages
+WORKDIR /build
+COPY requirements.lock .
+# Only the service itself: PostgreSQL has a container of its own, and tests are not run here.
+RUN sed '/^# ==== embedded PostgreSQL/,$d' requirements.lock > service.lock \
+    && python -m venv --without-pip /opt/carbonapi \
+    && python -m pip --python /opt/carbonapi/bin/python install --no-cache-dir --require-hashes -r service.lock
+
+FROM python:3.13-slim-trixie
+COPY --from=packages /opt/carbonapi /opt/carbonapi
+WORKDIR /srv/carbonapi
+COPY wsgi.py .
+COPY migrations migrations
+COPY carbonapi carbonapi
+ENV PATH=/opt/carbonapi/bin:$PATH PYTHONUNBUFFERED=1
+# Nothing in the image belongs to this account, which needs no name.
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+CMD ["python", "-m", "carbonapi.cli", "serve", "--host", "0.0.0.0"]

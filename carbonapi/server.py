@@ -57,7 +57,7 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
     with contextlib.ExitStack() as stack:
         if not environ.get("CARBONAPI_DATABASE_URL"):
             folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
-            data = f"{folder} (PostgreSQL 18; they stay there)"
+            data = f"{folder}, kept between starts"
             try:
                 environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
                 environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)

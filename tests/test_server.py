@@ -101,7 +101,7 @@ def test_it_says_where_it_serves_and_stops_entirely_when_told_to(folder: Path, n
         introduction = service.output.read_text()
         assert f"http://127.0.0.1:{service.port}/api/v1\n" in introduction
         assert f"http://127.0.0.1:{service.port}/docs\n" in introduction
-        assert f" {folder}/data " in introduction
+        assert f" {folder}/data, kept between starts\n" in introduction
         assert len(naming(f"--port {service.port}")) == 5, "itself, the leash, the web server and two workers"
 
         assert service.stop(number) == 0

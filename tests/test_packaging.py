@@ -1,0 +1,138 @@
+"""What is installed, and how it is run elsewhere: the lock file, the image, the compose file."""
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = Path(__file__).resolve().parents[1]
+LOCK = (PROJECT / "requirements.lock").read_text()
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+SECTIONS = ("the service", "embedded PostgreSQL", "tests and checks")
+
+
+def pinned_in(title: str) -> dict[str, set[str]]:
+    """The versions of each package that a section of the lock file pins: two, where platforms differ."""
+    _, _, rest = LOCK.partition(f"\n# ==== {title} ====\n")
+    versions: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", rest.partition("\n# ====")[0], re.MULTILINE):
+        versions.setdefault(name, set()).add(version)
+    return versions
+
+
+def asked_for(section: str, option: str) -> list[Requirement]:
+    setup = configparser.ConfigParser()
+    setup.read(PROJECT / "setup.cfg")
+    return [Requirement(line) for line in setup[section][option].splitlines() if line]
+
+
+@pytest.mark.parametrize(
+    ("title", "requirements"),
+    [
+        ("the service", asked_for("options", "install_requires")),
+        ("embedded PostgreSQL", asked_for("options.extras_require", "embedded")),
+        ("tests and checks", asked_for("options.extras_require", "test")),
+    ],
+    ids=SECTIONS,
+)
+def test_the_lock_file_pins_what_setup_cfg_asks_for(title: str, requirements: list[Requirement]) -> None:
+    sections = SECTIONS[: SECTIONS.index(title) + 1]
+    pinned = {name: versions for section in sections for name, versions in pinned_in(section).items()}
+
+    for requirement in requirements:
+        versions = pinned[canonicalize_name(requirement.name)]
+        assert all(version in requirement.specifier for version in versions), requirement
+
+
+def test_no_package_is_in_two_sections_of_the_lock_file() -> None:
+    names = [name for title in SECTIONS for name in pinned_in(title)]
+
+    assert len(names) == len(set(names))
+
+
+def test_the_lock_file_holds_versions_and_hashes_and_nothing_else() -> None:
+    package = r"[a-z0-9-]+==[\w.]+( ; [\w .'()<>=!]+)? \\\n(    --hash=sha256:[0-9a-f]{64} \\\n)*"
+    last_hash = r"    --hash=sha256:[0-9a-f]{64}\n"
+
+    assert re.fullmatch(f"(#.*\n|\n|{package}{last_hash})+", LOCK)
+
+
+@pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
+def test_where_the_lock_file_is_cut_a_section_begins(file: str) -> None:
+    cuts = re.findall(r"sed '/\^(# ==== [^/]+)/,", (PROJECT / file).read_text())
+
+    assert cuts
+    for cut in cuts:
+        assert f"\n{cut} ====\n" in LOCK
+
+
+def test_the_service_installs_from_its_section_alone(tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    section = tmp_path / "service.lock"
+    section.write_text(LOCK.partition("\n# ==== embedded PostgreSQL")[0])
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    options = ["--quiet", "--no-compile", "--no-deps", "--require-hashes"]
+    subprocess.run([*pip, "install", *options, "-r", str(section)], check=True)
+    subprocess.run([*pip, "check"], check=True)
+    subprocess.run([python, "-c", "import carbonapi.cli, granian"], cwd=PROJECT, check=True)
+
+
+def test_the_image_runs_as_an_account_without_rights() -> None:
+    instructions = [line.split(None, 1) for line in DOCKERFILE.splitlines() if line[:1].isupper()]
+    accounts = [argument for instruction, argument in instructions if instruction == "USER"]
+
+    assert accounts == ["10001:10001"]
+    assert DOCKERFILE.index("\nUSER ") < DOCKERFILE.index("\nCMD ")
+
+
+def test_images_are_pinned_by_tag() -> None:
+    images = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) + [COMPOSE["services"]["database"]["image"]]
+
+    for image in images:
+        assert re.fullmatch(r"\w+:\d[\w.-]*", image), image
+
+
+def test_the_image_is_healthy_when_the_service_is_ready() -> None:
+    assert "/health/ready" in DOCKERFILE.partition("\nHEALTHCHECK ")[2].partition("\nCMD ")[0]
+
+
+def test_compose_asks_for_every_secret_and_knows_none() -> None:
+    app = COMPOSE["services"]["app"]["environment"]
+    database = COMPOSE["services"]["database"]["environment"]
+
+    assert app["CARBONAPI_SECRET_KEY"].startswith("${CARBONAPI_SECRET_KEY:?")
+    assert app["CARBONAPI_DATABASE_URL"].startswith("postgresql://carbonapi:${CARBONAPI_DATABASE_PASSWORD:?")
+    assert database["POSTGRES_PASSWORD"].startswith("${CARBONAPI_DATABASE_PASSWORD:?")
+
+
+def test_the_example_names_every_variable_of_compose_and_no_secret() -> None:
+    example = dict(re.findall(r"^(\w+)=(.*)$", (PROJECT / ".env.example").read_text(), re.MULTILINE))
+    used = set(re.findall(r"\$\{(\w+)", (PROJECT / "docker-compose.yml").read_text()))
+
+    assert example.keys() == used
+    assert example["CARBONAPI_SECRET_KEY"] == example["CARBONAPI_DATABASE_PASSWORD"] == ""
+
+
+def test_compose_keeps_the_data_and_waits_for_a_database_that_answers() -> None:
+    database = COMPOSE["services"]["database"]
+    (volume,) = database["volumes"]
+    name, _, directory = volume.partition(":")
+
+    assert name in COMPOSE["volumes"]
+    assert directory == "/var/lib/postgresql", "from 18 on, the image declares its volume there"
+    assert database["healthcheck"]["test"][1] == "pg_isready"
+    assert COMPOSE["services"]["app"]["depends_on"] == {"database": {"condition": "service_healthy"}}
+    assert "ports" not in database
+
+
+def test_what_runs_from_the_shell_may_be_run() -> None:
+    assert (PROJECT / ".ci" / "run").stat().st_mode & 0o111 == 0o111

@@ -30,6 +30,7 @@ R = TypeVar("R")
 
 
 M = TypeVar("M", bound=Model)
+Narrow = Callable[[sa.Select[Any]], sa.Select[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,13 @@ def visible(model: type[M]) -> sa.Select[M]:
     return sa.select(model).where(*seen_by_actor(model))
 
 
-def fetch(model: type[M], id_: int, *, lock: bool = False) -> M:
-    """The visible row with this id, locked until the commit if asked.
+def fetch(model: type[M], id_: int, narrow: Narrow | None = None, *, lock: bool = False) -> M:
+    """The visible row with this id among those that `narrow` leaves, locked until the commit if asked.
 
     Raises NotFound: somebody else's row and no row look the same.
     """
     statement = visible(model).where(_id(model) == id_)
+    statement = narrow(statement) if narrow else statement
     row = db.session.scalar(statement.with_for_update(of=model) if lock else statement)
     if row is None:
         raise NotFound(f"There is no {noun(model)} {id_}.")

@@ -22,6 +22,7 @@ from .catalogue.models import UsageType
 from .db import constraint_message, db
 from .errors import CarbonError, Invalid
 from .imports.booking import book
+from .rest import now
 from .settings import SettingsError, from_environ
 
 # An operator acts for nobody in particular, and may do anything.
@@ -136,7 +137,9 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, region: st
             raise click.ClickException(f"There is no user {email}.")
         defaults: dict[str, Any] = {"usage_type_id": _usage_type_id(usage_type), "region": region}
         with acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")):
-            booked = book(file.read_bytes(), **{name: value for name, value in defaults.items() if value is not None})
+            booked = book(
+                file.read_bytes(), now(), **{name: value for name, value in defaults.items() if value is not None}
+            )
         db.session.commit()
         click.echo(f"Recorded {booked.usage_count} usages as import {booked.id}.")
 

@@ -30,6 +30,8 @@ def signed_in_before(app, as_member, monkeypatch):
         ("GET", f"/emissions/trend?{SUMMER}&group_by=usage_type", None, 1),
         ("GET", "/emissions/trend", None, 2),  # From the first usage to the last: they are looked up.
         ("GET", "/emissions/summary", None, 1),
+        ("GET", "/usages?as_of=2024-01-01T00:00:00Z", None, 1),
+        ("GET", f"/emissions/trend?{SUMMER}&as_of=2024-01-01T00:00:00Z", None, 1),
         ("GET", "/usage-types", None, 1),
         ("GET", "/auth/me", None, 1),
         ("POST", "/usages", USAGE, 1),
@@ -52,15 +54,15 @@ def test_reading_the_session_is_one_statement_more(app, signed_in_before, statem
     assert len(statements) == 2
 
 
-def test_a_correction_reads_the_row_and_writes_it(signed_in_before, statements):
+def test_a_correction_reads_the_row_keeps_what_was_believed_and_writes_it(signed_in_before, statements):
     usage_id = signed_in_before.get("/usages").json[0]["id"]
     statements.clear()
 
     assert signed_in_before.patch(f"/usages/{usage_id}", json={"amount": 3}).status_code == 200
-    assert len(statements) == 2
+    assert len(statements) == 3
     statements.clear()
     assert signed_in_before.delete(f"/usages/{usage_id}").status_code == 204
-    assert len(statements) == 2
+    assert len(statements) == 3
 
 
 def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, statements):

@@ -1,13 +1,12 @@
 """Signing in, organizations and users."""
 
-import datetime as dt
 from typing import Any
 
 from flask.views import MethodView
 
 from ..access import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all, token_claims, visible
 from ..errors import NotAllowed, NotSignedIn
-from ..rest import Blueprint, Ids, claim
+from ..rest import Blueprint, Ids, claim, now
 from . import people, sessions
 from .models import Organization, User
 from .schemas import (
@@ -30,10 +29,6 @@ from .schemas import (
 auth = Blueprint("Auth", __name__, url_prefix="/api/v1/auth", description="Register, sign in and out.")
 organizations = Blueprint("Organizations", __name__, description="Customers: the owners of users and ledgers.")
 users = Blueprint("Users", __name__, description="The people of an organization, each with one role.")
-
-
-def now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
 
 
 @auth.route("/register")

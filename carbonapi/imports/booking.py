@@ -1,5 +1,6 @@
 """Booking a file of usages: all of it, or nothing."""
 
+import datetime as dt
 import hashlib
 from typing import Any
 
@@ -18,7 +19,7 @@ CHUNK = 5_000
 STATEMENT_TIMEOUT = "10min"
 
 
-def book(file: bytes, **defaults: Any) -> Import:
+def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
     """Record every usage of a CSV file as one import.
 
     defaults: fields for columns that the file does not have; without `user_id` the usages are the actor's own.
@@ -34,6 +35,7 @@ def book(file: bytes, **defaults: Any) -> Import:
         organization_id=owner.organization_id,
         usage_count=len(rows),
         sha256=hashlib.sha256(file).hexdigest(),
+        recorded_at=now,
         recorded_by=current_actor().id,
     )
     db.session.add(booked)
@@ -41,7 +43,7 @@ def book(file: bytes, **defaults: Any) -> Import:
     for begin in range(0, len(rows), CHUNK):
         chunk = rows[begin : begin + CHUNK]
         try:
-            ledger.record_all([usage for _, usage in chunk], owner.organization_id, booked.id)
+            ledger.record_all([usage for _, usage in chunk], now, owner.organization_id, booked.id)
         except ledger.Refused as error:
             faults |= {
                 chunk[place][0]: sentences(fault.errors.get("json", {})) for place, fault in error.faults.items()

@@ -7,7 +7,7 @@ from flask.views import MethodView
 
 from ..access import fetch, visible
 from ..errors import Invalid, UnsupportedMedia
-from ..rest import Blueprint
+from ..rest import Blueprint, now
 from .booking import book
 from .models import Import
 from .schemas import ImportOptions, ImportQuery, ImportSchema
@@ -37,7 +37,7 @@ class Imports(MethodView):
         usage_at and amount; usage_type_id, user_id, region, quality, note and external_id where the query does not
         give them. All of it is booked, or nothing: 422 then names the first 100 faults by line.
         """
-        return book(_file(), **options)
+        return book(_file(), now(), **options)
 
 
 @imports.route("/imports/<int:import_id>")

@@ -11,13 +11,13 @@ from . import bodies, errors, pages
 from .blueprint import Blueprint
 from .documents import Api
 from .etag import claim
-from .fields import plain
+from .fields import now, plain
 from .pages import health
-from .query import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, equal_to, time_range, time_zone
+from .query import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
 
 __all__ = [
     "Api", "Blueprint", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
-    "any_of", "claim", "equal_to", "health", "init_app", "time_range", "time_zone",
+    "any_of", "as_of", "claim", "equal_to", "health", "init_app", "now", "time_range", "time_zone",
 ]  # fmt: skip
 
 

@@ -149,8 +149,9 @@ class Blueprint(flask_smorest.Blueprint):
         """DELETE of one row, which heeds If-Match, or of those that the query names: 204."""
 
         def decorate(view: View) -> View:
+            conditional = query is None or "id" not in query().fields
             wrapper = self.response(204)(committed(view))
-            return self._guarded(wrapper, roles, query, conditional=query is None, conflicts=conflicts)
+            return self._guarded(wrapper, roles, query, conditional=conditional, conflicts=conflicts)
 
         return decorate
 

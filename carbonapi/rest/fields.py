@@ -26,6 +26,11 @@ _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # All but tab and line breaks
 JSONSchema = dict[str, Any]
 
 
+def now() -> dt.datetime:
+    """The moment of a request. Rules are given it; they never look at the clock themselves."""
+    return dt.datetime.now(dt.UTC)
+
+
 def plain(number: Decimal) -> str:
     """The digits of `number`: exact, without exponent or trailing zeros."""
     text = format(number, "f")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from webargs.fields import DelimitedList
 
 from ..access import current_actor
-from .fields import InstantOrDate, TimeZoneName, Whole, midnight
+from .fields import Instant, InstantOrDate, TimeZoneName, Whole, midnight, now
 
 Criterion = Callable[[Any], sa.ColumnElement[bool]]
 
@@ -69,6 +69,16 @@ def time_zone() -> TimeZoneName:
     )
 
 
+def as_of(believed_at: Callable[[sa.Select[Any], dt.datetime], sa.Select[Any]]) -> Instant:
+    """`as_of`: the answer as it was at a moment; `believed_at` rewrites the statement so."""
+    return Instant(
+        metadata={
+            "description": "Answer as the ledger would have at this moment; not in the future.",
+            "rewrite": believed_at,
+        }
+    )
+
+
 class Sort(DelimitedList):
     """Comma-separated columns, each ascending, or descending after a minus. Ties are broken by id."""
 
@@ -103,8 +113,13 @@ class Narrowing:
     criteria: tuple[sa.ColumnElement[bool], ...]
     order: tuple[sa.ColumnElement[Any], ...]
 
+    rewrites: tuple[tuple[Callable[..., sa.Select[Any]], Any], ...] = ()
+
     def __call__(self, statement: sa.Select[Any]) -> sa.Select[Any]:
-        return statement.where(*self.criteria)
+        statement = statement.where(*self.criteria)
+        for rewrite, value in self.rewrites:
+            statement = rewrite(statement, value)
+        return statement
 
     @property
     def start(self) -> dt.datetime | None:
@@ -129,13 +144,17 @@ class Filter(Query):
             _resolve_bare_dates(arguments)
         criteria: list[sa.ColumnElement[bool]] = []
         order: list[sa.ColumnElement[Any]] = []
+        rewrites: list[tuple[Callable[..., sa.Select[Any]], Any]] = []
         for name, value in arguments.items():
             field = self.fields[name]
             if isinstance(field, Sort):
                 order.extend(field.order_by(value))
             elif "criterion" in field.metadata:
                 criteria.append(field.metadata["criterion"](value))
-        return Narrowing(arguments, tuple(criteria), tuple(order))
+            elif "rewrite" in field.metadata:
+                _refuse_future(name, value)
+                rewrites.append((field.metadata["rewrite"], value))
+        return Narrowing(arguments, tuple(criteria), tuple(order), tuple(rewrites))
 
 
 def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
@@ -146,6 +165,12 @@ def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
             arguments[name] = midnight(value, arguments["timezone"])
     if "start" in arguments and "end" in arguments and arguments["end"] <= arguments["start"]:
         raise ma.ValidationError("Must be later than start: a range is [start, end).", "end")
+
+
+def _refuse_future(name: str, moment: dt.datetime) -> None:
+    # A caller's clock may be a little ahead of ours: their now is our now.
+    if moment > now() + dt.timedelta(minutes=1):
+        raise ma.ValidationError("Lies in the future: nobody knows yet what the ledger will say then.", name)
 
 
 class ListQuery(Filter):

@@ -13,7 +13,7 @@ from ..catalogue.choice import chosen_factor, factor_at, no_factor
 from ..catalogue.models import UsageType
 from ..db import db
 from ..errors import Invalid, NotFound
-from .models import Usage
+from .models import Usage, UsageVersion, belief_of
 
 # What a usage consists of as it is recorded; the rest follows from these.
 COLUMNS = {
@@ -29,7 +29,8 @@ COLUMNS = {
         Usage.external_id,
     )
 }
-FACTOR_DEPENDS_ON = ("usage_type_id", "usage_at", "region")
+FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region"}
+SHORTEST_BELIEF = dt.timedelta(microseconds=1)
 
 
 class Refused(Invalid):
@@ -41,26 +42,26 @@ class Refused(Invalid):
         self.faults = faults
 
 
-def record(**fields: Any) -> Usage:
+def record(now: dt.datetime, **fields: Any) -> Usage:
     """Record one usage, the actor's own unless `user_id` says whose, with the factor in force at its time.
 
     Raises Invalid that names the field: a user or type that is not there, an archived type, no factor then.
     """
     usage = {"user_id": current_actor().id, "quality": "measured", **fields}
-    recorded: Usage | None = db.session.scalar(_booking([usage]).returning(Usage))
+    recorded: Usage | None = db.session.scalar(_booking([usage], now).returning(Usage))
     if recorded is None:
         raise _faults([usage])[0]
     return recorded
 
 
-def record_all(usages: Sequence[dict[str, Any]], organization_id: int, import_id: int) -> None:
+def record_all(usages: Sequence[dict[str, Any]], now: dt.datetime, organization_id: int, import_id: int) -> None:
     """Record usages of an import in one statement, each with the factor in force at its time: all of them, or none.
 
     usages: fields as in COLUMNS, with user_id, usage_type_id, usage_at and amount at least.
     Raises Refused that tells of every usage that cannot be recorded; also of another organization's user.
     """
     theirs = User.organization_id == organization_id
-    recorded = db.session.execute(_booking(usages, theirs, import_id=import_id).returning(Usage.id)).all()
+    recorded = db.session.execute(_booking(usages, now, theirs, import_id=import_id).returning(Usage.id)).all()
     if len(recorded) < len(usages):
         raise Refused(_faults(usages, theirs))
 
@@ -76,42 +77,66 @@ def known_external_ids(organization_id: int, external_ids: Sequence[str]) -> Seq
     ).all()  # type: ignore[return-value]  # Compared with text, it is not null.
 
 
-def correct(usage: Usage, now: dt.datetime, **changes: Any) -> Usage:
-    """Correct a usage. The frozen factor stays, unless type, time or region change: then it is that time's.
+def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields: Any) -> Usage:
+    """Correct a usage, which the caller has locked, and keep what was believed before.
 
+    The frozen factor stays, unless type, time or region change: then it is that time's.
     Raises Invalid that names the field, as `record` does.
     """
-    if "user_id" in changes and changes["user_id"] != usage.user_id:
+    changes = {name: value for name, value in fields.items() if getattr(usage, name) != value}
+    if not changes:
+        return usage
+    if "user_id" in changes:
         _refuse_stranger(changes["user_id"], usage.organization_id)
-    if any(name in changes and changes[name] != getattr(usage, name) for name in FACTOR_DEPENDS_ON):
+    if changes.keys() & FACTOR_DEPENDS_ON:
         region = changes.get("region", usage.region) or fetch(Organization, usage.organization_id).region
         usage_type = _usable_type(changes.get("usage_type_id", usage.usage_type_id), usage.usage_type_id)
         chosen = factor_at(usage_type, region, changes.get("usage_at", usage.usage_at))
-        usage.emission_factor_id, usage.factor = chosen.id, chosen.factor
+        changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor}
+    # Clocks of several machines may differ; what is believed later is recorded later all the same.
+    now = max(now, usage.recorded_at + SHORTEST_BELIEF)
+    _keep([usage], now, reason, deleted=False)
+    changes |= {"recorded_at": now, "recorded_by": current_actor().id, "reason": reason}
     for name, value in changes.items():
         setattr(usage, name, value)
-    if db.session.is_modified(usage):
-        usage.recorded_at, usage.recorded_by = now, current_actor().id
     db.session.flush()
     return usage
 
 
-def delete(usages: Sequence[Usage]) -> None:
-    """Delete these usages, which the caller has locked."""
+def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None) -> None:
+    """Delete these usages, which the caller has locked, and keep what was believed of them."""
+    _keep(usages, now, reason, deleted=True)
+    db.session.execute(sa.delete(Usage).where(*_these(usages)).execution_options(synchronize_session=False))
+
+
+def _keep(usages: Sequence[Usage], now: dt.datetime, reason: str | None, *, deleted: bool) -> None:
+    """Keep what is believed of these usages as versions that end now."""
+    columns = [column for column in belief_of(Usage) if column.computed is None]
+    ended = {
+        "believed_until": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
+        "ended_by": sa.literal(current_actor().id, sa.BigInteger),
+        "end_reason": sa.cast(reason, sa.Text),
+        "deleted": sa.literal(deleted),
+    }
+    believed = sa.select(*columns, *ended.values()).where(*_these(usages))
+    targets = [*(column.name for column in columns), *ended]
+    db.session.execute(sa.insert(UsageVersion).from_select(targets, believed).returning(UsageVersion.id))
+
+
+def _these(usages: Sequence[Usage]) -> tuple[sa.ColumnElement[bool], ...]:
+    """The criteria of these rows. The organizations stand by themselves too: that is what finds their machine."""
     keys = [(usage.organization_id, usage.id) for usage in usages]
-    db.session.execute(
-        sa.delete(Usage)
-        .where(
-            # The organizations stand by themselves too: that is what finds their machine.
-            Usage.organization_id.in_({organization_id for organization_id, _ in keys}),
-            sa.tuple_(Usage.organization_id, Usage.id).in_(keys),
-        )
-        .execution_options(synchronize_session=False)
+    return (
+        Usage.organization_id.in_({organization_id for organization_id, _ in keys}),
+        sa.tuple_(Usage.organization_id, Usage.id).in_(keys),
     )
 
 
 def _booking(
-    usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool], import_id: int | None = None
+    usages: Sequence[dict[str, Any]],
+    now: dt.datetime,
+    *whose: sa.ColumnElement[bool],
+    import_id: int | None = None,
 ) -> sa.Insert:
     """The statement that records these usages, but for those to which something is lacking."""
     given = _as_rows(usages)
@@ -123,6 +148,7 @@ def _booking(
             factor.c.id,
             factor.c.factor,
             sa.literal(import_id, sa.BigInteger),
+            sa.literal(now, sa.DateTime(timezone=True)),
             sa.literal(current_actor().id, sa.BigInteger),
             sa.literal(1),
         )
@@ -132,7 +158,8 @@ def _booking(
         .join(UsageType, (UsageType.id == given.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
     )
-    targets = ["organization_id", *COLUMNS, "emission_factor_id", "factor", "import_id", "recorded_by", "version"]
+    booked = ["emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version"]
+    targets = ["organization_id", *COLUMNS, *booked]
     return sa.insert(Usage).from_select(targets, source)
 
 

@@ -1,10 +1,11 @@
-"""Usages: the ledger of what was used, when, and the kg CO2e that it caused."""
+"""Usages: the ledger of what was used, when, and the kg CO2e that it caused; and what it said before."""
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from ..catalogue.models import FACTOR
 from ..db import Model, Owned, Versioned
@@ -12,19 +13,55 @@ from ..db import Model, Owned, Versioned
 QUALITIES = ("measured", "estimated")
 
 
-class Usage(Owned, Versioned, Model):
-    """So much of a usage type, used by somebody at an instant, with the factor that was in force then.
+class Belief(Owned):
+    """What the ledger says of a usage from `recorded_at` on: so much of a usage type, used by somebody at an instant.
 
-    The factor is frozen into the row, and PostgreSQL generates `co2e_kg` from it: the exact product, never rounded.
+    The factor that was in force then is frozen into the row, and PostgreSQL generates `co2e_kg` from it: the exact
+    product, never rounded. `reason` is why it was corrected to this.
     """
+
+    user_id: Mapped[int]
+    usage_type_id: Mapped[int]
+    usage_at: Mapped[dt.datetime]
+    amount: Mapped[Decimal] = mapped_column(sa.Numeric(18, 6))
+    emission_factor_id: Mapped[int]
+    factor: Mapped[Decimal] = mapped_column(FACTOR)
+    region: Mapped[str | None]
+    quality: Mapped[str] = mapped_column(server_default="measured")
+    note: Mapped[str | None]
+    external_id: Mapped[str | None]
+    import_id: Mapped[int | None]
+    recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+    reason: Mapped[str | None]
+
+    @declared_attr
+    def co2e_kg(cls) -> Mapped[Decimal]:
+        return mapped_column(sa.Numeric, sa.Computed("amount * factor", persisted=True))
+
+    @declared_attr
+    def recorded_by(cls) -> Mapped[int]:
+        return mapped_column(sa.ForeignKey("users.id"))
+
+    @staticmethod
+    def references(factor_key: str | None = None) -> tuple[sa.ForeignKeyConstraint, ...]:
+        """The foreign keys of several columns; `factor_key` names the one whose usual name would be too long."""
+        return (
+            sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
+            sa.ForeignKeyConstraint(
+                ["usage_type_id", "emission_factor_id"],
+                ["emission_factors.usage_type_id", "emission_factors.id"],
+                name=factor_key,
+            ),
+            sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
+        )
+
+
+class Usage(Belief, Versioned, Model):
+    """What is believed of a usage now."""
 
     __tablename__ = "usages"
     __table_args__ = (
-        sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
-        sa.ForeignKeyConstraint(
-            ["usage_type_id", "emission_factor_id"], ["emission_factors.usage_type_id", "emission_factors.id"]
-        ),
-        sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
+        *Belief.references(),
         sa.UniqueConstraint(
             "organization_id",
             "external_id",
@@ -42,17 +79,34 @@ class Usage(Owned, Versioned, Model):
         ),
     )
 
-    user_id: Mapped[int]
-    usage_type_id: Mapped[int]
-    usage_at: Mapped[dt.datetime]
-    amount: Mapped[Decimal] = mapped_column(sa.Numeric(18, 6))
-    emission_factor_id: Mapped[int]
-    factor: Mapped[Decimal] = mapped_column(FACTOR)
-    co2e_kg: Mapped[Decimal] = mapped_column(sa.Numeric, sa.Computed("amount * factor", persisted=True))
-    region: Mapped[str | None]
-    quality: Mapped[str] = mapped_column(server_default="measured")
-    note: Mapped[str | None]
-    external_id: Mapped[str | None]
-    import_id: Mapped[int | None]
-    recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
-    recorded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+
+class UsageVersion(Belief, Model):
+    """What was believed of a usage before, from `recorded_at` up to, not including, `believed_until`.
+
+    Nothing is ever deleted here. `id` is the usage's; after a deletion the last version tells by whom and why.
+    """
+
+    __tablename__ = "usage_versions"
+    __table_args__ = (
+        *Belief.references("fk_usage_versions_emission_factor_id"),
+        sa.CheckConstraint("believed_until > recorded_at", name="belief"),
+        sa.Index("ix_usage_versions_by_time", "organization_id", "usage_at", "id"),
+    )
+
+    @declared_attr
+    def id(cls) -> Mapped[int]:
+        return mapped_column(sa.BigInteger, primary_key=True, autoincrement=False, sort_order=-2)
+
+    version: Mapped[int] = mapped_column(sa.Integer, primary_key=True, sort_order=-1)
+    believed_until: Mapped[dt.datetime]
+    ended_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    end_reason: Mapped[str | None]
+    deleted: Mapped[bool]
+
+
+BELIEF_COLUMNS = [column.name for column in Usage.__table__.columns]
+
+
+def belief_of(table: Any) -> list[Any]:
+    """The columns of `table` that tell a belief, in the order of the ledger's."""
+    return [table.__table__.c[name] for name in BELIEF_COLUMNS]

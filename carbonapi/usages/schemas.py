@@ -4,9 +4,10 @@ import marshmallow as ma
 import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
-from ..rest import Filter, ListQuery, Schema, Sort, any_of, equal_to, time_range, time_zone
+from ..rest import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
-from .models import QUALITIES, Usage
+from .history import believed_at
+from .models import QUALITIES, Usage, UsageVersion
 
 
 def quality(**kwargs: object) -> Text:
@@ -14,6 +15,13 @@ def quality(**kwargs: object) -> Text:
         validate=ma.validate.OneOf(QUALITIES),
         metadata={"example": "measured", "description": "How the amount is known."},
         **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
+    )
+
+
+def reason() -> Text:
+    return Text(
+        validate=ma.validate.Length(max=2000),
+        metadata={"example": "The meter was read again.", "description": "Why; kept with the versions."},
     )
 
 
@@ -51,6 +59,13 @@ class UsageChangesSchema(NewUsageSchema):
     quality = quality()
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
     external_id = Name(allow_none=True, validate=ma.validate.Length(1, 200))
+    reason = reason()
+
+
+class UsageReplacementSchema(NewUsageSchema):
+    """The whole of what can be set of a usage, and why it is corrected."""
+
+    reason = reason()
 
 
 class UsageSchema(Schema):
@@ -77,10 +92,52 @@ class UsageSchema(Schema):
     version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Counts its corrections from 1."})
     recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user who wrote it."})
+    reason = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "Why it was corrected to this, as they say."}
+    )
+
+
+class UsageVersionSchema(UsageSchema):
+    """What was believed of a usage, [recorded_at, believed_until)."""
+
+    believed_until = Instant(
+        required=True, allow_none=True, metadata={"example": None, "description": "null: it is believed now."}
+    )
+    ended_by = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"description": "The user who corrected or deleted it."}
+    )
+    end_reason = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "Why they did, as they say."}
+    )
+    deleted = ma.fields.Boolean(
+        required=True, allow_none=True, metadata={"description": "Whether it ended by a deletion."}
+    )
+
+
+class UsageVersionQuery(ListQuery):
+    sort = Sort(UsageVersion.version, default="version")
+
+
+class BeliefQuery(Filter):
+    """As of when a usage is read."""
+
+    as_of = as_of(believed_at)
+
+
+class Reason(Query):
+    """Why something is done."""
+
+    reason = reason()
+
+
+class IdsAndReason(Ids, Reason):
+    """Which usages, and why."""
 
 
 class UsageFilter(Filter):
     """Which usages: shared by the list and by all figures made of usages."""
+
+    as_of = as_of(believed_at)
 
     start, end = time_range(Usage.usage_at)
     timezone = time_zone()

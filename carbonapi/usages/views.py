@@ -1,16 +1,27 @@
 """Recording, reading, correcting and deleting usages."""
 
-import datetime as dt
 from typing import Any
 
 from flask.views import MethodView
 
 from ..access import fetch, fetch_all, visible
 from ..accounts.models import User
-from ..rest import Blueprint, Ids, claim
+from ..rest import Blueprint, claim, now
 from . import ledger
+from .history import versions_of
 from .models import Usage
-from .schemas import NewUsageSchema, UsageChangesSchema, UsageQuery, UsageSchema
+from .schemas import (
+    BeliefQuery,
+    IdsAndReason,
+    NewUsageSchema,
+    Reason,
+    UsageChangesSchema,
+    UsageQuery,
+    UsageReplacementSchema,
+    UsageSchema,
+    UsageVersionQuery,
+    UsageVersionSchema,
+)
 
 usages = Blueprint("Usages", __name__, description="The ledger: what was used, when, and the kg CO2e that it caused.")
 
@@ -32,35 +43,35 @@ class Usages(MethodView):
         The emission factor in force at `usage_at` is frozen into it; no later factor changes the number. Without a
         factor at that time it is 422.
         """
-        return ledger.record(**fields)
+        return ledger.record(now(), **fields)
 
-    @usages.removing(Ids)
+    @usages.removing(IdsAndReason)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several usages
 
-        All of them, or none.
+        All of them, or none. What was believed of them stays readable, `as_of` a time before and in their versions.
         """
-        ledger.delete(fetch_all(Usage, query["id"], lock=True))
+        ledger.delete(fetch_all(Usage, query["id"], lock=True), now(), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>")
 class UsageById(MethodView):
-    @usages.reading(UsageSchema, tagged=True)
-    def get(self, usage_id: int) -> Usage:
+    @usages.reading(UsageSchema, BeliefQuery, tagged=True)
+    def get(self, narrow: Any, usage_id: int) -> Usage:
         """Get a usage
 
-        With the factor that is frozen into it, and the kg CO2e.
+        With the factor that is frozen into it, and the kg CO2e. With `as_of`, as the ledger had it then.
         """
-        return fetch(Usage, usage_id)
+        return fetch(Usage, usage_id, narrow)
 
-    @usages.writing(NewUsageSchema, UsageSchema, conflicts=True)
+    @usages.writing(UsageReplacementSchema, UsageSchema, conflicts=True)
     def put(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Replace a usage
 
         What is left out gets its default, but for `user_id`, which stays. The frozen factor stays too, unless type,
         time or region differ: then it is the one in force at that time.
         """
-        return ledger.correct(claim(Usage, usage_id), dt.datetime.now(dt.UTC), **fields)
+        return ledger.correct(claim(Usage, usage_id), now(), **fields)
 
     @usages.writing(UsageChangesSchema(partial=True), UsageSchema, conflicts=True)
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
@@ -69,15 +80,28 @@ class UsageById(MethodView):
         What is left out stays. Correcting amount or note keeps the frozen factor; correcting type, time or region takes
         the factor of that time.
         """
-        return ledger.correct(claim(Usage, usage_id), dt.datetime.now(dt.UTC), **fields)
+        return ledger.correct(claim(Usage, usage_id), now(), **fields)
 
-    @usages.removing()
-    def delete(self, usage_id: int) -> None:
+    @usages.removing(Reason)
+    def delete(self, query: dict[str, Any], usage_id: int) -> None:
         """Delete a usage
 
-        It is gone from lists and totals.
+        It is gone from lists and totals. What was believed of it stays readable, `as_of` a time before and in its
+        versions.
         """
-        ledger.delete([claim(Usage, usage_id)])
+        ledger.delete([claim(Usage, usage_id)], now(), query.get("reason"))
+
+
+@usages.route("/usages/<int:usage_id>/versions")
+class Versions(MethodView):
+    @usages.listing(UsageVersionSchema, UsageVersionQuery)
+    def get(self, narrow: Any, usage_id: int) -> Any:
+        """List a usage's versions
+
+        Everything that was ever believed of it, with the span in which it was: [recorded_at, believed_until). A usage
+        that was deleted still has its versions; the last tells by whom and why.
+        """
+        return narrow(versions_of(usage_id))
 
 
 @usages.route("/users/<int:user_id>/usages")

@@ -98,7 +98,7 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
     def record():  # A thread of its own begins with nobody acting.
         with app.app_context():
             try:
-                ledger.record(user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
+                ledger.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
             except NotSignedIn as refusal:
                 refusals.append(refusal)
 

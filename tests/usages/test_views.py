@@ -35,6 +35,7 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         "import_id": None,
         "version": 1,
         "recorded_by": as_member.user.id,
+        "reason": None,
     }
     assert as_member.get(answer.headers["Location"]).json["co2e_kg"] == 18.75
 

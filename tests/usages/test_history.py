@@ -1,0 +1,174 @@
+"""What the ledger said before: versions, and every answer as of a moment."""
+
+import datetime as dt
+from urllib.parse import quote
+
+import pytest
+
+from carbonapi.rest.fields import rfc3339
+from tests import factories
+
+USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
+
+
+def moment():
+    """Now, as it stands in a query."""
+    return quote(rfc3339(factories.now()))
+
+
+def test_every_version_tells_when_it_was_believed_by_whom_and_why(as_member, as_manager):
+    path = as_member.post("/usages", json=USAGE).headers["Location"]
+    as_manager.patch(path, json={"amount": 3, "reason": "The meter was read again."})
+    as_member.put(path, json=USAGE | {"usage_type_id": 101})
+    assert as_manager.delete(f"{path}?reason=It%20was%20a%20mistake.").status_code == 204
+
+    versions = as_member.get(f"{path}/versions").json
+
+    member, manager = as_member.user.id, as_manager.user.id
+    names = (
+        "version",
+        "amount",
+        "usage_type_id",
+        "factor",
+        "co2e_kg",
+        "recorded_by",
+        "reason",
+        "ended_by",
+        "end_reason",
+    )
+    assert [tuple(version[name] for name in names) for version in versions] == [
+        (1, 2, 100, 1.5, 3, member, None, manager, "The meter was read again."),
+        (2, 3, 100, 1.5, 4.5, manager, "The meter was read again.", member, None),
+        (3, 2, 101, 26.93, 53.86, member, None, manager, "It was a mistake."),
+    ]
+    assert [version["deleted"] for version in versions] == [False, False, True]
+    assert [version["believed_until"] for version in versions[:-1]] == [
+        version["recorded_at"] for version in versions[1:]
+    ]
+
+
+def test_what_is_believed_now_is_the_last_version(as_member, as_other_manager):
+    usage = as_member.post("/usages", json=USAGE)
+    path = usage.headers["Location"]
+
+    assert as_member.get(f"{path}/versions").json == [
+        usage.json | {"believed_until": None, "ended_by": None, "end_reason": None, "deleted": None}
+    ]
+    assert as_other_manager.get(f"{path}/versions").status_code == 404
+    assert as_member.get("/usages/987654321/versions").status_code == 404
+
+
+def test_a_correction_that_changes_nothing_keeps_nothing(as_member):
+    path = as_member.post("/usages", json=USAGE).headers["Location"]
+
+    assert as_member.patch(path, json={"amount": 2.0, "reason": "none"}).json["reason"] is None
+    assert len(as_member.get(f"{path}/versions").json) == 1
+
+
+def test_several_deletions_are_one_act_with_one_reason(as_member):
+    ids = [as_member.post("/usages", json=USAGE).json["id"] for _ in range(3)]
+
+    assert as_member.delete(f"/usages?id={ids[0]}&id={ids[1]}&id={ids[2]}&reason=twice").status_code == 204
+
+    for id_ in ids:
+        assert [version["end_reason"] for version in as_member.get(f"/usages/{id_}/versions").json] == ["twice"]
+
+
+def test_everything_answers_as_of_a_moment(as_member):
+    questions = (
+        "/usages?sort=-amount&page_size=2",
+        "/usages?usage_type_id=101",
+        "/usages?start=2024-02-01",
+        "/emissions/trend?bucket=month",
+        "/emissions/trend?bucket=month&group_by=usage_type&start=2024-01-01&end=2024-06-01",
+        "/emissions/summary",
+        "/emissions/summary?quality=estimated",
+        f"/users/{as_member.user.id}/usages?page_size=1&page=2",
+    )
+
+    def answers(as_of=None):
+        suffix = f"as_of={as_of}" if as_of else ""
+        collected = []
+        for question in questions:
+            answer = as_member.get(question + ("&" if "?" in question else "?") * bool(as_of) + suffix)
+            assert answer.status_code == 200
+            collected.append((answer.json, answer.headers.get("X-Pagination")))
+        return collected
+
+    past = [(moment(), answers())]
+    first = as_member.post("/usages", json=USAGE).json["id"]
+    past.append((moment(), answers()))
+    second = as_member.post("/usages", json=USAGE | {"usage_at": "2024-03-01T00:00:00Z"}).json["id"]
+    file = "usage_at,amount,quality\n2024-04-01T00:00:00Z,1,estimated\n2024-05-01T00:00:00Z,4,\n"
+    as_member.post("/imports?usage_type_id=101", data=file, content_type="text/csv")
+    past.append((moment(), answers()))
+    as_member.patch(f"/usages/{first}", json={"amount": 7, "quality": "estimated"})
+    past.append((moment(), answers()))
+    as_member.patch(f"/usages/{first}", json={"usage_type_id": 101, "usage_at": "2024-05-05T00:00:00Z"})
+    as_member.delete(f"/usages/{second}")
+    past.append((moment(), answers()))
+    as_member.delete(f"/usages/{first}")
+    past.append((moment(), answers()))
+
+    assert len({str(answer) for _, answer in past}) == len(past)
+    for as_of, then in past:
+        assert answers(as_of) == then
+
+
+def test_one_usage_answers_as_of_a_moment(as_member):
+    before = moment()
+    usage = as_member.post("/usages", json=USAGE)
+    path, recorded = usage.headers["Location"], moment()
+    corrected = as_member.patch(path, json={"amount": 3})
+    after = moment()
+    as_member.delete(path)
+
+    assert as_member.get(f"{path}?as_of={before}").status_code == 404
+    then = as_member.get(f"{path}?as_of={recorded}")
+    assert (then.json, then.headers["ETag"]) == (usage.json, '"1"')
+    assert as_member.get(f"{path}?as_of={after}").json == corrected.json
+    assert as_member.get(f"{path}?as_of={moment()}").status_code == 404
+
+
+def test_as_of_its_very_instant_a_version_is_believed(as_member):
+    usage = as_member.post("/usages", json=USAGE).json
+    corrected = as_member.patch(f"/usages/{usage['id']}", json={"amount": 3}).json
+
+    for version in (usage, corrected):
+        assert as_member.get(f"/usages?as_of={quote(version['recorded_at'])}").json == [version]
+
+
+def test_erasing_a_person_and_archiving_a_type_change_no_past_answer(as_manager, as_member, as_admin):
+    factories.usage(as_member.user, "2")
+    questions = ("/usages", f"/usages?user_id={as_member.user.id}", "/emissions/trend")
+    as_of = moment()
+    then = [as_manager.get(question).json for question in questions]
+
+    as_manager.delete(f"/users/{as_member.user.id}")
+    as_admin.patch("/usage-types/100", json={"archived": True})
+
+    assert [as_manager.get(f"{q}{'&' if '?' in q else '?'}as_of={as_of}").json for q in questions] == then
+
+
+@pytest.mark.parametrize("as_of", ["2024-01-01", "yesterday", "2024-01-01T00:00:00", "2199-01-01T00:00:00Z"])
+def test_a_moment_that_cannot_be_asked_for_is_refused_by_name(as_member, as_of):
+    for path in ("/usages", "/usages/1", "/emissions/trend", "/emissions/summary"):
+        answer = as_member.get(f"{path}?as_of={as_of}")
+        assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, ["as_of"])
+
+
+def test_as_of_a_clock_that_is_a_little_ahead_is_now(as_member):
+    usage = as_member.post("/usages", json=USAGE).json
+    ahead = quote(rfc3339(factories.now() + dt.timedelta(seconds=30)))
+
+    assert as_member.get(f"/usages?as_of={ahead}").json == [usage]
+
+
+def test_a_version_is_read_where_the_rows_can_be_found(as_member, as_auditor, as_other_manager):
+    path = as_member.post("/usages", json=USAGE).headers["Location"]
+    as_member.delete(path)
+    as_of = quote(as_member.get(f"{path}/versions").json[0]["recorded_at"])
+
+    assert len(as_auditor.get(f"/usages?as_of={as_of}").json) == 1
+    assert as_other_manager.get(f"/usages?as_of={as_of}").json == []
+    assert as_other_manager.get(f"{path}/versions").status_code == 404

@@ -50,7 +50,7 @@ def usage_type(name=None, unit="kwh", factor="2", valid_from="1900-01-01", scope
     return made
 
 
-def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, region=None, source="a test"):
+def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, region=None, source="a test", **fields):
     return add(
         EmissionFactor(
             usage_type_id=of.id,
@@ -59,6 +59,7 @@ def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, regio
             valid_until=at(valid_until) if valid_until else None,
             region=region,
             source=source,
+            **fields,
         )
     )
 

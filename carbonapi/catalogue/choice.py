@@ -1,6 +1,12 @@
-"""Which emission factor a usage gets: of its type, in force at its moment, the region's own before the general one."""
+"""Which emission factor a usage gets.
+
+One of its usage type and method, in force at its moment: the organization's own before a shared one, and among these
+the region's before the general one.
+"""
 
 import datetime as dt
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,58 +16,72 @@ from ..rest.fields import rfc3339
 from .models import EmissionFactor, UsageType, in_force
 
 
-def chosen_factor(
-    usage_type_id: sa.ColumnElement[int], region: sa.ColumnElement[str], moment: sa.ColumnElement[dt.datetime]
-) -> sa.Select[EmissionFactor]:
-    """A SELECT of the one factor that applies, or of none. A tie is impossible: validity does not overlap."""
-    return (
-        sa.select(EmissionFactor)
-        .where(EmissionFactor.usage_type_id == usage_type_id, in_force(moment))
-        .where(EmissionFactor.region.is_(None) | (EmissionFactor.region == region))
-        .order_by(EmissionFactor.region.nulls_last())
-        .limit(1)
-    )
+@dataclass(frozen=True)
+class Want:
+    """What a factor is looked for by: values, or columns of the usages of a statement."""
 
+    usage_type_id: Any
+    organization_id: Any
+    region: Any
+    method: Any
+    moment: Any
 
-def factor_at(usage_type: UsageType, region: str | None, moment: dt.datetime) -> EmissionFactor:
-    """The factor in force at `moment`, the region's own before the general one. Raises NoFactor where there is none."""
-    factor = db.session.scalar(
-        chosen_factor(
-            sa.literal(usage_type.id), sa.cast(region, sa.Text), sa.literal(moment, sa.DateTime(timezone=True))
+    def candidates(self) -> sa.Select[EmissionFactor]:
+        """A SELECT of all factors that could apply, the one that does first. No two are of one rank."""
+        return (
+            sa.select(EmissionFactor)
+            .where(EmissionFactor.usage_type_id == self.usage_type_id, in_force(self.moment))
+            .where(EmissionFactor.method == self.method)
+            .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == self.organization_id))
+            .where(EmissionFactor.region.is_(None) | (EmissionFactor.region == self.region))
+            .order_by(EmissionFactor.organization_id.nulls_last(), EmissionFactor.region.nulls_last())
         )
-    )
+
+    def chosen(self) -> sa.Select[EmissionFactor]:
+        """A SELECT of the one factor that applies, or of none."""
+        return self.candidates().limit(1)
+
+
+def factor_at(usage_type: UsageType, want: Want) -> EmissionFactor:
+    """The factor that applies. Raises NoFactor where there is none."""
+    factor = db.session.scalar(want.chosen())
     if factor is None:
-        raise no_factor(usage_type, region, moment)
+        raise no_factor(usage_type, want)
     return factor
 
 
-def no_factor(usage_type: UsageType, region: str | None, moment: dt.datetime) -> NoFactor:
+def no_factor(usage_type: UsageType, want: Want) -> NoFactor:
     """The error that says what is missing, and what there is."""
     factors = db.session.scalars(
         sa.select(EmissionFactor)
         .where(EmissionFactor.usage_type_id == usage_type.id)
+        .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == want.organization_id))
         .order_by(EmissionFactor.valid_from)
     ).all()
-    wanted = f"{usage_type.name} ({usage_type.unit}) has no emission factor at {rfc3339(moment)}"
-    applying = [factor for factor in factors if factor.region in (None, region)]
-    elsewhere = sorted({factor.region for factor in factors if factor.region and in_force_then(factor, moment)})
+    of_method = [factor for factor in factors if factor.method == want.method]
+    kind = "" if want.method == "location" else f"{want.method}-based "
+    wanted = f"{usage_type.name} ({usage_type.unit}) has no {kind}emission factor at {rfc3339(want.moment)}"
+    applying = [factor for factor in of_method if factor.region in (None, want.region)]
+    elsewhere = sorted({factor.region for factor in of_method if factor.region and _in_force(factor, want.moment)})
     if elsewhere:
         return NoFactor(
-            f"{wanted} {f'in region {region}' if region else 'without a region'}; there is one for region "
+            f"{wanted} {f'in region {want.region}' if want.region else 'without a region'}; there is one for region "
             f"{', '.join(elsewhere)}. Give the usage, or its organization, that region.",
             field="region",
         )
     if not applying:
-        return NoFactor(f"{wanted}. Nobody has entered one yet.", field="usage_at")
+        others = sorted({factor.method for factor in factors} - {want.method})
+        known = f"; there are {others[0]}-based ones" if others else ". Nobody has entered one yet"
+        return NoFactor(f"{wanted}{known}.", field="method" if others else "usage_at")
     first, last = applying[0], applying[-1]
-    if moment < first.valid_from:
+    if want.moment < first.valid_from:
         known = f"the first is valid from {rfc3339(first.valid_from)}"
-    elif last.valid_until and last.valid_until <= moment:
+    elif last.valid_until and last.valid_until <= want.moment:
         known = f"the last is valid until {rfc3339(last.valid_until)}"
     else:
         known = "there is a gap between two"
     return NoFactor(f"{wanted}; {known}.", field="usage_at")
 
 
-def in_force_then(factor: EmissionFactor, moment: dt.datetime) -> bool:
+def _in_force(factor: EmissionFactor, moment: dt.datetime) -> bool:
     return factor.valid_from <= moment and (factor.valid_until is None or moment < factor.valid_until)

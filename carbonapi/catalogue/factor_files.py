@@ -69,6 +69,8 @@ def import_factors(path: Path) -> Outcome:
         known = db.session.scalar(
             sa.select(EmissionFactor.factor).where(
                 EmissionFactor.usage_type_id == usage_type.id,
+                EmissionFactor.organization_id.is_(None),
+                EmissionFactor.method == "location",
                 EmissionFactor.region.is_not_distinct_from(row["region"]),
                 EmissionFactor.valid_from == row["valid_from"],
                 EmissionFactor.valid_until.is_not_distinct_from(row["valid_until"]),

@@ -6,9 +6,20 @@ import marshmallow as ma
 
 from ..rest import ListQuery, Schema, Sort, equal_to
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Truth, Whole
-from .models import EmissionFactor, UsageType
+from .models import METHODS, EmissionFactor, UsageType
 
 SCOPES = {"description": "Of the GHG Protocol: 1 burnt here, 2 bought energy, 3 everything else.", "example": 2}
+
+
+def method(**kwargs: object) -> Text:
+    return Text(
+        validate=ma.validate.OneOf(METHODS),
+        metadata={
+            "example": "location",
+            "description": "By the grid's average, or by what was bought (GHG Protocol, Scope 2 Guidance).",
+        },
+        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
+    )
 
 
 class UsageTypeSchema(Schema):
@@ -72,7 +83,11 @@ class EmissionFactorSchema(Schema):
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
+    organization_id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"description": "Whose own factor it is; null: everybody's."}
+    )
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
+    method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})
     factor = Figure(required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
     valid_from = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
     valid_until = Instant(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
@@ -99,6 +114,10 @@ class NewEmissionFactorSchema(Schema):
             "description": "Without it the factor applies wherever a region has none of its own.",
         },
     )
+    method = method(load_default="location")
+    organization_id = Whole(
+        metadata={"description": "Whose own factor it is: your organization's; an admin's is everybody's by default."}
+    )
     source = Name(
         required=True,
         validate=ma.validate.Length(1, 500),
@@ -122,4 +141,5 @@ class NewEmissionFactorSchema(Schema):
 
 class EmissionFactorQuery(ListQuery):
     region = equal_to(EmissionFactor.region, Region())
+    method = equal_to(EmissionFactor.method, method())
     sort = Sort(EmissionFactor.valid_from, EmissionFactor.region, EmissionFactor.id, default="valid_from")

@@ -4,9 +4,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..access import fetch, noun
+from ..access import current_actor, fetch, noun
+from ..accounts.models import Organization
 from ..db import db
-from ..errors import Conflict, NotFound
+from ..errors import Conflict, Invalid, NotFound
 from .models import EmissionFactor, UsageType
 
 
@@ -36,18 +37,36 @@ def remove_usage_type(usage_type: UsageType) -> None:
         ) from None
 
 
+def enter_factor(usage_type: UsageType, organization_id: int | None = None, **fields: Any) -> EmissionFactor:
+    """A new factor by the actor: an admin's is everybody's unless it names an organization, another's their own.
+
+    Raises Invalid for an organization that the actor does not see; otherwise as `add_factor`.
+    """
+    actor = current_actor()
+    if not actor.is_admin:
+        organization_id = organization_id or actor.organization_id
+    if organization_id is not None:
+        try:
+            fetch(Organization, organization_id)
+        except NotFound as error:
+            raise Invalid(str(error), field="organization_id") from None
+    return add_factor(usage_type, organization_id=organization_id, **fields)
+
+
 def add_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
-    """A new factor of a usage type. One without end closes the open one before it, of the same region.
+    """A new factor of a usage type. Without an end it closes the open one before it of its owner, region and method.
 
     The database refuses, as a conflict, validity that overlaps another factor's.
     """
-    factor = EmissionFactor(usage_type_id=usage_type.id, **fields)
+    factor = EmissionFactor(usage_type_id=usage_type.id, **({"method": "location"} | fields))
     if factor.valid_until is None:
         db.session.execute(
             sa.update(EmissionFactor)
             .where(
                 EmissionFactor.usage_type_id == usage_type.id,
+                EmissionFactor.organization_id.is_not_distinct_from(factor.organization_id),
                 EmissionFactor.region.is_not_distinct_from(factor.region),
+                EmissionFactor.method == factor.method,
                 EmissionFactor.valid_until.is_(None),
                 EmissionFactor.valid_from < factor.valid_from,
             )

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..access import ADMINS, fetch, visible
+from ..access import ADMINS, MANAGERS, fetch, visible
 from ..rest import Blueprint, claim
 from . import upkeep
 from .models import EmissionFactor, UsageType
@@ -86,19 +86,21 @@ class Factors(MethodView):
     def get(self, narrow: Any, usage_type_id: int) -> Any:
         """List emission factors
 
-        All that were ever in force, of every region. A usage keeps the one that was in force at its moment.
+        All that were ever in force, of every region: the shared ones and your organization's own. A usage keeps the one
+        that was in force at its moment.
         """
         usage_type = fetch(UsageType, usage_type_id)
         return narrow(visible(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
 
-    @catalogue.writing(NewEmissionFactorSchema, EmissionFactorSchema, 201, roles=ADMINS, conflicts=True, tagged=False)
+    @catalogue.writing(NewEmissionFactorSchema, EmissionFactorSchema, 201, roles=MANAGERS, conflicts=True, tagged=False)
     def post(self, fields: dict[str, Any], usage_type_id: int) -> EmissionFactor:
         """Enter an emission factor
 
-        One without an end closes the open one before it. Validity of one region may not overlap: 409. Numbers that are
-        recorded already stay.
+        A manager's is their organization's own, and goes before the shared ones, which an admin enters. One without an
+        end closes the open one before it. Validity of one owner, region and method may not overlap: 409. Numbers that
+        are recorded already stay, until a restatement books them anew.
         """
-        return upkeep.add_factor(fetch(UsageType, usage_type_id, lock=True), **fields)
+        return upkeep.enter_factor(fetch(UsageType, usage_type_id, lock=True), **fields)
 
 
 @catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")

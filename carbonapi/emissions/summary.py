@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..db import db
-from .trend import GROUPS, Figures, figures_of, sums, with_names
+from .trend import GROUPS, Figures, figures_of, refuse_two_methods, sums, with_names
 
 BREAKDOWNS = ("scope", "usage_type", "user")
 SHARE_DIGITS = Decimal("0.000001")
@@ -34,6 +34,7 @@ def summary(usages: sa.Select[Any]) -> Figures:
     everything = (1 << len(keys)) - 1
     levels = {everything ^ (1 << place): breakdown for place, breakdown in enumerate(reversed(BREAKDOWNS))}
     rows = db.session.execute(statement).all()
+    refuse_two_methods(rows)
     whole = next(row for row in rows if row.level == everything)
     answer: Figures = figures_of(whole) if whole.usage_count else {"co2e_kg": 0, "usage_count": 0}
     answer |= {f"by_{breakdown}": [] for breakdown in BREAKDOWNS}

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ..accounts.models import Organization, User
 from ..catalogue.models import UsageType
 from ..db import db
+from ..errors import Invalid
 from ..usages.models import Usage
 from .buckets import boundaries
 
@@ -43,11 +44,13 @@ def trend(
         if first is None:
             return []
     edges = boundaries(start or first, end or last + dt.timedelta(microseconds=1), bucket, timezone)
+    rows = list(_sums(usages, edges, group_by))
+    refuse_two_methods(row for _, _, row in rows)
     series = [
         _bucket(bucket_start, bucket_end, start, end, with_groups=group_by is not None)
         for bucket_start, bucket_end in zip(edges, edges[1:], strict=False)
     ]
-    for place, group, row in _sums(usages, edges, group_by):
+    for place, group, row in rows:
         figures = figures_of(row)
         if group is None:
             series[place - 1] |= figures
@@ -114,7 +117,18 @@ def sums() -> tuple[sa.ColumnElement[Any], ...]:
         sa.func.count().label("usage_count"),
         sa.case((one_type, sa.func.sum(Usage.amount))).label("amount"),
         sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),
+        sa.func.min(Usage.method).label("first_method"),
+        sa.func.max(Usage.method).label("last_method"),
     )
+
+
+def refuse_two_methods(rows: Iterable[Any]) -> None:
+    """Raise Invalid if the usages that were added up are of both methods: these tell one emission in two ways."""
+    if len({method for row in rows for method in (row.first_method, row.last_method) if method}) > 1:
+        message = (
+            "These usages are location-based and market-based, which are never added together. Ask for one method."
+        )
+        raise Invalid(message, {"query": {"method": [message]}})
 
 
 def figures_of(row: Any) -> Figures:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..access import current_actor, fetch, seen_by_actor
 from ..accounts.models import Organization, User
-from ..catalogue.choice import chosen_factor, factor_at, no_factor
+from ..catalogue.choice import Want, factor_at, no_factor
 from ..catalogue.models import UsageType
 from ..db import db
 from ..errors import Invalid, NotFound
@@ -24,12 +24,14 @@ COLUMNS = {
         Usage.usage_at,
         Usage.amount,
         Usage.region,
+        Usage.method,
         Usage.quality,
         Usage.note,
         Usage.external_id,
     )
 }
-FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region"}
+FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
+DEFAULTS = {"method": "location", "quality": "measured"}
 SHORTEST_BELIEF = dt.timedelta(microseconds=1)
 
 
@@ -47,7 +49,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
 
     Raises Invalid that names the field: a user or type that is not there, an archived type, no factor then.
     """
-    usage = {"user_id": current_actor().id, "quality": "measured", **fields}
+    usage = DEFAULTS | {"user_id": current_actor().id} | fields
     recorded: Usage | None = db.session.scalar(_booking([usage], now).returning(Usage))
     if recorded is None:
         raise _faults([usage])[0]
@@ -89,9 +91,12 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
     if "user_id" in changes:
         _refuse_stranger(changes["user_id"], usage.organization_id)
     if changes.keys() & FACTOR_DEPENDS_ON:
-        region = changes.get("region", usage.region) or fetch(Organization, usage.organization_id).region
-        usage_type = _usable_type(changes.get("usage_type_id", usage.usage_type_id), usage.usage_type_id)
-        chosen = factor_at(usage_type, region, changes.get("usage_at", usage.usage_at))
+        wanted = {name: changes.get(name, getattr(usage, name)) for name in FACTOR_DEPENDS_ON}
+        region = wanted["region"] or fetch(Organization, usage.organization_id).region
+        usage_type = _usable_type(wanted["usage_type_id"], usage.usage_type_id)
+        chosen = factor_at(
+            usage_type, Want(usage_type.id, usage.organization_id, region, wanted["method"], wanted["usage_at"])
+        )
         changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor}
     # Clocks of several machines may differ; what is believed later is recorded later all the same.
     now = max(now, usage.recorded_at + SHORTEST_BELIEF)
@@ -140,7 +145,7 @@ def _booking(
 ) -> sa.Insert:
     """The statement that records these usages, but for those to which something is lacking."""
     given = _as_rows(usages)
-    factor = chosen_factor(given.c.usage_type_id, _region(given), given.c.usage_at).lateral("factor")
+    factor = _factor_of(given)
     source = (
         sa.select(
             User.organization_id,
@@ -174,12 +179,18 @@ def _region(given: Any) -> sa.ColumnElement[str]:
     return sa.func.coalesce(given.c.region, Organization.region)
 
 
+def _factor_of(given: Any) -> Any:
+    """The factor of each usage, beside it in the statement."""
+    want = Want(given.c.usage_type_id, Organization.id, _region(given), given.c.method, given.c.usage_at)
+    return want.chosen().lateral("factor")
+
+
 def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) -> dict[int, Invalid]:
     """Why these usages were refused, by their place from 0."""
     given = _as_rows(usages)
-    factor = chosen_factor(given.c.usage_type_id, _region(given), given.c.usage_at).lateral("factor")
+    factor = _factor_of(given)
     refused = db.session.execute(
-        sa.select(given.c.place, User.id, UsageType, _region(given))
+        sa.select(given.c.place, User.id, User.organization_id, UsageType, _region(given))
         .select_from(given)
         .outerjoin(User, sa.and_(User.id == given.c.user_id, *seen_by_actor(User), *whose))
         .outerjoin(Organization, Organization.id == User.organization_id)
@@ -189,7 +200,7 @@ def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) ->
         .order_by(given.c.place)
     ).all()
     faults: dict[int, Invalid] = {}
-    for place, user_id, usage_type, region in refused:
+    for place, user_id, organization_id, usage_type, region in refused:
         usage = usages[place - 1]
         if user_id is None:
             faults[place - 1] = _no_user(usage["user_id"])
@@ -198,7 +209,8 @@ def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) ->
         elif usage_type.archived:
             faults[place - 1] = _archived(usage_type)
         else:
-            faults[place - 1] = no_factor(usage_type, region, usage["usage_at"])
+            want = Want(usage_type.id, organization_id, region, usage["method"], usage["usage_at"])
+            faults[place - 1] = no_factor(usage_type, want)
     return faults
 
 

@@ -27,6 +27,7 @@ class Belief(Owned):
     emission_factor_id: Mapped[int]
     factor: Mapped[Decimal] = mapped_column(FACTOR)
     region: Mapped[str | None]
+    method: Mapped[str] = mapped_column(server_default="location")
     quality: Mapped[str] = mapped_column(server_default="measured")
     note: Mapped[str | None]
     external_id: Mapped[str | None]
@@ -70,6 +71,7 @@ class Usage(Belief, Versioned, Model):
         ),
         sa.CheckConstraint("amount >= 0 AND amount < 1e12", name="amount"),
         sa.CheckConstraint("usage_at >= '1900-01-01+00' AND usage_at < '2201-01-01+00'", name="usage_at"),
+        sa.CheckConstraint("method IN ('location', 'market')", name="method"),
         sa.CheckConstraint("quality IN ('measured', 'estimated')", name="quality"),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
         sa.Index("ix_usages_by_user", "organization_id", "user_id", "usage_at", "id"),

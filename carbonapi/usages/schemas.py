@@ -3,7 +3,8 @@
 import marshmallow as ma
 import sqlalchemy as sa
 
-from ..catalogue.models import UsageType
+from ..catalogue.models import METHODS, UsageType
+from ..catalogue.schemas import method
 from ..rest import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
 from .history import believed_at
@@ -40,6 +41,7 @@ class NewUsageSchema(Schema):
             "example": "GB",
         },
     )
+    method = method(load_default="location")
     quality = quality(load_default="measured")
     note = Text(
         load_default=None, allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Main meter."}
@@ -53,9 +55,10 @@ class NewUsageSchema(Schema):
 
 
 class UsageChangesSchema(NewUsageSchema):
-    """Any of the fields of a usage. Amount and note keep the frozen factor; type, time and region choose it anew."""
+    """Any of the fields of a usage. Type, time, region and method choose the factor anew; the others keep it."""
 
     region = Region(allow_none=True, metadata={"example": "GB"})
+    method = method()
     quality = quality()
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
     external_id = Name(allow_none=True, validate=ma.validate.Length(1, 200))
@@ -83,6 +86,7 @@ class UsageSchema(Schema):
     )
     co2e_kg = Figure(required=True, metadata={"example": 18.75, "description": "amount times factor, exactly."})
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
+    method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})
     quality = ma.fields.String(required=True, metadata={"enum": list(QUALITIES), "example": "measured"})
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Main meter."})
     external_id = ma.fields.String(required=True, allow_none=True, metadata={"example": "meter-1/2026-01"})
@@ -148,6 +152,7 @@ class UsageFilter(Filter):
         Whole(1, 3),
         "Only of usage types of this scope.",
     )
+    method = equal_to(Usage.method, method())
     quality = equal_to(Usage.quality, quality())
     import_id = equal_to(Usage.import_id)
     external_id = equal_to(Usage.external_id, Text())

@@ -69,7 +69,7 @@ class UsageById(MethodView):
         """Replace a usage
 
         What is left out gets its default, but for `user_id`, which stays. The frozen factor stays too, unless type,
-        time or region differ: then it is the one in force at that time.
+        time, region or method differ: then it is the one in force at that time.
         """
         return ledger.correct(claim(Usage, usage_id), now(), **fields)
 
@@ -77,8 +77,8 @@ class UsageById(MethodView):
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Correct a usage
 
-        What is left out stays. Correcting amount or note keeps the frozen factor; correcting type, time or region takes
-        the factor of that time.
+        What is left out stays. Correcting amount or note keeps the frozen factor; correcting type, time, region or
+        method takes the factor of that time.
         """
         return ledger.correct(claim(Usage, usage_id), now(), **fields)
 

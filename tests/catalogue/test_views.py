@@ -50,9 +50,37 @@ def test_others_read_the_catalogue_and_do_not_write_it(as_manager, as_member, as
             client.post("/usage-types", json={"name": "steam", "unit": "kg"}),
             client.patch("/usage-types/100", json={"name": "x"}),
             client.delete("/usage-types/100"),
-            client.post("/usage-types/100/factors", json=FACTOR),
         ):
             assert refused.status_code == 403
+
+
+def test_a_manager_enters_their_organizations_own_factors(as_manager, as_member, as_other_manager, as_auditor):
+    usage_type = factories.usage_type(factor="2")
+    path = f"/usage-types/{usage_type.id}/factors"
+
+    own = as_manager.post(path, json=FACTOR | {"valid_from": "1900-01-01T00:00:00Z"})
+
+    assert (own.status_code, own.json["organization_id"]) == (201, as_manager.user.organization_id)
+    assert [factor["factor"] for factor in as_member.get(f"{path}?sort=id").json] == [2, 0.5]
+    assert [factor["factor"] for factor in as_other_manager.get(path).json] == [2]
+    assert as_other_manager.get(own.headers["Location"]).status_code == 404
+    assert as_manager.get(f"/usage-types/{usage_type.id}").json["factor"] == 2
+    for client in (as_member, as_auditor):
+        assert client.post(path, json=FACTOR).status_code == 403
+    foreign = FACTOR | {"organization_id": as_other_manager.user.organization_id}
+    refused = as_manager.post(path, json=foreign)
+    assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, ["organization_id"])
+
+
+def test_an_admins_factor_is_everybodys_unless_it_names_an_organization(as_admin, as_manager):
+    usage_type = factories.usage_type(factor=None)
+    path = f"/usage-types/{usage_type.id}/factors"
+    theirs = {"organization_id": as_manager.user.organization_id}
+
+    assert as_admin.post(path, json=FACTOR).json["organization_id"] is None
+    assert as_admin.post(path, json=FACTOR | theirs).json["organization_id"] == as_manager.user.organization_id
+    assert as_admin.post(path, json=FACTOR | theirs | {"method": "market"}).status_code == 201
+    assert as_admin.post(path, json=FACTOR | {"valid_until": "2025-01-01T00:00:00Z"}).status_code == 409
 
 
 def test_name_and_unit_are_unique_together(as_admin):

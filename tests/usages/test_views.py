@@ -29,6 +29,7 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         "emission_factor_id": usage["emission_factor_id"],
         "co2e_kg": 18.75,
         "region": None,
+        "method": "location",
         "quality": "measured",
         "note": None,
         "external_id": None,

@@ -1,13 +1,16 @@
 """carbonapi: a ledger of carbon usage, exact and explainable to the last digit."""
 
 import datetime as dt
+import json
 import os
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import flask
 from flask_migrate import Migrate
 
-from . import access, accounts, catalogue, emissions, imports, rest, usages
+from . import access, accounts, catalogue, emissions, imports, rest, restatements, usages
 from .db import CONNECT_ARGS, db
 from .settings import Settings, from_environ
 
@@ -26,6 +29,8 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": CONNECT_ARGS,
+            "json_deserializer": partial(json.loads, parse_float=Decimal),
+            "json_serializer": rest.exact_json,
             "max_overflow": 0,
             "pool_pre_ping": True,
             "pool_size": settings["POOL_SIZE"],
@@ -51,6 +56,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         usages.usages,
         imports.imports,
         emissions.emissions,
+        restatements.restatements,
         catalogue.catalogue,
         accounts.organizations,
         accounts.users,

@@ -19,14 +19,15 @@ MAY_IMPORT = {
     "usages": FLOOR | {"rest", "accounts", "catalogue"},
     "imports": FLOOR | {"rest", "accounts", "catalogue", "usages"},
     "emissions": FLOOR | {"rest", "accounts", "catalogue", "usages"},
+    "restatements": FLOOR | {"rest", "accounts", "catalogue", "usages", "emissions"},
     "embedded": set(),
     "keeper": set(),
     "leash": set(),
     "server": {"embedded", "settings"},
     "cli": {"", *FLOOR, "rest", "accounts", "catalogue", "embedded", "imports", "server"},
-    "": {"access", "db", "settings", "rest", "accounts", "catalogue", "usages", "imports", "emissions"},
+    "": {"access", "db", "settings", "rest", "accounts", "catalogue", "usages", "imports", "emissions", "restatements"},
 }
-FEATURES = ("accounts", "catalogue", "usages", "imports", "emissions")
+FEATURES = ("accounts", "catalogue", "usages", "imports", "emissions", "restatements")
 ERROR_CODES = {400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 428, 429, 503}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

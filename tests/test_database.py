@@ -44,7 +44,7 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         """
     )
     tenants = tables() - REFERENCE_TABLES
-    assert tenants == {"sessions", "usages", "usage_versions", "imports"}
+    assert tenants == {"sessions", "usages", "usage_versions", "imports", "restatements"}
     checked = [(index, columns) for table, index, columns in keys if table in tenants]
     assert len(checked) >= 9
     for index, columns in checked:
@@ -108,6 +108,7 @@ def test_times_are_instants_and_figures_are_exact(app):
         "boolean",
         "character varying",  # Alembic's own.
         "integer",
+        "jsonb",
         "numeric",
         "smallint",
         "text",

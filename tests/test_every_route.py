@@ -28,11 +28,17 @@ def nest(app, sign_in):
     usage = factories.usage(manager.user, note=f"{CANARY} note", external_id=f"{CANARY} id")
     file = f"usage_at,amount,note\n2024-01-01T00:00:00Z,1,{CANARY}\n"
     imported = manager.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
+    own_type = factories.usage_type(factor=1)
+    factories.usage(manager.user, usage_type_id=own_type.id)
+    factories.emission_factor(own_type, 2, organization_id=organization.id)
+    restatement = {"usage_type_id": own_type.id, "reason": CANARY, "mode": "apply"}
+    restated = manager.post("/restatements", json=restatement).json
     return {
         "usage_id": usage.id,
         "user_id": member.id,
         "organization_id": organization.id,
         "import_id": imported["id"],
+        "restatement_id": restated["id"],
         "usage_type_id": 100,
         "factor_id": db.session.scalar(db.select(EmissionFactor.id).where(EmissionFactor.usage_type_id == 100)),
     }
@@ -66,7 +72,9 @@ def test_a_stranger_gets_nowhere(app, stranger, nest):
 def test_another_organizations_manager_finds_nothing(app, as_other_manager, nest):
     reached = 0
     for rule, method, path, body in operations(app, nest):
-        own_rows = {"usage_id", "user_id", "organization_id", "import_id"} & set(_arguments(app, rule))
+        own_rows = {"usage_id", "user_id", "organization_id", "import_id", "restatement_id"} & set(
+            _arguments(app, rule)
+        )
         if not own_rows:
             continue
         answer = as_other_manager.open(path, method, **body)

@@ -1,6 +1,7 @@
 """Organizations, their users, and the sessions in which users are signed in."""
 
 import datetime as dt
+from decimal import Decimal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -12,10 +13,12 @@ class Organization(Shared, Versioned, Model):
     """A customer: the owner of users and of a ledger."""
 
     __tablename__ = "organizations"
+    __table_args__ = (sa.CheckConstraint("significance_threshold BETWEEN 0 AND 100", name="significance_threshold"),)
 
     name: Mapped[str]
     timezone: Mapped[str] = mapped_column(server_default="UTC")
     region: Mapped[str | None]
+    significance_threshold: Mapped[Decimal] = mapped_column(sa.Numeric(5, 2), server_default="5")
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
     @classmethod

@@ -1,10 +1,12 @@
 """What accounts look like on the wire."""
 
+from decimal import Decimal
+
 import marshmallow as ma
 
 from ..access import ROLES
 from ..rest import ListQuery, Schema, Sort, equal_to
-from ..rest.fields import Email, Instant, Name, Region, Text, TimeZoneName, Truth, Whole
+from ..rest.fields import Email, Figure, Instant, Name, Quantity, Region, Text, TimeZoneName, Truth, Whole
 from .models import Organization, User
 from .passwords import LONGEST, SHORTEST
 
@@ -27,6 +29,15 @@ def password(example: str = "unrelated words make good ones") -> Text:
 
 def role() -> Text:
     return Text(required=True, validate=ma.validate.OneOf(ROLES), metadata={"example": "member"})
+
+
+def threshold(**kwargs: object) -> Quantity:
+    return Quantity(
+        2,
+        validate=ma.validate.Range(max=Decimal(100)),
+        metadata={"example": 5, "description": "From how many per cent on a restatement counts as significant."},
+        **kwargs,
+    )
 
 
 class RegistrationSchema(Schema):
@@ -135,6 +146,7 @@ class NewOrganizationSchema(Schema):
         allow_none=True,
         metadata={"example": "GB", "description": "Whose emission factors apply where a usage names no region."},
     )
+    significance_threshold = threshold(load_default=Decimal(5))
 
 
 class OrganizationChangesSchema(NewOrganizationSchema):
@@ -142,6 +154,7 @@ class OrganizationChangesSchema(NewOrganizationSchema):
 
     timezone = TimeZoneName(metadata={"example": "Europe/London"})
     region = Region(allow_none=True, metadata={"example": "GB"})
+    significance_threshold = threshold()
 
 
 class OrganizationSchema(Schema):
@@ -151,6 +164,7 @@ class OrganizationSchema(Schema):
     name = ma.fields.String(required=True, metadata={"example": "Analytical Engines"})
     timezone = ma.fields.String(required=True, metadata={"example": "Europe/London"})
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
+    significance_threshold = Figure(required=True, metadata={"example": 5, "description": "In per cent."})
     created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..db import db
+from ..usages.models import Usage
 from .trend import GROUPS, Figures, figures_of, refuse_two_methods, sums, with_names
 
 BREAKDOWNS = ("scope", "usage_type", "user")
@@ -24,6 +25,9 @@ def summary(usages: sa.Select[Any]) -> Figures:
         .with_only_columns(
             *sums(),
             sa.func.grouping(*keys).label("level"),
+            sa.func.array_agg(Usage.restatement_id.distinct())
+            .filter(Usage.restatement_id.is_not(None))
+            .label("restatement_ids"),
             *(key.label(f"{breakdown}_id") for breakdown, key in zip(BREAKDOWNS, keys, strict=True)),
             *(sa.func.min(GROUPS[breakdown][1]).label(f"{breakdown}_name") for breakdown in BREAKDOWNS),
         )
@@ -37,6 +41,7 @@ def summary(usages: sa.Select[Any]) -> Figures:
     refuse_two_methods(rows)
     whole = next(row for row in rows if row.level == everything)
     answer: Figures = figures_of(whole) if whole.usage_count else {"co2e_kg": 0, "usage_count": 0}
+    answer["restatement_ids"] = whole.restatement_ids or []
     answer |= {f"by_{breakdown}": [] for breakdown in BREAKDOWNS}
     for row in rows:
         if row.level in levels:

@@ -17,7 +17,7 @@ from .query import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, e
 
 __all__ = [
     "Api", "Blueprint", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
-    "any_of", "as_of", "claim", "equal_to", "health", "init_app", "now", "time_range", "time_zone",
+    "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "time_range", "time_zone",
 ]  # fmt: skip
 
 
@@ -25,7 +25,7 @@ class ExactJSON(JSONProvider):
     """JSON in which a Decimal stands with its exact digits, never a float's."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        return orjson.dumps(obj, default=_digits).decode()
+        return exact_json(obj)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         return orjson.loads(s)
@@ -33,6 +33,11 @@ class ExactJSON(JSONProvider):
     def response(self, *args: Any, **kwargs: Any) -> flask.Response:
         body = orjson.dumps(self._prepare_response_obj(args, kwargs), default=_digits)
         return flask.Response(body, mimetype="application/json")
+
+
+def exact_json(value: Any) -> str:
+    """JSON in which a Decimal stands with its exact digits."""
+    return orjson.dumps(value, default=_digits).decode()
 
 
 def _digits(value: Any) -> orjson.Fragment:

@@ -111,9 +111,11 @@ class Blueprint(flask_smorest.Blueprint):
             def wrapper(*args: Any, **path: Any) -> Any:
                 row = committed(view)(*args, **path)
                 headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
-                if status == 201:
-                    headers["Location"] = f"{collection or request.path.rstrip('/')}/{row.id}"
-                return row, headers
+                if status != 201:
+                    return row, headers
+                if row.id is None:  # What was asked for made nothing.
+                    return row, 200, headers
+                return row, headers | {"Location": f"{collection or request.path.rstrip('/')}/{row.id}"}
 
             wrapper = self.arguments(takes)(wrapper) if takes else wrapper
             conventions = {"tagged": tagged and gives is not None, "conflicts": conflicts, "raises": raises}

@@ -97,7 +97,7 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
         chosen = factor_at(
             usage_type, Want(usage_type.id, usage.organization_id, region, wanted["method"], wanted["usage_at"])
         )
-        changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor}
+        changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor, "restatement_id": None}
     # Clocks of several machines may differ; what is believed later is recorded later all the same.
     now = max(now, usage.recorded_at + SHORTEST_BELIEF)
     _keep([usage], now, reason, deleted=False)
@@ -108,6 +108,58 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
     return usage
 
 
+def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The usages that the actor may see to whom the catalogue, as it is now, gives another factor than they have.
+
+    Columns: organization_id, id, usage_at, amount, co2e_kg, recorded_at; and the other factor's factor_id and factor.
+    """
+    region = sa.func.coalesce(Usage.region, Organization.region)
+    want = Want(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
+    factor = want.chosen().lateral("factor")
+    return (
+        sa.select(
+            Usage.organization_id,
+            Usage.id,
+            Usage.usage_at,
+            Usage.amount,
+            Usage.co2e_kg,
+            Usage.recorded_at,
+            factor.c.id.label("factor_id"),
+            factor.c.factor,
+        )
+        .join(Organization, Organization.id == Usage.organization_id)
+        .join(factor, sa.true())
+        .where(*seen_by_actor(Usage), *criteria, factor.c.id != Usage.emission_factor_id)
+    )
+
+
+def rebook(usages: sa.CTE, now: dt.datetime, reason: str, restatement_id: int) -> tuple[sa.CTE, sa.CTE]:
+    """What books these `outdated` usages anew, to stand before a statement: it keeps what was believed, and writes.
+
+    usages: a locked SELECT of `outdated`. Every row of it gets the other factor, in a new version that names the
+    restatement.
+    """
+    believed_from = sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF)
+    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
+    kept = _keeping(now, reason, sa.exists().where(*these), deleted=False).returning(UsageVersion.id).cte("kept")
+    booked = (
+        sa.update(Usage)
+        .where(*these)
+        .values(
+            emission_factor_id=usages.c.factor_id,
+            factor=usages.c.factor,
+            version=Usage.version + 1,
+            recorded_at=believed_from,
+            recorded_by=current_actor().id,
+            restatement_id=restatement_id,
+            reason=reason,
+        )
+        .returning(Usage.id)
+        .cte("booked")
+    )
+    return kept, booked
+
+
 def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None) -> None:
     """Delete these usages, which the caller has locked, and keep what was believed of them."""
     _keep(usages, now, reason, deleted=True)
@@ -116,6 +168,11 @@ def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None)
 
 def _keep(usages: Sequence[Usage], now: dt.datetime, reason: str | None, *, deleted: bool) -> None:
     """Keep what is believed of these usages as versions that end now."""
+    db.session.execute(_keeping(now, reason, *_these(usages), deleted=deleted).returning(UsageVersion.id))
+
+
+def _keeping(now: dt.datetime, reason: str | None, *criteria: sa.ColumnElement[bool], deleted: bool) -> sa.Insert:
+    """The statement that keeps what is believed now as versions that end now."""
     columns = [column for column in belief_of(Usage) if column.computed is None]
     ended = {
         "believed_until": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
@@ -123,9 +180,8 @@ def _keep(usages: Sequence[Usage], now: dt.datetime, reason: str | None, *, dele
         "end_reason": sa.cast(reason, sa.Text),
         "deleted": sa.literal(deleted),
     }
-    believed = sa.select(*columns, *ended.values()).where(*_these(usages))
     targets = [*(column.name for column in columns), *ended]
-    db.session.execute(sa.insert(UsageVersion).from_select(targets, believed).returning(UsageVersion.id))
+    return sa.insert(UsageVersion).from_select(targets, sa.select(*columns, *ended.values()).where(*criteria))
 
 
 def _these(usages: Sequence[Usage]) -> tuple[sa.ColumnElement[bool], ...]:

@@ -32,6 +32,7 @@ class Belief(Owned):
     note: Mapped[str | None]
     external_id: Mapped[str | None]
     import_id: Mapped[int | None]
+    restatement_id: Mapped[int | None]
     recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     reason: Mapped[str | None]
 
@@ -44,16 +45,19 @@ class Belief(Owned):
         return mapped_column(sa.ForeignKey("users.id"))
 
     @staticmethod
-    def references(factor_key: str | None = None) -> tuple[sa.ForeignKeyConstraint, ...]:
-        """The foreign keys of several columns; `factor_key` names the one whose usual name would be too long."""
+    def references(**names: str) -> tuple[sa.ForeignKeyConstraint, ...]:
+        """The foreign keys of several columns; `names` has those of the ones whose usual names would be too long."""
         return (
             sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
             sa.ForeignKeyConstraint(
                 ["usage_type_id", "emission_factor_id"],
                 ["emission_factors.usage_type_id", "emission_factors.id"],
-                name=factor_key,
+                name=names.get("emission_factor_id"),
             ),
             sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
+            sa.ForeignKeyConstraint(
+                ["organization_id", "restatement_id"], ["restatements.organization_id", "restatements.id"]
+            ),
         )
 
 
@@ -90,7 +94,7 @@ class UsageVersion(Belief, Model):
 
     __tablename__ = "usage_versions"
     __table_args__ = (
-        *Belief.references("fk_usage_versions_emission_factor_id"),
+        *Belief.references(emission_factor_id="fk_usage_versions_emission_factor_id"),
         sa.CheckConstraint("believed_until > recorded_at", name="belief"),
         sa.Index("ix_usage_versions_by_time", "organization_id", "usage_at", "id"),
     )

@@ -93,6 +93,9 @@ class UsageSchema(Schema):
     import_id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": None, "description": "The import it came with."}
     )
+    restatement_id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"description": "The restatement that booked it anew."}
+    )
     version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Counts its corrections from 1."})
     recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user who wrote it."})
@@ -155,6 +158,7 @@ class UsageFilter(Filter):
     method = equal_to(Usage.method, method())
     quality = equal_to(Usage.quality, quality())
     import_id = equal_to(Usage.import_id)
+    restatement_id = equal_to(Usage.restatement_id)
     external_id = equal_to(Usage.external_id, Text())
 
 

@@ -88,6 +88,7 @@ def test_nothing_recorded_is_an_empty_trend_and_an_empty_total(as_manager):
     assert as_manager.get("/emissions/summary").json == {
         "co2e_kg": 0,
         "usage_count": 0,
+        "restatement_ids": [],
         "by_scope": [],
         "by_usage_type": [],
         "by_user": [],

@@ -34,6 +34,7 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         "note": None,
         "external_id": None,
         "import_id": None,
+        "restatement_id": None,
         "version": 1,
         "recorded_by": as_member.user.id,
         "reason": None,

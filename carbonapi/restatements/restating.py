@@ -1,0 +1,105 @@
+"""Booking usages anew with the factors that the catalogue has now, in the open: what changes is told by month."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..access import current_actor, fetch
+from ..accounts.models import Organization
+from ..catalogue.models import UsageType
+from ..db import db
+from ..errors import Invalid, NotFound
+from ..usages import ledger
+from ..usages.models import Usage
+from .models import Restatement
+
+STATEMENT_TIMEOUT = "10min"
+
+
+def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
+    """What a restatement changes; with `mode` "apply" it is booked, in one transaction.
+
+    fields: usage_type_id, reason; start, end and region as far as they are given. Only usages of the actor's
+    organization are touched. A restatement that would change nothing is not booked: it has no id.
+    """
+    organization = fetch(Organization, current_actor().organization_id)
+    _refuse_unknown_type(fields["usage_type_id"])
+    outdated = ledger.outdated(*_criteria(organization, **fields))
+    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    restatement = Restatement(
+        organization_id=organization.id,
+        recorded_at=now,
+        recorded_by=current_actor().id,
+        significance_threshold=organization.significance_threshold,
+        **fields,
+    )
+    _tell(restatement, _by_month(outdated.cte("outdated"), organization.timezone))
+    if mode == "apply" and restatement.usage_count:
+        db.session.add(restatement)
+        db.session.flush()
+        locked = outdated.with_for_update(of=Usage).cte("outdated")
+        writes = ledger.rebook(locked, now, fields["reason"], restatement.id)
+        # Told again by the statement that books: between the two, somebody may have written.
+        _tell(restatement, _by_month(locked, organization.timezone).add_cte(*writes))
+        db.session.flush()
+    return restatement
+
+
+def _criteria(
+    organization: Organization,
+    usage_type_id: int,
+    start: dt.datetime | None = None,
+    end: dt.datetime | None = None,
+    region: str | None = None,
+    **_: Any,
+) -> list[sa.ColumnElement[bool]]:
+    criteria = [Usage.organization_id == organization.id, Usage.usage_type_id == usage_type_id]
+    if start is not None:
+        criteria.append(Usage.usage_at >= start)
+    if end is not None:
+        criteria.append(Usage.usage_at < end)
+    if region is not None:
+        criteria.append(sa.func.coalesce(Usage.region, Organization.region) == region)
+    return criteria
+
+
+def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
+    """The number of usages and the kg CO2e before and after, by local month, oldest first."""
+    month = sa.func.to_char(sa.func.timezone(timezone, outdated.c.usage_at), "YYYY-MM").label("month")
+    return (
+        sa.select(
+            month,
+            sa.func.count().label("usage_count"),
+            sa.func.sum(outdated.c.co2e_kg).label("before_kg"),
+            sa.func.sum(outdated.c.amount * outdated.c.factor).label("after_kg"),
+        )
+        .group_by(sa.text("month"))
+        .order_by(sa.text("month"))
+    )
+
+
+def _tell(restatement: Restatement, by_month: sa.Select[Any]) -> None:
+    """Write into the restatement what it changes."""
+    months = [dict(row) for row in db.session.execute(by_month).mappings()]
+    restatement.usage_count = sum(month["usage_count"] for month in months)
+    restatement.before_kg = sum((month["before_kg"] for month in months), Decimal(0))
+    restatement.after_kg = sum((month["after_kg"] for month in months), Decimal(0))
+    restatement.months = [
+        {
+            "month": month["month"],
+            "usage_count": month["usage_count"],
+            "before_kg": month["before_kg"],
+            "after_kg": month["after_kg"],
+            "difference_kg": month["after_kg"] - month["before_kg"],
+        }
+        for month in months
+    ]
+
+
+def _refuse_unknown_type(usage_type_id: int) -> None:
+    try:
+        fetch(UsageType, usage_type_id)
+    except NotFound as error:
+        raise Invalid(str(error), field="usage_type_id") from None

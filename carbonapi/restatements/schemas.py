@@ -1,0 +1,83 @@
+"""What restatements look like on the wire."""
+
+from typing import Any
+
+import marshmallow as ma
+
+from ..rest import ListQuery, Schema, Sort, equal_to, time_range, time_zone
+from ..rest.fields import Figure, Instant, Name, Region, Text, Whole
+from .models import Restatement
+
+
+class NewRestatementSchema(Schema):
+    """Which usages to book anew, and why."""
+
+    usage_type_id = Whole(required=True, metadata={"example": 100})
+    start = Instant(load_default=None, allow_none=True, metadata={"description": "Earliest usage_at, included."})
+    end = Instant(load_default=None, allow_none=True, metadata={"description": "Latest usage_at, not included."})
+    region = Region(
+        load_default=None, allow_none=True, metadata={"description": "Only usages of this region, or all of them."}
+    )
+    reason = Name(
+        required=True,
+        validate=ma.validate.Length(1, 2000),
+        metadata={"example": "The supplier has corrected its factors."},
+    )
+    mode = Text(
+        load_default="preview",
+        validate=ma.validate.OneOf(["preview", "apply"]),
+        metadata={"example": "preview", "description": "`preview` shows what would change; `apply` books it."},
+    )
+
+    @ma.validates_schema
+    def start_before_end(self, fields: dict[str, Any], **kwargs: Any) -> None:
+        start, end = fields.get("start"), fields.get("end")
+        if start is not None and end is not None and end <= start:
+            raise ma.ValidationError("Must be later than start: a range is [start, end).", "end")
+
+
+class RestatedMonthSchema(Schema):
+    """What a restatement changes of one month, local to the organization."""
+
+    month = ma.fields.String(required=True, metadata={"example": "2026-01"})
+    usage_count = ma.fields.Integer(required=True, metadata={"example": 744})
+    before_kg = Figure(required=True, metadata={"example": 18.75})
+    after_kg = Figure(required=True, metadata={"example": 15})
+    difference_kg = Figure(required=True, metadata={"example": -3.75})
+
+
+class RestatementSchema(Schema):
+    """What a restatement changes, or would change."""
+
+    id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": 1, "description": "null: it was not booked."}
+    )
+    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
+    usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
+    start = Instant(required=True, allow_none=True, metadata={"example": "2026-01-01T00:00:00Z"})
+    end = Instant(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
+    region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
+    reason = ma.fields.String(required=True, metadata={"example": "The supplier has corrected its factors."})
+    usage_count = ma.fields.Integer(required=True, metadata={"example": 744, "description": "How many it changes."})
+    before_kg = Figure(required=True, metadata={"example": 18.75})
+    after_kg = Figure(required=True, metadata={"example": 15})
+    difference_kg = Figure(required=True, metadata={"example": -3.75})
+    difference_percent = Figure(
+        required=True, allow_none=True, metadata={"example": -20, "description": "Of before, to four digits."}
+    )
+    significance_threshold = Figure(
+        required=True, metadata={"example": 5, "description": "The organization's, in per cent, as it was then."}
+    )
+    significant = ma.fields.Boolean(
+        required=True, metadata={"example": True, "description": "Whether the difference reaches the threshold."}
+    )
+    months = ma.fields.List(ma.fields.Nested(RestatedMonthSchema), required=True)
+    recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
+
+
+class RestatementQuery(ListQuery):
+    start, end = time_range(Restatement.recorded_at)
+    timezone = time_zone()
+    usage_type_id = equal_to(Restatement.usage_type_id)
+    sort = Sort(Restatement.recorded_at, Restatement.id, default="-recorded_at")

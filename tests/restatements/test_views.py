@@ -1,0 +1,206 @@
+"""Restatements through HTTP: previewed, booked as one act, traced, and never twice."""
+
+import pytest
+
+from carbonapi.db import db
+from tests import factories
+from tests.emissions.test_household import household  # noqa: F401  # A fixture.
+from tests.usages.test_history import moment
+
+
+@pytest.fixture
+def booked(as_manager, as_member):
+    """A type with usages in two months, for which the organization then enters better factors; returns the type."""
+    usage_type = factories.usage_type("steam", "kg", factor="2")
+    for of, amount, usage_at in (
+        (as_manager, "10", "2024-01-15"),
+        (as_member, "0.1", "2024-01-31T23:30"),
+        (as_member, "3", "2024-02-15"),
+        (as_member, "5", "2024-03-15"),
+    ):
+        factories.usage(of.user, amount, usage_at, usage_type.id)
+    factories.usage(as_member.user)
+    own = {"organization_id": as_manager.user.organization_id}
+    factories.emission_factor(usage_type, "1.5", "2024-01-01", "2024-03-01", **own)
+    return usage_type
+
+
+def restate(client, usage_type, as_mode, **fields):
+    body = {"usage_type_id": usage_type.id, "reason": "why", "mode": as_mode}
+    return client.post("/restatements", json=body | fields)
+
+
+def test_a_preview_tells_what_would_change_and_changes_nothing(as_manager, booked):
+    before = as_manager.get("/usages").json
+
+    answer = restate(as_manager, booked, "preview")
+
+    assert answer.status_code == 200
+    preview = answer.json
+    assert preview.pop("recorded_at").endswith("Z")
+    assert preview == {
+        "id": None,
+        "organization_id": as_manager.user.organization_id,
+        "usage_type_id": booked.id,
+        "start": None,
+        "end": None,
+        "region": None,
+        "reason": "why",
+        "usage_count": 3,
+        "before_kg": 26.2,
+        "after_kg": 19.65,
+        "difference_kg": -6.55,
+        "difference_percent": -25,
+        "significance_threshold": 5,
+        "significant": True,
+        "months": [
+            {"month": "2024-01", "usage_count": 2, "before_kg": 20.2, "after_kg": 15.15, "difference_kg": -5.05},
+            {"month": "2024-02", "usage_count": 1, "before_kg": 6, "after_kg": 4.5, "difference_kg": -1.5},
+        ],
+        "recorded_by": as_manager.user.id,
+    }
+    assert as_manager.get("/usages").json == before
+    assert as_manager.get("/restatements").json == []
+
+
+def test_applying_books_new_versions_that_name_the_restatement(as_manager, as_member, booked):
+    as_of = moment()
+    then = as_manager.get("/emissions/summary").json
+    preview = restate(as_manager, booked, "preview").json
+
+    answer = restate(as_manager, booked, "apply")
+
+    assert answer.status_code == 201
+    restatement = answer.json
+    changed = ("id", "recorded_at")
+    assert {k: v for k, v in restatement.items() if k not in changed} == {
+        k: v for k, v in preview.items() if k not in changed
+    }
+    assert as_manager.get(answer.headers["Location"]).json == restatement
+    assert as_manager.get("/restatements").json == [restatement]
+    usages = as_manager.get(f"/usages?restatement_id={restatement['id']}&sort=usage_at").json
+    assert [(usage["factor"], usage["co2e_kg"], usage["version"], usage["reason"]) for usage in usages] == [
+        (1.5, 15, 2, "why"),
+        (1.5, 0.15, 2, "why"),
+        (1.5, 4.5, 2, "why"),
+    ]
+    versions = as_manager.get(f"/usages/{usages[0]['id']}/versions").json
+    assert [(version["factor"], version["restatement_id"]) for version in versions] == [
+        (2, None),
+        (1.5, restatement["id"]),
+    ]
+    assert versions[0]["believed_until"] == versions[1]["recorded_at"] == restatement["recorded_at"]
+    summary = as_manager.get(f"/emissions/summary?usage_type_id={booked.id}").json
+    assert (summary["co2e_kg"], summary["restatement_ids"]) == (29.65, [restatement["id"]])
+    assert as_manager.get(f"/emissions/summary?as_of={as_of}").json == then
+
+
+def test_applying_twice_changes_nothing(as_manager, booked):
+    restate(as_manager, booked, "apply")
+    before = as_manager.get("/usages").json
+
+    again = restate(as_manager, booked, "apply")
+
+    assert (again.status_code, again.json["usage_count"], again.json["id"]) == (200, 0, None)
+    assert (again.json["difference_percent"], again.json["significant"]) == (None, False)
+    assert as_manager.get("/usages").json == before
+    assert len(as_manager.get("/restatements").json) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "number"),
+    [
+        ({"start": "2024-01-31T00:00:00Z"}, 2),
+        ({"start": "2024-01-31T00:00:00Z", "end": "2024-02-15T00:00:00Z"}, 1),
+        ({"region": "GB"}, 0),
+        ({}, 3),
+    ],
+)
+def test_a_range_and_a_region_narrow_it(as_manager, booked, fields, number):
+    assert restate(as_manager, booked, "apply", **fields).json["usage_count"] == number
+
+
+def test_months_are_the_organizations_own(as_manager, booked):
+    as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Asia/Tokyo"})
+
+    months = restate(as_manager, booked, "preview").json["months"]
+
+    assert [(month["month"], month["usage_count"]) for month in months] == [("2024-01", 1), ("2024-02", 2)]
+
+
+@pytest.mark.parametrize(("threshold", "significant"), [(24.99, True), (25, True), (25.01, False)])
+def test_the_organization_says_what_is_significant(as_manager, booked, threshold, significant):
+    path = f"/organizations/{as_manager.user.organization_id}"
+    assert as_manager.patch(path, json={"significance_threshold": threshold}).status_code == 200
+
+    assert restate(as_manager, booked, "preview").json["significant"] is significant
+
+
+def test_another_organizations_ledger_is_not_touched(as_manager, as_other_manager, booked):
+    theirs = factories.usage(as_other_manager.user, usage_type_id=booked.id, usage_at="2024-01-15")
+    factories.emission_factor(booked, 1, "2024-01-01", "2025-01-01", organization_id=theirs.organization_id)
+
+    assert restate(as_manager, booked, "apply").json["usage_count"] == 3
+    assert as_other_manager.get(f"/usages/{theirs.id}").json["factor"] == 2
+    assert as_other_manager.get("/restatements").json == []
+
+
+def test_who_may_restate_and_what(as_member, as_auditor, as_manager, booked):
+    for client in (as_member, as_auditor):
+        assert restate(client, booked, "preview").status_code == 403
+    for fields, field in (
+        ({"usage_type_id": 10**15}, "usage_type_id"),
+        ({"reason": " "}, "reason"),
+        ({"mode": "undo"}, "mode"),
+        ({"start": "2024-01-01T00:00:00Z", "end": "2024-01-01T00:00:00Z"}, "end"),
+    ):
+        answer = restate(as_manager, booked, "apply", **fields)
+        assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
+
+
+def test_a_later_choice_of_the_factor_is_the_restatements_no_more(as_manager, booked):
+    restatement = restate(as_manager, booked, "apply").json
+    usage = as_manager.get(f"/usages?restatement_id={restatement['id']}").json[0]
+
+    corrected = as_manager.patch(f"/usages/{usage['id']}", json={"amount": 1}).json
+    assert corrected["restatement_id"] == restatement["id"]
+    moved = as_manager.patch(f"/usages/{usage['id']}", json={"usage_at": "2024-03-01T00:00:00Z"}).json
+    assert (moved["restatement_id"], moved["factor"]) == (None, 2)
+
+
+def test_booking_is_one_statement_whatever_the_number(as_manager, booked, statements):
+    restate(as_manager, booked, "apply")
+
+    writes = [statement for statement in statements if "UPDATE usages" in statement]
+    assert len(writes) == 1
+    assert "INSERT INTO usage_versions" in writes[0]
+
+
+def test_the_household_restated_to_a_newer_factor(household):  # noqa: F811
+    electricity = next(
+        usage_type["id"]
+        for usage_type in household.get("/usage-types").json
+        if usage_type["name"] == "grid electricity"
+    )
+    as_of = moment()
+    factor = {
+        "factor": 0.177,
+        "valid_from": "2020-01-01T00:00:00Z",
+        "valid_until": "2023-01-01T00:00:00Z",
+        "source": "UK Government GHG Conversion Factors 2025",
+        "region": "GB",
+    }
+    assert household.post(f"/usage-types/{electricity}/factors", json=factor).status_code == 201
+    ask = {"usage_type_id": electricity, "reason": "One factor for all years"}
+
+    for mode in ("preview", "apply"):
+        answer = household.post("/restatements", json=ask | {"mode": mode})
+        assert '"before_kg":804.35879851,"after_kg":670.763802,"difference_kg":-133.59499651,' in answer.text
+        assert answer.json["usage_count"] == 23_508
+        assert round(answer.json["difference_percent"], 1) == -16.6
+    assert len(answer.json["months"]) == 33
+
+    total = f"/emissions/summary?usage_type_id={electricity}"
+    assert '"co2e_kg":670.763802,' in household.get(total).text
+    assert '"co2e_kg":804.35879851,' in household.get(f"{total}&as_of={as_of}").text
+    assert db.session.scalar(db.text("SELECT count(*) FROM usage_versions")) == 23_508

@@ -122,7 +122,7 @@ class Whole(ma.fields.Integer):
 
 def _is_whole(number: Decimal) -> bool:
     # A number beyond MAX_ID is none: to write out 1E+400000000 would take all memory.
-    return number.is_finite() and abs(number) <= MAX_ID and number == number.to_integral_value()
+    return number.is_finite() and -MAX_ID <= number <= MAX_ID and number == number.to_integral_value()
 
 
 class Truth(ma.fields.Boolean):

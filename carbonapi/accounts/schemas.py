@@ -87,7 +87,7 @@ class UserSchema(Schema):
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    email = ma.fields.String(required=True, metadata={"format": "email", "example": "ada@example.org"})
+    email = ma.fields.String(required=True, metadata={"example": "ada@example.org"})
     name = ma.fields.String(required=True, metadata={"example": "Ada Lovelace"})
     role = ma.fields.String(required=True, metadata={"enum": list(ROLES), "example": "member"})
     active = ma.fields.Boolean(required=True, metadata={"example": True, "description": "Whether they may sign in."})

@@ -38,7 +38,9 @@ GOOD = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5
         ("amount", "1" * 4000),
         ("amount", "0." + "1" * 5000),
         ("usage_type_id", "1.5"),
-        ("usage_type_id", "100.0"),
+        ("usage_type_id", "100.5"),
+        ("usage_type_id", "1E+1000000000"),
+        ("usage_type_id", "NaN"),
         ("usage_type_id", '"100"'),
         ("usage_type_id", "0"),
         ("usage_type_id", "-1"),
@@ -98,6 +100,14 @@ def test_a_value_that_is_not_right_is_422_and_names_the_field(as_member, field, 
     assert list(answer.json["errors"]["json"]) == [json.loads(f'"{field}"')]
     assert answer.content_type == "application/problem+json"
     assert as_member.get("/usages").json == []
+
+
+def test_a_whole_number_may_be_written_with_a_zero_fraction_as_json_schema_has_it(as_member):
+    body = '{"usage_type_id": 100.0, "usage_at": "2024-01-31T12:00:00Z", "amount": 1}'
+
+    answer = as_member.post("/usages", data=body, content_type="application/json")
+
+    assert (answer.status_code, answer.json["usage_type_id"]) == (201, 100)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_of_simultaneous_writers_with_one_tag_exactly_one_wins(client):
         answers = at_once(
             4,
             lambda place, tag=tag, round_=round_: client().patch(
-                path, json={"amount": 100 * round_ + place + 1}, headers={"If-Match": tag}
+                path, json={"amount": 100 * round_ + place + 2}, headers={"If-Match": tag}
             ),
         )
 

@@ -68,8 +68,7 @@ def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):
     """A usage of the user `of`, recorded by themself as the ledger does it."""
     with acting_as(Actor(of.id, of.organization_id, "manager", "UTC")):
         recorded = ledger.record(
-            now(),
-            user_id=of.id, usage_type_id=usage_type_id, usage_at=at(usage_at), amount=Decimal(amount), **fields
+            now(), user_id=of.id, usage_type_id=usage_type_id, usage_at=at(usage_at), amount=Decimal(amount), **fields
         )
     db.session.commit()
     return recorded

@@ -117,9 +117,10 @@ def test_times_are_instants_and_figures_are_exact(app):
 
 
 USAGE = """
-INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, emission_factor_id, factor,
+INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit,
+                    emission_factor_id, factor,
                     quality, external_id, import_id, recorded_by, version, note)
-SELECT {organization_id}, {user_id}, {usage_type_id}, {usage_at}, {amount}, {emission_factor_id}, f.factor,
+SELECT {organization_id}, {user_id}, {usage_type_id}, {usage_at}, {amount}, 'kwh', 1, {emission_factor_id}, f.factor,
        {quality}, {external_id}, {import_id}, u.id, 1, {note}
 FROM users u CROSS JOIN emission_factors f WHERE u.id = :user AND f.usage_type_id = 100
 """

@@ -95,10 +95,10 @@ def many_usages(organization):
     db.session.execute(
         sa.text(
             """
-            INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, emission_factor_id, factor,
-                                recorded_by, version)
+            INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit,
+                                emission_factor_id, factor, recorded_by, version)
             SELECT u.organization_id, u.id, f.usage_type_id, '2024-01-01'::timestamptz + n * interval '1 hour', 1,
-                   f.id, 1, u.id, 1
+                   'kwh', 1, f.id, 1, u.id, 1
             FROM generate_series(1, 1000) n, users u, emission_factors f
             WHERE u.id = ANY (:people) AND f.usage_type_id IN (100, 101)
             """

@@ -78,6 +78,14 @@ class UsageTypeQuery(ListQuery):
     sort = Sort(UsageType.id, UsageType.name, UsageType.unit, UsageType.created_at, default="id")
 
 
+class UnitSchema(Schema):
+    """A unit in which an amount can be given: one of it is numerator / denominator of the usage type's own, exactly."""
+
+    unit = ma.fields.String(required=True, metadata={"example": "MWh"})
+    numerator = ma.fields.Integer(required=True, metadata={"example": 1000})
+    denominator = ma.fields.Integer(required=True, metadata={"example": 1})
+
+
 class EmissionFactorSchema(Schema):
     """The kg CO2e that one unit causes, in a region or anywhere, within [valid_from, valid_until)."""
 

@@ -19,7 +19,16 @@ def create_usage_type(**fields: Any) -> UsageType:
 
 
 def change_usage_type(usage_type: UsageType, **fields: Any) -> UsageType:
-    """Change what is told of a usage type. Numbers that are recorded already stay as they are."""
+    """Change what is told of a usage type. Numbers that are recorded already stay as they are.
+
+    Raises Conflict for another unit once there are factors: they are of the unit it has.
+    """
+    if fields.get("unit", usage_type.unit) != usage_type.unit and db.session.scalar(
+        sa.select(sa.exists().where(EmissionFactor.usage_type_id == usage_type.id))
+    ):
+        raise Conflict(
+            f"The factors of {usage_type.name} are per {usage_type.unit}, so its unit stays. Create another usage type."
+        )
     for name, value in fields.items():
         setattr(usage_type, name, value)
     return _written(usage_type)

@@ -13,10 +13,12 @@ from .schemas import (
     EmissionFactorSchema,
     NewEmissionFactorSchema,
     NewUsageTypeSchema,
+    UnitSchema,
     UsageTypeChangesSchema,
     UsageTypeQuery,
     UsageTypeSchema,
 )
+from .units import units_of
 
 catalogue = Blueprint(
     "Catalogue",
@@ -78,6 +80,17 @@ class UsageTypeById(MethodView):
         With its factors. One that a usage needs is 409: archive it.
         """
         upkeep.remove_usage_type(claim(UsageType, usage_type_id))
+
+
+@catalogue.route("/<int:usage_type_id>/units")
+class Units(MethodView):
+    @catalogue.reading(UnitSchema(many=True))
+    def get(self, usage_type_id: int) -> Any:
+        """List the units of a usage type
+
+        Every unit in which an amount of it can be given, its own first, with the exact ratio.
+        """
+        return units_of(fetch(UsageType, usage_type_id).unit)
 
 
 @catalogue.route("/<int:usage_type_id>/factors")

@@ -115,7 +115,7 @@ def sums() -> tuple[sa.ColumnElement[Any], ...]:
     return (
         sa.func.sum(Usage.co2e_kg).label("co2e_kg"),
         sa.func.count().label("usage_count"),
-        sa.case((one_type, sa.func.sum(Usage.amount))).label("amount"),
+        sa.case((one_type, sa.func.sum(Usage.amount_in_type_unit))).label("amount"),
         sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),
         sa.func.min(Usage.method).label("first_method"),
         sa.func.max(Usage.method).label("last_method"),

@@ -11,6 +11,7 @@ from ..accounts.models import User
 from ..db import db
 from ..errors import Invalid, NotFound
 from ..usages import ledger
+from ..usages.refusals import Refused
 from .models import Import
 from .reading import Faults, Row, read, refused, sentences
 
@@ -44,7 +45,7 @@ def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
         chunk = rows[begin : begin + CHUNK]
         try:
             ledger.record_all([usage for _, usage in chunk], now, owner.organization_id, booked.id)
-        except ledger.Refused as error:
+        except Refused as error:
             faults |= {
                 chunk[place][0]: sentences(fault.errors.get("json", {})) for place, fault in error.faults.items()
             }

@@ -73,7 +73,7 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
             month,
             sa.func.count().label("usage_count"),
             sa.func.sum(outdated.c.co2e_kg).label("before_kg"),
-            sa.func.sum(outdated.c.amount * outdated.c.factor).label("after_kg"),
+            sa.func.sum(outdated.c.amount_in_type_unit * outdated.c.factor).label("after_kg"),
         )
         .group_by(sa.text("month"))
         .order_by(sa.text("month"))

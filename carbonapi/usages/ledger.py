@@ -12,8 +12,10 @@ from ..accounts.models import Organization, User
 from ..catalogue.choice import Want, factor_at, no_factor
 from ..catalogue.models import UsageType
 from ..db import db
-from ..errors import Invalid, NotFound
+from ..errors import Invalid
+from .measuring import all_measured, measured, measured_anew
 from .models import Usage, UsageVersion, belief_of
+from .refusals import Refused, archived, no_usage_type, no_user, refuse_stranger, usable_type
 
 # What a usage consists of as it is recorded; the rest follows from these.
 COLUMNS = {
@@ -23,6 +25,8 @@ COLUMNS = {
         Usage.usage_type_id,
         Usage.usage_at,
         Usage.amount,
+        Usage.unit,
+        Usage.amount_in_type_unit,
         Usage.region,
         Usage.method,
         Usage.quality,
@@ -35,21 +39,14 @@ DEFAULTS = {"method": "location", "quality": "measured"}
 SHORTEST_BELIEF = dt.timedelta(microseconds=1)
 
 
-class Refused(Invalid):
-    """Some usages cannot be recorded. `faults` has, by the place in the sequence, the field and why."""
-
-    def __init__(self, faults: dict[int, Invalid]) -> None:
-        first = faults[min(faults)]
-        super().__init__(str(first), first.errors)
-        self.faults = faults
-
-
 def record(now: dt.datetime, **fields: Any) -> Usage:
     """Record one usage, the actor's own unless `user_id` says whose, with the factor in force at its time.
 
     Raises Invalid that names the field: a user or type that is not there, an archived type, no factor then.
     """
     usage = DEFAULTS | {"user_id": current_actor().id} | fields
+    if "unit" in usage:
+        usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
     recorded: Usage | None = db.session.scalar(_booking([usage], now).returning(Usage))
     if recorded is None:
         raise _faults([usage])[0]
@@ -63,6 +60,7 @@ def record_all(usages: Sequence[dict[str, Any]], now: dt.datetime, organization_
     Raises Refused that tells of every usage that cannot be recorded; also of another organization's user.
     """
     theirs = User.organization_id == organization_id
+    usages = all_measured(usages)
     recorded = db.session.execute(_booking(usages, now, theirs, import_id=import_id).returning(Usage.id)).all()
     if len(recorded) < len(usages):
         raise Refused(_faults(usages, theirs))
@@ -85,19 +83,23 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
     The frozen factor stays, unless type, time or region change: then it is that time's.
     Raises Invalid that names the field, as `record` does.
     """
+    if "unit" in fields and fields["unit"] is None:
+        fields["unit"] = usable_type(fields.get("usage_type_id", usage.usage_type_id), usage.usage_type_id).unit
     changes = {name: value for name, value in fields.items() if getattr(usage, name) != value}
     if not changes:
         return usage
     if "user_id" in changes:
-        _refuse_stranger(changes["user_id"], usage.organization_id)
+        refuse_stranger(changes["user_id"], usage.organization_id)
     if changes.keys() & FACTOR_DEPENDS_ON:
         wanted = {name: changes.get(name, getattr(usage, name)) for name in FACTOR_DEPENDS_ON}
         region = wanted["region"] or fetch(Organization, usage.organization_id).region
-        usage_type = _usable_type(wanted["usage_type_id"], usage.usage_type_id)
+        usage_type = usable_type(wanted["usage_type_id"], usage.usage_type_id)
         chosen = factor_at(
             usage_type, Want(usage_type.id, usage.organization_id, region, wanted["method"], wanted["usage_at"])
         )
         changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor, "restatement_id": None}
+    if changes.keys() & {"usage_type_id", "amount", "unit"}:
+        changes |= measured_anew(usage, changes)
     # Clocks of several machines may differ; what is believed later is recorded later all the same.
     now = max(now, usage.recorded_at + SHORTEST_BELIEF)
     _keep([usage], now, reason, deleted=False)
@@ -111,7 +113,8 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
 def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """The usages that the actor may see to whom the catalogue, as it is now, gives another factor than they have.
 
-    Columns: organization_id, id, usage_at, amount, co2e_kg, recorded_at; and the other factor's factor_id and factor.
+    Columns: organization_id, id, usage_at, amount_in_type_unit, co2e_kg, recorded_at; and of the other factor factor_id
+    and factor.
     """
     region = sa.func.coalesce(Usage.region, Organization.region)
     want = Want(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
@@ -121,7 +124,7 @@ def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
             Usage.organization_id,
             Usage.id,
             Usage.usage_at,
-            Usage.amount,
+            Usage.amount_in_type_unit,
             Usage.co2e_kg,
             Usage.recorded_at,
             factor.c.id.label("factor_id"),
@@ -202,10 +205,14 @@ def _booking(
     """The statement that records these usages, but for those to which something is lacking."""
     given = _as_rows(usages)
     factor = _factor_of(given)
+    filled = {
+        "unit": sa.func.coalesce(given.c.unit, UsageType.unit),
+        "amount_in_type_unit": sa.func.coalesce(given.c.amount_in_type_unit, given.c.amount),
+    }
     source = (
         sa.select(
             User.organization_id,
-            *(given.c[name] for name in COLUMNS),
+            *(filled.get(name, given.c[name]) for name in COLUMNS),
             factor.c.id,
             factor.c.factor,
             sa.literal(import_id, sa.BigInteger),
@@ -259,46 +266,12 @@ def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) ->
     for place, user_id, organization_id, usage_type, region in refused:
         usage = usages[place - 1]
         if user_id is None:
-            faults[place - 1] = _no_user(usage["user_id"])
+            faults[place - 1] = no_user(usage["user_id"])
         elif usage_type is None:
-            faults[place - 1] = _no_usage_type(usage["usage_type_id"])
+            faults[place - 1] = no_usage_type(usage["usage_type_id"])
         elif usage_type.archived:
-            faults[place - 1] = _archived(usage_type)
+            faults[place - 1] = archived(usage_type)
         else:
             want = Want(usage_type.id, organization_id, region, usage["method"], usage["usage_at"])
             faults[place - 1] = no_factor(usage_type, want)
     return faults
-
-
-def _refuse_stranger(user_id: int, organization_id: int) -> None:
-    try:
-        user = fetch(User, user_id)
-    except NotFound:
-        raise _no_user(user_id) from None
-    if user.organization_id != organization_id:
-        raise Invalid(f"User {user_id} is of another organization than the usage.", field="user_id")
-
-
-def _usable_type(usage_type_id: int, current_id: int) -> UsageType:
-    """The usage type, which must not be archived unless the usage has it already."""
-    try:
-        usage_type = fetch(UsageType, usage_type_id)
-    except NotFound:
-        raise _no_usage_type(usage_type_id) from None
-    if usage_type.archived and usage_type_id != current_id:
-        raise _archived(usage_type)
-    return usage_type
-
-
-def _no_user(user_id: int) -> Invalid:
-    return Invalid(f"There is no user {user_id}.", field="user_id")
-
-
-def _no_usage_type(usage_type_id: int) -> Invalid:
-    return Invalid(f"There is no usage type {usage_type_id}; GET /usage-types lists them.", field="usage_type_id")
-
-
-def _archived(usage_type: UsageType) -> Invalid:
-    return Invalid(
-        f"{usage_type.name} ({usage_type.unit}) is archived: nothing new is recorded for it.", field="usage_type_id"
-    )

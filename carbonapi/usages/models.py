@@ -16,14 +16,17 @@ QUALITIES = ("measured", "estimated")
 class Belief(Owned):
     """What the ledger says of a usage from `recorded_at` on: so much of a usage type, used by somebody at an instant.
 
-    The factor that was in force then is frozen into the row, and PostgreSQL generates `co2e_kg` from it: the exact
-    product, never rounded. `reason` is why it was corrected to this.
+    `amount` and `unit` are as they were given, `amount_in_type_unit` is the same in the usage type's own unit. The
+    factor that was in force then is frozen into the row, and PostgreSQL generates `co2e_kg` from it: the exact product,
+    never rounded. `reason` is why it was corrected to this.
     """
 
     user_id: Mapped[int]
     usage_type_id: Mapped[int]
     usage_at: Mapped[dt.datetime]
     amount: Mapped[Decimal] = mapped_column(sa.Numeric(18, 6))
+    unit: Mapped[str]
+    amount_in_type_unit: Mapped[Decimal] = mapped_column(sa.Numeric(30, 12))
     emission_factor_id: Mapped[int]
     factor: Mapped[Decimal] = mapped_column(FACTOR)
     region: Mapped[str | None]
@@ -38,7 +41,7 @@ class Belief(Owned):
 
     @declared_attr
     def co2e_kg(cls) -> Mapped[Decimal]:
-        return mapped_column(sa.Numeric, sa.Computed("amount * factor", persisted=True))
+        return mapped_column(sa.Numeric, sa.Computed("amount_in_type_unit * factor", persisted=True))
 
     @declared_attr
     def recorded_by(cls) -> Mapped[int]:
@@ -74,6 +77,7 @@ class Usage(Belief, Versioned, Model):
             info={"message": "A usage of your organization has this external_id already.", "field": "external_id"},
         ),
         sa.CheckConstraint("amount >= 0 AND amount < 1e12", name="amount"),
+        sa.CheckConstraint("amount_in_type_unit >= 0 AND amount_in_type_unit < 1e18", name="amount_in_type_unit"),
         sa.CheckConstraint("usage_at >= '1900-01-01+00' AND usage_at < '2201-01-01+00'", name="usage_at"),
         sa.CheckConstraint("method IN ('location', 'market')", name="method"),
         sa.CheckConstraint("quality IN ('measured', 'estimated')", name="quality"),

@@ -32,7 +32,14 @@ class NewUsageSchema(Schema):
     user_id = Whole(metadata={"description": "Whose usage it is; your own by default."})
     usage_type_id = Whole(required=True, metadata={"example": 100})
     usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    amount = Quantity(6, required=True, metadata={"example": 12.5, "description": "In the usage type's unit."})
+    amount = Quantity(6, required=True, metadata={"example": 12.5, "description": "How many of `unit`."})
+    unit = Name(
+        validate=ma.validate.Length(1, 50),
+        metadata={
+            "example": "kWh",
+            "description": "The usage type's own by default, or another of its dimension: `/usage-types/{id}/units`.",
+        },
+    )
     region = Region(
         load_default=None,
         allow_none=True,
@@ -68,6 +75,12 @@ class UsageChangesSchema(NewUsageSchema):
 class UsageReplacementSchema(NewUsageSchema):
     """The whole of what can be set of a usage, and why it is corrected."""
 
+    unit = Name(
+        load_default=None,
+        validate=ma.validate.Length(1, 50),
+        metadata={"example": "kWh", "description": "The usage type's own by default, or another of its dimension."},
+    )
+
     reason = reason()
 
 
@@ -79,12 +92,19 @@ class UsageSchema(Schema):
     user_id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
     usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    amount = Figure(required=True, metadata={"example": 12.5, "description": "In the usage type's unit."})
+    amount = Figure(required=True, metadata={"example": 12.5, "description": "As it was given."})
+    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "As it was given."})
+    amount_in_type_unit = Figure(
+        required=True,
+        metadata={"example": 12.5, "description": "In the usage type's own unit, at most 12 digits after the point."},
+    )
     factor = Figure(required=True, metadata={"example": 1.5, "description": "kg CO2e per unit, frozen."})
     emission_factor_id = ma.fields.Integer(
         required=True, metadata={"example": 1, "description": "Which factor it was."}
     )
-    co2e_kg = Figure(required=True, metadata={"example": 18.75, "description": "amount times factor, exactly."})
+    co2e_kg = Figure(
+        required=True, metadata={"example": 18.75, "description": "amount_in_type_unit times factor, exactly."}
+    )
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
     method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})
     quality = ma.fields.String(required=True, metadata={"enum": list(QUALITIES), "example": "measured"})

@@ -25,6 +25,8 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         "usage_type_id": 100,
         "usage_at": "2024-01-31T12:00:00Z",
         "amount": 12.5,
+        "unit": "kwh",
+        "amount_in_type_unit": 12.5,
         "factor": 1.5,
         "emission_factor_id": usage["emission_factor_id"],
         "co2e_kg": 18.75,

@@ -1,0 +1,49 @@
+"""Why a usage cannot be recorded or corrected, in words for the caller."""
+
+from ..access import fetch
+from ..accounts.models import User
+from ..catalogue.models import UsageType
+from ..errors import Invalid, NotFound
+
+
+class Refused(Invalid):
+    """Some usages cannot be recorded. `faults` has, by the place in the sequence, the field and why."""
+
+    def __init__(self, faults: dict[int, Invalid]) -> None:
+        first = faults[min(faults)]
+        super().__init__(str(first), first.errors)
+        self.faults = faults
+
+
+def refuse_stranger(user_id: int, organization_id: int) -> None:
+    try:
+        user = fetch(User, user_id)
+    except NotFound:
+        raise no_user(user_id) from None
+    if user.organization_id != organization_id:
+        raise Invalid(f"User {user_id} is of another organization than the usage.", field="user_id")
+
+
+def usable_type(usage_type_id: int, current_id: int | None = None) -> UsageType:
+    """The usage type, which must not be archived unless the usage has it already."""
+    try:
+        usage_type = fetch(UsageType, usage_type_id)
+    except NotFound:
+        raise no_usage_type(usage_type_id) from None
+    if usage_type.archived and usage_type_id != current_id:
+        raise archived(usage_type)
+    return usage_type
+
+
+def no_user(user_id: int) -> Invalid:
+    return Invalid(f"There is no user {user_id}.", field="user_id")
+
+
+def no_usage_type(usage_type_id: int) -> Invalid:
+    return Invalid(f"There is no usage type {usage_type_id}; GET /usage-types lists them.", field="usage_type_id")
+
+
+def archived(usage_type: UsageType) -> Invalid:
+    return Invalid(
+        f"{usage_type.name} ({usage_type.unit}) is archived: nothing new is recorded for it.", field="usage_type_id"
+    )

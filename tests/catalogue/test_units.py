@@ -1,0 +1,71 @@
+"""Units: exact ratios, and what cannot be converted."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from carbonapi.catalogue.units import UNITS, unit_in, units_of
+from carbonapi.errors import Invalid
+
+
+@pytest.mark.parametrize(
+    ("unit", "type_unit", "ratio"),
+    [
+        # 1 kWh is 3.6 MJ by definition (SI brochure, 9th edition, table 8).
+        ("MWh", "kwh", Fraction(1000)),
+        ("kWh", "kwh", Fraction(1)),
+        ("GJ", "kWh", Fraction(2500, 9)),
+        ("MJ", "kWh", Fraction(5, 18)),
+        # NIST SP 811, appendix B.8: therm (U.S.) 1.054 804 E+08 J; gallon 3.785 411 784 L; lb 0.453 592 37 kg.
+        ("therm", "MJ", Fraction(1054804, 10000)),
+        ("gallon", "l", Fraction("3.785411784")),
+        ("imperial gallon", "l", Fraction("4.54609")),
+        ("ft3", "m3", Fraction("0.028316846592")),
+        ("m3", "l", Fraction(1000)),
+        ("lb", "kg", Fraction("0.45359237")),
+        ("short ton", "kg", Fraction("907.18474")),
+        ("t", "kg", Fraction(1000)),
+        ("tonne", "kg", Fraction(1000)),
+        ("mile", "km", Fraction("1.609344")),
+    ],
+)
+def test_ratios_are_exact(unit, type_unit, ratio):
+    assert unit_in(unit, type_unit).ratio == ratio
+
+
+def test_an_amount_is_rounded_once_half_to_even():
+    third = unit_in("MJ", "kWh")
+    assert third.convert(Decimal("1")) == Decimal("0.277777777778")
+    assert third.convert(Decimal("3.6")) == 1
+    assert third.convert(Decimal("999999999999.999999")) == Decimal("277777777777.777777500000")
+    assert unit_in("Wh", "GWh").convert(Decimal("0.0005")) == 0
+    assert unit_in("Wh", "GWh").convert(Decimal("0.0015")) == Decimal("0.000000000002")
+
+
+def test_more_than_the_ledger_can_hold_is_refused():
+    with pytest.raises(Invalid) as refusal:
+        unit_in("GWh", "Wh").convert(Decimal("999999999999"))
+    assert list(refusal.value.errors["json"]) == ["amount"]
+
+
+def test_another_dimension_is_refused_and_tells_what_can_be_used():
+    with pytest.raises(Invalid) as refusal:
+        unit_in("kg", "l")
+    assert str(refusal.value) == (
+        "kg cannot be converted into l. What can be used: l, ml, m3, ft3, gallon, imperial gallon."
+    )
+    assert list(refusal.value.errors["json"]) == ["unit"]
+
+
+def test_a_unit_of_ones_own_is_known_by_its_name_alone():
+    assert [known.unit for known in units_of("widget")] == ["widget"]
+    assert unit_in("widget", "widget").ratio == 1
+    with pytest.raises(Invalid):
+        unit_in("kg", "widget")
+
+
+def test_every_unit_is_of_a_dimension_with_others():
+    for unit in UNITS:
+        assert len(units_of(unit)) > 2
+        assert all(known.ratio > 0 for known in units_of(unit))

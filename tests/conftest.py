@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import flask
 import flask_migrate
 import pytest
 import sqlalchemy as sa
@@ -134,6 +135,10 @@ class Client:
 
     def open(self, path, method="GET", headers=None, **kwargs):
         signature = {"Authorization": f"Bearer {self.tokens['access_token']}"} if self.tokens else {}
+        # A request begins with a session of its own, as it does when it comes over HTTP.
+        if flask.has_app_context():
+            db.session.commit()
+            db.session.remove()
         url = path if path.startswith(("/api/", "/health", "/openapi", "/docs")) else f"/api/v1{path}"
         return self.http.open(url, method=method, headers=signature | (headers or {}), **kwargs)
 

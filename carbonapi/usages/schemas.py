@@ -4,7 +4,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 
 from ..catalogue.models import METHODS, UsageType
-from ..catalogue.schemas import method
+from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchema, method
 from ..rest import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
 from .history import believed_at
@@ -122,6 +122,49 @@ class UsageSchema(Schema):
     reason = ma.fields.String(
         required=True, allow_none=True, metadata={"description": "Why it was corrected to this, as they say."}
     )
+
+
+class ConversionSchema(UnitSchema):
+    """From the unit that was given into the usage type's own: one is numerator / denominator of the other, exactly."""
+
+    type_unit = ma.fields.String(required=True, metadata={"example": "kwh"})
+    calculation = ma.fields.String(required=True, metadata={"example": "2 MWh × 1000 kwh/MWh = 2000 kwh"})
+
+
+class ExplanationSchema(Schema):
+    """How a number came about."""
+
+    usage = ma.fields.Nested(UsageSchema, required=True, metadata={"description": "The input."})
+    usage_type = ma.fields.Nested(UsageTypeSchema, required=True)
+    region_of_organization = ma.fields.String(
+        required=True, allow_none=True, metadata={"example": "GB", "description": "Stands in where the usage has none."}
+    )
+    conversion = ma.fields.Nested(ConversionSchema, required=True)
+    factor = ma.fields.Nested(
+        EmissionFactorSchema, required=True, metadata={"description": "The factor that won, with its source."}
+    )
+    why = ma.fields.String(required=True, metadata={"example": "The usage is of region GB. …"})
+    candidates = ma.fields.List(
+        ma.fields.Nested(EmissionFactorSchema),
+        required=True,
+        metadata={
+            "description": "What the catalogue, as it is now, has for that time; the one that goes first, first."
+        },
+    )
+    outdated = ma.fields.Boolean(
+        required=True,
+        metadata={"example": False, "description": "Whether another would win today: a restatement books it."},
+    )
+    calculation = ma.fields.String(required=True, metadata={"example": "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e"})
+    co2e_kg = Figure(required=True, metadata={"example": 3000})
+    versions = ma.fields.Integer(required=True, metadata={"example": 1, "description": "How many there have been."})
+    restatement_ids = ma.fields.List(
+        ma.fields.Integer(), required=True, metadata={"description": "The restatements that booked a version of it."}
+    )
+    canonical = ma.fields.String(
+        required=True, metadata={"description": "JSON of all that the number depends on, always written the same way."}
+    )
+    sha256 = ma.fields.String(required=True, metadata={"description": "Of the canonical form, in UTF-8."})
 
 
 class UsageVersionSchema(UsageSchema):

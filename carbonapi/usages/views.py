@@ -8,10 +8,12 @@ from ..access import fetch, fetch_all, visible
 from ..accounts.models import User
 from ..rest import Blueprint, claim, now
 from . import ledger
+from .explanation import explain
 from .history import versions_of
 from .models import Usage
 from .schemas import (
     BeliefQuery,
+    ExplanationSchema,
     IdsAndReason,
     NewUsageSchema,
     Reason,
@@ -90,6 +92,18 @@ class UsageById(MethodView):
         versions.
         """
         ledger.delete([claim(Usage, usage_id)], now(), query.get("reason"))
+
+
+@usages.route("/usages/<int:usage_id>/explain")
+class Explanation(MethodView):
+    @usages.reading(ExplanationSchema, BeliefQuery)
+    def get(self, narrow: Any, usage_id: int) -> Any:
+        """Explain a usage's number
+
+        The input, the conversion with its exact ratio, the factor that won and why, its source, the multiplication, and
+        a hash over all that the number depends on. Anybody can do the sum again.
+        """
+        return explain(fetch(Usage, usage_id, narrow))
 
 
 @usages.route("/usages/<int:usage_id>/versions")

@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     for blueprint in (
         accounts.auth,
         usages.usages,
+        usages.periods,
         imports.imports,
         emissions.emissions,
         restatements.restatements,

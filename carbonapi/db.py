@@ -58,8 +58,8 @@ class Owned:
     exists follows from what else the row refers to: its foreign keys hold the organization too.
     """
 
-    # The column that says whose the row is: a member sees their own alone.
-    MEMBERS_SEE_BY: ClassVar[str] = "user_id"
+    # The column that says whose the row is: a member sees their own alone; None: everybody's.
+    MEMBERS_SEE_BY: ClassVar[str | None] = "user_id"
 
     @declared_attr
     def organization_id(cls) -> Mapped[int]:
@@ -76,7 +76,9 @@ class Owned:
             return ()
         organization_id: Any = cls.organization_id
         mine: tuple[sa.ColumnElement[bool], ...] = (organization_id == viewer.organization_id,)
-        return (*mine, getattr(cls, cls.MEMBERS_SEE_BY) == viewer.id) if viewer.role == "member" else mine
+        if viewer.role != "member" or cls.MEMBERS_SEE_BY is None:
+            return mine
+        return (*mine, getattr(cls, cls.MEMBERS_SEE_BY) == viewer.id)
 
 
 class Shared:

@@ -4,9 +4,16 @@ Messages = dict[str, dict[str, list[str]]]
 
 
 class CarbonError(Exception):
-    """Base of the errors that a caller can act on; the message is shown to them."""
+    """Base of the errors that a caller can act on; the message is shown to them.
+
+    `errors` names what is wrong: {"json" | "query" | "file": {field or line: [messages]}}.
+    """
 
     title = "Error"
+
+    def __init__(self, message: str, errors: Messages | None = None, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.errors: Messages = errors or ({"json": {field: [message]}} if field else {})
 
 
 class NotSignedIn(CarbonError):
@@ -70,16 +77,9 @@ class LengthRequired(CarbonError):
 
 
 class Invalid(CarbonError):
-    """The request is understood, and cannot be carried out as it stands.
-
-    `errors` names what is wrong: {"json" | "query" | "file": {field or line: [messages]}}.
-    """
+    """The request is understood, and cannot be carried out as it stands."""
 
     title = "Invalid"
-
-    def __init__(self, message: str, errors: Messages | None = None, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.errors: Messages = errors or ({"json": {field: [message]}} if field else {})
 
 
 class NoFactor(Invalid):

@@ -39,6 +39,7 @@ def nest(app, sign_in):
         "organization_id": organization.id,
         "import_id": imported["id"],
         "restatement_id": restated["id"],
+        "period_id": manager.post("/periods", json={"until": "2020-01-01T00:00:00Z", "note": CANARY}).json["id"],
         "usage_type_id": 100,
         "factor_id": db.session.scalar(db.select(EmissionFactor.id).where(EmissionFactor.usage_type_id == 100)),
     }
@@ -72,7 +73,7 @@ def test_a_stranger_gets_nowhere(app, stranger, nest):
 def test_another_organizations_manager_finds_nothing(app, as_other_manager, nest):
     reached = 0
     for rule, method, path, body in operations(app, nest):
-        own_rows = {"usage_id", "user_id", "organization_id", "import_id", "restatement_id"} & set(
+        own_rows = {"usage_id", "user_id", "organization_id", "import_id", "restatement_id", "period_id"} & set(
             _arguments(app, rule)
         )
         if not own_rows:

@@ -1,6 +1,7 @@
 """What accounts look like on the wire."""
 
 from decimal import Decimal
+from typing import Any
 
 import marshmallow as ma
 
@@ -31,7 +32,7 @@ def role() -> Text:
     return Text(required=True, validate=ma.validate.OneOf(ROLES), metadata={"example": "member"})
 
 
-def threshold(**kwargs: object) -> Quantity:
+def threshold(**kwargs: Any) -> Quantity:
     return Quantity(
         2,
         validate=ma.validate.Range(max=Decimal(100)),

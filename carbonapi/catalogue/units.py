@@ -69,7 +69,7 @@ class Unit:
         Raises Invalid for more than the ledger can hold.
         """
         scaled = round(Fraction(amount) * self.ratio * 10**FRACTION_DIGITS)
-        if scaled >= LARGEST_AMOUNT * 10**FRACTION_DIGITS:
+        if abs(scaled) >= LARGEST_AMOUNT * 10**FRACTION_DIGITS:
             raise Invalid(f"So many {self.unit} are too many in the usage type's own unit.", field="amount")
         return Decimal((0 if scaled >= 0 else 1, tuple(map(int, str(abs(scaled)))), -FRACTION_DIGITS))
 

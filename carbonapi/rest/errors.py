@@ -161,8 +161,7 @@ def _first_of(messages: errors.Messages) -> str:
 
 def _carbon_error(error: errors.CarbonError) -> Response:
     db.session.rollback()
-    messages = error.errors if isinstance(error, errors.Invalid) else None
-    return problem(STATUS[type(error)], error.title, str(error), messages)
+    return problem(STATUS[type(error)], error.title, str(error), error.errors)
 
 
 def _stale_data(error: StaleDataError) -> Response:

@@ -143,7 +143,10 @@ class Truth(ma.fields.Boolean):
 
 
 class Quantity(ma.fields.Field[Decimal]):
-    """An exact decimal of at most 12 integer digits, not negative. Taken as a number or as its digits in a string."""
+    """An exact decimal of at most 12 integer digits, as a number or as its digits in a string.
+
+    Not negative unless it is `signed`.
+    """
 
     default_error_messages = {
         "invalid": "Not a number.",
@@ -152,15 +155,16 @@ class Quantity(ma.fields.Field[Decimal]):
         "fraction_digits": "At most {most} digits after the decimal point.",
     }
 
-    def __init__(self, fraction_digits: int, **kwargs: Any) -> None:
+    def __init__(self, fraction_digits: int, *, signed: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.fraction_digits = fraction_digits
+        self.signed = signed
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
         if isinstance(value, str):
             if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) or len(value) > LONGEST_NUMBER:
                 raise self.make_error("invalid")
-            if value.startswith("-"):
+            if value.startswith("-") and not self.signed:
                 raise self.make_error("negative")
         if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
             raise self.make_error("invalid")
@@ -170,7 +174,7 @@ class Quantity(ma.fields.Field[Decimal]):
             raise self.make_error("invalid") from None
         if not number.is_finite():
             raise self.make_error("invalid")
-        if number < 0:
+        if number < 0 and not self.signed:
             raise self.make_error("negative")
         if number == 0:
             return Decimal(0)
@@ -184,10 +188,12 @@ class Quantity(ma.fields.Field[Decimal]):
         return number
 
     def json_schema(self) -> JSONSchema:
-        digits = rf"^0*[0-9]{{1,12}}(\.[0-9]{{1,{self.fraction_digits}}}0*)?$"
+        sign = "-?" if self.signed else ""
+        digits = rf"^{sign}0*[0-9]{{1,12}}(\.[0-9]{{1,{self.fraction_digits}}}0*)?$"
+        lowest = {"exclusiveMinimum": -(10**12)} if self.signed else {"minimum": 0}
         return {
             "anyOf": [
-                {"type": "number", "minimum": 0, "exclusiveMaximum": 10**12},
+                {"type": "number", **lowest, "exclusiveMaximum": 10**12},
                 {"type": "string", "pattern": digits, "maxLength": LONGEST_NUMBER},
             ]
         }

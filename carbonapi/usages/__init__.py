@@ -1,5 +1,6 @@
 """The ledger."""
 
+from .period_views import periods
 from .views import usages
 
-__all__ = ["usages"]
+__all__ = ["periods", "usages"]

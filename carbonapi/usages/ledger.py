@@ -12,7 +12,8 @@ from ..accounts.models import Organization, User
 from ..catalogue.choice import Want, factor_at, no_factor
 from ..catalogue.models import UsageType
 from ..db import db
-from ..errors import Invalid
+from ..errors import CarbonError, Invalid
+from .closing import closed_over, is_open, refusal, refuse_unknown_period
 from .measuring import all_measured, measured, measured_anew
 from .models import Usage, UsageVersion, belief_of
 from .refusals import Refused, archived, no_usage_type, no_user, refuse_stranger, usable_type
@@ -32,6 +33,7 @@ COLUMNS = {
         Usage.quality,
         Usage.note,
         Usage.external_id,
+        Usage.adjusts_period_id,
     )
 }
 FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
@@ -45,6 +47,8 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
     Raises Invalid that names the field: a user or type that is not there, an archived type, no factor then.
     """
     usage = DEFAULTS | {"user_id": current_actor().id} | fields
+    if usage.get("adjusts_period_id") is not None:
+        refuse_unknown_period(fetch(User, usage["user_id"]).organization_id, usage["adjusts_period_id"])
     if "unit" in usage:
         usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
     recorded: Usage | None = db.session.scalar(_booking([usage], now).returning(Usage))
@@ -98,11 +102,16 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
             usage_type, Want(usage_type.id, usage.organization_id, region, wanted["method"], wanted["usage_at"])
         )
         changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor, "restatement_id": None}
+    if changes.get("adjusts_period_id") is not None:
+        refuse_unknown_period(usage.organization_id, changes["adjusts_period_id"])
+    after = {name: changes.get(name, getattr(usage, name)) for name in ("amount", "adjusts_period_id")}
+    if after["amount"] < 0 and after["adjusts_period_id"] is None:
+        raise Invalid("Must not be negative, unless it adjusts a closed period.", field="amount")
     if changes.keys() & {"usage_type_id", "amount", "unit"}:
         changes |= measured_anew(usage, changes)
     # Clocks of several machines may differ; what is believed later is recorded later all the same.
     now = max(now, usage.recorded_at + SHORTEST_BELIEF)
-    _keep([usage], now, reason, deleted=False)
+    _keep([usage], now, reason, changes.get("usage_at"), deleted=False)
     changes |= {"recorded_at": now, "recorded_by": current_actor().id, "reason": reason}
     for name, value in changes.items():
         setattr(usage, name, value)
@@ -169,9 +178,25 @@ def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None)
     db.session.execute(sa.delete(Usage).where(*_these(usages)).execution_options(synchronize_session=False))
 
 
-def _keep(usages: Sequence[Usage], now: dt.datetime, reason: str | None, *, deleted: bool) -> None:
-    """Keep what is believed of these usages as versions that end now."""
-    db.session.execute(_keeping(now, reason, *_these(usages), deleted=deleted).returning(UsageVersion.id))
+def _keep(
+    usages: Sequence[Usage],
+    now: dt.datetime,
+    reason: str | None,
+    moved_to: dt.datetime | None = None,
+    *,
+    deleted: bool,
+) -> None:
+    """Keep what is believed of these usages as versions that end now.
+
+    Raises Conflict if the books are closed over one of them, or over where it is moved to.
+    """
+    moments = [usage.usage_at for usage in usages] + ([moved_to] if moved_to else [])
+    still_open = [is_open(Usage.organization_id, Usage.usage_at)]
+    if moved_to is not None:
+        still_open.append(is_open(Usage.organization_id, sa.literal(moved_to, sa.DateTime(timezone=True))))
+    keeping = _keeping(now, reason, *_these(usages), *still_open, deleted=deleted)
+    if len(db.session.execute(keeping.returning(UsageVersion.id)).all()) < len(usages):
+        raise refusal(usages[0].organization_id, *moments)
 
 
 def _keeping(now: dt.datetime, reason: str | None, *criteria: sa.ColumnElement[bool], deleted: bool) -> sa.Insert:
@@ -225,6 +250,7 @@ def _booking(
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == given.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
+        .where(is_open(User.organization_id, given.c.usage_at))
     )
     booked = ["emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version"]
     targets = ["organization_id", *COLUMNS, *booked]
@@ -248,7 +274,7 @@ def _factor_of(given: Any) -> Any:
     return want.chosen().lateral("factor")
 
 
-def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) -> dict[int, Invalid]:
+def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) -> dict[int, CarbonError]:
     """Why these usages were refused, by their place from 0."""
     given = _as_rows(usages)
     factor = _factor_of(given)
@@ -259,10 +285,18 @@ def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) ->
         .outerjoin(Organization, Organization.id == User.organization_id)
         .outerjoin(UsageType, UsageType.id == given.c.usage_type_id)
         .outerjoin(factor, sa.true())
-        .where(User.id.is_(None) | UsageType.id.is_(None) | UsageType.archived | factor.c.id.is_(None))
+        .where(
+            sa.or_(
+                User.id.is_(None),
+                UsageType.id.is_(None),
+                UsageType.archived,
+                factor.c.id.is_(None),
+                ~is_open(User.organization_id, given.c.usage_at),
+            )
+        )
         .order_by(given.c.place)
     ).all()
-    faults: dict[int, Invalid] = {}
+    faults: dict[int, CarbonError] = {}
     for place, user_id, organization_id, usage_type, region in refused:
         usage = usages[place - 1]
         if user_id is None:
@@ -271,6 +305,8 @@ def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) ->
             faults[place - 1] = no_usage_type(usage["usage_type_id"])
         elif usage_type.archived:
             faults[place - 1] = archived(usage_type)
+        elif closed_over(organization_id, usage["usage_at"]):
+            faults[place - 1] = refusal(organization_id, usage["usage_at"])
         else:
             want = Want(usage_type.id, organization_id, region, usage["method"], usage["usage_at"])
             faults[place - 1] = no_factor(usage_type, want)

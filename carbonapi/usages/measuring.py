@@ -8,7 +8,7 @@ from ..access import fetch, visible
 from ..catalogue.models import UsageType
 from ..catalogue.units import unit_in
 from ..db import db
-from ..errors import Invalid
+from ..errors import CarbonError, Invalid
 from .models import Usage
 from .refusals import Refused
 
@@ -25,7 +25,8 @@ def all_measured(usages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     if not ids:
         return usages
     usage_types = {found.id: found for found in db.session.scalars(visible(UsageType).where(UsageType.id.in_(ids)))}
-    in_type_unit, faults = [], {}
+    in_type_unit = []
+    faults: dict[int, CarbonError] = {}
     for place, usage in enumerate(usages):
         usage_type, unit = usage_types.get(usage["usage_type_id"]), usage.get("unit")
         try:

@@ -35,6 +35,7 @@ class Belief(Owned):
     note: Mapped[str | None]
     external_id: Mapped[str | None]
     import_id: Mapped[int | None]
+    adjusts_period_id: Mapped[int | None]
     restatement_id: Mapped[int | None]
     recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     reason: Mapped[str | None]
@@ -59,6 +60,11 @@ class Belief(Owned):
             ),
             sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
             sa.ForeignKeyConstraint(
+                ["organization_id", "adjusts_period_id"],
+                ["periods.organization_id", "periods.id"],
+                name=names.get("adjusts_period_id"),
+            ),
+            sa.ForeignKeyConstraint(
                 ["organization_id", "restatement_id"], ["restatements.organization_id", "restatements.id"]
             ),
         )
@@ -76,8 +82,9 @@ class Usage(Belief, Versioned, Model):
             name="uq_usages_external_id",
             info={"message": "A usage of your organization has this external_id already.", "field": "external_id"},
         ),
-        sa.CheckConstraint("amount >= 0 AND amount < 1e12", name="amount"),
-        sa.CheckConstraint("amount_in_type_unit >= 0 AND amount_in_type_unit < 1e18", name="amount_in_type_unit"),
+        # Less than nothing is used only by an adjustment, which makes up for what a closed period has too much.
+        sa.CheckConstraint("(amount >= 0 OR adjusts_period_id IS NOT NULL) AND abs(amount) < 1e12", name="amount"),
+        sa.CheckConstraint("abs(amount_in_type_unit) < 1e18", name="amount_in_type_unit"),
         sa.CheckConstraint("usage_at >= '1900-01-01+00' AND usage_at < '2201-01-01+00'", name="usage_at"),
         sa.CheckConstraint("method IN ('location', 'market')", name="method"),
         sa.CheckConstraint("quality IN ('measured', 'estimated')", name="quality"),
@@ -98,7 +105,10 @@ class UsageVersion(Belief, Model):
 
     __tablename__ = "usage_versions"
     __table_args__ = (
-        *Belief.references(emission_factor_id="fk_usage_versions_emission_factor_id"),
+        *Belief.references(
+            emission_factor_id="fk_usage_versions_emission_factor_id",
+            adjusts_period_id="fk_usage_versions_adjusts_period_id",
+        ),
         sa.CheckConstraint("believed_until > recorded_at", name="belief"),
         sa.Index("ix_usage_versions_by_time", "organization_id", "usage_at", "id"),
     )
@@ -112,6 +122,26 @@ class UsageVersion(Belief, Model):
     ended_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
     end_reason: Mapped[str | None]
     deleted: Mapped[bool]
+
+
+class Period(Owned, Model):
+    """The books of an organization, closed up to an instant: usages before it stay as they are until it is reopened."""
+
+    __tablename__ = "periods"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
+        sa.CheckConstraint("num_nulls(reopened_at, reopened_by, reopen_reason) IN (0, 3)", name="reopened"),
+        sa.Index("ix_periods_closed", "organization_id", "until", postgresql_where=sa.text("reopened_at IS NULL")),
+    )
+    MEMBERS_SEE_BY = None
+
+    until: Mapped[dt.datetime]
+    note: Mapped[str | None]
+    closed_at: Mapped[dt.datetime]
+    closed_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    reopened_at: Mapped[dt.datetime | None]
+    reopened_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    reopen_reason: Mapped[str | None]
 
 
 BELIEF_COLUMNS = [column.name for column in Usage.__table__.columns]

@@ -3,13 +3,13 @@
 from ..access import fetch
 from ..accounts.models import User
 from ..catalogue.models import UsageType
-from ..errors import Invalid, NotFound
+from ..errors import CarbonError, Invalid, NotFound
 
 
 class Refused(Invalid):
     """Some usages cannot be recorded. `faults` has, by the place in the sequence, the field and why."""
 
-    def __init__(self, faults: dict[int, Invalid]) -> None:
+    def __init__(self, faults: dict[int, CarbonError]) -> None:
         first = faults[min(faults)]
         super().__init__(str(first), first.errors)
         self.faults = faults

@@ -1,5 +1,7 @@
 """What usages look like on the wire."""
 
+from typing import Any
+
 import marshmallow as ma
 import sqlalchemy as sa
 
@@ -8,7 +10,7 @@ from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchem
 from ..rest import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
 from .history import believed_at
-from .models import QUALITIES, Usage, UsageVersion
+from .models import QUALITIES, Period, Usage, UsageVersion
 
 
 def quality(**kwargs: object) -> Text:
@@ -32,7 +34,12 @@ class NewUsageSchema(Schema):
     user_id = Whole(metadata={"description": "Whose usage it is; your own by default."})
     usage_type_id = Whole(required=True, metadata={"example": 100})
     usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    amount = Quantity(6, required=True, metadata={"example": 12.5, "description": "How many of `unit`."})
+    amount = Quantity(
+        6,
+        signed=True,
+        required=True,
+        metadata={"example": 12.5, "description": "How many of `unit`; below zero only for an adjustment."},
+    )
     unit = Name(
         validate=ma.validate.Length(1, 50),
         metadata={
@@ -53,12 +60,23 @@ class NewUsageSchema(Schema):
     note = Text(
         load_default=None, allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Main meter."}
     )
+    adjusts_period_id = Whole(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The closed period that this usage, dated after it, makes up for."},
+    )
     external_id = Name(
         load_default=None,
         allow_none=True,
         validate=ma.validate.Length(1, 200),
         metadata={"description": "Your own id of it, unique in your organization."},
     )
+
+    @ma.validates_schema
+    def only_adjustments_are_negative(self, fields: dict[str, Any], **kwargs: Any) -> None:
+        is_adjustment = fields.get("adjusts_period_id") is not None
+        if not self.partial and fields.get("amount", 0) < 0 and not is_adjustment:
+            raise ma.ValidationError("Must not be negative.", "amount")
 
 
 class UsageChangesSchema(NewUsageSchema):
@@ -70,6 +88,44 @@ class UsageChangesSchema(NewUsageSchema):
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
     external_id = Name(allow_none=True, validate=ma.validate.Length(1, 200))
     reason = reason()
+
+
+class PeriodSchema(Schema):
+    """The books of an organization, closed up to an instant."""
+
+    id = ma.fields.Integer(required=True, metadata={"example": 1})
+    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
+    until = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
+    note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Annual report 2025"})
+    closed_at = Instant(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
+    closed_by = ma.fields.Integer(required=True, metadata={"example": 1})
+    reopened_at = Instant(required=True, allow_none=True, metadata={"description": "null: it is closed."})
+    reopened_by = ma.fields.Integer(required=True, allow_none=True, metadata={"description": "The user who did."})
+    reopen_reason = ma.fields.String(required=True, allow_none=True, metadata={"description": "Why, as they say."})
+
+
+class NewPeriodSchema(Schema):
+    """Up to when the books are closed."""
+
+    until = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
+    note = Text(
+        load_default=None,
+        allow_none=True,
+        validate=ma.validate.Length(max=2000),
+        metadata={"example": "Annual report 2025"},
+    )
+
+
+class ReopeningSchema(Schema):
+    """Why the books are reopened."""
+
+    reason = Name(
+        required=True, validate=ma.validate.Length(1, 2000), metadata={"example": "A meter had been left out."}
+    )
+
+
+class PeriodQuery(ListQuery):
+    sort = Sort(Period.until, Period.closed_at, Period.id, default="-until")
 
 
 class UsageReplacementSchema(NewUsageSchema):
@@ -110,6 +166,9 @@ class UsageSchema(Schema):
     quality = ma.fields.String(required=True, metadata={"enum": list(QUALITIES), "example": "measured"})
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Main meter."})
     external_id = ma.fields.String(required=True, allow_none=True, metadata={"example": "meter-1/2026-01"})
+    adjusts_period_id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"description": "The closed period that it makes up for."}
+    )
     import_id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": None, "description": "The import it came with."}
     )

@@ -35,6 +35,7 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         "quality": "measured",
         "note": None,
         "external_id": None,
+        "adjusts_period_id": None,
         "import_id": None,
         "restatement_id": None,
         "version": 1,

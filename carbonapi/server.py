@@ -36,7 +36,8 @@ class Signals:
     def __init__(self) -> None:
         self.stop = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._ask)
+            if signal.getsignal(number) != signal.SIG_IGN:  # As nohup has it for SIGHUP.
+                signal.signal(number, self._ask)
 
     def _ask(self, *_: object) -> None:
         self.stop = True
@@ -76,7 +77,7 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
         finally:
             stopped_well = _stop_web_server(web_server)
     if not signals.stop:
-        print("The web server has stopped by itself; see above.", file=sys.stderr)
+        print("The web server has not started, or has stopped by itself; see above.", file=sys.stderr)
     return 0 if signals.stop and stopped_well else 1
 
 

@@ -57,9 +57,9 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
     data = "in the database of CARBONAPI_DATABASE_URL"
     with contextlib.ExitStack() as stack:
         if not environ.get("CARBONAPI_DATABASE_URL"):
-            folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
-            data = f"{folder}, kept between starts"
             try:
+                folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
+                data = f"{folder}, kept between starts"
                 environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
                 environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
             except embedded.EmbeddedError as error:

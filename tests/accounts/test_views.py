@@ -145,7 +145,7 @@ def test_who_sees_which_users(as_member, as_auditor, as_manager, as_admin, as_ot
     assert seen(as_other_manager) == [as_other_manager.user.id]
     assert {*colleagues, as_admin.user.id, as_other_manager.user.id} <= set(seen(as_admin))
     assert as_member.get(f"/users/{as_manager.user.id}").status_code == 404
-    assert as_manager.get(f"/users?role=auditor&active=true&sort=-email").json[0]["id"] == as_auditor.user.id
+    assert as_manager.get("/users?role=auditor&active=true&sort=-email").json[0]["id"] == as_auditor.user.id
 
 
 def test_put_replaces_a_user(as_manager, as_member):

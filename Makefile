@@ -14,14 +14,14 @@ test: .venv/everything ## Run all tests
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m mypy carbonapi wsgi.py tools
+	.venv/bin/python -m mypy carbonapi wsgi.py .ci/lock.py
 
 lock: .venv/everything ## Write requirements.lock anew, with the newest versions that setup.cfg allows
-	.venv/bin/python tools/lock.py
+	.venv/bin/python .ci/lock.py
 
 clean: ## Remove the virtual environment and all caches, but no data
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find carbonapi migrations tests tools -name __pycache__ -prune -exec rm -rf {} +
+	find carbonapi migrations tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "carbonapi needs Python 3.11 or newer, found as $(PYTHON). Name another: make PYTHON=python3.13"; exit 1; }

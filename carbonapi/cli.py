@@ -44,8 +44,11 @@ def application() -> Iterator[None]:
         environ = dict(os.environ)
         if not environ.get("CARBONAPI_DATABASE_URL"):
             folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd()))
-            environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
-            environ.setdefault("CARBONAPI_SECRET_KEY", embedded.secret_key(folder))
+            try:
+                environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
+                environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
+            except embedded.EmbeddedError as error:
+                raise click.ClickException(str(error)) from None
         try:
             with create_app(from_environ(environ)).app_context(), acting_as(OPERATOR):
                 yield
@@ -69,7 +72,7 @@ def _faults(error: Invalid) -> Iterator[str]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="Port to listen on.")
 @click.option("--workers", default=2, show_default=True, help="Processes that answer requests.")
-@click.option("--threads", default=8, show_default=True, help="Threads of each worker.")
+@click.option("--threads", default=300, show_default=True, help="Threads of each worker; most wait for slow clients.")
 def serve(host: str, port: int, workers: int, threads: int) -> None:
     """Start the service, with a PostgreSQL of its own if CARBONAPI_DATABASE_URL is not set."""
     sys.exit(server.serve(host, port, workers, threads, os.environ))

@@ -169,8 +169,11 @@ def _made(folder: Path) -> Path:
     folder = folder.resolve()
     account = _account(folder)
     missing = [directory for directory in (folder, *folder.parents) if not directory.exists()]
-    for directory in reversed(missing):
-        directory.mkdir(mode=0o700, exist_ok=True)
+    try:
+        for directory in reversed(missing):
+            directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise EmbeddedError(f"Cannot make {error.filename}: {error.strerror}. Set CARBONAPI_DATA_FOLDER.") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise EmbeddedError(f"{folder} belongs to another account. Set CARBONAPI_DATA_FOLDER to a folder of your own.")
     if account is None:
@@ -191,7 +194,8 @@ def _account(folder: Path) -> pwd.struct_passwd | None:
     """The account to run PostgreSQL as, which refuses to be root: None for our own."""
     if os.geteuid() != 0:
         return None
-    with contextlib.suppress(FileNotFoundError, KeyError):  # Data that exist can be used by their owner only.
+    # Data that exist can be used by their owner only.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, KeyError):
         return pwd.getpwuid((folder / "postgresql").stat().st_uid)
     chosen = os.environ.get("CARBONAPI_POSTGRES_ACCOUNT")
     for name in [chosen] if chosen else ["postgres", "nobody"]:

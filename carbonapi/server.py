@@ -36,7 +36,8 @@ class Signals:
     def __init__(self) -> None:
         self.stop = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._ask)
+            if signal.getsignal(number) != signal.SIG_IGN:  # As nohup has it for SIGHUP.
+                signal.signal(number, self._ask)
 
     def _ask(self, *_: object) -> None:
         self.stop = True
@@ -56,9 +57,9 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
     data = "in the database of CARBONAPI_DATABASE_URL"
     with contextlib.ExitStack() as stack:
         if not environ.get("CARBONAPI_DATABASE_URL"):
-            folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
-            data = f"{folder}, kept between starts"
             try:
+                folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
+                data = f"{folder}, kept between starts"
                 environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
                 environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
             except embedded.EmbeddedError as error:
@@ -76,7 +77,7 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
         finally:
             stopped_well = _stop_web_server(web_server)
     if not signals.stop:
-        print("The web server has stopped by itself; see above.", file=sys.stderr)
+        print("The web server has not started, or has stopped by itself; see above.", file=sys.stderr)
     return 0 if signals.stop and stopped_well else 1
 
 

@@ -27,6 +27,10 @@ def naming(word: str) -> set[int]:
     return {pid for pid, (_, command) in table().items() if word in command}
 
 
+def children(pid: int) -> set[int]:
+    return {child for child, (parent, _) in table().items() if parent == pid}
+
+
 def family(pid: int) -> set[int]:
     """A process and all that descend from it."""
     processes = table()

@@ -248,6 +248,14 @@ def test_root_is_told_of_an_account_that_does_not_exist(folder: Path, monkeypatc
         pass
 
 
+def test_a_folder_that_cannot_be_made_is_said(folder: Path) -> None:
+    (folder / "file").touch()
+
+    fault = f"Cannot make {folder}/file/data: Not a directory. Set CARBONAPI_DATA_FOLDER."
+    with pytest.raises(embedded.EmbeddedError, match=fault), embedded.running(folder / "file" / "data"):
+        pass
+
+
 def test_the_default_folder_is_in_the_working_directory(folder: Path) -> None:
     assert embedded.default_folder(folder) == folder / ".carbonapi"
 

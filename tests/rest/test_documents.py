@@ -1,0 +1,275 @@
+"""The OpenAPI document: complete, and true of what the service really answers."""
+
+import json
+import re
+
+import jsonschema_rs
+import openapi_spec_validator
+import pytest
+
+from tests import factories
+from tests.conftest import Client
+
+METHODS = ("get", "post", "put", "patch", "delete")
+WITHOUT_ACCESS_TOKEN = {
+    "register_organization": [],
+    "log_in": [],
+    "check_liveness": [],
+    "check_readiness": [],
+    "refresh_tokens": [{"refresh_token": []}],
+}
+# Every operation, each after those that it needs something of. What is created is told apart by its address.
+WALK = """
+    register_organization log_in refresh_tokens get_yourself change_yourself
+    list_organizations get_organization replace_organization change_organization
+    create_organization delete_organization
+    add_user list_users get_user replace_user change_user list_usages_of_user delete_user add_user delete_users
+    create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
+    enter_emission_factor list_emission_factors get_emission_factor delete_usage_type
+    record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary delete_usage
+    record_usage delete_usages import_usages list_imports get_import
+    check_liveness check_readiness change_password log_out
+"""
+CREATED = {
+    "/api/v1/organizations": "organization_id",
+    "/api/v1/users": "user_id",
+    "/api/v1/usage-types": "usage_type_id",
+    "/api/v1/usage-types/{usage_type_id}/factors": "factor_id",
+    "/api/v1/usages": "usage_id",
+    "/api/v1/imports": "import_id",
+}
+LARGEST_ID = 2**63 - 1
+
+
+class Operation:
+    """What the document says of an operation; `answer` holds a real answer against it."""
+
+    def __init__(self, document, path, method, described):
+        self.document, self.path, self.method, self.described = document, path, method, described
+        self.id = described["operationId"]
+        self.parameters = document["paths"][path].get("parameters", []) + described.get("parameters", [])
+
+    @property
+    def media(self):
+        """What the request body may be, by its media type."""
+        return self.described.get("requestBody", {}).get("content", {})
+
+    @property
+    def success(self):
+        (status,) = (int(status) for status in self.described["responses"] if status.startswith("2"))
+        return status
+
+    def response(self, status):
+        response = self.described["responses"][str(status)]
+        named = self.document["components"]["responses"]
+        return named[response["$ref"].split("/")[-1]] if "$ref" in response else response
+
+    def request(self, client, ids, **changes):
+        """Send the documented example, with these ids in its path and query."""
+        path = re.sub(r"\{(\w+)\}", lambda name: str(ids[name[1]]), self.path)
+        arguments = {}
+        if any(parameter["name"] == "id" for parameter in self.parameters):
+            arguments["query_string"] = {"id": ids[CREATED[self.path]]}
+        if self.media:
+            media_type, content = next(iter(self.media.items()))
+            example = content["example"]
+            arguments |= {
+                "data": example if isinstance(example, str) else json.dumps(example),
+                "content_type": media_type,
+            }
+        return client.open(path, self.method.upper(), **(arguments | changes))
+
+    def check(self, answer, status):
+        """Assert that this answer has the status, and is as the document says."""
+        assert answer.status_code == status, (self.id, answer.status_code, answer.text)
+        response = self.response(status)
+        for name, header in response.get("headers", {}).items():
+            assert name in answer.headers, (self.id, name)
+            if "content" in header:
+                value, schema = json.loads(answer.headers[name]), header["content"]["application/json"]["schema"]
+            else:
+                value, schema = answer.headers[name], header["schema"]
+            check(value, schema, self.document)
+        if "content" not in response:
+            assert answer.data == b"", self.id
+            return
+        ((media_type, content),) = response["content"].items()
+        assert answer.mimetype == media_type, self.id
+        check(answer.json, content["schema"], self.document)
+
+
+def check(value, schema, document):
+    """Assert that the value is as the schema says, formats too."""
+    jsonschema_rs.validator_for({**document, **schema}, validate_formats=True).validate(value)
+
+
+@pytest.fixture
+def document(stranger):
+    return stranger.get("/openapi.json").json
+
+
+@pytest.fixture
+def operations(document):
+    """The operations by their names."""
+    found = [
+        Operation(document, path, method, described)
+        for path, methods in document["paths"].items()
+        for method, described in methods.items()
+        if method in METHODS
+    ]
+    by_id = {operation.id: operation for operation in found}
+    assert len(by_id) == len(found) > 40, "names of operations are unique"
+    return by_id
+
+
+def references(part):
+    """The names of the schemas that a part of the document refers to."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name == "$ref" and value.startswith("#/components/schemas/"):
+                yield value.split("/")[-1]
+            else:
+                yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
+def test_it_is_a_valid_openapi_3_1_document_that_anybody_may_read(stranger):
+    answer = stranger.http.get("/openapi.json")
+
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    assert answer.json["openapi"] == "3.1.0"
+    openapi_spec_validator.validate(answer.json)
+
+
+def test_every_operation_is_named_described_and_filed_under_a_described_tag(document, operations):
+    tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert all(tags.values())
+    used = set()
+    for operation in operations.values():
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", operation.id)
+        assert operation.described["summary"].strip(".") == operation.described["summary"]
+        assert operation.described["description"].endswith("."), operation.id
+        used |= set(operation.described["tags"])
+    assert used == tags.keys()
+
+
+def test_every_parameter_is_described(operations):
+    for operation in operations.values():
+        for parameter in operation.parameters:
+            assert parameter["description"].endswith("."), (operation.id, parameter["name"])
+            if parameter["in"] == "path":
+                schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID}
+                assert parameter["schema"] == schema, operation.id
+            else:
+                # Swagger UI would send it unasked.
+                assert "example" not in {**parameter, **parameter["schema"]}, (operation.id, parameter["name"])
+
+
+def test_every_schema_is_used_and_none_is_named_twice(document):
+    schemas = document["components"]["schemas"]
+
+    assert set(references(document)) == schemas.keys()
+    assert [name for name in schemas if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
+
+
+def test_only_what_must_be_open_is_open(operations):
+    security = {name: operation.described["security"] for name, operation in operations.items()}
+
+    assert {name: kinds for name, kinds in security.items() if kinds != [{"access_token": []}]} == WITHOUT_ACCESS_TOKEN
+
+
+def test_every_error_is_documented_as_a_problem_wherever_it_can_happen(operations):
+    for operation in operations.values():
+        statuses = {int(status) for status in operation.described["responses"]}
+        expected = {422}
+        if operation.described["security"]:
+            expected.add(401)
+        if "For the role" in operation.described["description"]:
+            expected.add(403)
+        if "{" in operation.path or any(parameter["name"] == "id" for parameter in operation.parameters):
+            expected.add(404)
+        if operation.media:
+            expected |= {400, 411, 413, 415}
+        if any(parameter["name"] == "If-Match" for parameter in operation.parameters):
+            expected.add(412)
+        if operation.path.startswith("/api/"):
+            expected.add(503)
+        assert expected - statuses == set(), operation.id
+        assert statuses - expected <= {200, 201, 204, 304, 401, 403, 409, 503}, operation.id
+        for status in statuses:
+            if status >= 400:
+                assert list(operation.response(status)["content"]) == ["application/problem+json"]
+                (content,) = operation.response(status)["content"].values()
+                assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+                assert content["example"]["status"] == status
+
+
+def test_every_body_has_an_example_that_is_as_its_schema_says(document, operations):
+    for operation in operations.values():
+        bodies = [operation.described.get("requestBody", {})]
+        bodies += [operation.response(status) for status in operation.described["responses"]]
+        for body in bodies:
+            for content in body.get("content", {}).values():
+                check(content["example"], content["schema"], document)
+
+
+def test_every_operation_takes_its_own_example_and_answers_as_documented(app, as_admin, operations):
+    assert set(WALK.split()) == operations.keys(), "the walk leads through every operation"
+    ada, ids = Client(app), {}
+    for name in WALK.split():
+        operation = operations[name]
+        client = as_admin if operation.described["description"].endswith("For the role admin.") else ada
+        if name == "refresh_tokens":
+            client = Client(app, {"access_token": ada.tokens["refresh_token"]})
+
+        answer = operation.request(client, ids)
+
+        operation.check(answer, operation.success)
+        if name == "register_organization":
+            ids["organization_id"] = answer.json["organization_id"]
+        if name in ("log_in", "refresh_tokens"):
+            ada.tokens = answer.json
+        if answer.status_code == 201 and operation.path in CREATED:
+            ids[CREATED[operation.path]] = answer.json["id"]
+
+
+def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
+    monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", 2**20)
+    ids = dict.fromkeys(CREATED.values(), LARGEST_ID)
+    failures = {
+        400: (as_admin, {"data": b"{"}),
+        401: (stranger, {}),
+        403: (as_auditor, {}),
+        404: (as_admin, {}),
+        411: (as_admin, {"headers": {"Transfer-Encoding": "chunked"}}),
+        413: (as_admin, {"data": b"x" * (2**20 + 1)}),
+        415: (as_admin, {"content_type": "text/plain"}),
+        422: (as_admin, {"query_string": {"no_such_argument": "1"}}),
+    }
+    # Whom a wrong password or a closed registration keeps out is tested with accounts.
+    elsewhere = {("log_in", 401), ("register_organization", 403), ("import_usages", 400)}
+    for name, operation in operations.items():
+        for status, (client, changes) in failures.items():
+            if str(status) in operation.described["responses"] and (name, status) not in elsewhere:
+                operation.check(operation.request(client, ids, **changes), status)
+
+
+def test_what_has_changed_meanwhile_fails_as_documented(sign_in, organization, operations):
+    manager = sign_in(factories.user(organization, "manager"))
+    usage_id = factories.usage(manager.user).id
+    for name in ("replace_usage", "correct_usage", "delete_usage"):
+        answer = operations[name].request(manager, {"usage_id": usage_id}, headers={"If-Match": '"7"'})
+
+        operations[name].check(answer, 412)
+
+
+def test_what_the_caller_has_already_is_not_sent_again(as_admin, operations):
+    for name, ids in (("get_usage_type", {"usage_type_id": 100}), ("get_yourself", {})):
+        tag = operations[name].request(as_admin, ids).headers["ETag"]
+
+        answer = operations[name].request(as_admin, ids, headers={"If-None-Match": tag})
+
+        operations[name].check(answer, 304)
+        assert answer.headers["ETag"] == tag

@@ -1,0 +1,66 @@
+"""What schemathesis must know to test the service as somebody who is signed in.
+
+Every request is another user's, of one organization: whatever a test does to a user or a session, such as logging out,
+the next one acts undisturbed and sees the same rows. CARBONAPI_TEST_ROLE says which role they have.
+"""
+
+import datetime as dt
+import os
+import uuid
+
+import schemathesis
+from hypothesis import strategies
+
+from carbonapi import create_app
+from carbonapi.accounts import sessions
+from carbonapi.accounts.models import User
+from carbonapi.db import db
+
+from . import factories
+
+MADE_AT_ONCE = 200
+app = create_app()
+
+
+def signed_in():
+    """The tokens of one new user after the other."""
+    with app.app_context():
+        organization_id = factories.organization("Tested by schemathesis").id
+    while True:
+        with app.app_context():
+            people = [
+                User(
+                    organization_id=organization_id,
+                    role=os.environ["CARBONAPI_TEST_ROLE"],
+                    email=f"{uuid.uuid4().hex}@example.org",
+                    name="Somebody",
+                    password_hash=factories.PASSWORD_HASH,
+                )
+                for _ in range(MADE_AT_ONCE)
+            ]
+            db.session.add_all(people)
+            db.session.flush()
+            tokens = [sessions.begin(user, factories.now()) for user in people]
+            db.session.commit()
+        yield from tokens
+
+
+people = signed_in()
+
+# The document has the years 1900 to 2200 in words, since JSON Schema cannot say them.
+first, last = dt.datetime(1900, 1, 2), dt.datetime(2200, 12, 30)
+instants = strategies.datetimes(first, last, timezones=strategies.just(dt.UTC))
+schemathesis.openapi.format("date-time", instants.map(dt.datetime.isoformat))
+schemathesis.openapi.format("date", strategies.dates(first.date(), last.date()).map(dt.date.isoformat))
+
+
+@schemathesis.auth(refresh_interval=None)
+class SomebodySignedIn:
+    """Signs each request with a token of the kind that its operation wants."""
+
+    def get(self, case, context):
+        kinds = {kind for scheme in context.operation.definition.raw["security"] for kind in scheme}
+        return next(people)["refresh_token" if "refresh_token" in kinds else "access_token"]
+
+    def set(self, case, token, context):
+        case.headers["Authorization"] = f"Bearer {token}"

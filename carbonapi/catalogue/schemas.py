@@ -92,7 +92,9 @@ class EmissionFactorSchema(Schema):
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
     organization_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"description": "Whose own factor it is; null: everybody's."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "Whose own factor it is; null: everybody's."},
     )
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
     method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})

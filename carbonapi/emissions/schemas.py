@@ -74,7 +74,9 @@ class SummarySchema(FiguresSchema):
     """What the usages add up to, and the parts, the largest first."""
 
     restatement_ids = ma.fields.List(
-        ma.fields.Integer(), required=True, metadata={"description": "The restatements by which some were booked."}
+        ma.fields.Integer(),
+        required=True,
+        metadata={"example": [], "description": "The restatements by which some were booked."},
     )
     by_scope = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
     by_usage_type = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)

@@ -159,7 +159,8 @@ def _complete(path: str, operation: dict[str, Any], document: dict[str, Any]) ->
             content.setdefault("example", example)
     for convention, headers in HEADERS.items():
         if conventions.get(convention):
-            for status in operation["responses"].keys() & {"200", "201", "304"}:
+            statuses = {"201"} if convention == "created" else {"200", "201", "304"}
+            for status in operation["responses"].keys() & statuses:
                 operation["responses"][status].setdefault("headers", {}).update(headers)
 
 

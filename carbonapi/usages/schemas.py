@@ -63,7 +63,7 @@ class NewUsageSchema(Schema):
     adjusts_period_id = Whole(
         load_default=None,
         allow_none=True,
-        metadata={"description": "The closed period that this usage, dated after it, makes up for."},
+        metadata={"example": None, "description": "The closed period that this usage, dated after it, makes up for."},
     )
     external_id = Name(
         load_default=None,
@@ -99,9 +99,15 @@ class PeriodSchema(Schema):
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Annual report 2025"})
     closed_at = Instant(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
     closed_by = ma.fields.Integer(required=True, metadata={"example": 1})
-    reopened_at = Instant(required=True, allow_none=True, metadata={"description": "null: it is closed."})
-    reopened_by = ma.fields.Integer(required=True, allow_none=True, metadata={"description": "The user who did."})
-    reopen_reason = ma.fields.String(required=True, allow_none=True, metadata={"description": "Why, as they say."})
+    reopened_at = Instant(
+        required=True, allow_none=True, metadata={"example": None, "description": "null: it is closed."}
+    )
+    reopened_by = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": None, "description": "The user who did."}
+    )
+    reopen_reason = ma.fields.String(
+        required=True, allow_none=True, metadata={"example": None, "description": "Why, as they say."}
+    )
 
 
 class NewPeriodSchema(Schema):
@@ -167,19 +173,25 @@ class UsageSchema(Schema):
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Main meter."})
     external_id = ma.fields.String(required=True, allow_none=True, metadata={"example": "meter-1/2026-01"})
     adjusts_period_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"description": "The closed period that it makes up for."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "The closed period that it makes up for."},
     )
     import_id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": None, "description": "The import it came with."}
     )
     restatement_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"description": "The restatement that booked it anew."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "The restatement that booked it anew."},
     )
     version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Counts its corrections from 1."})
     recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user who wrote it."})
     reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "Why it was corrected to this, as they say."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "Why it was corrected to this, as they say."},
     )
 
 
@@ -218,12 +230,20 @@ class ExplanationSchema(Schema):
     co2e_kg = Figure(required=True, metadata={"example": 3000})
     versions = ma.fields.Integer(required=True, metadata={"example": 1, "description": "How many there have been."})
     restatement_ids = ma.fields.List(
-        ma.fields.Integer(), required=True, metadata={"description": "The restatements that booked a version of it."}
+        ma.fields.Integer(),
+        required=True,
+        metadata={"example": [], "description": "The restatements that booked a version of it."},
     )
     canonical = ma.fields.String(
-        required=True, metadata={"description": "JSON of all that the number depends on, always written the same way."}
+        required=True,
+        metadata={
+            "example": '{"amount":"2","co2e_kg":"3000"}',
+            "description": "JSON of all that the number depends on, always written the same way.",
+        },
     )
-    sha256 = ma.fields.String(required=True, metadata={"description": "Of the canonical form, in UTF-8."})
+    sha256 = ma.fields.String(
+        required=True, metadata={"example": "1b0e…", "description": "Of the canonical form, in UTF-8."}
+    )
 
 
 class UsageVersionSchema(UsageSchema):
@@ -233,13 +253,15 @@ class UsageVersionSchema(UsageSchema):
         required=True, allow_none=True, metadata={"example": None, "description": "null: it is believed now."}
     )
     ended_by = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"description": "The user who corrected or deleted it."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "The user who corrected or deleted it."},
     )
     end_reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "Why they did, as they say."}
+        required=True, allow_none=True, metadata={"example": None, "description": "Why they did, as they say."}
     )
     deleted = ma.fields.Boolean(
-        required=True, allow_none=True, metadata={"description": "Whether it ended by a deletion."}
+        required=True, allow_none=True, metadata={"example": None, "description": "Whether it ended by a deletion."}
     )
 
 

@@ -47,7 +47,7 @@ class Usages(MethodView):
         """
         return ledger.record(now(), **fields)
 
-    @usages.removing(IdsAndReason)
+    @usages.removing(IdsAndReason, conflicts=True)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several usages
 
@@ -84,7 +84,7 @@ class UsageById(MethodView):
         """
         return ledger.correct(claim(Usage, usage_id), now(), **fields)
 
-    @usages.removing(Reason)
+    @usages.removing(Reason, conflicts=True)
     def delete(self, query: dict[str, Any], usage_id: int) -> None:
         """Delete a usage
 
@@ -98,7 +98,7 @@ class UsageById(MethodView):
 class Explanation(MethodView):
     @usages.reading(ExplanationSchema, BeliefQuery)
     def get(self, narrow: Any, usage_id: int) -> Any:
-        """Explain a usage's number
+        """Explain a usage
 
         The input, the conversion with its exact ratio, the factor that won and why, its source, the multiplication, and
         a hash over all that the number depends on. Anybody can do the sum again.
@@ -110,7 +110,7 @@ class Explanation(MethodView):
 class Versions(MethodView):
     @usages.listing(UsageVersionSchema, UsageVersionQuery)
     def get(self, narrow: Any, usage_id: int) -> Any:
-        """List a usage's versions
+        """List the versions of a usage
 
         Everything that was ever believed of it, with the span in which it was: [recorded_at, believed_until). A usage
         that was deleted still has its versions; the last tells by whom and why.

@@ -268,6 +268,18 @@ def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor
                 operation.check(operation.request(client, ids, **changes), status)
 
 
+def test_any_other_method_is_405_and_allow_says_which_there_are(document, as_admin):
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for path, methods in document["paths"].items():
+        taken = {method.upper() for method in methods.keys() & set(METHODS)}
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"} - taken:
+            answer = as_admin.open(re.sub(r"\{\w+\}", "1", path), method)
+
+            assert (answer.status_code, answer.mimetype) == (405, "application/problem+json"), (path, method)
+            assert set(answer.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == taken
+            check(answer.json, problem, document)
+
+
 def test_what_has_changed_meanwhile_fails_as_documented(sign_in, organization, operations):
     manager = sign_in(factories.user(organization, "manager"))
     usage_id = factories.usage(manager.user).id

@@ -15,12 +15,16 @@ class Refused(Invalid):
         self.faults = faults
 
 
-def refuse_stranger(user_id: int, organization_id: int) -> None:
+def known_user(user_id: int) -> User:
+    """The user whom a body names, and whom the actor may see."""
     try:
-        user = fetch(User, user_id)
+        return fetch(User, user_id)
     except NotFound:
         raise no_user(user_id) from None
-    if user.organization_id != organization_id:
+
+
+def refuse_stranger(user_id: int, organization_id: int) -> None:
+    if known_user(user_id).organization_id != organization_id:
         raise Invalid(f"User {user_id} is of another organization than the usage.", field="user_id")
 
 

@@ -78,6 +78,7 @@ def test_an_adjustment_makes_up_for_a_closed_period(as_manager, as_member, close
     for changes, field in (
         ({"adjusts_period_id": None}, "amount"),
         ({"adjusts_period_id": 10**15}, "adjusts_period_id"),
+        ({"user_id": 10**15}, "user_id"),
     ):
         refused = as_member.post("/usages", json=adjustment | changes)
         assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, [field])

@@ -27,8 +27,6 @@ REQUIRED_CLAIMS = ["exp", "iat", "nbf", "sub", "jti", "aud", "iss", "type", "sid
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
 M = TypeVar("M", bound=Model)
 Narrow = Callable[[sa.Select[Any]], sa.Select[Any]]
 

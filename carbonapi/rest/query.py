@@ -112,7 +112,6 @@ class Narrowing:
     arguments: Mapping[str, Any]
     criteria: tuple[sa.ColumnElement[bool], ...]
     order: tuple[sa.ColumnElement[Any], ...]
-
     rewrites: tuple[tuple[Callable[..., sa.Select[Any]], Any], ...] = ()
 
     def __call__(self, statement: sa.Select[Any]) -> sa.Select[Any]:

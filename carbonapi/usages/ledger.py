@@ -84,7 +84,8 @@ def known_external_ids(organization_id: int, external_ids: Sequence[str]) -> Seq
 def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields: Any) -> Usage:
     """Correct a usage, which the caller has locked, and keep what was believed before.
 
-    The frozen factor stays, unless type, time or region change: then it is that time's.
+    The frozen factor stays, unless type, time, region or method change: then it is that time's.
+    Raises Conflict if the books are closed over it, before or after.
     Raises Invalid that names the field, as `record` does.
     """
     if "unit" in fields and fields["unit"] is None:

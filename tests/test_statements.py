@@ -28,6 +28,7 @@ def signed_in_before(app, as_member, monkeypatch):
         ("GET", "/usages?page=7", None, 2),  # Past the end, no row brings the total.
         ("GET", f"/emissions/trend?{SUMMER}", None, 1),
         ("GET", f"/emissions/trend?{SUMMER}&group_by=usage_type", None, 1),
+        ("GET", f"/emissions/trend?{SUMMER}&compare=previous_year&group_by=scope", None, 1),
         ("GET", "/emissions/trend", None, 2),  # From the first usage to the last: they are looked up.
         ("GET", "/emissions/summary", None, 1),
         ("GET", "/usages?as_of=2024-01-01T00:00:00Z", None, 1),

@@ -6,6 +6,7 @@ from ..rest import Schema
 from ..rest.fields import Figure, Instant
 from ..usages.schemas import UsageFilter
 from .buckets import BUCKETS
+from .comparison import COMPARISONS
 from .trend import GROUPS
 
 
@@ -14,6 +15,10 @@ class TrendQuery(UsageFilter):
         load_default="month",
         validate=ma.validate.OneOf(BUCKETS),
         metadata={"description": "How long a bucket is, in local time of `timezone`; weeks begin on Mondays."},
+    )
+    compare = ma.fields.String(
+        validate=ma.validate.OneOf(COMPARISONS),
+        metadata={"description": "Put the same buckets of the period or the year before beside them, as `previous`."},
     )
     group_by = ma.fields.String(
         validate=ma.validate.OneOf(list(GROUPS)), metadata={"description": "Split each bucket by this."}
@@ -45,17 +50,50 @@ class GroupSchema(FiguresSchema):
     )
 
 
+PER_DAY = {"example": 0.604839, "description": "With `compare`: of a day on average, to six digits; null of no time."}
+
+
+class PreviousSchema(FiguresSchema):
+    """The bucket that a bucket is compared with."""
+
+    class Meta:
+        fields = (
+            "bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "co2e_kg_per_day", "folded",
+        )  # fmt: skip
+
+    bucket_start = Instant(required=True, metadata={"example": "2025-01-01T00:00:00Z"})
+    bucket_end = Instant(required=True, metadata={"example": "2025-02-01T00:00:00Z"})
+    co2e_kg_per_day = Figure(required=True, allow_none=True, metadata=PER_DAY)
+    folded = ma.fields.Boolean(
+        required=True,
+        metadata={"example": False, "description": "Whether 29 February was folded into it, or out."},
+    )
+
+
 class BucketSchema(FiguresSchema):
     """One span of the trend, [bucket_start, bucket_end). An empty one is present, with a usage_count of 0."""
 
     class Meta:
-        fields = ("bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "partial", "groups")
+        fields = (
+            "bucket_start",
+            "bucket_end",
+            "co2e_kg",
+            "usage_count",
+            "amount",
+            "unit",
+            "partial",
+            "groups",
+            "co2e_kg_per_day",
+            "previous",
+        )
 
     bucket_start = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
     bucket_end = Instant(required=True, metadata={"example": "2026-02-01T00:00:00Z"})
     partial = ma.fields.Boolean(  # type: ignore[assignment]  # The contract's word; an attribute of Schema too.
         required=True, metadata={"example": False, "description": "Whether the range asked for cuts the bucket."}
     )
+    co2e_kg_per_day = Figure(metadata=PER_DAY)
+    previous = ma.fields.Nested(PreviousSchema, metadata={"description": "With `compare`: what it is compared with."})
     groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: its parts."})
 
 

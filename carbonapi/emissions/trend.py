@@ -13,6 +13,7 @@ from ..db import db
 from ..errors import Invalid
 from ..usages.models import Usage
 from .buckets import boundaries
+from .comparison import is_folded, per_day, previous
 
 # What usages can be grouped by: the column that tells the groups apart, and the one that names them.
 GROUPS: dict[str, tuple[Any, Any]] = {
@@ -31,32 +32,66 @@ def trend(
     start: dt.datetime | None = None,
     end: dt.datetime | None = None,
     group_by: str | None = None,
+    compare: str | None = None,
 ) -> list[Figures]:
     """kg CO2e and number of usages per `bucket` of local time in `timezone`, oldest first, empty buckets included.
 
-    usages: a SELECT of Usage, as the actor may see and has narrowed them.
+    usages: a SELECT of Usage, as the actor may see and has narrowed them, but for the range.
     start, end: the range [start, end); left out, it is from the first usage to the last, which costs a statement more.
+    compare: what stands beside each bucket as `previous`; comparison.py tells the kinds.
     """
+    ranged = _within(usages, start, end)
     if start is None or end is None:
         first, last = db.session.execute(
-            usages.with_only_columns(sa.func.min(Usage.usage_at), sa.func.max(Usage.usage_at))
+            ranged.with_only_columns(sa.func.min(Usage.usage_at), sa.func.max(Usage.usage_at))
         ).one()
         if first is None:
             return []
     edges = boundaries(start or first, end or last + dt.timedelta(microseconds=1), bucket, timezone)
-    rows = list(_sums(usages, edges, group_by))
-    refuse_two_methods(row for _, _, row in rows)
     series = [
         _bucket(bucket_start, bucket_end, start, end, with_groups=group_by is not None)
         for bucket_start, bucket_end in zip(edges, edges[1:], strict=False)
     ]
-    for place, group, row in rows:
-        figures = figures_of(row)
-        if group is None:
-            series[place - 1] |= figures
+    statement: Any = _sums(ranged, edges, group_by)
+    if compare is not None:
+        before = previous(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
+        statement = statement.union_all(
+            _sums(_within(usages, before.start, before.end), before.edges, is_previous=True)
+        )
+        _stand_beside(series, before.edges, bucket)
+    rows = db.session.execute(statement.order_by(sa.text("is_whole DESC, group_id NULLS LAST"))).all()
+    refuse_two_methods(rows)
+    for row in rows:
+        found = series[row.place - 1]
+        if row.is_previous:
+            found["previous"] |= figures_of(row)
+        elif row.is_whole:
+            found |= figures_of(row)
         else:
-            series[place - 1]["groups"].append(group | figures)
+            found["groups"].append({"id": row.group_id, "name": row.group_name} | figures_of(row))
+    if compare is not None:
+        for found in (*series, *(found["previous"] for found in series)):
+            found["co2e_kg_per_day"] = per_day(found["co2e_kg"], found["bucket_end"] - found["bucket_start"])
     return series
+
+
+def _within(usages: sa.Select[Any], start: dt.datetime | None, end: dt.datetime | None) -> sa.Select[Any]:
+    """The usages of [start, end), as far as these are given."""
+    usages = usages if start is None else usages.where(Usage.usage_at >= start)
+    return usages if end is None else usages.where(Usage.usage_at < end)
+
+
+def _stand_beside(series: list[Figures], edges: list[dt.datetime], bucket: str) -> None:
+    """Give every bucket an empty `previous` between the edges that it is compared with."""
+    for found, previous_start, previous_end in zip(series, edges, edges[1:], strict=False):
+        length = found["bucket_end"] - found["bucket_start"]
+        found["previous"] = {
+            "bucket_start": previous_start,
+            "bucket_end": previous_end,
+            "co2e_kg": 0,
+            "usage_count": 0,
+            "folded": is_folded(bucket, length, previous_end - previous_start),
+        }
 
 
 def _bucket(
@@ -78,26 +113,24 @@ def _bucket(
 
 
 def _sums(
-    usages: sa.Select[Any], edges: list[dt.datetime], group_by: str | None
-) -> Iterable[tuple[int, Figures | None, Any]]:
-    """The sums of every bucket that is not empty, by its place from 1: of the whole first, then of each group."""
+    usages: sa.Select[Any], edges: list[dt.datetime], group_by: str | None = None, *, is_previous: bool = False
+) -> sa.Select[Any]:
+    """The sums of every bucket that is not empty, by its place from 1: of the whole, and of each group."""
     place = sa.func.width_bucket(Usage.usage_at, sa.cast(edges, ARRAY(sa.DateTime(timezone=True))), type_=sa.Integer)
-    columns = [place.label("place"), *sums()]
+    columns: list[Any] = [place.label("place"), sa.literal(is_previous).label("is_previous"), *sums()]
     statement = with_names(usages)
     if group_by is None:
-        for row in db.session.execute(statement.with_only_columns(*columns).group_by("place")):
-            yield row.place, None, row
-        return
-    key, name = GROUPS[group_by]
-    grouped = (
-        statement.with_only_columns(
-            *columns, key.label("id"), sa.func.min(name).label("name"), sa.func.grouping(key).label("is_whole")
+        # Without groups a bucket is its own whole. The two columns stand here so that statements can be united.
+        no_group: tuple[Any, ...] = (
+            sa.cast(None, sa.BigInteger).label("group_id"),
+            sa.cast(None, sa.Text).label("group_name"),
         )
-        .group_by(sa.func.grouping_sets(sa.tuple_(sa.text("place")), sa.tuple_(sa.text("place"), key)))
-        .order_by(sa.text("is_whole DESC"), key.nulls_last())
+        return statement.with_only_columns(*columns, *no_group, sa.literal(1).label("is_whole")).group_by("place")
+    key, name = GROUPS[group_by]
+    group = (sa.cast(key, sa.BigInteger).label("group_id"), sa.func.min(name).label("group_name"))
+    return statement.with_only_columns(*columns, *group, sa.func.grouping(key).label("is_whole")).group_by(
+        sa.func.grouping_sets(sa.tuple_(sa.text("place")), sa.tuple_(sa.text("place"), key))
     )
-    for row in db.session.execute(grouped):
-        yield row.place, None if row.is_whole else {"id": row.id, "name": row.name}, row
 
 
 def with_names(usages: sa.Select[Any]) -> sa.Select[Any]:

@@ -25,10 +25,19 @@ class Trend(MethodView):
 
         The kg CO2e of each bucket of local time, oldest first. Every bucket of [start, end) is there, also the empty
         ones; without start or end it reaches from the first usage to the last. Days of 23 and 25 hours are right.
+        `compare` puts the same buckets of a period or a year before beside them, with what a day was on average. A year
+        before, 29 February is folded into the 28th: the buckets that this touches are marked `folded`.
         """
-        arguments = narrow.arguments
-        usages = narrow(visible(Usage))
-        return trend(usages, arguments["bucket"], narrow.timezone, narrow.start, narrow.end, arguments.get("group_by"))
+        asked = narrow.arguments
+        return trend(
+            narrow.unbounded(visible(Usage)),
+            asked["bucket"],
+            narrow.timezone,
+            narrow.start,
+            narrow.end,
+            asked.get("group_by"),
+            asked.get("compare"),
+        )
 
 
 @emissions.route("/summary")

@@ -1,7 +1,7 @@
 """Query arguments: each kind is declared here once, and gives the documents, the 422s, WHERE and ORDER BY."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,12 +110,19 @@ class Narrowing:
     """What a list was asked for. Called with a SELECT, it narrows it; the floor sorts and pages."""
 
     arguments: Mapping[str, Any]
-    criteria: tuple[sa.ColumnElement[bool], ...]
+    criteria: Mapping[str, sa.ColumnElement[bool]]
     order: tuple[sa.ColumnElement[Any], ...]
     rewrites: tuple[tuple[Callable[..., sa.Select[Any]], Any], ...] = ()
 
     def __call__(self, statement: sa.Select[Any]) -> sa.Select[Any]:
-        statement = statement.where(*self.criteria)
+        return self._narrowed(statement, self.criteria.keys())
+
+    def unbounded(self, statement: sa.Select[Any]) -> sa.Select[Any]:
+        """The statement narrowed by all but `start` and `end`, for figures that look beyond the range."""
+        return self._narrowed(statement, self.criteria.keys() - {"start", "end"})
+
+    def _narrowed(self, statement: sa.Select[Any], names: Iterable[str]) -> sa.Select[Any]:
+        statement = statement.where(*(self.criteria[name] for name in names))
         for rewrite, value in self.rewrites:
             statement = rewrite(statement, value)
         return statement
@@ -141,7 +148,7 @@ class Filter(Query):
         if "timezone" in self.fields:
             arguments.setdefault("timezone", current_actor().timezone)
             _resolve_bare_dates(arguments)
-        criteria: list[sa.ColumnElement[bool]] = []
+        criteria: dict[str, sa.ColumnElement[bool]] = {}
         order: list[sa.ColumnElement[Any]] = []
         rewrites: list[tuple[Callable[..., sa.Select[Any]], Any]] = []
         for name, value in arguments.items():
@@ -149,11 +156,11 @@ class Filter(Query):
             if isinstance(field, Sort):
                 order.extend(field.order_by(value))
             elif "criterion" in field.metadata:
-                criteria.append(field.metadata["criterion"](value))
+                criteria[name] = field.metadata["criterion"](value)
             elif "rewrite" in field.metadata:
                 _refuse_future(name, value)
                 rewrites.append((field.metadata["rewrite"], value))
-        return Narrowing(arguments, tuple(criteria), tuple(order), tuple(rewrites))
+        return Narrowing(arguments, criteria, tuple(order), tuple(rewrites))
 
 
 def _resolve_bare_dates(arguments: dict[str, Any]) -> None:

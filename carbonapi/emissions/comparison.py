@@ -1,0 +1,73 @@
+"""What a trend is compared with: the same buckets, one period or one year before.
+
+A year before, an edge stands at the same date and hour of the local calendar; weeks keep their weekday, 52 weeks
+before. 29 February has no counterpart in most years. It is folded into 28 February, whose bucket then reaches to
+1 March, so that nothing is lost; in a leap year the bucket of 29 February itself has an empty counterpart. Both are
+marked `folded`.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from .buckets import boundaries
+
+COMPARISONS = ("previous_period", "previous_year")
+# More than any two buckets are long: so far before the wanted edges their search begins.
+_MARGIN = {
+    "hour": dt.timedelta(hours=4),
+    "day": dt.timedelta(days=3),
+    "week": dt.timedelta(weeks=3),
+    "month": dt.timedelta(days=65),
+    "quarter": dt.timedelta(days=190),
+    "year": dt.timedelta(days=735),
+}
+PER_DAY_DIGITS = Decimal("0.000001")
+DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The edges that a trend's are compared with, one for one and ascending, and the range [start, end) within them."""
+
+    edges: list[dt.datetime]
+    start: dt.datetime
+    end: dt.datetime
+
+
+def previous(
+    edges: list[dt.datetime], start: dt.datetime, end: dt.datetime, compare: str, bucket: str, timezone: str
+) -> Previous:
+    """What the buckets between `edges`, cut to [start, end), are compared with. Raises Invalid for too many buckets."""
+    if compare == "previous_year":
+        moved = [_a_year_before(edge, bucket, timezone) for edge in (*edges, start, end)]
+        return Previous(list(accumulate(moved[:-2], max)), *moved[-2:])
+    length = edges[-1] - edges[0]
+    before = boundaries(edges[0] - length * 1.05 - _MARGIN[bucket], edges[0], bucket, timezone)[-len(edges) :]
+    # A bucket that the range cuts is compared with as much of its counterpart, which may be shorter.
+    cut_start = min(before[0] + (start - edges[0]), before[1])
+    cut_end = before[-1] if end == edges[-1] else min(before[-2] + (end - edges[-2]), before[-1])
+    return Previous(before, cut_start, cut_end)
+
+
+def is_folded(bucket: str, length: dt.timedelta, previous_length: dt.timedelta) -> bool:
+    """Whether the counterpart of an hour or a day has taken 29 February in, or is that of 29 February."""
+    return bucket in ("hour", "day") and (not previous_length or previous_length - length > DAY / 2)
+
+
+def per_day(co2e_kg: Any, length: dt.timedelta) -> Decimal | None:
+    """The kg CO2e of a day on average, to six digits; None of no time."""
+    seconds = Decimal(length // dt.timedelta(seconds=1))
+    return (Decimal(co2e_kg) * 86_400 / seconds).quantize(PER_DAY_DIGITS) if seconds else None
+
+
+def _a_year_before(moment: dt.datetime, bucket: str, timezone: str) -> dt.datetime:
+    local = moment.astimezone(ZoneInfo(timezone))
+    if bucket == "week":
+        return (local.replace(tzinfo=None) - dt.timedelta(weeks=52)).replace(tzinfo=local.tzinfo).astimezone(dt.UTC)
+    if (local.month, local.day) == (2, 29):
+        return dt.datetime(local.year - 1, 3, 1, tzinfo=local.tzinfo).astimezone(dt.UTC)
+    return local.replace(year=local.year - 1).astimezone(dt.UTC)

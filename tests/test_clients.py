@@ -157,7 +157,8 @@ def test_a_client_made_from_the_document_has_types_to_rely_on(client):
     new = typing.get_type_hints(client("models").NewUsage)
     usage = typing.get_type_hints(client("models").Usage)
     group = client("models.group").Group
-    bucket = typing.get_type_hints(client("models").Bucket, localns={"Group": group})
+    parts = {"Group": group, "PreviousBucket": client("models.previous_bucket").PreviousBucket}
+    bucket = typing.get_type_hints(client("models").Bucket, localns=parts)
     answer = typing.get_type_hints(client("api.usages.list_usages").sync)["return"]
 
     assert (new["amount"], new["usage_at"], new["user_id"]) == (float | str, dt.datetime, int | unset)

@@ -53,7 +53,7 @@ class GroupSchema(FiguresSchema):
 PER_DAY = {"example": 0.604839, "description": "With `compare`: of a day on average, to six digits; null of no time."}
 
 
-class PreviousSchema(FiguresSchema):
+class PreviousBucketSchema(FiguresSchema):
     """The bucket that a bucket is compared with."""
 
     class Meta:
@@ -93,7 +93,7 @@ class BucketSchema(FiguresSchema):
         required=True, metadata={"example": False, "description": "Whether the range asked for cuts the bucket."}
     )
     co2e_kg_per_day = Figure(metadata=PER_DAY)
-    previous = ma.fields.Nested(PreviousSchema, metadata={"description": "With `compare`: what it is compared with."})
+    previous = ma.fields.Nested(PreviousBucketSchema, metadata={"description": "With `compare`: what it is compared with."})
     groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: its parts."})
 
 

@@ -93,7 +93,9 @@ class BucketSchema(FiguresSchema):
         required=True, metadata={"example": False, "description": "Whether the range asked for cuts the bucket."}
     )
     co2e_kg_per_day = Figure(metadata=PER_DAY)
-    previous = ma.fields.Nested(PreviousBucketSchema, metadata={"description": "With `compare`: what it is compared with."})
+    previous = ma.fields.Nested(
+        PreviousBucketSchema, metadata={"description": "With `compare`: what it is compared with."}
+    )
     groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: its parts."})
 
 

@@ -3,13 +3,19 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/service ## Start the service, with a PostgreSQL of its own (options: make run ARGS="--port 8001")
 	@.venv/bin/python -m carbonapi.cli serve $(ARGS)
 
 test: .venv/everything ## Run all tests
 	.venv/bin/python -m pytest -n auto $(ARGS)
+
+browser: .venv/everything ## Run the tests that need Chromium: Swagger UI under its own Content-Security-Policy
+	.venv/bin/python -m pytest -m browser $(ARGS)
+
+schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
+	.venv/bin/python -m pytest -m thorough $(ARGS)
 
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
@@ -39,4 +45,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/service
 
-.PHONY: help run test check lock clean
+.PHONY: help run test browser schemathesis check lock clean

@@ -25,6 +25,8 @@ carbonapi keeps a ledger of **usages**: so much electricity, water or heating, w
 * A **usage** has a **usage type** (electricity in kwh), an `amount` and the instant it was used at.
 * Its `co2e_kg` is `amount` times the **emission factor** in force at `usage_at`, frozen into it: a later factor
   moves no recorded number. Numbers are exact decimals, from the request to the answer.
+* Nothing is overwritten: a correction keeps what was **believed** before (`/versions`), lists and figures can be read
+  `as_of` a moment, a **restatement** books usages anew in the open, and a closed **period** stays as it is.
 * Times are RFC 3339 with an offset, of the years 1900 to 2200, to the microsecond; answers have them in UTC.
 * Lists page (`page`, `page_size`, `X-Pagination`, `Link`), sort (`sort=-usage_at`) and filter; time ranges are
   half-open: `[start, end)`. An unknown query argument is refused.
@@ -92,7 +94,7 @@ class Api(ProblemMixin, flask_smorest.Api):
                 "info": {
                     "description": DESCRIPTION,
                     "license": {"name": "MIT", "identifier": "MIT"},
-                    "contact": {"name": "The carbonapi maintainers", "url": "https://github.com/carbonapi/carbonapi"},
+                    "contact": {"name": "The carbonapi maintainers"},
                 },
                 "servers": [{"url": "/", "description": "Where this document came from"}],
             },

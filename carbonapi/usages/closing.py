@@ -11,6 +11,8 @@ from ..errors import Conflict, Invalid, NotFound
 from ..rest.fields import rfc3339
 from .models import Period, Usage, UsageVersion
 
+LOCK_TIMEOUT = "1s"
+
 
 def close(now: dt.datetime, until: dt.datetime, note: str | None) -> Period:
     """Close the books of the actor's organization up to, not including, `until`.
@@ -22,6 +24,8 @@ def close(now: dt.datetime, until: dt.datetime, note: str | None) -> Period:
         raise Invalid("Lies in the future: only what is past can be closed.", field="until")
     # Whoever writes now finishes first, and whoever comes then finds the books closed: a writer looks for closed
     # periods in the very statement that takes the lock which this one waits for.
+    # All writers wait behind it meanwhile, so it gives up soon: the caller is told to try again.
+    db.session.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     tables = f"{Usage.__tablename__}, {UsageVersion.__tablename__}"
     db.session.execute(sa.text(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))
     period = closed_over(actor.organization_id, until - dt.timedelta(microseconds=1))

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import flask
+from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
 from . import access, accounts, catalogue, emissions, imports, rest, restatements, usages
@@ -16,6 +17,8 @@ from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
 
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
 
 def create_app(settings: Settings | None = None) -> flask.Flask:
     """The WSGI application, with settings as in settings.py; from the environment when none are given.
@@ -23,9 +26,12 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     Raises SettingsError that names every setting at fault.
     """
     settings = from_environ(os.environ) if settings is None else settings
+    _, *older = (script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
     app = flask.Flask("carbonapi", static_folder=None)
     app.config.update(
         settings,
+        # A database at one of these is not ready. One that is further than we know is a newer server's, and will do.
+        OLDER_REVISIONS=frozenset(older),
         SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": CONNECT_ARGS,
@@ -48,7 +54,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         JWT_REFRESH_TOKEN_EXPIRES=dt.timedelta(days=settings["REFRESH_TOKEN_DAYS"]),
     )
     db.init_app(app)
-    Migrate(app, db, directory=str(Path(__file__).parents[1] / "migrations"), render_as_batch=False)
+    Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=False)
     access.init_app(app, accounts.find_actor)
     api = rest.init_app(app)
     for blueprint in (

@@ -2,6 +2,7 @@
 
 import time
 
+import flask_migrate
 import pytest
 import sqlalchemy as sa
 
@@ -26,6 +27,24 @@ def test_without_a_database_the_service_is_alive_and_not_ready():
         assert answer.headers["Retry-After"] == "2"
         assert "127.0.0.1" not in answer.text
     assert time.monotonic() - began < 7
+
+
+def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_database_url):
+    app = create_app(settings_for(fresh_database_url))
+    stranger = Client(app)
+    assert stranger.get("/health/ready").status_code == 200
+    with app.app_context():
+        flask_migrate.downgrade(revision="first_tables")
+    assert stranger.get("/health/ready").status_code == 503
+    with app.app_context():
+        flask_migrate.downgrade(revision="base")
+    registration = {"email": "a@example.org", "password": factories.PASSWORD, "name": "A"}
+    for answer in (stranger.get("/health/ready"), stranger.post("/auth/register", json=registration)):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    execute(fresh_database_url, "INSERT INTO alembic_version VALUES ('of a newer server')")
+    assert stranger.get("/health/ready").status_code == 200
+    with app.app_context():
+        db.engine.dispose()
 
 
 def test_a_database_that_was_not_migrated_is_not_ready(server_url):

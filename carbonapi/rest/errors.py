@@ -182,6 +182,9 @@ def _database_error(error: sa.exc.DBAPIError) -> Response:
     if state.startswith(("22", "23")):
         return problem(422, "Invalid", message or "The database refuses a value in this request.", messages)
     # 57014 is a statement that took too long, the others are a database that is away, full, or busy with a lock.
+    if state in (errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN):
+        current_app.logger.error("the database has not been migrated: SQLSTATE %s", state)
+        return _carbon_error(errors.Unavailable("The database has not been migrated yet. Try again shortly."))
     if state.startswith(("08", "53", "57", "25006")) or state in ("40001", "40P01", "55P03") or not state:
         current_app.logger.warning("database unavailable: SQLSTATE %s", state or "none")
         return problem(503, "Unavailable", "The database is away or busy. Try again shortly.")

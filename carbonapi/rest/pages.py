@@ -69,7 +69,9 @@ class Ready(MethodView):
 
         503 while the database is away or has not been migrated.
         """
-        if not db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL")):
+        is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+        revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
+        if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
             raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
         return {"status": "ok"}
 

@@ -14,7 +14,7 @@ from flask import Flask, current_app, request
 from flask_jwt_extended import JWTManager
 
 from .db import Model, db
-from .errors import NotAllowed, NotFound, NotSignedIn
+from .errors import Invalid, NotAllowed, NotFound, NotSignedIn
 
 ROLES = ("admin", "manager", "member", "auditor")
 EVERYONE = frozenset(ROLES)
@@ -99,6 +99,17 @@ def fetch(model: type[M], id_: int, narrow: Narrow | None = None, *, lock: bool 
     if row is None:
         raise NotFound(f"There is no {noun(model)} {id_}.")
     return row
+
+
+def named(model: type[M], id_: int, field: str, location: str = "json") -> M:
+    """The visible row that a request names in a field of its body, or of its query.
+
+    Raises Invalid that names the field: the request itself is at the right address, so it is not NotFound.
+    """
+    try:
+        return fetch(model, id_)
+    except NotFound as error:
+        raise Invalid(str(error), {location: {field: [str(error)]}}) from None
 
 
 def fetch_all(model: type[M], ids: list[int], *, lock: bool = False) -> list[M]:

@@ -10,7 +10,7 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
 from tests import factories
-from tests.conftest import Client, execute, settings_for
+from tests.conftest import Client, execute, settings_for, url_of
 
 
 def test_without_a_database_the_service_is_alive_and_not_ready():
@@ -48,8 +48,6 @@ def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_datab
 
 
 def test_a_database_that_was_not_migrated_is_not_ready(server_url):
-    from tests.conftest import url_of
-
     app = create_app(settings_for(url_of(server_url, "postgres")))
     answer = Client(app).get("/health/ready")
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests import factories
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, cloned_database
 from tests.servers import serving
 
 FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 1000
@@ -17,8 +17,6 @@ FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 1000
 
 @pytest.fixture(scope="module")
 def service(server_url):
-    from tests.conftest import cloned_database
-
     with cloned_database(server_url, "carbonapi_wire") as database_url, serving(database_url, SECRET_KEY) as url:
         yield Service(url, database_url)
 

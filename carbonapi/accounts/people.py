@@ -7,9 +7,9 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app
 
-from ..access import Actor, current_actor, fetch
+from ..access import Actor, current_actor, named
 from ..db import db
-from ..errors import Conflict, Invalid, NotAllowed, NotFound
+from ..errors import Conflict, Invalid, NotAllowed
 from . import sessions
 from .models import Organization, Session, User
 from .passwords import hash_password, password_matches, refuse_weak
@@ -61,10 +61,7 @@ def create_user(organization_id: int | None = None, **fields: Any) -> User:
     """
     actor = current_actor()
     _refuse_promotion(actor, fields["role"])
-    try:
-        organization = fetch(Organization, organization_id or actor.organization_id)
-    except NotFound as error:
-        raise Invalid(str(error), field="organization_id") from None
+    organization = named(Organization, organization_id or actor.organization_id, "organization_id")
     _refuse_weak(fields["password"], fields["email"], "password")
     return _create(organization.id, **fields)
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..access import current_actor, fetch, noun
+from ..access import current_actor, fetch, named, noun
 from ..accounts.models import Organization
 from ..db import db
-from ..errors import Conflict, Invalid, NotFound
+from ..errors import Conflict, NotFound
 from .models import EmissionFactor, UsageType
 
 
@@ -55,10 +55,7 @@ def enter_factor(usage_type: UsageType, organization_id: int | None = None, **fi
     if not actor.is_admin:
         organization_id = organization_id or actor.organization_id
     if organization_id is not None:
-        try:
-            fetch(Organization, organization_id)
-        except NotFound as error:
-            raise Invalid(str(error), field="organization_id") from None
+        named(Organization, organization_id, "organization_id")
     return add_factor(usage_type, organization_id=organization_id, **fields)
 
 

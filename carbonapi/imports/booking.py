@@ -6,10 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..access import current_actor, fetch
+from ..access import current_actor, named
 from ..accounts.models import User
 from ..db import db
-from ..errors import Invalid, NotFound
 from ..usages import ledger
 from ..usages.refusals import Refused
 from .models import Import
@@ -26,7 +25,7 @@ def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
     defaults: fields for columns that the file does not have; without `user_id` the usages are the actor's own.
     Raises Invalid that tells the faults by line; then nothing is recorded.
     """
-    owner = _owner(defaults.setdefault("user_id", current_actor().id))
+    owner = named(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
     rows, faults = read(file, {name: str(value) for name, value in defaults.items()})
     faults |= _known_already(rows, owner.organization_id)
     if faults:
@@ -52,13 +51,6 @@ def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
     if faults:
         raise refused(faults)
     return booked
-
-
-def _owner(user_id: int) -> User:
-    try:
-        return fetch(User, user_id)
-    except NotFound as error:
-        raise Invalid(str(error), {"query": {"user_id": [str(error)]}}) from None
 
 
 def _known_already(rows: list[Row], organization_id: int) -> Faults:

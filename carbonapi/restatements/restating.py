@@ -6,11 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..access import current_actor, fetch
+from ..access import current_actor, fetch, named
 from ..accounts.models import Organization
 from ..catalogue.models import UsageType
 from ..db import db
-from ..errors import Invalid, NotFound
 from ..usages import ledger
 from ..usages.models import Usage
 from .models import Restatement
@@ -25,7 +24,7 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     organization are touched. A restatement that would change nothing is not booked: it has no id.
     """
     organization = fetch(Organization, current_actor().organization_id)
-    _refuse_unknown_type(fields["usage_type_id"])
+    named(UsageType, fields["usage_type_id"], "usage_type_id")
     outdated = ledger.outdated(*_criteria(organization, **fields))
     db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
     restatement = Restatement(
@@ -96,10 +95,3 @@ def _tell(restatement: Restatement, by_month: sa.Select[Any]) -> None:
         }
         for month in months
     ]
-
-
-def _refuse_unknown_type(usage_type_id: int) -> None:
-    try:
-        fetch(UsageType, usage_type_id)
-    except NotFound as error:
-        raise Invalid(str(error), field="usage_type_id") from None

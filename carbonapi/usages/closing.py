@@ -5,9 +5,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..access import current_actor, fetch
+from ..access import current_actor, named
 from ..db import db
-from ..errors import Conflict, Invalid, NotFound
+from ..errors import Conflict, Invalid
 from ..rest.fields import rfc3339
 from .models import Period, Usage, UsageVersion
 
@@ -74,9 +74,6 @@ def refusal(organization_id: int, *moments: dt.datetime) -> Conflict:
 
 def refuse_unknown_period(organization_id: int, period_id: int) -> None:
     """Raise Invalid if an adjustment names a period that is not closed in its organization."""
-    try:
-        period = fetch(Period, period_id)
-    except NotFound as error:
-        raise Invalid(str(error), field="adjusts_period_id") from None
+    period = named(Period, period_id, "adjusts_period_id")
     if period.organization_id != organization_id or period.reopened_at is not None:
         raise Invalid(f"Period {period_id} is not closed: correct the usage itself.", field="adjusts_period_id")

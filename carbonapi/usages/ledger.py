@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..access import current_actor, fetch, seen_by_actor
+from ..access import current_actor, fetch, named, seen_by_actor
 from ..accounts.models import Organization, User
 from ..catalogue.choice import Want, factor_at, no_factor
 from ..catalogue.models import UsageType
@@ -16,7 +16,7 @@ from ..errors import CarbonError, Invalid
 from .closing import closed_over, is_open, refusal, refuse_unknown_period
 from .measuring import all_measured, measured, measured_anew
 from .models import Usage, UsageVersion, belief_of
-from .refusals import Refused, archived, known_user, no_usage_type, no_user, refuse_stranger, usable_type
+from .refusals import Refused, archived, no_usage_type, no_user, refuse_stranger, usable_type
 
 # What a usage consists of as it is recorded; the rest follows from these.
 COLUMNS = {
@@ -48,7 +48,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
     """
     usage = DEFAULTS | {"user_id": current_actor().id} | fields
     if usage.get("adjusts_period_id") is not None:
-        refuse_unknown_period(known_user(usage["user_id"]).organization_id, usage["adjusts_period_id"])
+        refuse_unknown_period(named(User, usage["user_id"], "user_id").organization_id, usage["adjusts_period_id"])
     if "unit" in usage:
         usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
     recorded: Usage | None = db.session.scalar(_booking([usage], now).returning(Usage))

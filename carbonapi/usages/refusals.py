@@ -1,6 +1,6 @@
 """Why a usage cannot be recorded or corrected, in words for the caller."""
 
-from ..access import fetch
+from ..access import fetch, named
 from ..accounts.models import User
 from ..catalogue.models import UsageType
 from ..errors import CarbonError, Invalid, NotFound
@@ -15,16 +15,8 @@ class Refused(Invalid):
         self.faults = faults
 
 
-def known_user(user_id: int) -> User:
-    """The user whom a body names, and whom the actor may see."""
-    try:
-        return fetch(User, user_id)
-    except NotFound:
-        raise no_user(user_id) from None
-
-
 def refuse_stranger(user_id: int, organization_id: int) -> None:
-    if known_user(user_id).organization_id != organization_id:
+    if named(User, user_id, "user_id").organization_id != organization_id:
         raise Invalid(f"User {user_id} is of another organization than the usage.", field="user_id")
 
 

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from carbonapi.rest.bodies import WholeBodies
-from tests import factories
 
 GOOD = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 
@@ -267,4 +266,3 @@ def test_text_is_stored_as_it_came(as_member):
     usage = as_member.post("/usages", json=GOOD | {"note": note}).json
 
     assert as_member.get(f"/usages/{usage['id']}").json["note"] == note
-    assert factories.db.session.is_active

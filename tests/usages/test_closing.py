@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests import factories
-
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
 LATER = "2024-06-01T00:00:00Z"
 
@@ -126,4 +124,3 @@ def test_the_books_are_closed_forwards_and_not_beyond_now(as_manager, closed):
     ):
         assert as_manager.post("/periods", json={"until": until}).status_code == status
     assert [period["until"][:10] for period in as_manager.get("/periods").json] == ["2024-07-01", "2024-04-01"]
-    factories.db.session.commit()

@@ -117,11 +117,11 @@ def test_times_are_instants_and_figures_are_exact(app):
 
 
 USAGE = """
-INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit,
-                    emission_factor_id, factor,
+INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, usage_until, amount, unit,
+                    amount_in_type_unit, emission_factor_id, factor,
                     quality, external_id, import_id, recorded_by, version, note)
-SELECT {organization_id}, {user_id}, {usage_type_id}, {usage_at}, {amount}, 'kwh', 1, {emission_factor_id}, f.factor,
-       {quality}, {external_id}, {import_id}, u.id, 1, {note}
+SELECT {organization_id}, {user_id}, {usage_type_id}, {usage_at}, {usage_until}, {amount}, 'kwh',
+       1, {emission_factor_id}, f.factor, {quality}, {external_id}, {import_id}, u.id, 1, {note}
 FROM users u CROSS JOIN emission_factors f WHERE u.id = :user AND f.usage_type_id = 100
 """
 GOOD = {
@@ -129,6 +129,7 @@ GOOD = {
     "user_id": "u.id",
     "usage_type_id": "100",
     "usage_at": "'2024-01-01+00'",
+    "usage_until": "NULL",
     "amount": "1",
     "emission_factor_id": "f.id",
     "quality": "'measured'",
@@ -146,6 +147,8 @@ GOOD = {
         ({"usage_at": "'1899-12-31 23:59:59+00'"}, "ck_usages_usage_at"),
         ({"usage_at": "'2201-01-01+00'"}, "ck_usages_usage_at"),
         ({"usage_at": "'infinity'"}, "ck_usages_usage_at"),
+        ({"usage_at": "'2024-01-01+00'", "usage_until": "'2024-01-01+00'"}, "ck_usages_usage_until"),
+        ({"usage_until": "'2201-01-01+00'"}, "ck_usages_usage_until"),
         ({"quality": "'guessed'"}, "ck_usages_quality"),
         ({"organization_id": "u.organization_id + 1"}, "fk_usages_organization_id_user_id"),
         ({"user_id": "u.id + 1000"}, "fk_usages_organization_id_user_id"),

@@ -18,8 +18,8 @@ from .models import Usage, UsageVersion
 
 # What the number depends on, and what it is: these stand in the canonical form.
 CANONICAL = (
-    "id", "version", "organization_id", "usage_type_id", "usage_at", "amount", "unit", "amount_in_type_unit",
-    "emission_factor_id", "factor", "method", "co2e_kg",
+    "id", "version", "organization_id", "usage_type_id", "usage_at", "usage_until", "amount", "unit",
+    "amount_in_type_unit", "emission_factor_id", "factor", "method", "co2e_kg",
 )  # fmt: skip
 
 
@@ -64,7 +64,9 @@ def canonical_form(usage: Usage) -> str:
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _canonical(value: Any) -> str | int:
+def _canonical(value: Any) -> str | int | None:
+    if value is None:
+        return None
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, dt.datetime):

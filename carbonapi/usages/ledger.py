@@ -5,37 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..access import current_actor, fetch, named, seen_by_actor
 from ..accounts.models import Organization, User
-from ..catalogue.choice import Want, factor_at, no_factor
+from ..catalogue.choice import Want, factor_at
 from ..catalogue.models import UsageType
 from ..db import db
-from ..errors import CarbonError, Invalid
-from .closing import closed_over, is_open, refusal, refuse_unknown_period
+from ..errors import Invalid
+from .closing import is_open, refusal, refuse_unknown_period
+from .given import COLUMNS, as_rows, factor_of, faults_of
 from .measuring import all_measured, measured, measured_anew
 from .models import Usage, UsageVersion, belief_of
-from .refusals import Refused, archived, no_usage_type, no_user, refuse_stranger, usable_type
+from .refusals import ENDS_BEFORE_IT_BEGINS, Refused, refuse_stranger, usable_type
 
-# What a usage consists of as it is recorded; the rest follows from these.
-COLUMNS = {
-    column.key: column.type
-    for column in (
-        Usage.user_id,
-        Usage.usage_type_id,
-        Usage.usage_at,
-        Usage.amount,
-        Usage.unit,
-        Usage.amount_in_type_unit,
-        Usage.region,
-        Usage.method,
-        Usage.quality,
-        Usage.note,
-        Usage.external_id,
-        Usage.adjusts_period_id,
-    )
-}
 FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
 DEFAULTS = {"method": "location", "quality": "measured"}
 SHORTEST_BELIEF = dt.timedelta(microseconds=1)
@@ -53,7 +35,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
         usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
     recorded: Usage | None = db.session.scalar(_booking([usage], now).returning(Usage))
     if recorded is None:
-        raise _faults([usage])[0]
+        raise faults_of([usage])[0]
     return recorded
 
 
@@ -67,7 +49,7 @@ def record_all(usages: Sequence[dict[str, Any]], now: dt.datetime, organization_
     usages = all_measured(usages)
     recorded = db.session.execute(_booking(usages, now, theirs, import_id=import_id).returning(Usage.id)).all()
     if len(recorded) < len(usages):
-        raise Refused(_faults(usages, theirs))
+        raise Refused(faults_of(usages, theirs))
 
 
 def known_external_ids(organization_id: int, external_ids: Sequence[str]) -> Sequence[str]:
@@ -105,7 +87,12 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
         changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor, "restatement_id": None}
     if changes.get("adjusts_period_id") is not None:
         refuse_unknown_period(usage.organization_id, changes["adjusts_period_id"])
-    after = {name: changes.get(name, getattr(usage, name)) for name in ("amount", "adjusts_period_id")}
+    after = {
+        name: changes.get(name, getattr(usage, name))
+        for name in ("usage_at", "usage_until", "amount", "adjusts_period_id")
+    }
+    if after["usage_until"] is not None and after["usage_until"] <= after["usage_at"]:
+        raise Invalid(ENDS_BEFORE_IT_BEGINS, field="usage_until")
     if after["amount"] < 0 and after["adjusts_period_id"] is None:
         raise Invalid("Must not be negative, unless it adjusts a closed period.", field="amount")
     if changes.keys() & {"usage_type_id", "amount", "unit"}:
@@ -229,8 +216,8 @@ def _booking(
     import_id: int | None = None,
 ) -> sa.Insert:
     """The statement that records these usages, but for those to which something is lacking."""
-    given = _as_rows(usages)
-    factor = _factor_of(given)
+    given = as_rows(usages)
+    factor = factor_of(given)
     filled = {
         "unit": sa.func.coalesce(given.c.unit, UsageType.unit),
         "amount_in_type_unit": sa.func.coalesce(given.c.amount_in_type_unit, given.c.amount),
@@ -256,59 +243,3 @@ def _booking(
     booked = ["emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version"]
     targets = ["organization_id", *COLUMNS, *booked]
     return sa.insert(Usage).from_select(targets, source)
-
-
-def _as_rows(usages: Sequence[dict[str, Any]]) -> Any:
-    """The usages as a table of the statement: columns as in COLUMNS, and `place` from 1."""
-    arrays = [sa.cast([usage.get(name) for usage in usages], ARRAY(type_)) for name, type_ in COLUMNS.items()]
-    columns = [sa.column(name, type_) for name, type_ in COLUMNS.items()]
-    return sa.func.unnest(*arrays).table_valued(*columns, with_ordinality="place").render_derived(name="given")
-
-
-def _region(given: Any) -> sa.ColumnElement[str]:
-    return sa.func.coalesce(given.c.region, Organization.region)
-
-
-def _factor_of(given: Any) -> Any:
-    """The factor of each usage, beside it in the statement."""
-    want = Want(given.c.usage_type_id, Organization.id, _region(given), given.c.method, given.c.usage_at)
-    return want.chosen().lateral("factor")
-
-
-def _faults(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) -> dict[int, CarbonError]:
-    """Why these usages were refused, by their place from 0."""
-    given = _as_rows(usages)
-    factor = _factor_of(given)
-    refused = db.session.execute(
-        sa.select(given.c.place, User.id, User.organization_id, UsageType, _region(given))
-        .select_from(given)
-        .outerjoin(User, sa.and_(User.id == given.c.user_id, *seen_by_actor(User), *whose))
-        .outerjoin(Organization, Organization.id == User.organization_id)
-        .outerjoin(UsageType, UsageType.id == given.c.usage_type_id)
-        .outerjoin(factor, sa.true())
-        .where(
-            sa.or_(
-                User.id.is_(None),
-                UsageType.id.is_(None),
-                UsageType.archived,
-                factor.c.id.is_(None),
-                ~is_open(User.organization_id, given.c.usage_at),
-            )
-        )
-        .order_by(given.c.place)
-    ).all()
-    faults: dict[int, CarbonError] = {}
-    for place, user_id, organization_id, usage_type, region in refused:
-        usage = usages[place - 1]
-        if user_id is None:
-            faults[place - 1] = no_user(usage["user_id"])
-        elif usage_type is None:
-            faults[place - 1] = no_usage_type(usage["usage_type_id"])
-        elif usage_type.archived:
-            faults[place - 1] = archived(usage_type)
-        elif closed_over(organization_id, usage["usage_at"]):
-            faults[place - 1] = refusal(organization_id, usage["usage_at"])
-        else:
-            want = Want(usage_type.id, organization_id, region, usage["method"], usage["usage_at"])
-            faults[place - 1] = no_factor(usage_type, want)
-    return faults

@@ -16,6 +16,7 @@ QUALITIES = ("measured", "estimated")
 class Belief(Owned):
     """What the ledger says of a usage from `recorded_at` on: so much of a usage type, used by somebody at an instant.
 
+    With `usage_until` it is a period, a bill's: so much was used evenly within [usage_at, usage_until).
     `amount` and `unit` are as they were given, `amount_in_type_unit` is the same in the usage type's own unit. The
     factor that was in force then is frozen into the row, and PostgreSQL generates `co2e_kg` from it: the exact product,
     never rounded. `reason` is why it was corrected to this.
@@ -24,6 +25,7 @@ class Belief(Owned):
     user_id: Mapped[int]
     usage_type_id: Mapped[int]
     usage_at: Mapped[dt.datetime]
+    usage_until: Mapped[dt.datetime | None]
     amount: Mapped[Decimal] = mapped_column(sa.Numeric(18, 6))
     unit: Mapped[str]
     amount_in_type_unit: Mapped[Decimal] = mapped_column(sa.Numeric(30, 12))
@@ -86,11 +88,15 @@ class Usage(Belief, Versioned, Model):
         sa.CheckConstraint("(amount >= 0 OR adjusts_period_id IS NOT NULL) AND abs(amount) < 1e12", name="amount"),
         sa.CheckConstraint("abs(amount_in_type_unit) < 1e18", name="amount_in_type_unit"),
         sa.CheckConstraint("usage_at >= '1900-01-01+00' AND usage_at < '2201-01-01+00'", name="usage_at"),
+        sa.CheckConstraint("usage_until > usage_at AND usage_until < '2201-01-01+00'", name="usage_until"),
         sa.CheckConstraint("method IN ('location', 'market')", name="method"),
         sa.CheckConstraint("quality IN ('measured', 'estimated')", name="quality"),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
         sa.Index("ix_usages_by_user", "organization_id", "user_id", "usage_at", "id"),
         sa.Index("ix_usages_by_type", "organization_id", "usage_type_id", "usage_at", "id"),
+        sa.Index(
+            "ix_usages_by_end", "organization_id", "usage_until", postgresql_where=sa.text("usage_until IS NOT NULL")
+        ),
         sa.Index(
             "ix_usages_by_import", "organization_id", "import_id", postgresql_where=sa.text("import_id IS NOT NULL")
         ),

@@ -8,7 +8,7 @@ from ..access import MANAGERS, fetch, visible
 from ..rest import Blueprint, now
 from .closing import close, reopen
 from .models import Period
-from .schemas import NewPeriodSchema, PeriodQuery, PeriodSchema, ReopeningSchema
+from .period_schemas import NewPeriodSchema, PeriodQuery, PeriodSchema, ReopeningSchema
 
 periods = Blueprint("Periods", __name__, description="Closed books: up to an instant, what is recorded stays as it is.")
 

@@ -5,6 +5,8 @@ from ..accounts.models import User
 from ..catalogue.models import UsageType
 from ..errors import CarbonError, Invalid, NotFound
 
+ENDS_BEFORE_IT_BEGINS = "Must be later than usage_at: a period is [usage_at, usage_until)."
+
 
 class Refused(Invalid):
     """Some usages cannot be recorded. `faults` has, by the place in the sequence, the field and why."""

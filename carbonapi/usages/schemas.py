@@ -10,7 +10,8 @@ from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchem
 from ..rest import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
 from .history import believed_at
-from .models import QUALITIES, Period, Usage, UsageVersion
+from .models import QUALITIES, Usage, UsageVersion
+from .refusals import ENDS_BEFORE_IT_BEGINS
 
 
 def quality(**kwargs: object) -> Text:
@@ -34,6 +35,14 @@ class NewUsageSchema(Schema):
     user_id = Whole(metadata={"description": "Whose usage it is; your own by default."})
     usage_type_id = Whole(required=True, metadata={"example": 100})
     usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    usage_until = Instant(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "example": None,
+            "description": "The end, not included, of a period that began at `usage_at`, such as a bill's.",
+        },
+    )
     amount = Quantity(
         6,
         signed=True,
@@ -78,60 +87,23 @@ class NewUsageSchema(Schema):
         if not self.partial and fields.get("amount", 0) < 0 and not is_adjustment:
             raise ma.ValidationError("Must not be negative.", "amount")
 
+    @ma.validates_schema
+    def a_period_ends_after_it_begins(self, fields: dict[str, Any], **kwargs: Any) -> None:
+        begins, ends = fields.get("usage_at"), fields.get("usage_until")
+        if begins is not None and ends is not None and ends <= begins:
+            raise ma.ValidationError(ENDS_BEFORE_IT_BEGINS, "usage_until")
+
 
 class UsageChangesSchema(NewUsageSchema):
     """Any of the fields of a usage. Type, time, region and method choose the factor anew; the others keep it."""
 
+    usage_until = Instant(allow_none=True, metadata={"example": None, "description": "null: it is no period."})
     region = Region(allow_none=True, metadata={"example": "GB"})
     method = method()
     quality = quality()
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
     external_id = Name(allow_none=True, validate=ma.validate.Length(1, 200))
     reason = reason()
-
-
-class PeriodSchema(Schema):
-    """The books of an organization, closed up to an instant."""
-
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    until = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
-    note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Annual report 2025"})
-    closed_at = Instant(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
-    closed_by = ma.fields.Integer(required=True, metadata={"example": 1})
-    reopened_at = Instant(
-        required=True, allow_none=True, metadata={"example": None, "description": "null: it is closed."}
-    )
-    reopened_by = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "The user who did."}
-    )
-    reopen_reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "Why, as they say."}
-    )
-
-
-class NewPeriodSchema(Schema):
-    """Up to when the books are closed."""
-
-    until = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
-    note = Text(
-        load_default=None,
-        allow_none=True,
-        validate=ma.validate.Length(max=2000),
-        metadata={"example": "Annual report 2025"},
-    )
-
-
-class ReopeningSchema(Schema):
-    """Why the books are reopened."""
-
-    reason = Name(
-        required=True, validate=ma.validate.Length(1, 2000), metadata={"example": "A meter had been left out."}
-    )
-
-
-class PeriodQuery(ListQuery):
-    sort = Sort(Period.until, Period.closed_at, Period.id, default="-until")
 
 
 class UsageReplacementSchema(NewUsageSchema):
@@ -154,6 +126,11 @@ class UsageSchema(Schema):
     user_id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
     usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    usage_until = Instant(
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "The end, not included, of a period; null: it was at an instant."},
+    )
     amount = Figure(required=True, metadata={"example": 12.5, "description": "As it was given."})
     unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "As it was given."})
     amount_in_type_unit = Figure(

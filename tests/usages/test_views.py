@@ -24,6 +24,7 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         "user_id": as_member.user.id,
         "usage_type_id": 100,
         "usage_at": "2024-01-31T12:00:00Z",
+        "usage_until": None,
         "amount": 12.5,
         "unit": "kwh",
         "amount_in_type_unit": 12.5,

@@ -1,6 +1,7 @@
 """carbonapi: a ledger of carbon usage, exact and explainable to the last digit."""
 
 import datetime as dt
+import decimal
 import json
 import os
 from decimal import Decimal
@@ -16,6 +17,11 @@ from .db import CONNECT_ARGS, db
 from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
+
+# Decimals of Python are rounded to 28 digits unless told otherwise: a kg CO2e of the ledger can have 54, and sums more.
+# This holds for the thread that imports us and for those that begin later.
+decimal.DefaultContext.prec = 100
+decimal.setcontext(decimal.DefaultContext.copy())
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 

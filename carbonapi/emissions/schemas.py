@@ -5,9 +5,9 @@ import marshmallow as ma
 from ..rest import Schema
 from ..rest.fields import Figure, Instant
 from ..usages.schemas import UsageFilter
+from .adding import GROUPS
 from .buckets import BUCKETS
 from .comparison import COMPARISONS
-from .trend import GROUPS
 
 
 class TrendQuery(UsageFilter):
@@ -21,7 +21,7 @@ class TrendQuery(UsageFilter):
         metadata={"description": "Put the same buckets of the period or the year before beside them, as `previous`."},
     )
     group_by = ma.fields.String(
-        validate=ma.validate.OneOf(list(GROUPS)), metadata={"description": "Split each bucket by this."}
+        validate=ma.validate.OneOf(GROUPS), metadata={"description": "Split each bucket by this."}
     )
 
 
@@ -29,7 +29,9 @@ class FiguresSchema(Schema):
     """What some usages add up to."""
 
     co2e_kg = Figure(required=True, metadata={"example": 18.75, "description": "The exact sum."})
-    usage_count = ma.fields.Integer(required=True, metadata={"example": 1})
+    usage_count = ma.fields.Integer(
+        required=True, metadata={"example": 1, "description": "How many usages have a part in it."}
+    )
     amount = Figure(metadata={"example": 12.5, "description": "Only where all usages are of one usage type."})
     unit = ma.fields.String(metadata={"example": "kwh", "description": "The unit of `amount`."})
 
@@ -50,15 +52,37 @@ class GroupSchema(FiguresSchema):
     )
 
 
+class SpanSchema(FiguresSchema):
+    """What some usages add up to within a span of time."""
+
+    coverage = Figure(
+        required=True,
+        allow_none=True,
+        metadata={
+            "example": 1,
+            "description": "The share of the time that has data, rounded down to six digits; null of no time.",
+        },
+    )
+    estimated_share = Figure(
+        required=True,
+        allow_none=True,
+        metadata={
+            "example": 0,
+            "description": "The share of the CO2e that was estimated, to six digits; null of no CO2e.",
+        },
+    )
+
+
 PER_DAY = {"example": 0.604839, "description": "With `compare`: of a day on average, to six digits; null of no time."}
 
 
-class PreviousBucketSchema(FiguresSchema):
+class PreviousBucketSchema(SpanSchema):
     """The bucket that a bucket is compared with."""
 
     class Meta:
         fields = (
-            "bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "co2e_kg_per_day", "folded",
+            "bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "coverage", "estimated_share",
+            "co2e_kg_per_day", "folded",
         )  # fmt: skip
 
     bucket_start = Instant(required=True, metadata={"example": "2025-01-01T00:00:00Z"})
@@ -70,7 +94,7 @@ class PreviousBucketSchema(FiguresSchema):
     )
 
 
-class BucketSchema(FiguresSchema):
+class BucketSchema(SpanSchema):
     """One span of the trend, [bucket_start, bucket_end). An empty one is present, with a usage_count of 0."""
 
     class Meta:
@@ -81,6 +105,8 @@ class BucketSchema(FiguresSchema):
             "usage_count",
             "amount",
             "unit",
+            "coverage",
+            "estimated_share",
             "partial",
             "groups",
             "co2e_kg_per_day",

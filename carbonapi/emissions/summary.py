@@ -1,35 +1,42 @@
 """Emissions in total, and by whom and what they were caused."""
 
-from decimal import Decimal
+import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..db import db
-from ..usages.models import Usage
-from .trend import GROUPS, Figures, figures_of, refuse_two_methods, sums, with_names
+from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
+from .spreading import BEGIN_OF_TIME, END_OF_TIME, Edges, parts
 
 BREAKDOWNS = ("scope", "usage_type", "user")
-SHARE_DIGITS = Decimal("0.000001")
 
 
-def summary(usages: sa.Select[Any]) -> Figures:
-    """The totals of these usages, and by scope, usage type and user each its figures and its share of the CO2e.
+def summary(usages: sa.Select[Any], start: dt.datetime | None = None, end: dt.datetime | None = None) -> Figures:
+    """The totals of these usages within [start, end), and by scope, usage type and user each its figures and its share.
 
-    usages: a SELECT of Usage, as the actor may see and has narrowed them. Shares are rounded to six digits; a total of
-    nothing has none.
+    usages: a SELECT of Usage, as the actor may see and has narrowed them, but for the range. Of a period that the range
+    cuts, it is the part within. Shares are of the CO2e.
     """
-    keys = [GROUPS[breakdown][0] for breakdown in BREAKDOWNS]
+    edges = Edges([start or BEGIN_OF_TIME, end or END_OF_TIME])
+    found = add_up(parts(usages, edges), BREAKDOWNS, "restatement_id")
+    groups = [group_of(found, breakdown) for breakdown in BREAKDOWNS]
+    keys = [key for key, _ in groups]
     statement = (
-        with_names(usages)
-        .with_only_columns(
-            *sums(),
-            sa.func.grouping(*keys).label("level"),
-            sa.func.array_agg(Usage.restatement_id.distinct())
-            .filter(Usage.restatement_id.is_not(None))
-            .label("restatement_ids"),
-            *(key.label(f"{breakdown}_id") for breakdown, key in zip(BREAKDOWNS, keys, strict=True)),
-            *(sa.func.min(GROUPS[breakdown][1]).label(f"{breakdown}_name") for breakdown in BREAKDOWNS),
+        with_names(
+            sa.select(
+                *sums(found),
+                sa.func.grouping(*keys).label("level"),
+                sa.func.array_agg(found.c.restatement_id.distinct())
+                .filter(found.c.restatement_id.is_not(None))
+                .label("restatement_ids"),
+                *(key.label(f"{breakdown}_id") for breakdown, key in zip(BREAKDOWNS, keys, strict=True)),
+                *(
+                    sa.func.min(name).label(f"{breakdown}_name")
+                    for breakdown, (_, name) in zip(BREAKDOWNS, groups, strict=True)
+                ),
+            ),
+            found,
         )
         .group_by(sa.func.grouping_sets(sa.text("()"), *(sa.tuple_(key) for key in keys)))
         .order_by(sa.text("co2e_kg DESC"), *(key.nulls_last() for key in keys))
@@ -47,9 +54,5 @@ def summary(usages: sa.Select[Any]) -> Figures:
         if row.level in levels:
             breakdown = levels[row.level]
             group = {"id": getattr(row, f"{breakdown}_id"), "name": getattr(row, f"{breakdown}_name")}
-            answer[f"by_{breakdown}"].append(group | figures_of(row) | _share(row.co2e_kg, whole.co2e_kg))
+            answer[f"by_{breakdown}"].append(group | figures_of(row) | {"share": share(row.co2e_kg, whole.co2e_kg)})
     return answer
-
-
-def _share(part: Decimal, whole: Decimal) -> Figures:
-    return {"share": (part / whole).quantize(SHARE_DIGITS) if whole else None}

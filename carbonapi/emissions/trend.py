@@ -1,28 +1,20 @@
 """Emissions over time, added up by PostgreSQL."""
 
 import datetime as dt
-from collections.abc import Iterable
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..accounts.models import Organization, User
-from ..catalogue.models import UsageType
 from ..db import db
-from ..errors import Invalid
 from ..usages.models import Usage
+from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
 from .buckets import boundaries
 from .comparison import is_folded, per_day, previous
+from .coverage import covered
+from .spreading import END_OF_TIME, INSTANT, Edges, parts
 
-# What usages can be grouped by: the column that tells the groups apart, and the one that names them.
-GROUPS: dict[str, tuple[Any, Any]] = {
-    "usage_type": (Usage.usage_type_id, UsageType.name),
-    "user": (Usage.user_id, User.name),
-    "scope": (UsageType.scope, sa.literal("scope ").op("||")(sa.cast(UsageType.scope, sa.Text))),
-    "organization": (Usage.organization_id, Organization.name),
-}
-Figures = dict[str, Any]
+COVERAGE_DIGITS = Decimal("0.000001")
 
 
 def trend(
@@ -33,40 +25,47 @@ def trend(
     end: dt.datetime | None = None,
     group_by: str | None = None,
     compare: str | None = None,
+    types_asked: int | None = None,
 ) -> list[Figures]:
     """kg CO2e and number of usages per `bucket` of local time in `timezone`, oldest first, empty buckets included.
 
     usages: a SELECT of Usage, as the actor may see and has narrowed them, but for the range.
     start, end: the range [start, end); left out, it is from the first usage to the last, which costs a statement more.
     compare: what stands beside each bucket as `previous`; comparison.py tells the kinds.
+    types_asked: of how many usage types there should be data; by default of those that there are.
     """
-    ranged = _within(usages, start, end)
-    if start is None or end is None:
-        first, last = db.session.execute(
-            ranged.with_only_columns(sa.func.min(Usage.usage_at), sa.func.max(Usage.usage_at))
-        ).one()
-        if first is None:
-            return []
-    edges = boundaries(start or first, end or last + dt.timedelta(microseconds=1), bucket, timezone)
+    range_start, range_end = (start, end) if start and end else _reach(usages, start, end)
+    if range_start >= range_end:
+        return []
+    edges = boundaries(range_start, range_end, bucket, timezone)
     series = [
-        _bucket(bucket_start, bucket_end, start, end, with_groups=group_by is not None)
+        _bucket(bucket_start, bucket_end)
+        | {"partial": (start is not None and bucket_start < start) or (end is not None and end < bucket_end)}
+        | ({"groups": []} if group_by else {})
         for bucket_start, bucket_end in zip(edges, edges[1:], strict=False)
     ]
-    statement: Any = _sums(ranged, edges, group_by)
+    within = Edges(_cut(edges, range_start, range_end))
+    statements = [_sums(usages, within, group_by), _coverage(usages, within, timezone)]
     if compare is not None:
         before = previous(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
-        statement = statement.union_all(
-            _sums(_within(usages, before.start, before.end), before.edges, is_previous=True)
-        )
-        _stand_beside(series, before.edges, bucket)
-    rows = db.session.execute(statement.order_by(sa.text("is_whole DESC, group_id NULLS LAST"))).all()
+        within = Edges(_cut(before.edges, before.start, before.end), "previous_edges")
+        statements += [
+            _sums(usages, within, is_previous=True),
+            _coverage(usages, within, timezone, is_previous=True),
+        ]
+        for found, previous_start, previous_end in zip(series, before.edges, before.edges[1:], strict=False):
+            found["previous"] = _bucket(previous_start, previous_end)
+            lengths = (found["bucket_end"] - found["bucket_start"], previous_end - previous_start)
+            found["previous"]["folded"] = is_folded(bucket, *lengths)
+    rows = db.session.execute(sa.union_all(*statements).order_by(sa.text("is_whole DESC, group_id NULLS LAST"))).all()
     refuse_two_methods(rows)
     for row in rows:
         found = series[row.place - 1]
-        if row.is_previous:
-            found["previous"] |= figures_of(row)
+        found = found["previous"] if row.is_previous else found
+        if row.covered_seconds is not None:
+            found["coverage"] = _share_of_time(found, row.covered_seconds / (types_asked or row.type_count))
         elif row.is_whole:
-            found |= figures_of(row)
+            found |= figures_of(row) | {"estimated_share": share(row.estimated_kg, row.co2e_kg)}
         else:
             found["groups"].append({"id": row.group_id, "name": row.group_name} | figures_of(row))
     if compare is not None:
@@ -75,96 +74,79 @@ def trend(
     return series
 
 
-def _within(usages: sa.Select[Any], start: dt.datetime | None, end: dt.datetime | None) -> sa.Select[Any]:
-    """The usages of [start, end), as far as these are given."""
-    usages = usages if start is None else usages.where(Usage.usage_at >= start)
-    return usages if end is None else usages.where(Usage.usage_at < end)
+def _reach(
+    usages: sa.Select[Any], start: dt.datetime | None, end: dt.datetime | None
+) -> tuple[dt.datetime, dt.datetime]:
+    """The range; where it is left open, it is from the first usage or to the last. Without usages it is empty."""
+    first, last, last_until = db.session.execute(
+        usages.with_only_columns(
+            sa.func.min(Usage.usage_at), sa.func.max(Usage.usage_at), sa.func.max(Usage.usage_until)
+        )
+    ).one()
+    if first is None:
+        return END_OF_TIME, END_OF_TIME
+    return start or first, end or max(last + INSTANT, last_until or last)
 
 
-def _stand_beside(series: list[Figures], edges: list[dt.datetime], bucket: str) -> None:
-    """Give every bucket an empty `previous` between the edges that it is compared with."""
-    for found, previous_start, previous_end in zip(series, edges, edges[1:], strict=False):
-        length = found["bucket_end"] - found["bucket_start"]
-        found["previous"] = {
-            "bucket_start": previous_start,
-            "bucket_end": previous_end,
-            "co2e_kg": 0,
-            "usage_count": 0,
-            "folded": is_folded(bucket, length, previous_end - previous_start),
-        }
+def _cut(edges: list[dt.datetime], start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
+    """The edges, the outer ones moved in to [start, end)."""
+    return [min(max(edge, start), end) for edge in edges]
 
 
-def _bucket(
-    bucket_start: dt.datetime,
-    bucket_end: dt.datetime,
-    start: dt.datetime | None,
-    end: dt.datetime | None,
-    with_groups: bool,
-) -> Figures:
-    """An empty bucket. It is partial if the range asked for cuts it."""
-    bucket = {
-        "bucket_start": bucket_start,
-        "bucket_end": bucket_end,
-        "co2e_kg": 0,
-        "usage_count": 0,
-        "partial": (start is not None and bucket_start < start) or (end is not None and end < bucket_end),
-    }
-    return bucket | {"groups": []} if with_groups else bucket
+def _bucket(bucket_start: dt.datetime, bucket_end: dt.datetime) -> Figures:
+    """An empty bucket."""
+    bucket: Figures = {"bucket_start": bucket_start, "bucket_end": bucket_end, "co2e_kg": 0, "usage_count": 0}
+    return bucket | {"coverage": 0 if bucket_start < bucket_end else None, "estimated_share": None}
+
+
+def _share_of_time(bucket: Figures, seconds: Decimal) -> Decimal:
+    """Rounded down: it is 1 only if nothing is missing."""
+    length = bucket["bucket_end"] - bucket["bucket_start"]
+    return (seconds / Decimal(length.total_seconds())).quantize(COVERAGE_DIGITS, ROUND_DOWN)
 
 
 def _sums(
-    usages: sa.Select[Any], edges: list[dt.datetime], group_by: str | None = None, *, is_previous: bool = False
+    usages: sa.Select[Any], edges: Edges, group_by: str | None = None, *, is_previous: bool = False
 ) -> sa.Select[Any]:
     """The sums of every bucket that is not empty, by its place from 1: of the whole, and of each group."""
-    place = sa.func.width_bucket(Usage.usage_at, sa.cast(edges, ARRAY(sa.DateTime(timezone=True))), type_=sa.Integer)
-    columns: list[Any] = [place.label("place"), sa.literal(is_previous).label("is_previous"), *sums()]
-    statement = with_names(usages)
+    found = add_up(parts(usages, edges), [group_by] if group_by else [], "place")
+    columns: list[Any] = [found.c.place, sa.literal(is_previous).label("is_previous"), *sums(found)]
+    # The columns that only some of the rows have stand in all: so statements can be united.
+    coverage = _none("covered_seconds", sa.Numeric), _none("type_count", sa.BigInteger)
     if group_by is None:
-        # Without groups a bucket is its own whole. The two columns stand here so that statements can be united.
-        no_group: tuple[Any, ...] = (
-            sa.cast(None, sa.BigInteger).label("group_id"),
-            sa.cast(None, sa.Text).label("group_name"),
+        # Without groups a bucket is its own whole.
+        whole = (_none("group_id", sa.BigInteger), _none("group_name", sa.Text), sa.literal(1).label("is_whole"))
+        return with_names(sa.select(*columns, *whole, *coverage), found).group_by(found.c.place)
+    key, name = group_of(found, group_by)
+    group = (
+        sa.cast(key, sa.BigInteger).label("group_id"),
+        sa.func.min(name).label("group_name"),
+        sa.func.grouping(key).label("is_whole"),
+    )
+    return with_names(sa.select(*columns, *group, *coverage), found).group_by(
+        sa.func.grouping_sets(sa.tuple_(found.c.place), sa.tuple_(found.c.place, key))
+    )
+
+
+def _coverage(usages: sa.Select[Any], edges: Edges, timezone: str, *, is_previous: bool = False) -> sa.Select[Any]:
+    """The time covered of every bucket, in a row like those of the sums."""
+    found = covered(usages, edges, timezone).subquery("covered")
+    sums_and_group = [
+        _none(name, type_)
+        for name, type_ in (
+            ("co2e_kg", sa.Numeric), ("usage_count", sa.BigInteger), ("amount", sa.Numeric), ("unit", sa.Text),
+            ("estimated_kg", sa.Numeric), ("first_method", sa.Text), ("last_method", sa.Text),
+            ("group_id", sa.BigInteger), ("group_name", sa.Text), ("is_whole", sa.Integer),
         )
-        return statement.with_only_columns(*columns, *no_group, sa.literal(1).label("is_whole")).group_by("place")
-    key, name = GROUPS[group_by]
-    group = (sa.cast(key, sa.BigInteger).label("group_id"), sa.func.min(name).label("group_name"))
-    return statement.with_only_columns(*columns, *group, sa.func.grouping(key).label("is_whole")).group_by(
-        sa.func.grouping_sets(sa.tuple_(sa.text("place")), sa.tuple_(sa.text("place"), key))
+    ]  # fmt: skip
+    return sa.select(
+        found.c.place,
+        sa.literal(is_previous).label("is_previous"),
+        *sums_and_group,
+        found.c.seconds,
+        found.c.type_count,
     )
 
 
-def with_names(usages: sa.Select[Any]) -> sa.Select[Any]:
-    """The usages with what names their groups."""
-    return (
-        usages.join(UsageType, UsageType.id == Usage.usage_type_id)
-        .join(User, (User.organization_id == Usage.organization_id) & (User.id == Usage.user_id))
-        .join(Organization, Organization.id == Usage.organization_id)
-    )
-
-
-def sums() -> tuple[sa.ColumnElement[Any], ...]:
-    """What is added up of usages. The amount means something only where all are of one unit and type."""
-    one_type = sa.func.min(Usage.usage_type_id) == sa.func.max(Usage.usage_type_id)
-    return (
-        sa.func.sum(Usage.co2e_kg).label("co2e_kg"),
-        sa.func.count().label("usage_count"),
-        sa.case((one_type, sa.func.sum(Usage.amount_in_type_unit))).label("amount"),
-        sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),
-        sa.func.min(Usage.method).label("first_method"),
-        sa.func.max(Usage.method).label("last_method"),
-    )
-
-
-def refuse_two_methods(rows: Iterable[Any]) -> None:
-    """Raise Invalid if the usages that were added up are of both methods: these tell one emission in two ways."""
-    if len({method for row in rows for method in (row.first_method, row.last_method) if method}) > 1:
-        message = (
-            "These usages are location-based and market-based, which are never added together. Ask for one method."
-        )
-        raise Invalid(message, {"query": {"method": [message]}})
-
-
-def figures_of(row: Any) -> Figures:
-    """The figures of one row of sums; amount and unit only where they mean something."""
-    figures = {"co2e_kg": row.co2e_kg, "usage_count": row.usage_count}
-    return figures if row.amount is None else figures | {"amount": row.amount, "unit": row.unit}
+def _none(name: str, type_: Any) -> sa.ColumnElement[Any]:
+    return sa.cast(None, type_).label(name)

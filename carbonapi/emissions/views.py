@@ -27,6 +27,18 @@ class Trend(MethodView):
         ones; without start or end it reaches from the first usage to the last. Days of 23 and 25 hours are right.
         `compare` puts the same buckets of a period or a year before beside them, with what a day was on average. A year
         before, 29 February is folded into the 28th: the buckets that this touches are marked `folded`.
+
+        A usage with `usage_until` is spread evenly over its seconds: every bucket gets the part that lies within it,
+        exact to the twelfth digit of the amount, and the parts add up to the whole.
+
+        `coverage` is the share of the bucket's time for which there is data, as the mean of the usage types: those
+        asked for with `usage_type_id`, or all that have usages within two months of the range. A type has data while a
+        period of it lasts, or a reading: a usage at an instant lasts until the same user's next one, but no longer than
+        the type's usual interval, the median time between one reading and the next of the same user within two months
+        of the range. From 20 hours on it is measured by the local clock; 28 to 31 days count as a month, 89 to 92 as a
+        quarter, 365 and 366 as a year. A type read only once lasts no time. Whose data it is makes no difference:
+        narrow by `user_id` to see one user's gaps. Of a bucket that the range cuts, what lies outside counts as
+        missing. Adjustments are no readings.
         """
         asked = narrow.arguments
         return trend(
@@ -37,6 +49,7 @@ class Trend(MethodView):
             narrow.end,
             asked.get("group_by"),
             asked.get("compare"),
+            len(set(asked["usage_type_id"])) if "usage_type_id" in asked else None,
         )
 
 
@@ -46,6 +59,7 @@ class Summary(MethodView):
     def get(self, narrow: Any) -> Any:
         """Get the summary
 
-        The total of the usages asked for, and its parts by scope, usage type and user with their shares.
+        The total of the usages asked for, and its parts by scope, usage type and user with their shares. Of a period
+        that the range cuts, the part within is counted.
         """
-        return summary(narrow(visible(Usage)))
+        return summary(narrow.unbounded(visible(Usage)), narrow.start, narrow.end)

@@ -41,6 +41,8 @@ def test_every_bucket_stands_beside_the_one_a_year_before(as_member):
         "usage_count": 1,
         "amount": 2,
         "unit": "kwh",
+        "coverage": 0.870967,
+        "estimated_share": 0,
         "partial": False,
         "co2e_kg_per_day": 0.096774,
         "previous": {
@@ -50,6 +52,8 @@ def test_every_bucket_stands_beside_the_one_a_year_before(as_member):
             "usage_count": 2,
             "amount": 6,
             "unit": "kwh",
+            "coverage": 0.064516,
+            "estimated_share": 0,
             "co2e_kg_per_day": 0.290323,
             "folded": False,
         },

@@ -28,6 +28,8 @@ def test_empty_buckets_are_there(as_manager, ledger):
             "usage_count": 2,
             "amount": 10.1,
             "unit": "kWh",
+            "coverage": 0.266129,
+            "estimated_share": 0,
             "partial": False,
         },
         {
@@ -35,6 +37,8 @@ def test_empty_buckets_are_there(as_manager, ledger):
             "bucket_end": "2024-03-01T00:00:00Z",
             "co2e_kg": 0,
             "usage_count": 0,
+            "coverage": 0.283764,
+            "estimated_share": None,
             "partial": False,
         },
         {
@@ -42,6 +46,8 @@ def test_empty_buckets_are_there(as_manager, ledger):
             "bucket_end": "2024-04-01T00:00:00Z",
             "co2e_kg": 6.5,
             "usage_count": 2,
+            "coverage": 0.001008,
+            "estimated_share": 0.076923,
             "partial": False,
         },
         {
@@ -49,6 +55,8 @@ def test_empty_buckets_are_there(as_manager, ledger):
             "bucket_end": "2024-05-01T00:00:00Z",
             "co2e_kg": 0,
             "usage_count": 0,
+            "coverage": 0.273611,
+            "estimated_share": None,
             "partial": False,
         },
     ]

@@ -1,0 +1,166 @@
+"""How much of the time there is data for, and how much of it was estimated."""
+
+import datetime as dt
+import random
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests import factories
+
+HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
+
+
+def read(client, *moments, usage_type_id=100, **fields):
+    for moment in moments:
+        factories.usage(client.user, "1", moment, usage_type_id, **fields)
+
+
+def read_hourly(client, start, hours, **fields):
+    read(client, *((factories.at(start) + hour * HOUR).isoformat() for hour in hours), **fields)
+
+
+def coverage(client, query, name="coverage"):
+    answer = client.get(f"/emissions/trend?{query}")
+    assert answer.status_code == 200, answer.text
+    return [bucket[name] for bucket in answer.json]
+
+
+def test_a_reading_lasts_until_the_next_but_no_longer_than_is_usual(as_member):
+    read_hourly(as_member, "2024-01-01", set(range(48)) - {5, 6, 30})
+
+    assert coverage(as_member, "start=2024-01-01&end=2024-01-04&bucket=day") == [0.916666, 0.958333, 0]
+    assert coverage(as_member, "start=2024-01-01T04:00:00Z&end=2024-01-01T08:00:00Z&bucket=hour") == [1, 0, 0, 1]
+
+
+def test_what_the_range_leaves_out_is_missing_of_its_bucket(as_member):
+    read_hourly(as_member, "2024-01-01", range(24))
+
+    assert coverage(as_member, "start=2024-01-01T12:00:00Z&end=2024-01-02&bucket=day") == [0.5]
+
+
+def test_local_days_and_months_are_whole_however_long_they_are(as_member):
+    berlin = ZoneInfo("Europe/Berlin")
+    daily, monthly = factories.usage_type().id, factories.usage_type().id
+    days = [dt.datetime(2024, 1, 1, tzinfo=berlin) + dt.timedelta(days=day) for day in range(366)]
+    read(as_member, *(day.isoformat() for day in days), usage_type_id=daily)
+    read(as_member, *(day.isoformat() for day in days if day.day == 1), usage_type_id=monthly)
+    query = "timezone=Europe/Berlin&start=2024-01-01&end=2025-01-01"
+
+    assert coverage(as_member, f"{query}&bucket=day&usage_type_id={daily}") == [1] * 366
+    assert coverage(as_member, f"{query}&bucket=month&usage_type_id={monthly}") == [1] * 12
+
+
+def test_a_short_range_knows_what_is_usual_from_the_time_around_it(as_member):
+    read(as_member, *(f"2024-03-{day:02}" for day in range(1, 32) if day != 20))
+
+    assert coverage(as_member, "start=2024-03-19&end=2024-03-22&bucket=day") == [1, 0, 1]
+    assert coverage(as_member, "start=2024-03-30&end=2024-04-02&bucket=day") == [1, 1, 0]
+
+
+def test_a_bill_covers_its_period_and_a_lone_reading_nothing(as_member):
+    factories.usage(as_member.user, "1", "2024-02-10", usage_until=factories.at("2024-03-05"))
+    read(as_member, "2024-04-01")
+
+    assert coverage(as_member, "start=2024-02-01&end=2024-05-01") == [0.689655, 0.129032, 0]
+
+
+def test_bills_that_overlap_count_once_and_fill_the_gaps_of_readings(as_member):
+    factories.usage(as_member.user, "1", "2024-01-01", usage_until=factories.at("2024-01-02"))
+    factories.usage(as_member.user, "1", "2024-01-01T12:00", usage_until=factories.at("2024-01-02T12:00"))
+    read_hourly(as_member, "2024-01-02T06:00", range(12))
+
+    assert coverage(as_member, "start=2024-01-01&end=2024-01-03&bucket=day") == [1, 0.75]
+
+
+def test_of_several_types_it_is_the_mean_of_those_asked_for(as_member):
+    read_hourly(as_member, "2024-01-01", range(24))
+    read_hourly(as_member, "2024-01-01T12:00", range(12), usage_type_id=101)
+    day = "start=2024-01-01&end=2024-01-02&bucket=day"
+
+    assert coverage(as_member, day) == [0.75]
+    assert coverage(as_member, f"{day}&usage_type_id=101") == [0.5]
+    assert coverage(as_member, f"{day}&usage_type_id=100&usage_type_id=101&usage_type_id=102") == [0.5]
+    assert coverage(as_member, f"{day}&usage_type_id=102") == [0]
+
+
+def test_a_type_that_has_ceased_is_missing_for_two_months(as_member):
+    read_hourly(as_member, "2024-03-01", range(24 * 31))
+    read(as_member, "2024-01-30", "2024-01-31", usage_type_id=101)
+
+    assert coverage(as_member, "start=2024-03-01&end=2024-04-01") == [0.5]
+    assert coverage(as_member, "start=2024-03-01&end=2024-04-01&usage_type_id=100") == [1]
+    assert coverage(as_member, "start=2024-01-01&end=2024-04-01") == [0.032258, 0, 0.5]
+
+
+def test_one_meters_interval_is_not_broken_by_anothers(as_manager, as_member):
+    read_hourly(as_manager, "2024-01-01", range(24))
+    read_hourly(as_member, "2024-01-01T00:01", [hour for hour in range(24) if hour not in (3, 4)])
+    day = "start=2024-01-01&end=2024-01-02&bucket=day"
+
+    assert coverage(as_manager, day) == [1]
+    assert coverage(as_manager, f"{day}&user_id={as_member.user.id}") == [0.915972]
+
+
+def test_an_adjustment_is_no_reading(as_manager):
+    period_id = as_manager.post("/periods", json={"until": "2024-01-01T00:00:00Z"}).json["id"]
+    read(as_manager, "2024-01-01", "2024-01-02", adjusts_period_id=period_id)
+
+    assert coverage(as_manager, "start=2024-01-01&end=2024-01-02&bucket=day") == [0]
+
+
+def test_what_it_is_compared_with_has_its_own(as_member):
+    read_hourly(as_member, "2023-01-01", range(12))
+    read_hourly(as_member, "2024-01-01", range(24), quality="estimated")
+
+    (bucket,) = as_member.get("/emissions/trend?start=2024-01-01&end=2024-01-02&bucket=day&compare=previous_year").json
+
+    assert (bucket["coverage"], bucket["previous"]["coverage"]) == (1, 0.5)
+    assert (bucket["estimated_share"], bucket["previous"]["estimated_share"]) == (1, 0)
+
+
+def test_the_estimated_share_is_of_the_kg_and_of_nothing_there_is_none(as_member):
+    read(as_member, "2024-01-01")
+    factories.usage(as_member.user, "2", "2024-01-20", quality="estimated", usage_until=factories.at("2024-02-09"))
+
+    assert coverage(as_member, "start=2024-01-01&end=2024-04-01", "estimated_share") == [0.545455, 1, None]
+
+
+def test_it_is_as_of_then_too(as_member):
+    read_hourly(as_member, "2024-01-01", range(24))
+    before = factories.now().isoformat().replace("+00:00", "Z")
+    usages = as_member.get("/usages?sort=usage_at").json
+    for usage in usages[6:12]:
+        as_member.delete(f"/usages/{usage['id']}")
+
+    assert coverage(as_member, "start=2024-01-01&end=2024-01-02&bucket=day") == [0.75]
+    assert coverage(as_member, f"start=2024-01-01&end=2024-01-02&bucket=day&as_of={before}") == [1]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_it_is_what_counting_the_minutes_says(as_manager, as_member, seed):
+    """Random readings and bills of two people, against sets of minutes."""
+    chance = random.Random(seed)
+    start, days = factories.at("2024-01-01"), 3
+    usual = dt.timedelta(minutes=chance.choice([15, 30, 60, 180]))
+    minutes = set()
+    readings = []
+    for client in (as_manager, as_member):
+        ticks = [start + place * usual for place in range(dt.timedelta(days=days) // usual) if chance.random() < 0.8]
+        readings.append(ticks)
+        read(client, *(tick.isoformat() for tick in ticks))
+        for _ in range(2):
+            begin = start + dt.timedelta(minutes=chance.randrange(-600, 1440 * days))
+            end = begin + dt.timedelta(minutes=chance.randrange(1, 900))
+            factories.usage(client.user, "1", begin.isoformat(), usage_until=end)
+            minutes |= set(range((begin - start) // MINUTE, (end - start) // MINUTE))
+    gaps = sorted(later - sooner for ticks in readings for sooner, later in zip(ticks, ticks[1:], strict=False))
+    median = gaps[(len(gaps) - 1) // 2]
+    for ticks in readings:
+        for sooner, later in zip(ticks, [*ticks[1:], None], strict=True):
+            end = min(later, sooner + median) if later else sooner + median
+            minutes |= set(range((sooner - start) // MINUTE, (end - start) // MINUTE))
+    of_day = [len(minutes & set(range(day * 1440, day * 1440 + 1440))) for day in range(days)]
+    expected = [count * 10**6 // 1440 / 10**6 for count in of_day]
+
+    assert coverage(as_manager, "start=2024-01-01&end=2024-01-04&bucket=day") == expected

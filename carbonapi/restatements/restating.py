@@ -10,6 +10,7 @@ from ..access import current_actor, fetch, named
 from ..accounts.models import Organization
 from ..catalogue.models import UsageType
 from ..db import db
+from ..emissions.spreading import INSTANT, part
 from ..usages import ledger
 from ..usages.models import Usage
 from .models import Restatement
@@ -65,24 +66,46 @@ def _criteria(
 
 
 def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
-    """The number of usages and the kg CO2e before and after, by local month, oldest first."""
-    month = sa.func.to_char(sa.func.timezone(timezone, outdated.c.usage_at), "YYYY-MM").label("month")
+    """The number of usages and the kg CO2e before and after, by local month, oldest first; periods are spread.
+
+    `begun` is how many of the usages are in no month before.
+    """
+    at = sa.func.timezone(timezone, outdated.c.usage_at)
+    last = sa.func.timezone(timezone, outdated.c.usage_until - INSTANT)
+    a_month = sa.text("INTERVAL '1 month'")
+    first = sa.func.date_trunc("month", at)
+    months: Any = sa.func.generate_series(first, last, a_month).table_valued("begin").lateral("months")
+    months = months.render_derived()
+    begin = sa.func.timezone(timezone, months.c.begin)
+    end = sa.func.timezone(timezone, months.c.begin + a_month)
+    amount = part(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
+    factors = (outdated.c.old_factor, outdated.c.factor)
+    at_once = sa.select(
+        first.label("month"), sa.true().label("begins"), outdated.c.amount_in_type_unit.label("amount"), *factors
+    ).where(outdated.c.usage_until.is_(None))
+    spread = (
+        sa.select(months.c.begin, months.c.begin == first, amount, *factors)
+        .select_from(outdated.join(months, sa.true()))
+        .where(outdated.c.usage_until.is_not(None))
+    )
+    parts = at_once.union_all(spread).subquery("parts")
     return (
         sa.select(
-            month,
+            sa.func.to_char(parts.c.month, "YYYY-MM").label("month"),
             sa.func.count().label("usage_count"),
-            sa.func.sum(outdated.c.co2e_kg).label("before_kg"),
-            sa.func.sum(outdated.c.amount_in_type_unit * outdated.c.factor).label("after_kg"),
+            sa.func.count().filter(parts.c.begins).label("begun"),
+            sa.func.sum(parts.c.amount * parts.c.old_factor).label("before_kg"),
+            sa.func.sum(parts.c.amount * parts.c.factor).label("after_kg"),
         )
-        .group_by(sa.text("month"))
-        .order_by(sa.text("month"))
+        .group_by(parts.c.month)
+        .order_by(parts.c.month)
     )
 
 
 def _tell(restatement: Restatement, by_month: sa.Select[Any]) -> None:
     """Write into the restatement what it changes."""
     months = [dict(row) for row in db.session.execute(by_month).mappings()]
-    restatement.usage_count = sum(month["usage_count"] for month in months)
+    restatement.usage_count = sum(month["begun"] for month in months)
     restatement.before_kg = sum((month["before_kg"] for month in months), Decimal(0))
     restatement.after_kg = sum((month["after_kg"] for month in months), Decimal(0))
     restatement.months = [

@@ -40,7 +40,9 @@ class RestatedMonthSchema(Schema):
     """What a restatement changes of one month, local to the organization."""
 
     month = ma.fields.String(required=True, metadata={"example": "2026-01"})
-    usage_count = ma.fields.Integer(required=True, metadata={"example": 744})
+    usage_count = ma.fields.Integer(
+        required=True, metadata={"example": 744, "description": "How many it changes a part of."}
+    )
     before_kg = Figure(required=True, metadata={"example": 18.75})
     after_kg = Figure(required=True, metadata={"example": 15})
     difference_kg = Figure(required=True, metadata={"example": -3.75})

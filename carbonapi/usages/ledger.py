@@ -110,8 +110,8 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
 def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """The usages that the actor may see to whom the catalogue, as it is now, gives another factor than they have.
 
-    Columns: organization_id, id, usage_at, amount_in_type_unit, co2e_kg, recorded_at; and of the other factor factor_id
-    and factor.
+    Columns: organization_id, id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and of the other
+    factor factor_id and factor.
     """
     region = sa.func.coalesce(Usage.region, Organization.region)
     want = Want(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
@@ -121,8 +121,9 @@ def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
             Usage.organization_id,
             Usage.id,
             Usage.usage_at,
+            Usage.usage_until,
             Usage.amount_in_type_unit,
-            Usage.co2e_kg,
+            Usage.factor.label("old_factor"),
             Usage.recorded_at,
             factor.c.id.label("factor_id"),
             factor.c.factor,

@@ -204,3 +204,37 @@ def test_the_household_restated_to_a_newer_factor(household):  # noqa: F811
     assert '"co2e_kg":670.763802,' in household.get(total).text
     assert '"co2e_kg":804.35879851,' in household.get(f"{total}&as_of={as_of}").text
     assert db.session.scalar(db.text("SELECT count(*) FROM usage_versions")) == 23_508
+
+
+def test_the_months_of_a_bill_are_those_of_the_trend(as_manager):
+    as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Europe/Berlin"})
+    usage_type = factories.usage_type("steam", "kg", factor="2")
+    factories.usage(as_manager.user, "100", "2024-01-20", usage_type.id, usage_until=factories.at("2024-03-11T05:00"))
+    factories.usage(as_manager.user, "5", "2024-02-15", usage_type.id)
+    factories.emission_factor(usage_type, "3", organization_id=as_manager.user.organization_id)
+    trend = "/emissions/trend?start=2024-01-01&end=2024-04-01"
+    before = as_manager.get(trend).json
+
+    answer = restate(as_manager, usage_type, "apply")
+
+    after = as_manager.get(trend).json
+    assert (answer.json["usage_count"], answer.json["before_kg"], answer.json["after_kg"]) == (2, 210, 315)
+    assert [(month["usage_count"], month["before_kg"], month["after_kg"]) for month in answer.json["months"]] == [
+        (b["usage_count"], b["co2e_kg"], a["co2e_kg"]) for b, a in zip(before, after, strict=True)
+    ]
+    assert [month["month"] for month in answer.json["months"]] == ["2024-01", "2024-02", "2024-03"]
+    assert [month["usage_count"] for month in answer.json["months"]] == [1, 2, 1]
+
+
+def test_totals_of_very_many_digits_are_exact(as_manager):
+    usage_type = factories.usage_type("steam", "kg", factor="0.123456789012")
+    for _ in range(3):
+        factories.usage(as_manager.user, "999999999999.999999", "2024-01-20", usage_type.id)
+    factories.emission_factor(usage_type, "999999999999.999999999999", organization_id=as_manager.user.organization_id)
+
+    answer = restate(as_manager, usage_type, "preview")
+
+    assert answer.status_code == 200
+    # 3 × 999999999999.999999 × (999999999999.999999999999 − 0.123456789012)
+    assert '"difference_kg":2999999999999629626632961.000000370370367039,' in answer.text
+    assert as_manager.get("/emissions/trend?compare=previous_year").status_code == 200

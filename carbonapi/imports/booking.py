@@ -12,7 +12,8 @@ from ..db import db
 from ..usages import ledger
 from ..usages.refusals import Refused
 from .models import Import
-from .reading import Faults, Row, read, refused, sentences
+from .overlaps import overlaps
+from .reading import MOST_FAULTS_SHOWN, Faults, Row, read, refused, sentences
 
 # So many usages go to the database in one statement.
 CHUNK = 5_000
@@ -31,9 +32,12 @@ def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
     if faults:
         raise refused(faults)
     db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    warnings = overlaps(rows, owner.organization_id)
     booked = Import(
         organization_id=owner.organization_id,
         usage_count=len(rows),
+        warning_count=len(warnings),
+        warnings=warnings[:MOST_FAULTS_SHOWN],
         sha256=hashlib.sha256(file).hexdigest(),
         recorded_at=now,
         recorded_by=current_actor().id,

@@ -17,6 +17,19 @@ class ImportOptions(Query):
     quality = quality()
 
 
+class WarningSchema(Schema):
+    """A line that was booked, and that somebody should look at."""
+
+    line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header is line 1."})
+    message = ma.fields.String(required=True, metadata={"example": "Its period overlaps that of line 2."})
+    overlaps_line = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": 2, "description": "The line of the file that it overlaps."}
+    )
+    overlaps_usage_id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": None, "description": "The usage that it overlaps."}
+    )
+
+
 class ImportSchema(Schema):
     """A file of usages that was booked as one act."""
 
@@ -29,6 +42,12 @@ class ImportSchema(Schema):
             "description": "Of the file.",
             "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         },
+    )
+    warning_count = ma.fields.Integer(required=True, metadata={"example": 0})
+    warnings = ma.fields.List(
+        ma.fields.Nested(WarningSchema),
+        required=True,
+        metadata={"example": [], "description": "The first 100, by line: periods that overlap one another."},
     )
     recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})

@@ -36,6 +36,9 @@ class Imports(MethodView):
         A CSV file in UTF-8 as the body (`text/csv`), or as `file` of a form (`multipart/form-data`). Columns by name:
         usage_at and amount; usage_type_id, user_id, region, quality, note and external_id where the query does not
         give them. All of it is booked, or nothing: 422 then names the first 100 faults by line.
+
+        Two periods of one user, usage type and meter that overlap are booked, with a warning that names both. The meter
+        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`.
         """
         return book(_file(), now(), **options)
 

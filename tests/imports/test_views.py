@@ -27,6 +27,8 @@ def test_a_file_is_booked_as_one_act(as_member):
         "organization_id": as_member.user.organization_id,
         "usage_count": 2,
         "sha256": hashlib.sha256(GOOD.encode()).hexdigest(),
+        "warning_count": 0,
+        "warnings": [],
         "recorded_by": as_member.user.id,
     }
     usages = as_member.get(f"/usages?import_id={imported['id']}&sort=usage_at").json

@@ -31,6 +31,7 @@ def signed_in_before(app, as_member, monkeypatch):
         ("GET", f"/emissions/trend?{SUMMER}&compare=previous_year&group_by=scope", None, 1),
         ("GET", "/emissions/trend", None, 2),  # From the first usage to the last: they are looked up.
         ("GET", "/emissions/summary", None, 1),
+        ("GET", f"/emissions/bridge?{SUMMER}&compare_start=2023-06-01&compare_end=2023-09-01", None, 1),
         ("GET", "/usages?as_of=2024-01-01T00:00:00Z", None, 1),
         ("GET", f"/emissions/trend?{SUMMER}&as_of=2024-01-01T00:00:00Z", None, 1),
         ("GET", "/usage-types", None, 1),

@@ -3,7 +3,7 @@
 import marshmallow as ma
 
 from ..rest import Schema
-from ..rest.fields import Figure, Instant
+from ..rest.fields import Figure, Instant, InstantOrDate
 from ..usages.schemas import UsageFilter
 from .adding import GROUPS
 from .buckets import BUCKETS
@@ -22,6 +22,21 @@ class TrendQuery(UsageFilter):
     )
     group_by = ma.fields.String(
         validate=ma.validate.OneOf(GROUPS), metadata={"description": "Split each bucket by this."}
+    )
+
+
+class BridgeQuery(UsageFilter):
+    start = InstantOrDate(
+        required=True, metadata={"description": "The begin of the later range, included.", "example": "2026-01-01"}
+    )
+    end = InstantOrDate(
+        required=True, metadata={"description": "The end of the later range, not included.", "example": "2027-01-01"}
+    )
+    compare_start = InstantOrDate(
+        required=True, metadata={"description": "The begin of the earlier range, included.", "example": "2025-01-01"}
+    )
+    compare_end = InstantOrDate(
+        required=True, metadata={"description": "The end of the earlier range, not included.", "example": "2026-01-01"}
     )
 
 
@@ -147,3 +162,57 @@ class SummarySchema(FiguresSchema):
     by_scope = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
     by_usage_type = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
     by_user = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
+
+
+class DifferenceSchema(Schema):
+    """Two totals, and why the later one differs: the five parts add up to the difference, exactly."""
+
+    before_kg = Figure(required=True, metadata={"example": 100, "description": "kg CO2e of the earlier range."})
+    after_kg = Figure(required=True, metadata={"example": 90, "description": "kg CO2e of the later range."})
+    difference_kg = Figure(required=True, metadata={"example": -10})
+    activity_kg = Figure(
+        required=True, metadata={"example": 20, "description": "More or less was used, at what a unit caused before."}
+    )
+    factor_kg = Figure(
+        required=True, metadata={"example": -30, "description": "A unit causes more or less, on average."}
+    )
+    restated_kg = Figure(
+        required=True, metadata={"example": 0, "description": "Restatements have changed it since it was booked."}
+    )
+    started_kg = Figure(
+        required=True, metadata={"example": 0, "description": "Usage types that only the later range has."}
+    )
+    ended_kg = Figure(
+        required=True, metadata={"example": 0, "description": "Usage types that only the earlier range has."}
+    )
+
+
+class TypeBridgeSchema(DifferenceSchema):
+    """Why the emissions of one usage type changed."""
+
+    class Meta:
+        fields = ("id", "name", "unit", "before_amount", "after_amount", *DifferenceSchema().fields)
+
+    id = ma.fields.Integer(required=True, metadata={"example": 100})
+    name = ma.fields.String(required=True, metadata={"example": "electricity"})
+    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "Of the amounts."})
+    before_amount = Figure(required=True, metadata={"example": 50})
+    after_amount = Figure(required=True, metadata={"example": 60})
+
+
+class BridgeSchema(DifferenceSchema):
+    """Why emissions changed from one range to another."""
+
+    class Meta:
+        fields = (*DifferenceSchema().fields, "restatement_ids", "by_usage_type")
+
+    restatement_ids = ma.fields.List(
+        ma.fields.Integer(),
+        required=True,
+        metadata={"example": [], "description": "The restatements by which some usages of either range were booked."},
+    )
+    by_usage_type = ma.fields.List(
+        ma.fields.Nested(TypeBridgeSchema),
+        required=True,
+        metadata={"description": "The same of each usage type; the one that changed most comes first."},
+    )

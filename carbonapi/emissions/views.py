@@ -8,7 +8,8 @@ from ..access import visible
 from ..rest import Blueprint
 from ..usages.models import Usage
 from ..usages.schemas import UsageFilter
-from .schemas import BucketSchema, SummarySchema, TrendQuery
+from .bridge import bridge
+from .schemas import BridgeQuery, BridgeSchema, BucketSchema, SummarySchema, TrendQuery
 from .summary import summary
 from .trend import trend
 
@@ -63,3 +64,22 @@ class Summary(MethodView):
         that the range cuts, the part within is counted.
         """
         return summary(narrow.unbounded(visible(Usage)), narrow.start, narrow.end)
+
+
+@emissions.route("/bridge")
+class Bridge(MethodView):
+    @emissions.reading(BridgeSchema, BridgeQuery)
+    def get(self, narrow: Any) -> Any:
+        """Get the bridge
+
+        Why emissions changed from [compare_start, compare_end) to [start, end), in parts that add up to the difference
+        exactly. One thing is exchanged after another, for each usage type by itself, on the numbers as they were first
+        booked. A type that has usages in only one of the ranges has `started` or `ended`. Of the others, first the
+        amount becomes the later one, while a unit causes what it caused before on average: `activity`, rounded to the
+        twelfth digit. Then a unit causes what it causes now: `factor`, all that is left; another mix of regions or
+        months that have different factors shows there too. Last, `restated` is what restatements have changed since, of
+        either range.
+        """
+        asked = narrow.arguments
+        before, after = (asked["compare_start"], asked["compare_end"]), (asked["start"], asked["end"])
+        return bridge(narrow(visible(Usage)), before, after)

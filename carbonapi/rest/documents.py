@@ -153,7 +153,7 @@ def _complete(path: str, operation: dict[str, Any], document: dict[str, Any]) ->
         operation["responses"][str(STATUS[error])] = {"$ref": f"#/components/responses/{error.__name__}"}
     for parameter in operation.get("parameters", []):
         # In words only: Swagger UI fills an example in, and so would send a filter that nobody asked for.
-        if "example" in parameter["schema"]:
+        if "example" in parameter["schema"] and not parameter.get("required"):
             parameter["description"] += f" For example `{parameter['schema'].pop('example')}`."
     for content in _contents(operation):
         example = _example(content["schema"], document)

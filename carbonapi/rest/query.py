@@ -164,13 +164,13 @@ class Filter(Query):
 
 
 def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
-    """Turn dates in start and end into instants. Raises ValidationError for a range that holds nothing."""
-    for name in ("start", "end"):
-        value = arguments.get(name)
-        if value is not None and not isinstance(value, dt.datetime):
+    """Turn dates in starts and ends into instants. Raises ValidationError for a range that holds nothing."""
+    for name, value in arguments.items():
+        if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
             arguments[name] = midnight(value, arguments["timezone"])
-    if "start" in arguments and "end" in arguments and arguments["end"] <= arguments["start"]:
-        raise ma.ValidationError("Must be later than start: a range is [start, end).", "end")
+    for start, end in (("start", "end"), ("compare_start", "compare_end")):
+        if start in arguments and end in arguments and arguments[end] <= arguments[start]:
+            raise ma.ValidationError(f"Must be later than {start}: a range is [{start}, {end}).", end)
 
 
 def _refuse_future(name: str, moment: dt.datetime) -> None:

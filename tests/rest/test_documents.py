@@ -28,7 +28,7 @@ WALK = """
     add_user list_users get_user replace_user change_user list_usages_of_user delete_user add_user delete_users
     create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
     enter_emission_factor list_emission_factors get_emission_factor
-    record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary delete_usage
+    record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
     record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
     close_period list_periods get_period reopen_period
@@ -74,8 +74,15 @@ class Operation:
         """Send the documented example, with these ids in its path and query."""
         path = re.sub(r"\{(\w+)\}", lambda name: str(ids[name[1]]), self.path)
         arguments = {}
-        if any(parameter["name"] == "id" for parameter in self.parameters):
-            arguments["query_string"] = {"id": ids[CREATED[self.path]]}
+        query = {
+            parameter["name"]: parameter["schema"].get("example")
+            for parameter in self.parameters
+            if parameter["in"] == "query" and parameter.get("required")
+        }
+        if "id" in query:
+            query["id"] = ids[CREATED[self.path]]
+        if query:
+            arguments["query_string"] = query
         if self.media:
             media_type, content = next(iter(self.media.items()))
             example = content["example"]
@@ -169,8 +176,11 @@ def test_every_parameter_is_described(operations):
                 schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID}
                 assert parameter["schema"] == schema, operation.id
             else:
-                # Swagger UI would send it unasked.
-                assert "example" not in {**parameter, **parameter["schema"]}, (operation.id, parameter["name"])
+                # Swagger UI would send it unasked, which is right for what must be sent.
+                assert parameter.get("required") or "example" not in {**parameter, **parameter["schema"]}, (
+                    operation.id,
+                    parameter["name"],
+                )
 
 
 def test_every_schema_is_used_and_none_is_named_twice(document):

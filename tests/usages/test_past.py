@@ -3,7 +3,8 @@
 import copy
 import datetime as dt
 from collections import defaultdict
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 from urllib.parse import quote
 
 from hypothesis import HealthCheck, settings
@@ -13,10 +14,28 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from carbonapi.rest.fields import plain, rfc3339
 from tests import factories
 
+SECOND = dt.timedelta(seconds=1)
 DAYS = [dt.datetime(2024, month, day, tzinfo=dt.UTC) for month in (1, 2, 3) for day in (1, 15, 28)]
 days = st.sampled_from(DAYS)
 amounts = st.decimals(0, 1000, places=3)
 kinds = st.sampled_from(["shared", "own"])
+
+
+MONTHS = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3, 4)]
+
+
+def used_until(moment, believed):
+    """How much of a bill has been used up to a moment: exact, but for the twelfth digit, which is rounded half up."""
+    day, until = believed["day"], believed["until"]
+    passed, whole = (min(max(moment, day), until) - day) // SECOND, (until - day) // SECOND
+    return (believed["amount"] * passed / whole).quantize(Decimal("1e-12"), ROUND_HALF_UP)
+
+
+def parts_of(believed):
+    """What a usage has of each month."""
+    if believed["until"] is None:
+        return [believed["amount"] if start <= believed["day"] < end else Decimal(0) for start, end in pairwise(MONTHS)]
+    return [used_until(end, believed) - used_until(start, believed) for start, end in pairwise(MONTHS)]
 
 
 def history_of(sign_in):
@@ -64,7 +83,19 @@ def history_of(sign_in):
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
             factor = self.factor_at(self.types[place], day)
-            self.believe(answer.json["id"], type=self.types[place], day=day, amount=amount, factor=factor)
+            self.believe(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
+            self.remember()
+            return answer.json["id"]
+
+        @rule(target=usages, place=st.integers(0, 1), day=days, length=st.integers(1, 10**7), amount=amounts)
+        def record_a_bill(self, place, day, length, amount):
+            until = day + length * SECOND
+            span = {"usage_at": rfc3339(day), "usage_until": rfc3339(until)}
+            body = {"usage_type_id": self.types[place], "amount": plain(amount)} | span
+            answer = self.manager.post("/usages", json=body)
+            assert answer.status_code == 201
+            factor = self.factor_at(self.types[place], day)
+            self.believe(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, factor=factor)
             self.remember()
             return answer.json["id"]
 
@@ -76,8 +107,10 @@ def history_of(sign_in):
 
         @rule(usage=usages, day=days)
         def correct_the_time(self, usage, day):
-            assert self.manager.patch(f"/usages/{usage}", json={"usage_at": rfc3339(day)}).status_code == 200
-            if day != self.ledger[usage]["day"]:
+            answer = self.manager.patch(f"/usages/{usage}", json={"usage_at": rfc3339(day)})
+            until = self.ledger[usage]["until"]
+            assert answer.status_code == (200 if until is None or day < until else 422)
+            if answer.status_code == 200 and day != self.ledger[usage]["day"]:
                 self.believe(usage, day=day, factor=self.factor_at(self.ledger[usage]["type"], day))
             self.remember()
 
@@ -95,7 +128,7 @@ def history_of(sign_in):
             usages = self.manager.get(f"/usages?import_id={imported}&sort=id").json
             for usage, (day, amount) in zip(usages, lines, strict=True):
                 factor = self.factor_at(self.types[place], day)
-                self.believe(usage["id"], type=self.types[place], day=day, amount=amount, factor=factor)
+                self.believe(usage["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
             self.remember()
 
         @rule(place=st.integers(0, 1), owner=kinds, day=days, factor=st.decimals(0, 10, places=2))
@@ -138,7 +171,8 @@ def history_of(sign_in):
             }
             months, total = defaultdict(Decimal), Decimal(0)
             for believed in ledger.values():
-                months[believed["day"].month] += believed["amount"] * believed["factor"]
+                for month, part in enumerate(parts_of(believed), 1):
+                    months[month] += part * believed["factor"]
                 total += believed["amount"] * believed["factor"]
             query = f"start=2024-01-01&end=2024-04-01&as_of={as_of}"
             trend = self.manager.get(f"/emissions/trend?{query}").json

@@ -145,6 +145,8 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, region: st
             )
         db.session.commit()
         click.echo(f"Recorded {booked.usage_count} usages as import {booked.id}.")
+        for warning in booked.warnings:
+            click.echo(f"Line {warning['line']}: {warning['message']}", err=True)
 
 
 def _usage_type_id(asked: str | None) -> int | None:

@@ -71,7 +71,8 @@ def covered(usages: sa.Select[Any], edges: Edges, timezone: str) -> sa.Select[An
     begin, end = sa.func.lower(spans.c.span, type_=MOMENT), sa.func.upper(spans.c.span, type_=MOMENT)
     places = edges.places_of(begin, end)
     shared = sa.func.least(end, edges.end(places.c.place)) - sa.func.greatest(begin, edges.begin(places.c.place))
-    type_count = sa.select(sa.func.count(lasting.c.usage_type_id.distinct())).scalar_subquery()
+    types = sa.select(lasting.c.usage_type_id).distinct().subquery("types")
+    type_count = sa.select(sa.func.count()).select_from(types).scalar_subquery()
     return (
         sa.select(
             places.c.place,

@@ -11,7 +11,7 @@ import flask
 from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
-from . import access, accounts, catalogue, emissions, imports, rest, restatements, usages
+from . import access, accounts, audit, catalogue, emissions, imports, rest, restatements, usages
 from .db import CONNECT_ARGS, db
 from .settings import Settings, from_environ
 
@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         catalogue.catalogue,
         accounts.organizations,
         accounts.users,
+        audit.audit_entries,
         rest.health,
     ):
         api.register_blueprint(blueprint)

@@ -6,10 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .. import audit
 from ..access import current_actor, named
 from ..accounts.models import User
 from ..db import db
 from ..usages import ledger
+from ..usages.models import Usage
 from ..usages.refusals import Refused
 from .models import Import
 from .reading import Faults, Row, read, refused, sentences
@@ -50,7 +52,26 @@ def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
             }
     if faults:
         raise refused(faults)
+    _tell(booked)
     return booked
+
+
+def _tell(booked: Import) -> None:
+    """Tell in the audit log of the whole file as of one act, with the sum of what it has booked."""
+    told: dict[str, sa.ColumnElement[Any]] = {
+        "usage_count": sa.func.count(),
+        "co2e_kg": sa.func.sum(Usage.co2e_kg),
+        "sha256": sa.literal(booked.sha256),
+    }
+    key = (Usage.organization_id, Usage.import_id.label("id"))
+    rows = (
+        sa.select(*key, *(value.label(name) for name, value in told.items()))
+        .where(Usage.organization_id == booked.organization_id, Usage.import_id == booked.id)
+        .group_by(*key)
+        .cte("booked")
+    )
+    entry = audit.entries_of(rows, Import, "imported", new=audit.values_of("booked", *map(sa.column, told)))
+    db.session.execute(sa.select(rows.c.id).add_cte(entry))
 
 
 def _known_already(rows: list[Row], organization_id: int) -> Faults:

@@ -86,9 +86,9 @@ def _named(rows: sa.CTE, column: str) -> sa.ColumnElement[Any]:
 @sa.event.listens_for(db.session, "after_flush")
 def _tell_of_rows(session: Any, flush_context: Any) -> None:
     told = [
-        *(_created(row, row.AUDIT) for row in session.new if hasattr(row, "AUDIT")),
-        *(_changed(row, row.AUDIT) for row in session.dirty if hasattr(row, "AUDIT")),
-        *(_deleted(row, row.AUDIT) for row in session.deleted if hasattr(row, "AUDIT")),
+        tell(row, row.AUDIT)
+        for tell, rows in ((_created, session.new), (_changed, session.dirty), (_deleted, session.deleted))
+        for row in sorted((row for row in rows if hasattr(row, "AUDIT")), key=lambda row: int(row.id))
     ]
     entries = [entry for entry in told if entry is not None]
     if entries:

@@ -3,7 +3,7 @@
 import marshmallow as ma
 
 from ..rest import ListQuery, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Instant, Text
+from ..rest.fields import Instant, Text, Whole
 from .models import ACTIONS, AuditEntry
 
 
@@ -48,7 +48,7 @@ class AuditEntrySchema(Schema):
 class AuditEntryQuery(ListQuery):
     start, end = time_range(AuditEntry.occurred_at)
     timezone = time_zone()
-    organization_id = equal_to(AuditEntry.organization_id)
+    organization_id = equal_to(AuditEntry.organization_id, Whole(0))
     actor_id = equal_to(AuditEntry.actor_id)
     action = equal_to(AuditEntry.action, Text(validate=ma.validate.OneOf(ACTIONS)))
     subject = equal_to(AuditEntry.subject, Text(validate=ma.validate.Length(1, 100)))

@@ -1,10 +1,7 @@
 """carbonapi: a ledger of carbon usage, exact and explainable to the last digit."""
 
 import datetime as dt
-import json
 import os
-from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import flask
@@ -35,7 +32,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": CONNECT_ARGS,
-            "json_deserializer": partial(json.loads, parse_float=Decimal),
+            "json_deserializer": rest.read_exact_json,
             "json_serializer": rest.exact_json,
             "max_overflow": 0,
             "pool_pre_ping": True,

@@ -3,6 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
+from carbonapi.access import Actor, acting_as, visible
+from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from tests import factories
 from tests.test_statements import plan_of
@@ -82,6 +84,19 @@ def test_figures_keep_their_very_digits(as_member, as_auditor):
 
     assert '"co2e_kg":1499999999999.9999985' in recorded
     assert '"co2e_kg":1499999999999.9999985' in corrected and '"co2e_kg":1499999999999.999997' in corrected
+
+
+def test_figures_beyond_a_computers_integers_are_told_as_well(as_member, as_auditor):
+    usage_type = factories.usage_type(factor="999999999999")
+    given = USAGE | {"usage_type_id": usage_type.id, "amount": 999999999999}
+    usage_id = as_member.post("/usages", json=given).json["id"]
+    assert as_member.patch(f"/usages/{usage_id}", json={"amount": 999999999998}).status_code == 200
+
+    answer = as_auditor.get("/audit-entries?action=corrected")
+
+    assert answer.status_code == 200, answer.text
+    assert '"co2e_kg":999999999998000000000001' in answer.text
+    assert '"co2e_kg":999999999997000000000002' in answer.text
 
 
 def test_what_changes_nothing_and_what_is_refused_leave_no_entry(as_manager, as_member, as_auditor):
@@ -244,6 +259,9 @@ def test_managers_and_auditors_see_their_organization_admins_all_and_members_not
         assert len(client.get(f"/audit-entries?action=recorded&subject_id={recorded}").json) == seen
     answer = as_member.get("/audit-entries")
     assert (answer.status_code, answer.json["title"]) == (403, "Not allowed")
+    actor = Actor(as_member.user.id, as_member.user.organization_id, "member", "UTC")
+    with acting_as(actor):  # Were a member ever let in, it would be to what they did themselves.
+        assert {entry.actor_id for entry in db.session.scalars(visible(AuditEntry))} == {as_member.user.id}
     organizations = {entry["organization_id"] for entry in as_other_manager.get("/audit-entries").json}
     assert organizations == {as_other_manager.user.organization_id}
 

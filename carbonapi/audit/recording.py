@@ -61,15 +61,20 @@ def entries_of(
     entry["organization_id"] = sa.func.coalesce(_named(rows, "organization_id"), entry["organization_id"])
     entry["subject_id"] = _named(rows, "id")
     for name, values in (("old", old), ("new", new)):
-        if values is not None:
-            entry[name] = values if isinstance(values, sa.ColumnElement) else sa.literal(_plain(values), JSONB)
+        if isinstance(values, sa.ColumnElement):
+            entry[name] = values
+        elif values:
+            entry[name] = sa.literal(_plain(values), JSONB)
     entries = sa.select(*entry.values()).select_from(rows)
     return sa.insert(AuditEntry).from_select(list(entry), entries).returning(AuditEntry.id).cte("told")
 
 
 @cache
 def values_of(rows: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """The values of these columns of the rows so named, as `old` and `new` take them."""
+    """The values of these columns of the rows so named, as `old` and `new` take them.
+
+    It is kept for the next time, so columns are those of a table, or made once.
+    """
     pairs = []
     for column in columns:
         value = f'{rows}."{column.key}"'

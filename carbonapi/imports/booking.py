@@ -19,6 +19,7 @@ from .reading import Faults, Row, read, refused, sentences
 # So many usages go to the database in one statement.
 CHUNK = 5_000
 STATEMENT_TIMEOUT = "10min"
+TOLD: tuple[sa.ColumnClause[Any], ...] = tuple(sa.column(name) for name in ("usage_count", "co2e_kg", "sha256"))
 
 
 def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
@@ -58,19 +59,15 @@ def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
 
 def _tell(booked: Import) -> None:
     """Tell in the audit log of the whole file as of one act, with the sum of what it has booked."""
-    told: dict[str, sa.ColumnElement[Any]] = {
-        "usage_count": sa.func.count(),
-        "co2e_kg": sa.func.sum(Usage.co2e_kg),
-        "sha256": sa.literal(booked.sha256),
-    }
     key = (Usage.organization_id, Usage.import_id.label("id"))
+    count, sum_kg = sa.func.count().label("usage_count"), sa.func.sum(Usage.co2e_kg).label("co2e_kg")
     rows = (
-        sa.select(*key, *(value.label(name) for name, value in told.items()))
+        sa.select(*key, count, sum_kg, sa.literal(booked.sha256).label("sha256"))
         .where(Usage.organization_id == booked.organization_id, Usage.import_id == booked.id)
         .group_by(*key)
         .cte("booked")
     )
-    entry = audit.entries_of(rows, Import, "imported", new=audit.values_of("booked", *map(sa.column, told)))
+    entry = audit.entries_of(rows, Import, "imported", new=audit.values_of("booked", *TOLD))
     db.session.execute(sa.select(rows.c.id).add_cte(entry))
 
 

@@ -2,17 +2,14 @@
 
 import datetime as dt
 import decimal
-import json
 import os
-from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import flask
 from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
-from . import access, accounts, catalogue, emissions, imports, rest, restatements, usages
+from . import access, accounts, audit, catalogue, emissions, imports, rest, restatements, usages
 from .db import CONNECT_ARGS, db
 from .settings import Settings, from_environ
 
@@ -41,7 +38,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": CONNECT_ARGS,
-            "json_deserializer": partial(json.loads, parse_float=Decimal),
+            "json_deserializer": rest.read_exact_json,
             "json_serializer": rest.exact_json,
             "max_overflow": 0,
             "pool_pre_ping": True,
@@ -73,6 +70,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         catalogue.catalogue,
         accounts.organizations,
         accounts.users,
+        audit.audit_entries,
         rest.health,
     ):
         api.register_blueprint(blueprint)

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jwt
 import sqlalchemy as sa
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, has_request_context, request
 from flask_jwt_extended import JWTManager
 
 from .db import Model, db
@@ -20,6 +20,7 @@ ROLES = ("admin", "manager", "member", "auditor")
 EVERYONE = frozenset(ROLES)
 WRITERS = frozenset({"admin", "manager", "member"})
 MANAGERS = frozenset({"admin", "manager"})
+OVERSEERS = frozenset({"admin", "manager", "auditor"})
 ADMINS = frozenset({"admin"})
 
 # `sid` is the session, `org` its organization.
@@ -44,6 +45,15 @@ class Actor:
     @property
     def is_admin(self) -> bool:
         return self.role == "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a change comes from. On the command line there is no request, and nobody in particular acts."""
+
+    actor: Actor | None
+    address: str | None
+    request_id: str | None
 
 
 Claims = Mapping[str, Any]
@@ -75,6 +85,17 @@ def current_actor() -> Actor:
     if actor is None:
         raise NotSignedIn("Sign in first: send `Authorization: Bearer <access token>`.")
     return actor
+
+
+def origin() -> Origin:
+    """Who is acting, if anybody is, and which request has asked for it."""
+    actor = _ACTOR.get()
+    someone = actor if actor is not None and actor.id else None  # An operator has no id.
+    return (
+        Origin(someone, request.remote_addr, g.get("request_id"))
+        if has_request_context()
+        else Origin(someone, None, None)
+    )
 
 
 def seen_by_actor(model: Any) -> tuple[sa.ColumnElement[bool], ...]:

@@ -112,11 +112,13 @@ class PostgreSQL:
             shutil.rmtree(left_over, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=self.folder))
         os.chown(draft, self.uid, self.gid)
-        options = ["-U", "carbonapi", "-E", "UTF8", "-A", "trust"]  # Who may connect is said by the sockets' directory.
+        options = ["-U", "postgres", "-E", "UTF8", "-A", "trust"]  # Who may connect is said by the sockets' directory.
         self._run(
             "initdb", "-D", draft, *options, "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
         )
-        self._run("postgres", "--single", "-D", draft, "postgres", text="CREATE DATABASE carbonapi\n")
+        # The service is no superuser: what is withheld from it, such as to change its audit log, it cannot do.
+        role = "CREATE ROLE carbonapi LOGIN\nCREATE DATABASE carbonapi OWNER carbonapi\n"
+        self._run("postgres", "--single", "-D", draft, "postgres", text=role)
         draft.rename(self.data)
 
     def _launched(self) -> "subprocess.Popen[bytes]":

@@ -22,6 +22,7 @@ from carbonapi.settings import SETTINGS
 from . import factories
 
 TEMPLATE = "carbonapi_template"
+ROLE = "carbonapi_tests"  # An ordinary one, as the service's is.
 SECRET_KEY = "a key for tests alone, of 32 bytes and more"
 
 
@@ -37,13 +38,16 @@ def pytest_configure(config):
         config.server_url = config.workerinput["server_url"]
         return
     config.stack = contextlib.ExitStack()
-    # CARBONAPI_TEST_DATABASE_URL runs the tests on another server, as a superuser of it.
+    # CARBONAPI_TEST_DATABASE_URL runs the tests on another server; it makes databases there, as a superuser.
     config.server_url = os.environ.get("CARBONAPI_TEST_DATABASE_URL")
     if config.server_url is None:
         folder = Path(tempfile.mkdtemp(prefix="carbonapi-tests-"))
         config.stack.callback(shutil.rmtree, folder)
-        config.server_url = config.stack.enter_context(running(folder))
-    execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+        embedded_url = make_url(config.stack.enter_context(running(folder)))
+        config.server_url = embedded_url.set(username="postgres", database="postgres").render_as_string()
+    make_role = f"CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE}'"
+    execute(config.server_url, f"DO $$ BEGIN {make_role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE} OWNER {ROLE}")
     app = create_app(settings_for(url_of(config.server_url, TEMPLATE)))
     with app.app_context():
         flask_migrate.upgrade()
@@ -61,7 +65,9 @@ def pytest_unconfigure(config):
 
 
 def url_of(server_url, database):
-    return make_url(server_url).set(database=database).render_as_string(hide_password=False)
+    """The URL of a database on this server, as the ordinary role that the service has."""
+    url = make_url(server_url).set(database=database, username=ROLE, password=ROLE)
+    return url.render_as_string(hide_password=False)
 
 
 def execute(url, *statements):
@@ -74,7 +80,7 @@ def execute(url, *statements):
 @contextlib.contextmanager
 def cloned_database(server_url, name):
     """The URL of a database of its own, migrated already."""
-    execute(server_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    execute(server_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
     try:
         yield url_of(server_url, name)
     finally:

@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "carbonapi"
 FLOOR = {"access", "db", "errors", "settings"}
+FEATURES = ("audit", "accounts", "catalogue", "usages", "imports", "emissions", "restatements")
 # Which rooms a room may import. `cli` and `__init__`, at the top, may import any.
 MAY_IMPORT = {
     "settings": set(),
@@ -14,20 +15,20 @@ MAY_IMPORT = {
     "db": set(),
     "access": {"db", "errors", "settings"},
     "rest": FLOOR,
-    "accounts": FLOOR | {"rest"},
-    "catalogue": FLOOR | {"rest", "accounts"},
-    "usages": FLOOR | {"rest", "accounts", "catalogue"},
-    "imports": FLOOR | {"rest", "accounts", "catalogue", "usages"},
+    "audit": FLOOR | {"rest"},
+    "accounts": FLOOR | {"rest", "audit"},
+    "catalogue": FLOOR | {"rest", "audit", "accounts"},
+    "usages": FLOOR | {"rest", "audit", "accounts", "catalogue"},
+    "imports": FLOOR | {"rest", "audit", "accounts", "catalogue", "usages"},
     "emissions": FLOOR | {"rest", "accounts", "catalogue", "usages"},
-    "restatements": FLOOR | {"rest", "accounts", "catalogue", "usages", "emissions"},
+    "restatements": FLOOR | {"rest", "audit", "accounts", "catalogue", "usages", "emissions"},
     "embedded": set(),
     "keeper": set(),
     "leash": set(),
     "server": {"embedded", "settings"},
     "cli": {"", *FLOOR, "rest", "accounts", "catalogue", "embedded", "imports", "server"},
-    "": {"access", "db", "settings", "rest", "accounts", "catalogue", "usages", "imports", "emissions", "restatements"},
+    "": {"access", "db", "settings", "rest", *FEATURES},
 }
-FEATURES = ("accounts", "catalogue", "usages", "imports", "emissions", "restatements")
 ERROR_CODES = {400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 428, 429, 503}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

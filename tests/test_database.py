@@ -44,7 +44,15 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         """
     )
     tenants = tables() - REFERENCE_TABLES
-    assert tenants == {"sessions", "usages", "usage_versions", "imports", "periods", "restatements"}
+    assert tenants == {
+        "audit_entries",
+        "sessions",
+        "usages",
+        "usage_versions",
+        "imports",
+        "periods",
+        "restatements",
+    }
     checked = [(index, columns) for table, index, columns in keys if table in tenants]
     assert len(checked) >= 9
     for index, columns in checked:

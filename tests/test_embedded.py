@@ -92,6 +92,7 @@ def test_it_is_the_wheels_postgresql_private_and_the_same_on_every_machine(folde
         assert query(url, "SHOW data_checksums") == "on"
         assert query(url, "SHOW server_encoding") == "UTF8"
         assert query(url, "SHOW timezone") == "UTC"
+        assert query(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
         locale = "SELECT datlocale FROM pg_database WHERE datname = 'carbonapi' AND datlocprovider = 'b'"
         assert query(url, locale) == "C.UTF-8"
         assert stat.S_IMODE((folder / "run").stat().st_mode) == 0o700

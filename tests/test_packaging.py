@@ -124,11 +124,13 @@ def test_the_example_names_every_variable_of_compose_and_no_secret() -> None:
 
 def test_compose_keeps_the_data_and_waits_for_a_database_that_answers() -> None:
     database = COMPOSE["services"]["database"]
-    (volume,) = database["volumes"]
+    volume, script = database["volumes"]
     name, _, directory = volume.partition(":")
 
     assert name in COMPOSE["volumes"]
     assert directory == "/var/lib/postgresql", "from 18 on, the image declares its volume there"
+    assert script == "./docker-database.sh:/docker-entrypoint-initdb.d/carbonapi.sh:ro"
+    assert (PROJECT / "docker-database.sh").stat().st_mode & 0o111 == 0o111
     assert database["healthcheck"]["test"][1] == "pg_isready"
     assert COMPOSE["services"]["app"]["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert "ports" not in database

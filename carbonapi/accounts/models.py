@@ -6,6 +6,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from ..audit import Audited
 from ..db import Model, Owned, Shared, Versioned, Viewer
 
 
@@ -14,6 +15,7 @@ class Organization(Shared, Versioned, Model):
 
     __tablename__ = "organizations"
     __table_args__ = (sa.CheckConstraint("significance_threshold BETWEEN 0 AND 100", name="significance_threshold"),)
+    AUDIT = Audited(("name", "timezone", "region", "significance_threshold"), organization="id")
 
     name: Mapped[str]
     timezone: Mapped[str] = mapped_column(server_default="UTC")
@@ -43,6 +45,11 @@ class User(Shared, Versioned, Model):
         sa.CheckConstraint(
             "num_nulls(email, name, password_hash) = CASE WHEN erased_at IS NULL THEN 0 ELSE 3 END", name="erased"
         ),
+    )
+    AUDIT = Audited(
+        ("email", "name", "role", "active"),
+        acts={"erased_at": "deleted", "password_hash": "password_changed"},
+        personal=("email", "name"),
     )
 
     organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organizations.id"))

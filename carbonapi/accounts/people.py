@@ -100,8 +100,9 @@ def erase(users: list[User], now: dt.datetime) -> None:
         user.email = user.name = user.password_hash = None
         user.active = False
         user.erased_at = now
-        sessions.end_all_of(user, now, "user deleted")
     db.session.flush()
+    for user in users:
+        sessions.end_all_of(user, now, "user deleted")
 
 
 def _create(organization_id: int, password: str, **fields: Any) -> User:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
+from .. import audit
 from ..access import Actor, Claims
 from ..db import db
 from ..errors import NotSignedIn
@@ -30,6 +31,9 @@ def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
     user = db.session.scalar(sa.select(User).where(sa.func.lower(User.email) == email.lower()))
     matches = password_matches(password, user.password_hash if user else None)
     if user is None or not matches or not user.active:
+        _note_refusal(email, user, matches)
+        # This must outlast the error that tells of it.
+        db.session.commit()
         raise NotSignedIn("The e-mail address or the password is wrong.")
     return begin(user, now)
 
@@ -46,6 +50,8 @@ def begin(user: User, now: dt.datetime) -> dict[str, Any]:
     )
     db.session.add(session)
     db.session.flush()
+    signed_in = Actor(user.id, user.organization_id, user.role, "UTC")
+    audit.note("signed_in", Session, session.id, user.organization_id, actor=signed_in)
     return _tokens(session)
 
 
@@ -69,7 +75,8 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     elif not (
         generation == session.generation - 1 and now - session.refreshed_at < dt.timedelta(seconds=RETRY_SECONDS)
     ):
-        _end(session, now, "a refresh token was used twice")
+        session.ended_at, session.end_reason = now, "a refresh token was used twice"
+        audit.note("session_ended", Session, session.id, session.organization_id, reason=session.end_reason)
         # This must outlast the error that tells of it.
         db.session.commit()
         raise NotSignedIn("This refresh token was used before, so its session has been ended. Log in again.")
@@ -78,18 +85,16 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
 
 def end(actor: Actor, now: dt.datetime) -> None:
     """End the actor's session."""
-    _end_where(now, "logged out", Session.organization_id == actor.organization_id, Session.id == actor.session_id)
+    mine = (Session.organization_id == actor.organization_id, Session.id == actor.session_id)
+    ended = _ending(now, "logged out", *mine).returning(Session.organization_id, Session.id).cte("ended")
+    signed_out = audit.entries_of(ended, Session, "signed_out")
+    db.session.execute(sa.select(ended.c.id).add_cte(signed_out))
 
 
 def end_all_of(user: User, now: dt.datetime, reason: str, but: int | None = None) -> None:
     """End the sessions of `user`, all but one of this id."""
-    _end_where(
-        now,
-        reason,
-        Session.organization_id == user.organization_id,
-        Session.user_id == user.id,
-        *([Session.id != but] if but else []),
-    )
+    theirs = (Session.organization_id == user.organization_id, Session.user_id == user.id)
+    db.session.execute(_ending(now, reason, *theirs, *([Session.id != but] if but else [])))
 
 
 def find_actor(claims: Claims) -> Actor | None:
@@ -109,15 +114,20 @@ def find_actor(claims: Claims) -> Actor | None:
     return Actor(*row) if row else None
 
 
-def _end(session: Session, now: dt.datetime, reason: str) -> None:
-    session.ended_at = now
-    session.end_reason = reason
+def _ending(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> sa.Update:
+    """The statement that ends the sessions of these criteria, those that go on."""
+    return sa.update(Session).where(*criteria, Session.ended_at.is_(None)).values(ended_at=now, end_reason=reason)
 
 
-def _end_where(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> None:
-    db.session.execute(
-        sa.update(Session).where(*criteria, Session.ended_at.is_(None)).values(ended_at=now, end_reason=reason)
-    )
+def _note_refusal(email: str, user: User | None, matches: bool) -> None:
+    """Tell of a sign-in that was refused: of a user's, or with an e-mail address that nobody has."""
+    if user is not None:
+        reason = "deactivated" if matches else "wrong password"
+        audit.note("sign_in_refused", User, user.id, user.organization_id, reason=reason)
+    else:
+        # What has no @ may be a password, typed into the wrong field.
+        tried = email if "@" in email else None
+        audit.note("sign_in_refused", User, None, audit.NOBODYS, new={"email": tried}, reason="unknown e-mail address")
 
 
 def _refresh_lifetime() -> dt.timedelta:

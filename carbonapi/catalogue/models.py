@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
+from ..audit import Audited
 from ..db import Model, Shared, Versioned, Viewer
 
 # Electricity is told by the grid's average where it is used, or by what was bought (GHG Protocol, Scope 2 Guidance).
@@ -42,6 +43,19 @@ class EmissionFactor(Shared, Model):
         sa.CheckConstraint("factor >= 0 AND factor < 1e12", name="factor"),
         sa.CheckConstraint("valid_until > valid_from", name="validity"),
         sa.CheckConstraint("method IN ('location', 'market')", name="method"),
+    )
+    AUDIT = Audited(
+        (
+            "usage_type_id",
+            "organization_id",
+            "region",
+            "method",
+            "factor",
+            "valid_from",
+            "valid_until",
+            "source",
+            "note",
+        )
     )
 
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
@@ -79,6 +93,7 @@ class UsageType(Shared, Versioned, Model):
         ),
         sa.CheckConstraint("scope IN (1, 2, 3)", name="scope"),
     )
+    AUDIT = Audited(("name", "unit", "scope", "category", "description", "archived"))
 
     name: Mapped[str]
     unit: Mapped[str]

@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .. import audit
 from ..access import current_actor, fetch, named, noun
 from ..accounts.models import Organization
 from ..db import db
@@ -38,7 +39,7 @@ def remove_usage_type(usage_type: UsageType) -> None:
     """Remove a usage type and its factors. Raises Conflict if a usage needs it: archive it instead."""
     try:
         with db.session.begin_nested():
-            db.session.execute(sa.delete(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
+            _remove_factors(usage_type)
             db.session.delete(usage_type)
     except sa.exc.IntegrityError:
         raise Conflict(
@@ -66,9 +67,8 @@ def add_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
     """
     factor = EmissionFactor(usage_type_id=usage_type.id, **({"method": "location"} | fields))
     if factor.valid_until is None:
-        db.session.execute(
-            sa.update(EmissionFactor)
-            .where(
+        before = db.session.scalar(
+            sa.select(EmissionFactor).where(
                 EmissionFactor.usage_type_id == usage_type.id,
                 EmissionFactor.organization_id.is_not_distinct_from(factor.organization_id),
                 EmissionFactor.region.is_not_distinct_from(factor.region),
@@ -76,8 +76,10 @@ def add_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
                 EmissionFactor.valid_until.is_(None),
                 EmissionFactor.valid_from < factor.valid_from,
             )
-            .values(valid_until=factor.valid_from)
         )
+        if before is not None:
+            before.valid_until = factor.valid_from
+            db.session.flush()  # It makes room for the new one, which would be written first otherwise.
     db.session.add(factor)
     db.session.flush()
     return factor
@@ -89,6 +91,15 @@ def factor_of(usage_type: UsageType, factor_id: int) -> EmissionFactor:
     if factor.usage_type_id != usage_type.id:
         raise NotFound(f"There is no emission factor {factor_id} of usage type {usage_type.id}.")
     return factor
+
+
+def _remove_factors(usage_type: UsageType) -> None:
+    removing = sa.delete(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id)
+    removed = removing.returning(*EmissionFactor.__table__.columns).cte("removed")
+    columns = EmissionFactor.__table__.columns
+    old = audit.values_of("removed", *(columns[name] for name in EmissionFactor.AUDIT.columns))
+    told = audit.entries_of(removed, EmissionFactor, "deleted", old=old)
+    db.session.execute(sa.select(removed.c.id).add_cte(told))
 
 
 def _written(usage_type: UsageType) -> UsageType:

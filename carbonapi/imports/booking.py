@@ -6,10 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .. import audit
 from ..access import current_actor, named
 from ..accounts.models import User
 from ..db import db
 from ..usages import ledger
+from ..usages.models import Usage
 from ..usages.refusals import Refused
 from .models import Import
 from .overlaps import overlaps
@@ -18,6 +20,7 @@ from .reading import MOST_FAULTS_SHOWN, Faults, Row, read, refused, sentences
 # So many usages go to the database in one statement.
 CHUNK = 5_000
 STATEMENT_TIMEOUT = "10min"
+TOLD: tuple[sa.ColumnClause[Any], ...] = tuple(sa.column(name) for name in ("usage_count", "co2e_kg", "sha256"))
 
 
 def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
@@ -54,7 +57,22 @@ def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
             }
     if faults:
         raise refused(faults)
+    _tell(booked)
     return booked
+
+
+def _tell(booked: Import) -> None:
+    """Tell in the audit log of the whole file as of one act, with the sum of what it has booked."""
+    key = (Usage.organization_id, Usage.import_id.label("id"))
+    count, sum_kg = sa.func.count().label("usage_count"), sa.func.sum(Usage.co2e_kg).label("co2e_kg")
+    rows = (
+        sa.select(*key, count, sum_kg, sa.literal(booked.sha256).label("sha256"))
+        .where(Usage.organization_id == booked.organization_id, Usage.import_id == booked.id)
+        .group_by(*key)
+        .cte("booked")
+    )
+    entry = audit.entries_of(rows, Import, "imported", new=audit.values_of("booked", *TOLD))
+    db.session.execute(sa.select(rows.c.id).add_cte(entry))
 
 
 def _known_already(rows: list[Row], organization_id: int) -> Faults:

@@ -1,5 +1,6 @@
 """The REST conventions of this service, each stated once. Knows no feature and no table."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,8 @@ from .query import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, e
 
 __all__ = [
     "Api", "Blueprint", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
-    "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "time_range", "time_zone",
+    "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "read_exact_json", "time_range",
+    "time_zone",
 ]  # fmt: skip
 
 
@@ -38,6 +40,16 @@ class ExactJSON(JSONProvider):
 def exact_json(value: Any) -> str:
     """JSON in which a Decimal stands with its exact digits."""
     return orjson.dumps(value, default=_digits).decode()
+
+
+def read_exact_json(text: str | bytes) -> Any:
+    """What `exact_json` wrote. A number with a fraction, or too large for an integer of orjson, is a Decimal."""
+    return json.loads(text, parse_float=Decimal, parse_int=_whole)
+
+
+def _whole(digits: str) -> int | Decimal:
+    number = int(digits)
+    return number if abs(number) < 2**63 else Decimal(digits)
 
 
 def _digits(value: Any) -> orjson.Fragment:

@@ -44,7 +44,9 @@ class Blueprint(flask_smorest.Blueprint):
         super().__init__(name, import_name, url_prefix=url_prefix, description=description)
         self._prepare_doc_cbks.append(_note_conventions)
 
-    def listing(self, schema: type[ma.Schema], query: type[ListQuery]) -> Decorator:
+    def listing(
+        self, schema: type[ma.Schema], query: type[ListQuery], *, roles: frozenset[str] = EVERYONE
+    ) -> Decorator:
         """GET of a list. The view returns a SELECT; it is sorted, paged and written here."""
 
         def decorate(view: View) -> View:
@@ -54,7 +56,7 @@ class Blueprint(flask_smorest.Blueprint):
                 rows, position = page_of(view(resource, narrow, **path), narrow)
                 return rows, position.headers()
 
-            return self._guarded(wrapper, EVERYONE, query, paged=True)
+            return self._guarded(wrapper, roles, query, paged=True)
 
         return decorate
 

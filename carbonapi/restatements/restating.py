@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .. import audit
 from ..access import current_actor, fetch, named
 from ..accounts.models import Organization
 from ..catalogue.models import UsageType
@@ -44,6 +45,16 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         # Told again by the statement that books: between the two, somebody may have written.
         _tell(restatement, _by_month(locked, organization.timezone).add_cte(*writes))
         db.session.flush()
+        new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}
+        audit.note(
+            "restated",
+            Restatement,
+            restatement.id,
+            organization.id,
+            old={"co2e_kg": restatement.before_kg},
+            new=new | {"co2e_kg": restatement.after_kg},
+            reason=restatement.reason,
+        )
     return restatement
 
 

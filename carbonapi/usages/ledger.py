@@ -1,11 +1,13 @@
 """Every write of the ledger is here: recording, correcting and deleting usages."""
 
 import datetime as dt
+import decimal
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from .. import audit
 from ..access import current_actor, fetch, named, seen_by_actor
 from ..accounts.models import Organization, User
 from ..catalogue.choice import Want, factor_at
@@ -21,6 +23,14 @@ from .refusals import ENDS_BEFORE_IT_BEGINS, Refused, refuse_stranger, usable_ty
 FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
 DEFAULTS = {"method": "location", "quality": "measured"}
 SHORTEST_BELIEF = dt.timedelta(microseconds=1)
+PRODUCT_DIGITS = 60  # More than an amount in the type's unit and a factor have together: their product is exact.
+# What the audit log tells of a usage, beside what it tells of every act: whose, of what, when, by whom and why.
+TOLD = [
+    column
+    for column in belief_of(Usage)
+    if column.name not in {"organization_id", "id", "version", "recorded_at", "recorded_by", "reason"}
+]
+RECORDED = sa.text("SELECT * FROM recorded").columns(*belief_of(Usage))
 
 
 def record(now: dt.datetime, **fields: Any) -> Usage:
@@ -33,10 +43,12 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
         refuse_unknown_period(named(User, usage["user_id"], "user_id").organization_id, usage["adjusts_period_id"])
     if "unit" in usage:
         usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
-    recorded: Usage | None = db.session.scalar(_booking([usage], now).returning(Usage))
-    if recorded is None:
+    recorded = _booking([usage], now).returning(*belief_of(Usage)).cte("recorded")
+    told = audit.entries_of(recorded, Usage, "recorded", new=audit.values_of("recorded", *TOLD))
+    found: Usage | None = db.session.scalar(sa.select(Usage).from_statement(RECORDED.add_cte(recorded, told)))
+    if found is None:
         raise faults_of([usage])[0]
-    return recorded
+    return found
 
 
 def record_all(usages: Sequence[dict[str, Any]], now: dt.datetime, organization_id: int, import_id: int) -> None:
@@ -99,7 +111,7 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
         changes |= measured_anew(usage, changes)
     # Clocks of several machines may differ; what is believed later is recorded later all the same.
     now = max(now, usage.recorded_at + SHORTEST_BELIEF)
-    _keep([usage], now, reason, changes.get("usage_at"), deleted=False)
+    _keep([usage], now, reason, corrected=_difference(usage, changes))
     changes |= {"recorded_at": now, "recorded_by": current_actor().id, "reason": reason}
     for name, value in changes.items():
         setattr(usage, name, value)
@@ -163,7 +175,7 @@ def rebook(usages: sa.CTE, now: dt.datetime, reason: str, restatement_id: int) -
 
 def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None) -> None:
     """Delete these usages, which the caller has locked, and keep what was believed of them."""
-    _keep(usages, now, reason, deleted=True)
+    _keep(usages, now, reason)
     db.session.execute(sa.delete(Usage).where(*_these(usages)).execution_options(synchronize_session=False))
 
 
@@ -171,21 +183,37 @@ def _keep(
     usages: Sequence[Usage],
     now: dt.datetime,
     reason: str | None,
-    moved_to: dt.datetime | None = None,
-    *,
-    deleted: bool,
+    corrected: tuple[dict[str, Any], dict[str, Any]] | None = None,
 ) -> None:
-    """Keep what is believed of these usages as versions that end now.
+    """Keep what is believed of these usages as versions that end now, and tell the audit log why.
 
+    corrected: the values before and after, of a correction; without, they are deleted.
     Raises Conflict if the books are closed over one of them, or over where it is moved to.
     """
+    moved_to = corrected[1].get("usage_at") if corrected else None
     moments = [usage.usage_at for usage in usages] + ([moved_to] if moved_to else [])
     still_open = [is_open(Usage.organization_id, Usage.usage_at)]
     if moved_to is not None:
         still_open.append(is_open(Usage.organization_id, sa.literal(moved_to, sa.DateTime(timezone=True))))
-    keeping = _keeping(now, reason, *_these(usages), *still_open, deleted=deleted)
-    if len(db.session.execute(keeping.returning(UsageVersion.id)).all()) < len(usages):
+    keeping = _keeping(now, reason, *_these(usages), *still_open, deleted=corrected is None)
+    kept = keeping.returning(*belief_of(UsageVersion)).cte("kept")
+    if corrected:
+        old, new = corrected
+        told = audit.entries_of(kept, Usage, "corrected", old=old, new=new, reason=reason)
+    else:
+        told = audit.entries_of(kept, Usage, "deleted", old=audit.values_of("kept", *TOLD), reason=reason)
+    if len(db.session.execute(sa.select(kept.c.id).add_cte(told)).all()) < len(usages):
         raise refusal(usages[0].organization_id, *moments)
+
+
+def _difference(usage: Usage, changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values before and after these changes, of what they do change."""
+    before = {column.name: getattr(usage, column.name) for column in TOLD}
+    after = {name: changes.get(name, value) for name, value in before.items()}
+    with decimal.localcontext(prec=PRODUCT_DIGITS):
+        after["co2e_kg"] = after["amount_in_type_unit"] * after["factor"]
+    changed = [name for name in before if before[name] != after[name]]
+    return {name: before[name] for name in changed}, {name: after[name] for name in changed}
 
 
 def _keeping(now: dt.datetime, reason: str | None, *criteria: sa.ColumnElement[bool], deleted: bool) -> sa.Insert:

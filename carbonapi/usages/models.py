@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
+from ..audit import Audited
 from ..catalogue.models import FACTOR
 from ..db import Model, Owned, Versioned
 
@@ -138,6 +139,9 @@ class Period(Owned, Model):
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
         sa.CheckConstraint("num_nulls(reopened_at, reopened_by, reopen_reason) IN (0, 3)", name="reopened"),
         sa.Index("ix_periods_closed", "organization_id", "until", postgresql_where=sa.text("reopened_at IS NULL")),
+    )
+    AUDIT = Audited(
+        ("until", "note", "reopened_at"), created="closed", acts={"reopened_at": "reopened"}, reason="reopen_reason"
     )
     MEMBERS_SEE_BY = None
 

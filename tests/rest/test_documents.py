@@ -31,7 +31,7 @@ WALK = """
     record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
     record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
-    close_period list_periods get_period reopen_period
+    close_period list_periods get_period reopen_period list_audit_entries
     delete_usage_type check_liveness check_readiness change_password log_out
 """
 CREATED = {
@@ -91,6 +91,11 @@ class Operation:
                 "content_type": media_type,
             }
         return client.open(path, self.method.upper(), **(arguments | changes))
+
+    def renamed(self):
+        """The documented example with another name, where it has one."""
+        example = self.media["application/json"]["example"]
+        return json.dumps(example | ({"name": f"For {self.id}"} if "name" in example else {}))
 
     def check(self, answer, status):
         """Assert that this answer has the status, and is as the document says."""
@@ -231,7 +236,11 @@ def test_every_body_has_an_example_that_is_as_its_schema_says(document, operatio
                 check(content["example"], content["schema"], document)
 
 
-def test_every_operation_takes_its_own_example_and_answers_as_documented(app, as_admin, operations):
+def walk(app, as_admin, operations, renaming=False):
+    """Send every operation's own example: yields the operation, its answer, and the status that it should have.
+
+    renaming: put another name into what replaces or changes something, which its example need not change.
+    """
     assert set(WALK.split()) == operations.keys(), "the walk leads through every operation"
     ada, ids = Client(app), {}
     for name in WALK.split():
@@ -240,9 +249,12 @@ def test_every_operation_takes_its_own_example_and_answers_as_documented(app, as
         if name == "refresh_tokens":
             client = Client(app, {"access_token": ada.tokens["refresh_token"]})
 
-        answer = operation.request(client, ids)
+        changes = {}
+        if renaming and operation.method in ("put", "patch"):
+            changes["data"] = operation.renamed()
+        answer = operation.request(client, ids, **changes)
 
-        operation.check(answer, operation.success)
+        yield operation, answer, operation.success
         if name == "register_organization":
             ids["organization_id"] = answer.json["organization_id"]
         if name in ("log_in", "refresh_tokens"):
@@ -252,9 +264,26 @@ def test_every_operation_takes_its_own_example_and_answers_as_documented(app, as
             factories.emission_factor(db.session.get_one(UsageType, 100), 2, organization_id=own)
             applied = operation.media["application/json"]["example"] | {"mode": "apply"}
             answer = operation.request(client, ids, data=json.dumps(applied))
-            operation.check(answer, 201)
+            yield operation, answer, 201
         if answer.status_code == 201 and operation.path in CREATED:
             ids[CREATED[operation.path]] = answer.json["id"]
+
+
+def test_every_operation_takes_its_own_example_and_answers_as_documented(app, as_admin, operations):
+    for operation, answer, status in walk(app, as_admin, operations):
+        operation.check(answer, status)
+
+
+def test_every_operation_that_writes_leaves_an_audit_entry_and_no_other_does(app, as_admin, operations):
+    before = None
+    for operation, _, status in walk(app, as_admin, operations, renaming=True):
+        told = json.loads(as_admin.get("/audit-entries?page_size=1").headers["X-Pagination"])["total"]
+        writes = operation.method != "get" and (operation.id, status) not in {
+            ("refresh_tokens", 200),  # The session goes on.
+            ("restate_usages", 200),  # A preview.
+        }
+        assert before is None or (told > before) == writes, operation.id
+        before = told
 
 
 def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
@@ -272,6 +301,7 @@ def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor
     }
     # Whom a wrong password or a closed registration keeps out is tested with accounts.
     elsewhere = {("log_in", 401), ("register_organization", 403), ("import_usages", 400)}
+    elsewhere.add(("list_audit_entries", 403))  # The auditor is whom it is for.
     for name, operation in operations.items():
         for status, (client, changes) in failures.items():
             if str(status) in operation.described["responses"] and (name, status) not in elsewhere:

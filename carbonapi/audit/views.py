@@ -1,0 +1,24 @@
+"""Reading the audit log. Nothing writes it but the changes that it tells of."""
+
+from typing import Any
+
+from flask.views import MethodView
+
+from ..access import OVERSEERS, visible
+from ..rest import Blueprint
+from .models import AuditEntry
+from .schemas import AuditEntryQuery, AuditEntrySchema
+
+audit_entries = Blueprint("Audit", __name__, description="Who changed what, when, and what it was before.")
+
+
+@audit_entries.route("/audit-entries")
+class AuditEntries(MethodView):
+    @audit_entries.listing(AuditEntrySchema, AuditEntryQuery, roles=OVERSEERS)
+    def get(self, narrow: Any) -> Any:
+        """List audit entries
+
+        Every change of your organization, and every signing in and out, newest first, with the values before and after.
+        An import and a restatement are one entry each. Nothing changes or removes an entry.
+        """
+        return narrow(visible(AuditEntry))

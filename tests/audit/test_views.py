@@ -1,0 +1,377 @@
+"""The audit log as its readers get it: every change, who sees it, and that nobody can alter it."""
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.access import Actor, acting_as, visible
+from carbonapi.audit.models import AuditEntry
+from carbonapi.db import db
+from tests import factories
+from tests.test_statements import plan_of
+
+USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 0.3}
+FILE = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01T01:00:00Z,0.2\n"
+ELSEWHERE = ("id", "organization_id", "occurred_at", "request_id")
+
+
+@pytest.fixture
+def entries(as_auditor):
+    """A function that returns the entries that the organization's auditor sees of a subject, the oldest first."""
+
+    def seen(subject, client=as_auditor, **filters):
+        answer = client.get("/audit-entries", query_string={"subject": subject, "sort": "id"} | filters)
+        assert answer.status_code == 200, answer.text
+        return [{name: value for name, value in entry.items() if name not in ELSEWHERE} for entry in answer.json]
+
+    return seen
+
+
+def act(client, action, subject, subject_id, old=None, new=None, reason=None):
+    """The entry of what this client did."""
+    return {
+        "actor_id": client.user.id,
+        "actor_role": client.user.role,
+        "action": action,
+        "subject": subject,
+        "subject_id": subject_id,
+        "address": "127.0.0.1",
+        "old": old,
+        "new": new,
+        "reason": reason,
+    }
+
+
+def test_the_life_of_a_usage_is_told_with_the_values_before_and_after(as_member, entries):
+    recorded = as_member.post("/usages", json=USAGE).json
+    path = f"/usages/{recorded['id']}"
+    as_member.patch(path, json={"amount": 0.4, "usage_at": "2024-02-01T00:00:00.5Z", "reason": "Misread"})
+    as_member.delete(f"{path}?reason=Twice")
+
+    whole = {
+        name: value
+        for name, value in recorded.items()
+        if name not in ("id", "organization_id", "version", "recorded_at", "recorded_by", "reason")
+    }
+    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 18)
+    changed = {"amount": 0.4, "amount_in_type_unit": 0.4, "co2e_kg": 0.6}
+    assert entries("usage") == [
+        act(as_member, "recorded", "usage", recorded["id"], new=whole),
+        act(
+            as_member,
+            "corrected",
+            "usage",
+            recorded["id"],
+            old={"amount": 0.3, "amount_in_type_unit": 0.3, "co2e_kg": 0.45, "usage_at": "2024-01-31T12:00:00Z"},
+            new=changed | {"usage_at": "2024-02-01T00:00:00.500000Z"},
+            reason="Misread",
+        ),
+        act(
+            as_member,
+            "deleted",
+            "usage",
+            recorded["id"],
+            old=whole | changed | {"usage_at": "2024-02-01T00:00:00.5Z"},
+            reason="Twice",
+        ),
+    ]
+
+
+def test_figures_keep_their_very_digits(as_member, as_auditor):
+    usage_id = as_member.post("/usages", json=USAGE | {"amount": "999999999999.999999"}).json["id"]
+    as_member.patch(f"/usages/{usage_id}", json={"amount": "999999999999.999998"})
+
+    corrected, recorded = as_auditor.get("/audit-entries?subject=usage").text.split('"action":"recorded"')
+
+    assert '"co2e_kg":1499999999999.9999985' in recorded
+    assert '"co2e_kg":1499999999999.9999985' in corrected and '"co2e_kg":1499999999999.999997' in corrected
+
+
+def test_figures_beyond_a_computers_integers_are_told_as_well(as_member, as_auditor):
+    usage_type = factories.usage_type(factor="999999999999")
+    given = USAGE | {"usage_type_id": usage_type.id, "amount": 999999999999}
+    usage_id = as_member.post("/usages", json=given).json["id"]
+    assert as_member.patch(f"/usages/{usage_id}", json={"amount": 999999999998}).status_code == 200
+
+    answer = as_auditor.get("/audit-entries?action=corrected")
+
+    assert answer.status_code == 200, answer.text
+    assert '"co2e_kg":999999999998000000000001' in answer.text
+    assert '"co2e_kg":999999999997000000000002' in answer.text
+
+
+def test_what_changes_nothing_and_what_is_refused_leave_no_entry(as_manager, as_member, as_auditor):
+    usage_id = as_member.post("/usages", json=USAGE).json["id"]
+    user = f"/users/{as_member.user.id}"
+    told = as_auditor.get("/audit-entries").json
+
+    assert as_member.patch(f"/usages/{usage_id}", json={"amount": 0.3}).status_code == 200
+    assert as_manager.patch(user, json={"name": as_member.user.name, "active": True}).status_code == 200
+    for answer in (
+        as_member.post("/usages", json=USAGE | {"usage_type_id": 7}),
+        as_member.patch(f"/usages/{usage_id}", json={"amount": 1}, headers={"If-Match": '"7"'}),
+        as_manager.patch(user, json={"email": as_manager.user.email}),
+        as_member.post("/imports?usage_type_id=100", data=FILE + "x,1\n", content_type="text/csv"),
+        as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Mars"}),
+    ):
+        assert answer.status_code in (409, 412, 422), answer.text
+
+    assert as_auditor.get("/audit-entries").json == told
+
+
+def test_several_usages_deleted_at_once_are_an_entry_each_in_the_same_statement(
+    app, as_member, entries, statements, monkeypatch
+):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    ids = [factories.usage(as_member.user).id for _ in range(3)]
+    as_member.get("/auth/me")
+    statements.clear()
+
+    assert as_member.delete("/usages", query_string={"id": ids, "reason": "Not ours"}).status_code == 204
+
+    assert len(statements) == 3
+    told = entries("usage", action="deleted")
+    assert [(entry["subject_id"], entry["old"]["co2e_kg"], entry["reason"]) for entry in told] == [
+        (id_, 1.5, "Not ours") for id_ in ids
+    ]
+
+
+def test_an_import_is_one_entry_with_the_count_and_the_sum(as_member, entries):
+    imported = as_member.post("/imports?usage_type_id=100", data=FILE, content_type="text/csv").json
+
+    new = {"usage_count": 2, "co2e_kg": 0.45, "sha256": imported["sha256"]}
+    assert entries("import") == [act(as_member, "imported", "import", imported["id"], new=new)]
+    assert entries("usage") == []
+
+
+def test_a_restatement_is_one_entry_with_the_sums_before_and_after(as_manager, as_member, entries):
+    for _ in range(2):
+        as_member.post("/usages", json=USAGE)
+    factor = {"factor": 1, "valid_from": "1900-01-01T00:00:00Z", "source": "Our supplier"}
+    assert as_manager.post("/usage-types/100/factors", json=factor).status_code == 201
+    ask = {"usage_type_id": 100, "start": "2024-01-01T00:00:00Z", "reason": "Better factors"}
+
+    as_manager.post("/restatements", json=ask)
+    applied = as_manager.post("/restatements", json=ask | {"mode": "apply"}).json
+
+    new = {"usage_type_id": 100, "start": ask["start"], "end": None, "region": None, "usage_count": 2, "co2e_kg": 0.6}
+    assert entries("restatement") == [
+        act(as_manager, "restated", "restatement", applied["id"], {"co2e_kg": 0.9}, new, "Better factors")
+    ]
+    assert [entry["action"] for entry in entries("usage")] == ["recorded", "recorded"]
+
+
+def test_closed_and_reopened_books_are_told(as_manager, entries):
+    closed = as_manager.post("/periods", json={"until": "2024-01-01T00:00:00Z", "note": "2023"}).json
+    reopened = as_manager.post(f"/periods/{closed['id']}/reopen", json={"reason": "A meter was left out."}).json
+
+    new = {"until": "2024-01-01T00:00:00Z", "note": "2023", "reopened_at": None}
+    assert entries("period") == [
+        act(as_manager, "closed", "period", closed["id"], new=new),
+        act(
+            as_manager,
+            "reopened",
+            "period",
+            closed["id"],
+            {"reopened_at": None},
+            {"reopened_at": reopened["reopened_at"]},
+            "A meter was left out.",
+        ),
+    ]
+
+
+def test_the_life_of_a_user_is_told_without_a_secret_and_erasure_repeats_no_person(as_manager, as_auditor, entries):
+    grace = {"email": "grace@example.org", "name": "Grace", "role": "member", "password": factories.PASSWORD}
+    user_id = as_manager.post("/users", json=grace).json["id"]
+    as_manager.patch(f"/users/{user_id}", json={"role": "auditor"})
+    as_manager.delete(f"/users/{user_id}")
+
+    whole = {"email": "grace@example.org", "name": "Grace", "role": "member", "active": True}
+    assert entries("user", subject_id=user_id) == [
+        act(as_manager, "created", "user", user_id, new=whole),
+        act(as_manager, "changed", "user", user_id, {"role": "member"}, {"role": "auditor"}),
+        act(as_manager, "deleted", "user", user_id, old={"role": "auditor", "active": True}),
+    ]
+
+
+def test_several_users_erased_at_once_are_told_in_one_statement(as_manager, organization, entries, statements):
+    ids = [factories.user(organization).id for _ in range(3)]
+    statements.clear()
+
+    assert as_manager.delete("/users", query_string={"id": ids}).status_code == 204
+
+    assert [entry["subject_id"] for entry in entries("user", action="deleted")] == ids
+    assert sum(statement.startswith("INSERT INTO audit_entries") for statement in statements) == 1
+
+
+def test_an_organization_is_told_of_even_when_it_is_gone(as_admin, as_manager, entries):
+    path = f"/organizations/{as_manager.user.organization_id}"
+    as_manager.patch(path, json={"region": "GB", "significance_threshold": 2.5})
+    made = as_admin.post("/organizations", json={"name": "Short-lived"}).json["id"]
+    as_admin.delete(f"/organizations/{made}")
+
+    old, new = {"region": None, "significance_threshold": 5}, {"region": "GB", "significance_threshold": 2.5}
+    changed = act(as_manager, "changed", "organization", as_manager.user.organization_id, old, new)
+    assert entries("organization", action="changed") == [changed]
+    whole = {"name": "Short-lived", "timezone": "UTC", "region": None, "significance_threshold": 5}
+    assert entries("organization", as_admin, organization_id=made) == [
+        act(as_admin, "created", "organization", made, new=whole),
+        act(as_admin, "deleted", "organization", made, old=whole),
+    ]
+
+
+def test_what_all_share_is_told_to_those_whose_admin_changed_it(as_admin, as_auditor, as_manager):
+    made = as_admin.post("/usage-types", json={"name": "flights", "unit": "km"}).json["id"]
+    factors = f"/usage-types/{made}/factors"
+    shared = {"factor": 0.25, "valid_from": "2020-01-01T00:00:00Z", "source": "A table"}
+    first = as_admin.post(factors, json=shared).json["id"]
+    as_admin.post(factors, json=shared | {"valid_from": "2021-01-01T00:00:00Z"})
+    own = as_manager.post(factors, json=shared | {"source": "Ours"}).json["id"]
+    as_admin.patch(f"/usage-types/{made}", json={"category": "travel"})
+    as_admin.delete(f"/usage-types/{made}")
+
+    def seen(client):
+        subjects = {"subject": ["usage type", "emission factor"], "sort": "id"}
+        told = client.get("/audit-entries", query_string=subjects).json
+        return [(entry["organization_id"], entry["action"], entry["subject_id"], entry["new"]) for entry in told]
+
+    ours, theirs = as_manager.user.organization_id, as_admin.user.organization_id
+    assert [(action, id_) for _, action, id_, _ in seen(as_auditor)] == [("created", own), ("deleted", own)]
+    all_of_them = seen(as_admin)
+    assert (theirs, "changed", first, {"valid_until": "2021-01-01T00:00:00Z"}) in all_of_them
+    assert (theirs, "changed", made, {"category": "travel"}) in all_of_them
+    whose = [organization for organization, action, _, _ in all_of_them if action == "deleted"]
+    assert (whose.count(ours), whose.count(theirs), len(whose)) == (1, 3, 4)
+
+
+def test_what_an_admin_does_to_another_organization_is_told_there(as_admin, as_manager, as_member, entries):
+    as_admin.patch(f"/users/{as_member.user.id}", json={"name": "Renamed"})
+
+    told = act(as_admin, "changed", "user", as_member.user.id, {"name": "Somebody"}, {"name": "Renamed"})
+    assert entries("user", as_manager, action="changed") == [told]
+
+
+def test_managers_and_auditors_see_their_organization_admins_all_and_members_nothing(
+    as_admin, as_manager, as_auditor, as_member, as_other_manager
+):
+    recorded = as_member.post("/usages", json=USAGE).json["id"]
+
+    for client, seen in ((as_admin, 1), (as_manager, 1), (as_auditor, 1), (as_other_manager, 0)):
+        assert len(client.get(f"/audit-entries?action=recorded&subject_id={recorded}").json) == seen
+    answer = as_member.get("/audit-entries")
+    assert (answer.status_code, answer.json["title"]) == (403, "Not allowed")
+    actor = Actor(as_member.user.id, as_member.user.organization_id, "member", "UTC")
+    with acting_as(actor):  # Were a member ever let in, it would be to what they did themselves.
+        assert {entry.actor_id for entry in db.session.scalars(visible(AuditEntry))} == {as_member.user.id}
+    organizations = {entry["organization_id"] for entry in as_other_manager.get("/audit-entries").json}
+    assert organizations == {as_other_manager.user.organization_id}
+
+
+def test_an_entry_names_the_request_and_when_it_came(as_member, as_auditor):
+    before = factories.now()
+    as_member.post("/usages", json=USAGE, headers={"X-Request-ID": "the-third-7"})
+
+    (entry,) = as_auditor.get("/audit-entries?subject=usage").json
+
+    assert entry["request_id"] == "the-third-7"
+    assert abs(factories.at(entry["occurred_at"]) - before).total_seconds() < 60
+    assert entry["organization_id"] == as_member.user.organization_id
+
+
+def test_what_is_done_on_the_command_line_has_no_actor_and_no_address(as_auditor, organization):
+    (entry,) = as_auditor.get("/audit-entries?subject=organization").json
+
+    assert (entry["subject_id"], entry["action"]) == (organization.id, "created")
+    assert {entry[name] for name in ("actor_id", "actor_role", "address", "request_id")} == {None}
+
+
+def test_the_list_filters_sorts_and_pages(as_member, as_auditor, as_manager):
+    ids = [as_member.post("/usages", json=USAGE).json["id"] for _ in range(3)]
+    as_manager.patch(f"/usages/{ids[0]}", json={"amount": 1})
+
+    def seen(query):
+        answer = as_auditor.get(f"/audit-entries?{query}")
+        assert answer.status_code == 200, answer.text
+        return [(entry["action"], entry["subject_id"]) for entry in answer.json]
+
+    recorded = [("recorded", id_) for id_ in ids]
+    assert seen("subject=usage&sort=id") == [*recorded, ("corrected", ids[0])]
+    assert seen("subject=usage") == [("corrected", ids[0]), *reversed(recorded)]
+    assert seen(f"actor_id={as_manager.user.id}&action=corrected&action=deleted") == [("corrected", ids[0])]
+    assert seen(f"subject=usage&subject_id={ids[1]}&subject_id={ids[2]}&sort=occurred_at") == recorded[1:]
+    assert seen("subject=usage&sort=id&page_size=2&page=2") == [recorded[2], ("corrected", ids[0])]
+    assert seen("subject=usage&start=2100-01-01&timezone=Europe/London") == seen("end=2020-01-01") == []
+    assert seen("subject=tree") == []
+    for query, field in (("action=eaten", "action"), ("actor=1", "actor"), ("end=yesterday", "end")):
+        refused = as_auditor.get(f"/audit-entries?{query}")
+        assert (refused.status_code, list(refused.json["errors"]["query"])) == (422, [field])
+
+
+def test_reading_the_log_is_one_statement(app, as_auditor, statements, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    as_auditor.get("/auth/me")
+    statements.clear()
+
+    assert as_auditor.get("/audit-entries").status_code == 200
+    assert len(statements) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entries SET reason = 'another'",
+        "DELETE FROM audit_entries",
+        "TRUNCATE audit_entries",
+        "SELECT * FROM audit_entries FOR UPDATE",
+    ],
+)
+def test_the_services_own_role_cannot_alter_the_log(app, as_member, statement):
+    as_member.post("/usages", json=USAGE)
+
+    with pytest.raises(sa.exc.ProgrammingError) as refusal:
+        db.session.execute(sa.text(statement))
+
+    assert refusal.value.orig.pgcode == "42501"  # insufficient_privilege
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "constraint"),
+    [
+        ("action, subject", "'eaten', 'usage'", "ck_audit_entries_action"),
+        ("action, subject, actor_id", "'created', 'usage', 1", "ck_audit_entries_actor"),
+        ("action, subject, old", "'created', 'usage', 'null'", "ck_audit_entries_values"),
+        ("action, subject, old, new", "'created', 'usage', '{}', '[]'", "ck_audit_entries_values"),
+    ],
+)
+def test_the_database_refuses_an_entry_that_makes_no_sense(app, columns, values, constraint):
+    with pytest.raises(sa.exc.IntegrityError) as refusal:
+        db.session.execute(sa.text(f"INSERT INTO audit_entries (organization_id, {columns}) VALUES (1, {values})"))
+
+    assert refusal.value.orig.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("criteria", "index"),
+    [
+        ("true", "ix_audit_entries_by_time"),
+        ("occurred_at >= '2024-01-10'", "ix_audit_entries_by_time"),
+        ("subject = 'usage' AND subject_id = 7", "ix_audit_entries_by_subject"),
+    ],
+)
+def test_a_page_is_read_off_an_index_without_sorting(app, criteria, index):
+    db.session.execute(
+        sa.text(
+            """
+            INSERT INTO audit_entries (organization_id, occurred_at, action, subject, subject_id)
+            SELECT o, '2024-01-01'::timestamptz + n * interval '1 hour', 'changed', 'usage', n % 100
+            FROM generate_series(1, 1000) n, generate_series(1, 5) o
+            """
+        )
+    )
+    db.session.execute(sa.text("ANALYZE audit_entries"))
+
+    plan = plan_of(
+        f"SELECT * FROM audit_entries WHERE organization_id = 1 AND {criteria} "
+        "ORDER BY occurred_at DESC, id DESC LIMIT 50"
+    )
+
+    assert plan == [("Limit", None), ("Index Scan", index)]

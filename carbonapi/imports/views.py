@@ -8,6 +8,8 @@ from flask.views import MethodView
 from ..access import fetch, visible
 from ..errors import Invalid, UnsupportedMedia
 from ..rest import Blueprint, now
+from ..usages.models import Usage
+from ..usages.schemas import UsageExportQuery, UsageSchema
 from .booking import book
 from .models import Import
 from .schemas import ImportOptions, ImportQuery, ImportSchema
@@ -29,7 +31,7 @@ class Imports(MethodView):
         """
         return narrow(visible(Import))
 
-    @imports.uploading(ImportSchema, ImportOptions, EXAMPLE, conflicts=True)
+    @imports.uploading(ImportSchema, ImportOptions, {"csv": EXAMPLE}, conflicts=True)
     def post(self, options: dict[str, Any]) -> Import:
         """Import usages
 
@@ -49,6 +51,19 @@ class ImportById(MethodView):
         How many usages it booked, when, and by whom.
         """
         return fetch(Import, import_id)
+
+
+@imports.route("/usages/export")
+class UsageExport(MethodView):
+    @imports.exporting(UsageSchema, UsageExportQuery, "usages")
+    def get(self, narrow: Any) -> Any:
+        """Export usages
+
+        All that `/usages` would list, as a file, with the same fields and digits. CSV has a header, and an empty cell
+        where a field is null. A text that a spreadsheet would run, because it begins with = + - @ or a tab, has an
+        apostrophe before it; `POST /imports` takes that off again, and takes the file as it is.
+        """
+        return narrow(visible(Usage))
 
 
 def _file() -> bytes:

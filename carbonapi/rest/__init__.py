@@ -13,10 +13,23 @@ from .documents import Api
 from .etag import claim
 from .fields import now, plain
 from .pages import health
-from .query import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
+from .query import (
+    ExportQuery,
+    Filter,
+    Ids,
+    ListQuery,
+    Query,
+    Schema,
+    Sort,
+    any_of,
+    as_of,
+    equal_to,
+    time_range,
+    time_zone,
+)
 
 __all__ = [
-    "Api", "Blueprint", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
+    "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
     "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "time_range", "time_zone",
 ]  # fmt: skip
 

@@ -3,9 +3,10 @@
 import marshmallow as ma
 
 from ..rest import ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Instant, Region, Whole
+from ..rest.fields import Instant, Region, Text, Whole
 from ..usages.schemas import quality
 from .models import Import
+from .reading import CellsSchema
 
 
 class ImportOptions(Query):
@@ -15,6 +16,14 @@ class ImportOptions(Query):
     usage_type_id = Whole(metadata={"description": "Their usage type.", "example": 100})
     region = Region(metadata={"description": "Whose emission factors apply; the organization's region by default."})
     quality = quality()
+    ignore = ma.fields.List(
+        Text(validate=ma.validate.OneOf(list(CellsSchema().fields))),
+        validate=ma.validate.Length(1, 100),
+        metadata={
+            "description": "Columns of the file that are not read; repeat it. `ignore=user_id` books the export of "
+            "another organization as the usages of `user_id`."
+        },
+    )
 
 
 class ImportSchema(Schema):

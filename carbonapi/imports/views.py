@@ -36,8 +36,9 @@ class Imports(MethodView):
         """Import usages
 
         A CSV file in UTF-8 as the body (`text/csv`), or as `file` of a form (`multipart/form-data`). Columns by name:
-        usage_at and amount; usage_type_id, user_id, region, quality, note and external_id where the query does not
-        give them. All of it is booked, or nothing: 422 then names the first 100 faults by line.
+        usage_at and amount, and any other field of a new usage; where a cell is empty, the query's stands in. The
+        further columns of an export follow from these and are passed over: the factors are those in force now. All of
+        it is booked, or nothing: 422 then names the first 100 faults by line.
         """
         return book(_file(), now(), **options)
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..usages.schemas import NewUsageSchema, UsageSchema
 MOST_FAULTS_SHOWN = 100
 NOTHING_RECORDED = "so nothing was recorded"
 Faults = dict[int, list[str]]  # What is wrong with which line; the header is line 1.
+Cells = dict[str, str | None]  # What a line says by column; None where it says nothing.
 Row = tuple[int, dict[str, Any]]  # The line at which it begins, and the fields of the usage.
 
 
@@ -37,7 +39,8 @@ def read(file: bytes, defaults: dict[str, Any], ignored: Collection[str] = ()) -
     faults: Faults = {}
     for line, cells in cells_of(file, schema, required, skipped, faults):
         try:
-            rows.append((line, schema.load(defaults | cells)))
+            given = {name: cell for name, cell in cells.items() if cell is not None}
+            rows.append((line, schema.load(defaults | given)))
         except ma.ValidationError as error:
             faults[line] = sentences(error.normalized_messages())
     if not rows and not faults:
@@ -47,8 +50,8 @@ def read(file: bytes, defaults: dict[str, Any], ignored: Collection[str] = ()) -
 
 def cells_of(
     file: bytes, schema: ma.Schema, required: Collection[str], skipped: Collection[str], faults: Faults
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """The lines of a CSV file with a header, each with its cells by column, but for blank ones.
+) -> Iterator[tuple[int, Cells]]:
+    """The lines of a CSV file with a header, each with its cells by column.
 
     The columns are the schema's fields, of which these are required, and others that are skipped. Lines that cannot be
     read are added to the faults. Raises Invalid for a file that is not CSV in UTF-8, or that has been cut off.
@@ -66,14 +69,41 @@ def cells_of(
                 yield (
                     line,
                     {
-                        name: unguarded(cell) if name in texts else cell
+                        name: None if cell == "" else unguarded(cell) if name in texts else cell
                         for name, cell in zip(header, cells, strict=True)
-                        if cell != "" and name not in skipped
+                        if name not in skipped
                     },
                 )
             line = reader.line_num + 1
     except csv.Error as error:
         faults[line] = [f"Not proper CSV: {error}."]
+
+
+def objects_of(
+    file: bytes, schema: ma.Schema, required: Collection[str], skipped: Collection[str], faults: Faults
+) -> Iterator[tuple[int, Cells]]:
+    """The lines of an NDJSON file, each with its values as text by field: of numbers, the very digits.
+
+    As `cells_of` for the rest.
+    """
+    for line, text in enumerate(whole_text(file).split("\n")[:-1], 1):
+        try:
+            pairs = json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=list)
+        except (ValueError, RecursionError):
+            pairs = None
+        if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+            faults[line] = ["Not a JSON object."]
+            continue
+        try:
+            header = _header([name for name, _ in pairs], list(schema.fields), required, skipped)
+        except Invalid as error:
+            faults[line] = error.errors["file"]["1"]
+            continue
+        odd = [name for name, value in pairs if not isinstance(value, str | None)]
+        if odd:
+            faults[line] = [f"{name}: Neither a text nor a number." for name in odd]
+            continue
+        yield line, {name: pairs[place][1] for place, name in enumerate(header) if name not in skipped}
 
 
 def whole_text(file: bytes) -> str:

@@ -19,8 +19,7 @@ from ..catalogue.units import unit_in
 from ..db import db
 from ..errors import Invalid
 from ..rest.fields import LONGEST_NUMBER, MAX_ID, Instant, plain, rfc3339
-from ..usages.history import with_current
-from ..usages.models import UsageVersion
+from ..usages.models import Usage, UsageVersion
 from ..usages.schemas import UsageSchema
 from .booking import CHUNK
 from .reading import MOST_FAULTS_SHOWN, Cells, Faults, cells_of, objects_of, refused
@@ -89,19 +88,23 @@ def _versions(keys: set[Key]) -> dict[Key, Any]:
     ids, numbers = zip(*keys, strict=True) if keys else ((), ())
     asked = sa.func.unnest(sa.cast(ids, ARRAY(sa.BigInteger)), sa.cast(numbers, ARRAY(sa.Integer)))
     given = asked.table_valued(sa.column("id", sa.BigInteger), sa.column("version", sa.Integer)).render_derived("given")
-    statement = (
-        visible(UsageVersion)
-        .join(given, (given.c.id == UsageVersion.id) & (given.c.version == UsageVersion.version))
-        .join(UsageType, UsageType.id == UsageVersion.usage_type_id)
-        .join(EmissionFactor, EmissionFactor.id == UsageVersion.emission_factor_id)
-        .with_only_columns(
-            *(getattr(UsageVersion, name) for name in UsageSchema().fields),
-            UsageType.unit.label("type_unit"),
-            EmissionFactor.factor.label("catalogue_factor"),
-            maintain_column_froms=True,
+    # Each table is joined by itself, so that the rows come off its primary key.
+    found = sa.union_all(
+        *(
+            visible(model)
+            .join(given, (given.c.id == model.id) & (given.c.version == model.version))
+            .join(UsageType, UsageType.id == model.usage_type_id)
+            .join(EmissionFactor, EmissionFactor.id == model.emission_factor_id)
+            .with_only_columns(
+                *(getattr(model, name) for name in UsageSchema().fields),
+                UsageType.unit.label("type_unit"),
+                EmissionFactor.factor.label("catalogue_factor"),
+                maintain_column_froms=True,
+            )
+            for model in (Usage, UsageVersion)
         )
     )
-    return {(version.id, version.version): version for version in db.session.execute(with_current(statement))}
+    return {(version.id, version.version): version for version in db.session.execute(found)}
 
 
 def _differences(cells: Cells, version: Any) -> Iterator[str]:

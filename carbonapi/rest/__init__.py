@@ -7,7 +7,7 @@ import flask
 import orjson
 from flask.json.provider import JSONProvider
 
-from . import bodies, errors, pages
+from . import bodies, errors, exports, pages
 from .blueprint import Blueprint
 from .documents import Api
 from .etag import claim
@@ -64,6 +64,7 @@ def init_app(app: flask.Flask) -> Api:
     app.json = ExactJSON(app)
     bodies.init_app(app)
     errors.init_app(app)
+    exports.init_app(app)
     api = Api(app)
     app.register_blueprint(pages.pages)
     app.after_request(pages.set_headers)

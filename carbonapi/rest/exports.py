@@ -8,6 +8,7 @@ import csv
 import io
 import re
 import threading
+from collections.abc import Callable
 from functools import reduce
 from queue import SimpleQueue
 from typing import Any, cast
@@ -16,10 +17,10 @@ import marshmallow as ma
 import orjson
 import psycopg2
 import sqlalchemy as sa
-from flask import Response
-from sqlalchemy import orm
+from flask import Flask, Response, current_app
 
 from ..db import db
+from ..errors import Unavailable
 from .fields import MEDIA_TYPES
 
 # Without parallel workers the rows come off an index as they are read, the first at once, and one core is enough.
@@ -34,6 +35,11 @@ RISKY = r"'*([=+@\t\r-]|\Z)"
 _GUARDED = re.compile(f"'(?={RISKY})")
 
 
+def init_app(app: Flask) -> None:
+    """Let so many files be written at once that half of the worker's connections are left for short requests."""
+    app.extensions["carbonapi-exports"] = threading.BoundedSemaphore(max(1, app.config["POOL_SIZE"] // 2))
+
+
 def unguarded(cell: str) -> str:
     """The text that stands in a text cell of an export, which may have an apostrophe before it."""
     return cell[1:] if _GUARDED.match(cell) else cell
@@ -44,15 +50,30 @@ def file_of(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str, nam
 
     file_format: a key of MEDIA_TYPES. name: the file's, without its ending. The request's session goes with the stream,
     which ends it. What fails before the first bytes raises; what fails later breaks the file off.
+    Raises Unavailable while too many others are being written.
     """
+    slots = current_app.extensions["carbonapi-exports"]
+    if not slots.acquire(blocking=False):
+        raise Unavailable("Too many files are being written at once. Try again shortly.")
     session = db.session()
     db.session.registry.clear()
+
+    def end() -> None:
+        try:
+            session.close()
+        except sa.exc.SQLAlchemyError:
+            session.invalidate()
+        finally:
+            slots.release()
+
     try:
         session.execute(sa.text(SETTINGS))
-        stream = _Copy(session, rows.with_only_columns(*_columns(rows, schema, file_format)), file_format)
+        columns = _columns(rows, schema, file_format)
+        stream = _Copy(session.connection(), rows.with_only_columns(*columns), file_format, end)
     except BaseException:
-        session.close()
+        end()
         raise
+    stream.wait()
     response = Response(stream, mimetype=MEDIA_TYPES[file_format])
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{file_format}"'
     return response
@@ -127,26 +148,29 @@ class _Copy:
     The thread ends the session, and gives its connection back, as soon as all is written or `close` is called.
     """
 
-    def __init__(self, session: orm.Session, rows: sa.Select[Any], file_format: str) -> None:
-        self._session = session
+    def __init__(
+        self, connection: sa.Connection, rows: sa.Select[Any], file_format: str, end: Callable[[], None]
+    ) -> None:
+        self._driver = cast(Any, connection.connection.driver_connection)
+        self._end = end
         self._broken_off = BROKEN_OFF[file_format]
+        self._first: bytes | None = None
         self._failure: Exception | None = None
         self._buffer = bytearray()
         self._chunks: SimpleQueue[bytes | Exception | None] = SimpleQueue()
         self._room = threading.Semaphore(CHUNKS_AHEAD)
         self._ending = threading.Lock()
         self._ended = self._is_abandoned = self._is_over = False
-        connection = session.connection()
-        self._driver = cast(Any, connection.connection.driver_connection)
         compiled = rows.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
         with self._driver.cursor() as cursor:
             selected = cursor.mogrify(str(compiled), compiled.params).decode()
-        self._thread = threading.Thread(
-            target=self._run, args=(f"COPY ({selected}) TO STDOUT WITH ({_OPTIONS[file_format]})",), daemon=True
-        )
+        statement = f"COPY ({selected}) TO STDOUT WITH ({_OPTIONS[file_format]})"
+        self._thread = threading.Thread(target=self._run, args=(statement,), daemon=True)
         self._thread.start()
-        # So an error is raised while it can still be answered, and a small file is whole by now.
-        self._first: bytes | None = self._taken()
+
+    def wait(self) -> None:
+        """Wait for the first chunk. An error is raised while it can still be answered; a small file is whole then."""
+        self._first = self._taken()
 
     def __iter__(self) -> "_Copy":
         return self
@@ -208,10 +232,7 @@ class _Copy:
             self._ended = True
             if isinstance(failure, _Abandoned) and not self._is_abandoned:
                 self._cancel()
-            try:
-                self._session.close()
-            except sa.exc.SQLAlchemyError:
-                self._session.invalidate()
+            self._end()
         if failure is None and self._buffer:
             self._hand_over()
         self._chunks.put(failure)

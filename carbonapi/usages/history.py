@@ -29,13 +29,13 @@ def versions_of(usage_id: int) -> sa.Select[Any]:
 
     Raises NotFound if there are none.
     """
-    versions = with_current(visible(UsageVersion).where(UsageVersion.id == usage_id))
+    versions = _with_current(visible(UsageVersion).where(UsageVersion.id == usage_id))
     if db.session.scalar(versions.with_only_columns(UsageVersion.id).limit(1)) is None:
         raise NotFound(f"There is no usage {usage_id}.")
     return versions
 
 
-def with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
+def _with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
     """The statement, where UsageVersion holds what is believed now as well, without an end."""
     now = sa.select(
         *(

@@ -2,7 +2,7 @@
 
 import csv
 import json
-import threading
+import time
 import urllib.request
 
 import pytest
@@ -92,6 +92,16 @@ def test_a_caller_who_goes_away_leaves_nothing_behind(real_app, manager, fresh_d
     assert manager.get("/usages?page_size=1").json[0]["unit"] == "kwh"
 
 
+def test_so_many_at_once_that_connections_are_left_for_others(real_app, manager):
+    first = manager.get(PATH)
+
+    second = manager.get(PATH)
+    assert (second.status_code, second.json["title"], second.headers["Retry-After"]) == (503, "Unavailable", "2")
+    assert manager.get("/usages?page_size=1").status_code == 200
+    first.close()
+    assert manager.get(PATH).text.count("\n") == ROWS + 1
+
+
 def test_a_head_request_leaves_nothing_behind(real_app, manager):
     answer = manager.open(PATH, "HEAD")
     answer.close()
@@ -101,11 +111,9 @@ def test_a_head_request_leaves_nothing_behind(real_app, manager):
 
 def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, manager, monkeypatch):
     """PostgreSQL writes nothing yet, so only a cancellation ends it."""
-    started = threading.Event()
     taken = exports._Copy._taken
 
     def gone(copy):
-        started.set()
         copy.close()
         return taken(copy)
 
@@ -114,7 +122,9 @@ def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, man
     columns = exports._columns
     monkeypatch.setattr(exports, "_columns", lambda *given: [sa.func.pg_sleep(30).label("x"), *columns(*given)])
 
+    began = time.monotonic()
     assert manager.get(PATH).status_code == 503
+    assert time.monotonic() - began < 10
     assert taken_out(real_app) == 0
 
 

@@ -89,7 +89,12 @@ SETTINGS = (
         whole(0, 5),
     ),
     Setting("POOL_SIZE", "Database connections of one worker.", 10, whole(1, 1000)),
-    Setting("IMPORT_MAX_BYTES", "The largest file that `POST /imports` takes.", 16 * 1024 * 1024, whole(1, 2**30)),
+    Setting(
+        "IMPORT_MAX_BYTES",
+        "The largest file that `POST /imports` and `POST /verify` take.",
+        16 * 1024 * 1024,
+        whole(1, 2**30),
+    ),
     Setting("DATA_FOLDER", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
     Setting("POSTGRES_ACCOUNT", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
 )

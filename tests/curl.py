@@ -5,6 +5,7 @@ import argparse
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 parser = argparse.ArgumentParser()
 parser.add_argument("url")
@@ -17,7 +18,11 @@ parser.add_argument("-o", dest="output")
 parser.add_argument("-w", dest="format", default="")
 options = parser.parse_args()
 
-body = sys.stdin.buffer.read() if options.body == "@-" else options.body.encode() if options.body else None
+body = options.body.encode() if options.body else None
+if options.body == "@-":
+    body = sys.stdin.buffer.read()
+elif options.body and options.body.startswith("@"):
+    body = Path(options.body[1:]).read_bytes()
 headers = dict(header.split(": ", 1) for header in options.headers)
 request = urllib.request.Request(options.url, body, headers, method=options.method)
 try:
@@ -29,4 +34,6 @@ with answer:
         print("".join(f"{name.lower()}: {value}\n" for name, value in answer.headers.items()))
     if options.output is None:
         sys.stdout.write(answer.read().decode())
+    else:
+        Path(options.output).write_bytes(answer.read())
     sys.stdout.write(options.format.replace("%{http_code}", str(answer.status)).replace("\\n", "\n"))

@@ -54,6 +54,9 @@ instants = strategies.datetimes(first, last, timezones=strategies.just(dt.UTC))
 schemathesis.openapi.format("date-time", instants.map(dt.datetime.isoformat))
 schemathesis.openapi.format("date", strategies.dates(first.date(), last.date()).map(dt.date.isoformat))
 
+# A file of NDJSON is sent as the text that it is.
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
+
 
 @schemathesis.hook
 def before_call(context, case, kwargs):

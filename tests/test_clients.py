@@ -100,10 +100,9 @@ def post(url, body):
 def client(shared_app, tmp_path, monkeypatch):
     """The modules of a client that openapi-python-client made without complaint, such as client("api.auth.log_in")."""
     (tmp_path / "openapi.json").write_bytes(shared_app.test_client().get("/openapi.json").data)
-    # It knows no text/csv by itself, and would tidy up with the tools of whoever runs it.
-    (tmp_path / "config.yml").write_text(
-        "content_type_overrides: {text/csv: application/octet-stream}\npost_hooks: []\n"
-    )
+    # It knows no files by their media types, and would tidy up with the tools of whoever runs it.
+    kinds = ", ".join(f"{kind}: application/octet-stream" for kind in ("text/csv", "application/x-ndjson"))
+    (tmp_path / "config.yml").write_text(f"content_type_overrides: {{{kinds}}}\npost_hooks: []\n")
     said = run(
         tmp_path,
         *("openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.yml"),

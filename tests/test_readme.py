@@ -41,7 +41,9 @@ def shell(fresh_database_url, tmp_path):
             script = "\n".join(f"{command}\nprintf '\\0'" for command in commands)
             environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
             script = script.replace("http://127.0.0.1:8000", url)
-            done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                ["bash", "-c", script], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
+            )
             return done.stdout.split("\0")[:-1]
 
         yield run

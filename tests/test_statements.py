@@ -76,6 +76,23 @@ def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, stateme
         assert len(statements) == 5
 
 
+@pytest.mark.parametrize("query", ["", "&as_of=2024-01-01T00:00:00Z", "&sort=-amount&quality=measured"])
+def test_an_export_sets_its_time_out_and_copies(signed_in_before, statements, query):
+    answer = signed_in_before.get(f"/usages/export?format=csv{query}")
+
+    assert answer.text.startswith("id,organization_id,")
+    assert [statement.split()[0] for statement in statements] == ["SET"]  # COPY is sent by the driver itself.
+
+
+def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_before, statements):
+    for lines, number in ((1, 1), (5000, 1), (5001, 2)):
+        file = "id,version,co2e_kg\n" + "1,1,1\n" * lines
+        statements.clear()
+        answer = signed_in_before.post("/verify", data=file, content_type="text/csv")
+        assert answer.status_code == 200
+        assert len(statements) == number
+
+
 def plan_of(statement):
     """The nodes of a statement's plan, with the index or table that each reads."""
     nodes = []

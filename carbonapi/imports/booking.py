@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from ..access import current_actor, named
 from ..accounts.models import User
 from ..db import db
 from ..usages import ledger
+from ..usages.closing import closed_periods
 from ..usages.models import Usage
 from ..usages.refusals import Refused
 from .models import Import
@@ -23,15 +25,16 @@ STATEMENT_TIMEOUT = "10min"
 TOLD: tuple[sa.ColumnClause[Any], ...] = tuple(sa.column(name) for name in ("usage_count", "co2e_kg", "sha256"))
 
 
-def book(file: bytes, now: dt.datetime, **defaults: Any) -> Import:
+def book(file: bytes, now: dt.datetime, ignore: Collection[str] = (), **defaults: Any) -> Import:
     """Record every usage of a CSV file as one import.
 
+    ignore: columns of the file that are not read.
     defaults: fields for columns that the file does not have; without `user_id` the usages are the actor's own.
     Raises Invalid that tells the faults by line; then nothing is recorded.
     """
     owner = named(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
-    rows, faults = read(file, {name: str(value) for name, value in defaults.items()})
-    faults |= _known_already(rows, owner.organization_id)
+    rows, faults = read(file, {name: str(value) for name, value in defaults.items()}, ignore)
+    faults |= _known_already(rows, owner.organization_id) | _adjusting_nothing(rows, owner.organization_id)
     if faults:
         raise refused(faults)
     db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
@@ -89,3 +92,14 @@ def _known_already(rows: list[Row], organization_id: int) -> Faults:
     for external_id in ledger.known_external_ids(organization_id, list(lines)):
         faults[lines[external_id]] = [f"external_id: {external_id!r} is in the ledger already."]
     return faults
+
+
+def _adjusting_nothing(rows: list[Row], organization_id: int) -> Faults:
+    """The lines that adjust a period which is not closed in the organization."""
+    lines = {line: usage["adjusts_period_id"] for line, usage in rows if usage["adjusts_period_id"] is not None}
+    closed = closed_periods(organization_id, set(lines.values()))
+    return {
+        line: [f"adjusts_period_id: Your organization has no closed period {period_id}; GET /periods lists them."]
+        for line, period_id in lines.items()
+        if period_id not in closed
+    }

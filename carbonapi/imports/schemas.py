@@ -3,9 +3,10 @@
 import marshmallow as ma
 
 from ..rest import ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Instant, Region, Whole
+from ..rest.fields import Instant, Region, Text, Whole
 from ..usages.schemas import quality
 from .models import Import
+from .reading import CellsSchema
 
 
 class ImportOptions(Query):
@@ -15,6 +16,14 @@ class ImportOptions(Query):
     usage_type_id = Whole(metadata={"description": "Their usage type.", "example": 100})
     region = Region(metadata={"description": "Whose emission factors apply; the organization's region by default."})
     quality = quality()
+    ignore = ma.fields.List(
+        Text(validate=ma.validate.OneOf(list(CellsSchema().fields))),
+        validate=ma.validate.Length(1, 100),
+        metadata={
+            "description": "Columns of the file that are not read; repeat it. `ignore=user_id` books the export of "
+            "another organization as the usages of `user_id`."
+        },
+    )
 
 
 class WarningSchema(Schema):
@@ -58,3 +67,29 @@ class ImportQuery(ListQuery):
     timezone = time_zone()
     recorded_by = equal_to(Import.recorded_by)
     sort = Sort(Import.recorded_at, Import.usage_count, Import.id, default="-recorded_at")
+
+
+class VerificationSchema(Schema):
+    """What came of verifying an export."""
+
+    lines = ma.fields.Integer(required=True, metadata={"example": 1, "description": "How many usages the file has."})
+    reproduced = ma.fields.Integer(
+        required=True, metadata={"example": 0, "description": "Those whose every value could be reproduced."}
+    )
+    differing = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The others."})
+    sha256 = ma.fields.String(
+        required=True,
+        metadata={
+            "description": "Of the file.",
+            "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        },
+    )
+    faults = ma.fields.Dict(
+        keys=ma.fields.String(),
+        values=ma.fields.List(ma.fields.String()),
+        required=True,
+        metadata={
+            "description": "What is wrong with the first hundred of them, by line; the header of a CSV file is line 1.",
+            "example": {"2": ["co2e_kg: the file says 18.76; the ledger has 18.75 in version 1."]},
+        },
+    )

@@ -8,16 +8,29 @@ import flask
 import orjson
 from flask.json.provider import JSONProvider
 
-from . import bodies, errors, pages
+from . import bodies, errors, exports, pages
 from .blueprint import Blueprint
 from .documents import Api
 from .etag import claim
 from .fields import now, plain
 from .pages import health
-from .query import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
+from .query import (
+    ExportQuery,
+    Filter,
+    Ids,
+    ListQuery,
+    Query,
+    Schema,
+    Sort,
+    any_of,
+    as_of,
+    equal_to,
+    time_range,
+    time_zone,
+)
 
 __all__ = [
-    "Api", "Blueprint", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
+    "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
     "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "read_exact_json", "time_range",
     "time_zone",
 ]  # fmt: skip
@@ -63,6 +76,7 @@ def init_app(app: flask.Flask) -> Api:
     app.json = ExactJSON(app)
     bodies.init_app(app)
     errors.init_app(app)
+    exports.init_app(app)
     api = Api(app)
     app.register_blueprint(pages.pages)
     app.after_request(pages.set_headers)

@@ -14,8 +14,10 @@ from ..db import db
 from ..errors import CarbonError
 from .bodies import StrictParser
 from .etag import not_modified
+from .exports import example_of, file_of
+from .fields import MEDIA_TYPES
 from .paging import page_of
-from .query import ListQuery, Query
+from .query import ExportQuery, ListQuery, Query
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
@@ -57,6 +59,24 @@ class Blueprint(flask_smorest.Blueprint):
                 return rows, position.headers()
 
             return self._guarded(wrapper, roles, query, paged=True)
+
+        return decorate
+
+    def exporting(self, schema: type[ma.Schema], query: type[ExportQuery], name: str) -> Decorator:
+        """GET of all rows of a list as a file of this name. The view returns a SELECT, as that of a list does."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
+                rows = view(resource, narrow, **path).order_by(*narrow.order)
+                return file_of(rows, schema, narrow.arguments["format"], name)
+
+            content = {
+                media_type: {"schema": {"type": "string"}, "example": example_of(schema, file_format)}
+                for file_format, media_type in MEDIA_TYPES.items()
+            }
+            wrapper = self.doc(responses={"200": {"description": "The file.", "content": content}})(wrapper)
+            return self._guarded(wrapper, EVERYONE, query, attached=True)
 
         return decorate
 
@@ -126,26 +146,29 @@ class Blueprint(flask_smorest.Blueprint):
         return decorate
 
     def uploading(
-        self, gives: type[ma.Schema], query: type[Query], example: str, *, conflicts: bool = False
+        self,
+        gives: type[ma.Schema],
+        query: type[Query] | None,
+        examples: dict[str, str],
+        status: int = 201,
+        *,
+        roles: Roles = WRITERS,
+        conflicts: bool = False,
     ) -> Decorator:
-        """POST of a CSV file. The view is given the query's arguments, reads the file, and returns the row it wrote."""
+        """POST of a file. The view is given the query's arguments, reads the file, and returns what it made of it.
+
+        examples: of the kinds of file that are taken, keys of MEDIA_TYPES. With 201, the view returns a row it wrote.
+        """
 
         def decorate(view: View) -> View:
-            @self.response(201, gives)
+            @self.response(status, gives)
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
                 row = committed(view)(*args, **path)
-                return row, {"Location": f"{request.path.rstrip('/')}/{row.id}"}
+                return (row, {"Location": f"{request.path.rstrip('/')}/{row.id}"}) if status == 201 else row
 
-            # OpenAPI 3.1 tells a file by its media type; generators of clients still look for the format.
-            file = {"type": "string", "format": "binary", "contentMediaType": "text/csv", "description": "A CSV file."}
-            form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
-            content = {
-                "text/csv": {"schema": file, "example": example},
-                "multipart/form-data": {"schema": form, "example": {"file": example}},
-            }
-            wrapper = self.doc(requestBody={"required": True, "content": content})(wrapper)
-            return self._guarded(wrapper, WRITERS, query, created=True, conflicts=conflicts)
+            wrapper = self.doc(requestBody={"required": True, "content": _file_content(examples)})(wrapper)
+            return self._guarded(wrapper, roles, query, created=status == 201, conflicts=conflicts)
 
         return decorate
 
@@ -178,6 +201,20 @@ class Blueprint(flask_smorest.Blueprint):
             return view(*args, **kwargs)
 
         return wrapper
+
+
+def _file_content(examples: dict[str, str]) -> dict[str, Any]:
+    """The content of a request that brings a file: as the body, or as `file` of a form."""
+    kinds = " or ".join(kind.upper() for kind in examples)
+    # OpenAPI 3.1 tells a file by its media type; generators of clients still look for the format.
+    file: dict[str, Any] = {"type": "string", "format": "binary", "description": f"A file: {kinds}."}
+    content: dict[str, Any] = {
+        MEDIA_TYPES[kind]: {"schema": file | {"contentMediaType": MEDIA_TYPES[kind]}, "example": example}
+        for kind, example in examples.items()
+    }
+    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+    content["multipart/form-data"] = {"schema": form, "example": {"file": next(iter(examples.values()))}}
+    return content
 
 
 def _note_conventions(doc: dict[str, Any], doc_info: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

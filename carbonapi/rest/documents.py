@@ -62,6 +62,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "Link": _header("The first, prev, next and last page (RFC 8288).", '</api/v1/usages?page=2>; rel="next"'),
     },
     "tagged": {"ETag": _header("The version of the resource, for If-Match and If-None-Match (RFC 9110).", '"1"')},
+    "attached": {"Content-Disposition": _header("The name of the file (RFC 6266).", 'attachment; filename="rows.csv"')},
     "created": {"Location": _header("The address of the new resource.", "/api/v1/usages/1", format="uri-reference")},
 }
 ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {

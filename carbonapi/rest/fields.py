@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import marshmallow as ma
 
 MAX_ID = 2**63 - 1
+# The files that are taken and given, by what they are called here.
+MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from webargs.fields import DelimitedList
 
 from ..access import current_actor
-from .fields import Instant, InstantOrDate, TimeZoneName, Whole, midnight, now
+from .fields import MEDIA_TYPES, Instant, InstantOrDate, Text, TimeZoneName, Whole, midnight, now
 
 Criterion = Callable[[Any], sa.ColumnElement[bool]]
 
@@ -184,6 +184,16 @@ class ListQuery(Filter):
 
     page = Whole(1, 10**9, load_default=1, metadata={"description": "Which page, from 1."})
     page_size = Whole(1, 1000, load_default=50, metadata={"description": "Rows per page, at most 1000."})
+
+
+class ExportQuery(Filter):
+    """The query arguments of a file of rows: its filters, and which kind of file. It needs a `sort`, as a list does."""
+
+    format = Text(
+        load_default="csv",
+        validate=ma.validate.OneOf(list(MEDIA_TYPES)),
+        metadata={"description": "The kind of file: CSV with a header, or a line of JSON for each row."},
+    )
 
 
 class Ids(Query):

@@ -7,7 +7,20 @@ import sqlalchemy as sa
 
 from ..catalogue.models import METHODS, UsageType
 from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchema, method
-from ..rest import Filter, Ids, ListQuery, Query, Schema, Sort, any_of, as_of, equal_to, time_range, time_zone
+from ..rest import (
+    ExportQuery,
+    Filter,
+    Ids,
+    ListQuery,
+    Query,
+    Schema,
+    Sort,
+    any_of,
+    as_of,
+    equal_to,
+    time_range,
+    time_zone,
+)
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
 from .history import believed_at
 from .models import QUALITIES, Usage, UsageVersion
@@ -283,5 +296,15 @@ class UsageFilter(Filter):
     external_id = equal_to(Usage.external_id, Text())
 
 
-class UsageQuery(ListQuery, UsageFilter):
+class OrderedUsages(UsageFilter):
+    """Which usages, and in which order."""
+
     sort = Sort(Usage.usage_at, Usage.amount, Usage.co2e_kg, Usage.recorded_at, Usage.id, default="-usage_at")
+
+
+class UsageQuery(ListQuery, OrderedUsages):
+    """A page of them."""
+
+
+class UsageExportQuery(ExportQuery, OrderedUsages):
+    """A file of them."""

@@ -31,6 +31,7 @@ WALK = """
     record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
     record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
+    export_usages verify_export
     close_period list_periods get_period reopen_period list_audit_entries
     delete_usage_type check_liveness check_readiness change_password log_out
 """
@@ -45,6 +46,7 @@ CREATED = {
     "/api/v1/periods": "period_id",
 }
 LARGEST_ID = 2**63 - 1
+JSON = ("application/json", "application/problem+json")
 
 
 class Operation:
@@ -111,9 +113,10 @@ class Operation:
         if "content" not in response:
             assert answer.data == b"", self.id
             return
-        ((media_type, content),) = response["content"].items()
-        assert answer.mimetype == media_type, self.id
-        check(answer.json, content["schema"], self.document)
+        assert answer.mimetype in response["content"], self.id
+        is_json = answer.mimetype in JSON
+        content = response["content"][answer.mimetype]
+        check(answer.json if is_json else answer.text, content["schema"], self.document)
 
 
 def check(value, schema, document):
@@ -300,7 +303,7 @@ def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor
         422: (as_admin, {"query_string": {"no_such_argument": "1"}}),
     }
     # Whom a wrong password or a closed registration keeps out is tested with accounts.
-    elsewhere = {("log_in", 401), ("register_organization", 403), ("import_usages", 400)}
+    elsewhere = {("log_in", 401), ("register_organization", 403), ("import_usages", 400), ("verify_export", 400)}
     elsewhere.add(("list_audit_entries", 403))  # The auditor is whom it is for.
     for name, operation in operations.items():
         for status, (client, changes) in failures.items():
@@ -337,3 +340,20 @@ def test_what_the_caller_has_already_is_not_sent_again(as_admin, operations):
 
         operations[name].check(answer, 304)
         assert answer.headers["ETag"] == tag
+
+
+def test_a_file_is_documented_in_each_of_its_formats(as_member, operations):
+    factories.usage(as_member.user)
+    operation = operations["export_usages"]
+    for file_format, media_type in (("csv", "text/csv"), ("ndjson", "application/x-ndjson")):
+        answer = operation.request(as_member, {}, query_string={"format": file_format})
+
+        operation.check(answer, 200)
+        assert answer.mimetype == media_type
+        example = operation.response(200)["content"][media_type]["example"]
+        assert re.findall("[a-z_0-9]+_[a-z]+", example.splitlines()[0])[:3] == [
+            "organization_id",
+            "user_id",
+            "usage_type_id",
+        ]
+        assert example.count("\n") == answer.text.count("\n")

@@ -2,7 +2,7 @@
 
 import marshmallow as ma
 
-from ..rest import ListQuery, Schema, Sort, equal_to, time_range, time_zone
+from ..rest import ExportQuery, Filter, ListQuery, Schema, Sort, equal_to, time_range, time_zone
 from ..rest.fields import Instant, Text, Whole
 from .models import ACTIONS, AuditEntry
 
@@ -45,7 +45,9 @@ class AuditEntrySchema(Schema):
     reason = ma.fields.String(required=True, allow_none=True, metadata={"example": None, "description": "As given."})
 
 
-class AuditEntryQuery(ListQuery):
+class OrderedAuditEntries(Filter):
+    """Which audit entries, and in which order: shared by the list and the export."""
+
     start, end = time_range(AuditEntry.occurred_at)
     timezone = time_zone()
     organization_id = equal_to(AuditEntry.organization_id, Whole(0))
@@ -54,3 +56,11 @@ class AuditEntryQuery(ListQuery):
     subject = equal_to(AuditEntry.subject, Text(validate=ma.validate.Length(1, 100)))
     subject_id = equal_to(AuditEntry.subject_id)
     sort = Sort(AuditEntry.occurred_at, AuditEntry.id, default="-occurred_at")
+
+
+class AuditEntryQuery(ListQuery, OrderedAuditEntries):
+    """Which page of them."""
+
+
+class AuditEntryExportQuery(ExportQuery, OrderedAuditEntries):
+    """As which kind of file."""

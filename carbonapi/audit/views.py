@@ -7,7 +7,7 @@ from flask.views import MethodView
 from ..access import OVERSEERS, visible
 from ..rest import Blueprint
 from .models import AuditEntry
-from .schemas import AuditEntryQuery, AuditEntrySchema
+from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
 
 audit_entries = Blueprint("Audit", __name__, description="Who changed what, when, and what it was before.")
 
@@ -20,5 +20,16 @@ class AuditEntries(MethodView):
 
         Every change of your organization, and every signing in and out, newest first, with the values before and after.
         An import and a restatement are one entry each. Nothing changes or removes an entry.
+        """
+        return narrow(visible(AuditEntry))
+
+
+@audit_entries.route("/audit-entries/export")
+class AuditEntryExport(MethodView):
+    @audit_entries.exporting(AuditEntrySchema, AuditEntryExportQuery, "audit-entries", roles=OVERSEERS)
+    def get(self, narrow: Any) -> Any:
+        """Export audit entries
+
+        Everything that the list would have, as a file that is streamed; in CSV, `old` and `new` are JSON.
         """
         return narrow(visible(AuditEntry))

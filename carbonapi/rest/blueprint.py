@@ -62,7 +62,9 @@ class Blueprint(flask_smorest.Blueprint):
 
         return decorate
 
-    def exporting(self, schema: type[ma.Schema], query: type[ExportQuery], name: str) -> Decorator:
+    def exporting(
+        self, schema: type[ma.Schema], query: type[ExportQuery], name: str, *, roles: Roles = EVERYONE
+    ) -> Decorator:
         """GET of all rows of a list as a file of this name. The view returns a SELECT, as that of a list does."""
 
         def decorate(view: View) -> View:
@@ -76,7 +78,7 @@ class Blueprint(flask_smorest.Blueprint):
                 for file_format, media_type in MEDIA_TYPES.items()
             }
             wrapper = self.doc(responses={"200": {"description": "The file.", "content": content}})(wrapper)
-            return self._guarded(wrapper, EVERYONE, query, attached=True)
+            return self._guarded(wrapper, roles, query, attached=True)
 
         return decorate
 

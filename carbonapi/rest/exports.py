@@ -85,7 +85,8 @@ def example_of(schema: type[ma.Schema], file_format: str) -> str:
     if file_format == "ndjson":
         return orjson.dumps(row).decode() + "\n"
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([row, row.values()])
+    cells = (orjson.dumps(value).decode() if isinstance(value, dict) else value for value in row.values())
+    csv.writer(file, lineterminator="\n").writerows([row, cells])
     return file.getvalue()
 
 

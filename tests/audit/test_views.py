@@ -1,5 +1,9 @@
 """The audit log as its readers get it: every change, who sees it, and that nobody can alter it."""
 
+import csv
+import io
+import json
+
 import pytest
 import sqlalchemy as sa
 
@@ -375,3 +379,16 @@ def test_a_page_is_read_off_an_index_without_sorting(app, criteria, index):
     )
 
     assert plan == [("Limit", None), ("Index Scan", index)]
+
+
+def test_the_export_has_what_the_list_has(as_manager, as_member):
+    as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"region": "GB"})
+    as_manager.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 0.1})
+
+    lines = as_manager.get("/audit-entries/export?format=ndjson&sort=id").text.splitlines()
+    table = list(csv.DictReader(io.StringIO(as_manager.get("/audit-entries/export?sort=id").text)))
+
+    listed = as_manager.get("/audit-entries?sort=id&page_size=1000").json
+    assert [json.loads(line) for line in lines] == listed
+    assert [json.loads(row["new"]) for row in table if row["new"]] == [entry["new"] for entry in listed if entry["new"]]
+    assert as_member.get("/audit-entries/export").status_code == 403

@@ -32,7 +32,7 @@ WALK = """
     record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
     export_usages verify_export
-    close_period list_periods get_period reopen_period list_audit_entries
+    close_period list_periods get_period reopen_period list_audit_entries export_audit_entries
     delete_usage_type check_liveness check_readiness change_password log_out
 """
 CREATED = {
@@ -304,7 +304,8 @@ def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor
     }
     # Whom a wrong password or a closed registration keeps out is tested with accounts.
     elsewhere = {("log_in", 401), ("register_organization", 403), ("import_usages", 400), ("verify_export", 400)}
-    elsewhere.add(("list_audit_entries", 403))  # The auditor is whom it is for.
+    # The auditor is whom these are for.
+    elsewhere |= {("list_audit_entries", 403), ("export_audit_entries", 403)}
     for name, operation in operations.items():
         for status, (client, changes) in failures.items():
             if str(status) in operation.described["responses"] and (name, status) not in elsewhere:

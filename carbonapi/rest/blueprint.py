@@ -55,8 +55,8 @@ class Blueprint(flask_smorest.Blueprint):
             @self.response(200, schema(many=True))
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
-                rows, position = page_of(view(resource, narrow, **path), narrow)
-                return rows, position.headers()
+                body, headers = page_of(view(resource, narrow, **path), schema, narrow)
+                return Response(body, mimetype="application/json", headers=headers)
 
             return self._guarded(wrapper, roles, query, paged=True)
 

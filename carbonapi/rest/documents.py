@@ -29,7 +29,8 @@ carbonapi keeps a ledger of **usages**: so much electricity, water or heating, w
   `as_of` a moment, a **restatement** books usages anew in the open, and a closed **period** stays as it is.
 * Times are RFC 3339 with an offset, of the years 1900 to 2200, to the microsecond; answers have them in UTC.
 * Lists page (`page`, `page_size`, `X-Pagination`, `Link`), sort (`sort=-usage_at`) and filter; time ranges are
-  half-open: `[start, end)`. An unknown query argument is refused.
+  half-open: `[start, end)`. An unknown query argument is refused. To read a long list whole, begin with an empty
+  `cursor` and follow `rel="next"`: every page costs the same, and nothing that stays is missed or comes twice.
 * Errors are `application/problem+json` (RFC 9457) that name the field. What you may not see is 404.
 * `X-Request-ID` is in every answer, yours if you sent one of up to 64 letters, digits, dots, hyphens and underscores.
 """
@@ -55,11 +56,14 @@ def _header(description: str, example: str, **schema: Any) -> dict[str, Any]:
 HEADERS: dict[str, dict[str, Any]] = {
     "paged": {
         "X-Pagination": {
-            "description": "Where the page stands in the whole list.",
-            "required": True,
+            "description": "Where the page stands in the whole list; not with a cursor.",
+            "required": False,
             "content": {"application/json": {"schema": PAGINATION}},
         },
-        "Link": _header("The first, prev, next and last page (RFC 8288).", '</api/v1/usages?page=2>; rel="next"'),
+        "Link": _header(
+            "The first, prev, next and last page, or the next by cursor (RFC 8288).",
+            '</api/v1/usages?page=2>; rel="next"',
+        ),
     },
     "tagged": {"ETag": _header("The version of the resource, for If-Match and If-None-Match (RFC 9110).", '"1"')},
     "attached": {"Content-Disposition": _header("The name of the file (RFC 6266).", 'attachment; filename="rows.csv"')},

@@ -9,7 +9,6 @@ import io
 import re
 import threading
 from collections.abc import Callable
-from functools import reduce
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -22,6 +21,7 @@ from flask import Flask, Response, current_app
 from ..db import db
 from ..errors import Unavailable
 from .fields import MEDIA_TYPES
+from .lines import columns_of, json_line, plain_text
 
 # Without parallel workers the rows come off an index as they are read, the first at once, and one core is enough.
 SETTINGS = "SET LOCAL statement_timeout = '10min'; SET LOCAL max_parallel_workers_per_gather = 0"
@@ -92,37 +92,16 @@ def example_of(schema: type[ma.Schema], file_format: str) -> str:
 
 def _columns(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str) -> list[sa.ColumnElement[Any]]:
     """What is selected in place of the columns: a cell for each field of the schema, or the whole line."""
-    columns = {name: rows.selected_columns[field.attribute or name] for name, field in schema().fields.items()}
+    columns = columns_of(rows, schema)
     if file_format == "csv":
         return [_cell(column).label(name) for name, column in columns.items()]
-    parts: list[Any] = []
-    for name, column in columns.items():
-        parts += [sa.literal(f'{"," if parts else "{"}"{name}":'), sa.func.coalesce(_json(column), "null")]
-    return [reduce(lambda line, part: line.concat(part), [*parts, sa.literal("}")]).label("line")]
+    return [json_line(columns).label("line")]
 
 
 def _cell(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if isinstance(column.type, sa.String):
         return sa.case((column.regexp_match(f"^{RISKY}"), sa.literal("'").concat(column)), else_=column)
-    return _plain(column)
-
-
-def _json(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    if isinstance(column.type, sa.String):
-        return sa.cast(sa.func.to_json(column), sa.Text)
-    if isinstance(column.type, sa.DateTime):
-        return sa.literal('"').concat(_plain(column)).concat('"')
-    return _plain(column)
-
-
-def _plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """A number, a truth or a time as text, as fields.plain and fields.rfc3339 write them."""
-    if isinstance(column.type, sa.DateTime):
-        in_utc = sa.func.to_char(sa.func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        return sa.func.replace(in_utc, ".000000Z", "Z")
-    if isinstance(column.type, sa.Numeric):
-        return sa.cast(sa.func.trim_scale(column), sa.Text)
-    return sa.cast(column, sa.Text)
+    return plain_text(column)
 
 
 # JSON never holds these control characters, so nothing is ever quoted: each line stands as it was selected.

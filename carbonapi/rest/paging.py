@@ -1,15 +1,28 @@
 """One page of a SELECT, and the headers that tell where it stands."""
 
+import base64
+import datetime as dt
+import hashlib
+import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
+import marshmallow as ma
 import sqlalchemy as sa
-from flask import request
+from flask import current_app, request
 
 from ..db import db
+from ..errors import Invalid
+from .fields import plain, rfc3339
+from .lines import line_of
 from .query import Narrowing
+
+SEAL_BYTES = 12
+Headers = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class Position:
     def next_page(self) -> int | None:
         return self.page + 1 if self.page < self.last_page else None
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Headers:
         """X-Pagination, and Link as in RFC 8288, relative to the host."""
         pagination = {
             "total": self.total,
@@ -45,24 +58,143 @@ class Position:
             "next_page": self.next_page,
         }
         pages = {"first": 1, "prev": self.previous_page, "next": self.next_page, "last": self.last_page}
-        others = [(name, value) for name, value in request.args.items(multi=True) if name != "page"]
-        links = (
-            f'<{request.path}?{urlencode([*others, ("page", page)])}>; rel="{relation}"'
-            for relation, page in pages.items()
-            if page is not None
-        )
-        return {"X-Pagination": json.dumps(pagination), "Link": ", ".join(links)}
+        links = {relation: ("page", page) for relation, page in pages.items() if page is not None}
+        return {"X-Pagination": json.dumps(pagination), "Link": _links(links)}
 
 
-def page_of(statement: sa.Select[Any], narrowing: Narrowing) -> tuple[list[Any], Position]:
-    """The rows of the page that `narrowing` asks for, and its position.
+def page_of(statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing) -> tuple[bytes, Headers]:
+    """The JSON of the page that `narrowing` asks for, by its number or by a cursor, and the headers that go with it."""
+    if "cursor" in narrowing.arguments:
+        return _page_by_cursor(statement, schema, narrowing)
+    return _page_by_number(statement, schema, narrowing)
 
-    The exact total comes with the rows in one statement; past the end, where there are no rows, it takes another.
-    """
-    page, page_size = narrowing.arguments["page"], narrowing.arguments["page_size"]
+
+def _page_by_number(statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing) -> tuple[bytes, Headers]:
+    """The exact total comes with the rows in one statement; past the end, where there are no rows, it takes another."""
+    page, page_size = narrowing.arguments.get("page", 1), narrowing.arguments["page_size"]
     counted = statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
     rows = db.session.execute(
-        statement.add_columns(counted).order_by(*narrowing.order).limit(page_size).offset((page - 1) * page_size)
+        _shown(statement, schema)
+        .add_columns(counted)
+        .order_by(*narrowing.order)
+        .limit(page_size)
+        .offset((page - 1) * page_size)
     ).all()
     total = rows[0][-1] if rows else db.session.scalars(sa.select(counted)).one() if page > 1 else 0
-    return [row[0] for row in rows], Position(page, page_size, total)
+    return _json(rows, schema), Position(page, page_size, total).headers()
+
+
+def _page_by_cursor(statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing) -> tuple[bytes, Headers]:
+    """The rows behind the one that the cursor names, at the same cost at any depth; no total.
+
+    Raises Invalid for a cursor that is not one of this list, as it is filtered and sorted now.
+    """
+    page_size = narrowing.arguments["page_size"]
+    keys = [(order.element, order.modifier is sa.sql.operators.desc_op) for order in narrowing.order]
+    if narrowing.arguments["cursor"]:
+        values = _values_of(narrowing.arguments["cursor"], [column for column, _ in keys])
+        statement = statement.where(_beyond(keys, values))
+    rows = db.session.execute(
+        _shown(statement, schema)
+        .add_columns(*(column for column, _ in keys))
+        .order_by(*narrowing.order)
+        .limit(page_size + 1)
+    ).all()
+    links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}
+    if len(rows) > page_size:
+        links["next"] = ("cursor", _cursor_of(rows[page_size - 1][-len(keys) :]))
+    return _json(rows[:page_size], schema), {"Link": _links(links)}
+
+
+def _shown(statement: sa.Select[Any], schema: type[ma.Schema]) -> sa.Select[Any]:
+    """The SELECT of what is shown of the rows: their JSON where PostgreSQL can write it, else the rows."""
+    (described,) = statement.column_descriptions
+    line = line_of(schema, described["entity"])
+    return statement if line is None else statement.with_only_columns(line, maintain_column_froms=True)
+
+
+def _json(rows: Sequence[Any], schema: type[ma.Schema]) -> bytes:
+    if rows and not isinstance(rows[0][0], str):
+        return current_app.json.dumps(schema(many=True).dump([row[0] for row in rows])).encode()
+    return f"[{','.join(row[0] for row in rows)}]".encode()
+
+
+def _links(links: dict[str, tuple[str, Any]]) -> str:
+    others = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
+    return ", ".join(
+        f'<{request.path}?{urlencode([*others, argument])}>; rel="{relation}"' for relation, argument in links.items()
+    )
+
+
+def _beyond(keys: Sequence[tuple[Any, bool]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Whether a row comes after the one with these values, in the order of the keys: (column, whether it descends)."""
+    columns = [column for column, _ in keys]
+    directions = {descends for _, descends in keys}
+    if len(directions) == 1 and None not in values and not any(column.nullable for column in columns):
+        # Compared as a row, which an index over the columns serves at any depth.
+        here, there = sa.tuple_(*columns), sa.tuple_(*map(_literal, columns, values))
+        return here < there if directions == {True} else here > there
+    after = [
+        sa.and_(*(_equal(column, value) for column, value in zip(columns[:place], values, strict=False)),
+                _after(*keys[place], values[place]))
+        for place in range(len(keys))
+    ]  # fmt: skip
+    return sa.or_(*after)
+
+
+def _after(column: Any, descends: bool, value: Any) -> sa.ColumnElement[bool]:
+    """PostgreSQL has nulls behind everything, and so first where it descends."""
+    if value is None:
+        return column.is_not(None) if descends else sa.false()
+    further: sa.ColumnElement[bool] = column < _literal(column, value) if descends else column > _literal(column, value)
+    return further if descends or not column.nullable else further | column.is_(None)
+
+
+def _equal(column: Any, value: Any) -> sa.ColumnElement[bool]:
+    equal: sa.ColumnElement[bool] = column.is_(None) if value is None else column == _literal(column, value)
+    return equal
+
+
+def _literal(column: Any, value: Any) -> sa.ColumnElement[Any]:
+    return sa.literal(value, column.type)
+
+
+def _cursor_of(values: Sequence[Any]) -> str:
+    """A text that names a row by its values, sealed together with what the list was asked for."""
+    told = json.dumps([_told(value) for value in values], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_seal(told) + told).decode().rstrip("=")
+
+
+def _values_of(cursor: str, columns: Sequence[Any]) -> list[Any]:
+    try:
+        sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        seal, told = sealed[:SEAL_BYTES], sealed[SEAL_BYTES:]
+        genuine = hmac.compare_digest(seal, _seal(told))
+    except ValueError:
+        genuine = False
+    if not genuine:
+        message = "Not a cursor of this list as it is filtered and sorted. Begin with an empty one."
+        raise Invalid(message, {"query": {"cursor": [message]}})
+    return [_read(value, column) for value, column in zip(json.loads(told), columns, strict=True)]
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        return rfc3339(value)
+    return plain(value) if isinstance(value, Decimal) else value
+
+
+def _read(value: Any, column: Any) -> Any:
+    if value is None:
+        return None
+    kind = column.type.python_type
+    return dt.datetime.fromisoformat(value) if kind is dt.datetime else kind(value)
+
+
+def _seal(told: bytes) -> bytes:
+    """Of the cursor of this very list: another path, filter or order has another one."""
+    others = request.args.items(multi=True)
+    asked = sorted((name, value) for name, value in others if name not in ("cursor", "page_size"))
+    key = current_app.config["SECRET_KEY"].encode()
+    message = json.dumps([request.path.rstrip("/"), asked]).encode() + b"\0" + told
+    return hmac.digest(key, b"cursor\0" + message, hashlib.sha256)[:SEAL_BYTES]

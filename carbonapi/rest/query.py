@@ -182,8 +182,19 @@ def _refuse_future(name: str, moment: dt.datetime) -> None:
 class ListQuery(Filter):
     """The query arguments of a list: its filters, and which page."""
 
-    page = Whole(1, 10**9, load_default=1, metadata={"description": "Which page, from 1."})
+    page = Whole(1, 10**9, metadata={"description": "Which page, from 1, which is the first and the default."})
     page_size = Whole(1, 1000, load_default=50, metadata={"description": "Rows per page, at most 1000."})
+    cursor = Text(
+        metadata={
+            "description": "Instead of `page`: empty to begin, then as the `next` of `Link` has it until there is "
+            "none. It costs the same at any depth, and no total is told."
+        }
+    )
+
+    @ma.validates_schema
+    def page_or_cursor(self, arguments: dict[str, Any], **kwargs: Any) -> None:
+        if "page" in arguments and "cursor" in arguments:
+            raise ma.ValidationError("Give `page` or `cursor`, not both.", "cursor")
 
 
 class ExportQuery(Filter):

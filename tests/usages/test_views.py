@@ -356,7 +356,8 @@ def test_past_the_end_is_an_empty_page(five):
         ("quality=guessed", "quality"),
         ("scope=4", "scope"),
         ("external_id=a%00b", "external_id"),
-        ("cursor=", "cursor"),
+        ("cursor=x", "cursor"),
+        ("cursor=&page=1", "cursor"),
     ],
 )
 def test_a_query_argument_that_is_not_right_is_named(five, query, argument):

@@ -1,0 +1,68 @@
+"""Rows as text that PostgreSQL writes: in JSON, the very bytes that a schema's dump would be.
+
+Numbers never pass through Python, so they keep their digits, and a page of a hundred rows costs hardly more than its
+transport. What is selected in place of the columns is worked out once for each schema and table.
+"""
+
+from functools import cache, reduce
+from typing import Any
+
+import marshmallow as ma
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+# What PostgreSQL can write as JSON has it. A JSONB column is not among them: its text has spaces, and its own order.
+WRITABLE = (sa.String, sa.DateTime, sa.Numeric, sa.Integer, sa.Boolean)
+
+
+def line_of(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
+    """An expression for the JSON object of a row of `model`; None if a field of the schema is no such column."""
+    return _kept_line(schema, model)
+
+
+def columns_of(rows: sa.Select[Any], schema: type[ma.Schema]) -> dict[str, sa.ColumnElement[Any]]:
+    """The columns of the SELECT that the schema's fields show, by the names of the fields."""
+    return {name: rows.selected_columns[field.attribute or name] for name, field in schema().fields.items()}
+
+
+def json_line(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
+    """An expression for the JSON object of these columns."""
+    parts: list[Any] = []
+    for name, column in columns.items():
+        parts += [sa.literal(f'{"," if parts else "{"}"{name}":'), sa.func.coalesce(_json(column), "null")]
+    line: sa.ColumnElement[str] = reduce(lambda line, part: line.concat(part), [*parts, sa.literal("}")])
+    return line
+
+
+def plain_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A number, a truth or a time as text, as fields.plain and fields.rfc3339 write them."""
+    if isinstance(column.type, sa.DateTime):
+        in_utc = sa.func.to_char(sa.func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        # With all six digits of a fraction, or none.
+        return sa.func.replace(in_utc, ".000000Z", "Z")
+    if isinstance(column.type, sa.Numeric):
+        return sa.cast(sa.func.trim_scale(column), sa.Text)
+    return sa.cast(column, sa.Text)
+
+
+@cache
+def _kept_line(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
+    try:
+        columns = columns_of(sa.select(model), schema)
+    except KeyError:
+        return None
+    if not all(isinstance(column.type, WRITABLE) for column in columns.values()):
+        return None
+    # One piece of text: to build and look up so many parts with each request would take longer than to run them.
+    selected = sa.select(json_line(columns)).select_from(model)
+    text = str(selected.compile(dialect=postgresql.dialect(paramstyle="named"), compile_kwargs={"literal_binds": True}))
+    line, _, _ = text.removeprefix("SELECT ").rpartition(f" AS anon_1 \nFROM {model.__tablename__}")
+    return sa.literal_column(line, sa.Text).label("line")
+
+
+def _json(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    if isinstance(column.type, sa.String):
+        return sa.cast(sa.func.to_json(column), sa.Text)
+    if isinstance(column.type, sa.DateTime):
+        return sa.literal('"').concat(plain_text(column)).concat('"')
+    return plain_text(column)

@@ -1,0 +1,160 @@
+"""Every list, in every order: by page numbers and by cursor, and as the schema would write it."""
+
+import json
+import re
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+
+from carbonapi.rest import paging
+from tests import factories
+from tests.test_statements import plan_of
+
+SORTS = re.compile(r"by default `(-?\w+)`")
+
+
+@pytest.fixture
+def lists(sign_in, stranger):
+    """A manager of an organization with a few rows in every list; and each list's path, with its orders."""
+    organization = factories.organization()
+    manager = sign_in(factories.user(organization, "manager", name='"Ada" \\ Löve\tlace'))
+    people = [factories.user(organization, name="Somebody") for _ in range(4)]
+    usage_type = factories.usage_type(scope=2)
+    for place, region in enumerate(("GB", None, "DE", None, "FR")):
+        own = {"organization_id": organization.id, "region": region}
+        factories.emission_factor(usage_type, f"1.{place}", f"200{place}-01-01", f"200{place + 1}-01-01", **own)
+    for place in range(7):
+        factories.usage(people[place % 4], f"{place // 2}.10", f"2024-01-0{1 + place // 3}", note="Ü\n\x7f '\"")
+    usage_id = manager.get("/usages").json[0]["id"]
+    for amount in ("0.000001", 5, 6):
+        manager.patch(f"/usages/{usage_id}", json={"amount": amount, "reason": "why"})
+    for day in (1, 2, 3):
+        line = f"usage_at,usage_type_id,amount\n2025-01-01T00:00:00.00001Z,{usage_type.id},1\n"
+        assert manager.post("/imports", data=line, content_type="text/csv").status_code == 201
+        factories.emission_factor(
+            usage_type, f"9.{day}", f"201{day}-01-01", f"201{day + 1}-01-01", organization_id=organization.id
+        )
+        assert manager.post("/periods", json={"until": f"2023-01-0{day}T00:00:00Z"}).status_code == 201
+    restatement = {"usage_type_id": usage_type.id, "reason": "r", "mode": "apply"}
+    factories.emission_factor(usage_type, "7", "2024-12-01", organization_id=organization.id)
+    assert manager.post("/restatements", json=restatement).status_code == 201
+    ids = {"usage_id": usage_id, "user_id": people[0].id, "usage_type_id": usage_type.id}
+    found = {}
+    for path, methods in stranger.get("/openapi.json").json["paths"].items():
+        for parameter in methods.get("get", {}).get("parameters", []):
+            if parameter["name"] == "sort" and not path.endswith("/export"):
+                address = re.sub(r"\{(\w+)\}", lambda name: str(ids[name[1]]), path.removeprefix("/api/v1"))
+                names = parameter["schema"]["items"]["enum"]
+                found[address] = [
+                    *names,
+                    *(f"{one},{other}" for one in names[:3] for other in names[2:5] if one != other),
+                ]
+    return manager, found
+
+
+def by_cursor(client, path, **query):
+    """All rows of a list, and how many pages they took."""
+    rows, pages, query = [], 0, {**query, "cursor": ""}
+    while query is not None:
+        answer = client.get(f"{path}?{urlencode(query)}")
+        assert answer.status_code == 200, answer.text
+        assert "X-Pagination" not in answer.headers
+        rows += answer.json
+        pages += 1
+        following = re.search(r'\?([^>]*)>; rel="next"', answer.headers["Link"])
+        query = dict(parse_qsl(following[1], keep_blank_values=True)) if following else None
+    return rows, pages
+
+
+def test_by_cursor_a_list_is_the_same_as_by_numbers_in_every_order(lists):
+    client, found = lists
+    assert len(found) >= 10
+    checked = 0
+    for path, sorts in found.items():
+        whole = json.loads(client.get(f"{path}?page_size=1000").headers["X-Pagination"])["total"]
+        assert whole >= 1, path
+        for sort in sorts:
+            by_number = client.get(f"{path}?sort={sort}&page_size=1000").json
+
+            rows, pages = by_cursor(client, path, sort=sort, page_size=2)
+
+            assert rows == by_number, (path, sort)
+            assert pages == -(-whole // 2)
+            checked += 1
+    assert checked > 80
+
+
+def test_postgresql_writes_what_the_schema_would(lists, monkeypatch):
+    client, found = lists
+    written = {path: client.get(f"{path}?page_size=1000").data for path in found}
+    as_it_is = paging.line_of
+    fast = []
+
+    def by_schema(schema, model):
+        fast.append(as_it_is(schema, model) is not None)
+
+    monkeypatch.setattr(paging, "line_of", by_schema)
+
+    for path, body in written.items():
+        assert client.get(f"{path}?page_size=1000").data == body, path
+    assert (fast.count(True), fast.count(False)) == (len(found) - 3, 3)  # Imports, restatements and audit have JSONB.
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["sort=amount", "sort=-usage_at&quality=measured", "", "page_size=1"],
+)
+def test_a_cursor_belongs_to_the_list_as_it_was_asked_for(lists, query):
+    client, _ = lists
+    link = client.get("/usages?sort=-usage_at&page_size=2&cursor=").headers["Link"]
+    cursor = re.search(r'cursor=([^>&]+)>; rel="next"', link)[1]
+
+    same = client.get(f"/usages?sort=-usage_at&page_size=3&cursor={cursor}")
+    other = client.get(f"/usages?{query}&cursor={cursor}")
+
+    assert (same.status_code, len(same.json)) == (200, 3)
+    assert other.status_code == 422
+    assert list(other.json["errors"]["query"]) == ["cursor"]
+    assert client.get(f"/users/{client.user.id}/usages?sort=-usage_at&cursor={cursor}").status_code == 422
+
+
+@pytest.mark.parametrize("cursor", ["x", "%00", "AAAAAAAAAAAAAAAAWzFd", "A" * 5000, "é", "====", "W10"])
+def test_what_is_no_cursor_is_refused(lists, cursor):
+    client, _ = lists
+
+    answer = client.get(f"/usages?cursor={cursor}")
+
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]["query"]) == ["cursor"]
+
+
+def test_rows_that_come_and_go_neither_hide_nor_repeat_the_others(lists):
+    client, _ = lists
+    first = client.get("/usages?sort=usage_at&page_size=4&cursor=")
+    rest = re.search(r'\?([^>]*)>; rel="next"', first.headers["Link"])[1]
+    expected = client.get("/usages?sort=usage_at&page_size=1000").json[4:]
+
+    client.delete(f"/usages?id={first.json[0]['id']}&id={first.json[3]['id']}")
+    factories.usage(client.user, "1", "2023-06-01")
+
+    assert client.get(f"/usages?{rest.replace('page_size=4', 'page_size=1000')}").json == expected
+
+
+def test_a_page_by_cursor_is_one_statement_that_reads_an_index_from_there(app, lists, statements):
+    client, _ = lists
+    link = client.get("/usages?page_size=2&cursor=").headers["Link"]
+    following = re.search(r'\?([^>]*)>; rel="next"', link)[1]
+    statements.clear()
+
+    client.get(f"/usages?{following}")
+
+    asked = [statement for statement in statements if "FROM usages" in statement]
+    assert len(asked) == 1
+    assert "count(*)" not in asked[0]
+    assert "OFFSET" not in asked[0]
+    plan = plan_of(
+        "SELECT * FROM usages WHERE organization_id = 1 AND (usage_at, id) < ('2024-01-05Z', 7) "
+        "ORDER BY usage_at DESC, id DESC LIMIT 51"
+    )
+    assert ("Index Scan", "ix_usages_by_time") in plan
+    assert "Sort" not in [node for node, _ in plan]

@@ -10,7 +10,7 @@ import marshmallow as ma
 from flask import Response, request
 
 from ..access import EVERYONE, WRITERS, signed_in
-from ..db import db
+from ..db import db, read_alone
 from ..errors import CarbonError
 from .bodies import StrictParser
 from .etag import not_modified
@@ -55,6 +55,7 @@ class Blueprint(flask_smorest.Blueprint):
             @self.response(200, schema(many=True))
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
+                read_alone()
                 body, headers = page_of(view(resource, narrow, **path), schema, narrow)
                 return Response(body, mimetype="application/json", headers=headers)
 
@@ -100,6 +101,7 @@ class Blueprint(flask_smorest.Blueprint):
             @self.response(200, schema)
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
+                read_alone()
                 row = view(*args, **path)
                 if not tagged:
                     return row

@@ -34,6 +34,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
+
 def read_alone() -> None:
     """Let each statement of this request be by itself: a reader needs no transaction, which is two messages more."""
     if isinstance(db.engine, sa.Engine) and not db.session().in_transaction():

@@ -12,17 +12,18 @@ One thing is exchanged after another, for each usage type by itself, on the numb
 
 import datetime as dt
 from decimal import Decimal
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
-from ..db import db
 from ..usages.models import UsageVersion
 from .adding import Figures, refuse_two_methods
-from .spreading import LAST_DIGIT, Edges, parts
+from .spreading import LAST_DIGIT, Edges, parts, rows_of
 
+BEFORE, AFTER = Edges("edges_before"), Edges("edges_after")
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")
 
 
@@ -34,11 +35,7 @@ def bridge(
     usages: a SELECT of Usage, as the actor may see and has narrowed them, but for the range. Of periods it is the part
     within. The usage types that changed most come first.
     """
-    statement = sa.union_all(
-        _sums(usages, Edges(before, "edges_before"), is_after=False),
-        _sums(usages, Edges(after, "edges_after"), is_after=True),
-    )
-    rows = db.session.execute(statement.order_by("id", "is_after")).all()
+    rows = rows_of(_statement(), usages, **BEFORE.parameters(before), **AFTER.parameters(after))
     refuse_two_methods(rows)
     by_type = [
         {"id": id_, "name": name, "unit": unit, **_of_type({row.is_after: row for row in of_type})}
@@ -79,9 +76,15 @@ def _of_type(rows: dict[bool, Any]) -> Figures:
     }
 
 
-def _sums(usages: sa.Select[Any], edges: Edges, *, is_after: bool) -> sa.Select[Any]:
+@cache
+def _statement() -> sa.CompoundSelect[Any]:
+    """The sums of both ranges."""
+    return sa.union_all(_sums(BEFORE, is_after=False), _sums(AFTER, is_after=True)).order_by("id", "is_after")
+
+
+def _sums(edges: Edges, *, is_after: bool) -> sa.Select[Any]:
     """The sums of each usage type between the edges, as they are booked and as they were booked first."""
-    found = parts(usages, edges)
+    found = parts(edges)
     # The last booking before any restatement.
     earlier = (
         sa.select(UsageVersion.factor)

@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSTZRANGE
 
-from ..usages.models import Usage
-from .spreading import Edges, within
+from .spreading import ASKED, Edges, within
 
+TIMEZONE = sa.bindparam("timezone", type_=sa.Text)
 MOMENT, RANGE = sa.DateTime(timezone=True), TSTZRANGE()
 DAY = dt.timedelta(days=1)
 HORIZON = 62 * DAY
@@ -30,23 +30,28 @@ CALENDAR = (
 )
 
 
-def covered(usages: sa.Select[Any], edges: Edges, timezone: str) -> sa.Select[Any]:
-    """For each place between the edges that has data: `place`, `seconds` summed over the usage types, `type_count`.
+def covered(edges: Edges) -> sa.Select[Any]:
+    """Of ASKED, for each place that has data: `place`, `seconds` summed over the usage types, and `type_count`.
 
     type_count: how many usage types there are within the horizon, also those that have no data between the edges.
     """
-    readings_and_periods = within(usages, edges.first - HORIZON, edges.last + HORIZON)
-    instants, periods = (them.where(Usage.adjusts_period_id.is_(None)) for them in readings_and_periods)
-    following = sa.func.lead(Usage.usage_at).over(
-        partition_by=(Usage.usage_type_id, Usage.user_id), order_by=Usage.usage_at
+    asked = ASKED.c
+    at_once, over_time = within(edges.first - HORIZON, edges.last + HORIZON)
+    following = sa.func.lead(asked.usage_at).over(
+        partition_by=(asked.usage_type_id, asked.user_id), order_by=asked.usage_at
     )
-    readings = instants.with_only_columns(Usage.usage_type_id, Usage.usage_at, following.label("next_at")).cte(
-        f"readings_{edges.table.name}"
+    readings = (
+        sa.select(asked.usage_type_id, asked.usage_at, following.label("next_at"))
+        .where(at_once, asked.adjusts_period_id.is_(None))
+        .cte(f"readings_{edges.name}")
     )
-    usual = _usual(readings, timezone)
+    periods = sa.select(asked.usage_type_id, asked.usage_at, asked.usage_until).where(
+        over_time, asked.adjusts_period_id.is_(None)
+    )
+    usual = _usual(readings)
     longest = sa.case(
         (usual.c.interval < SHORTEST_DAY, readings.c.usage_at + usual.c.interval),
-        else_=sa.func.timezone(timezone, sa.func.timezone(timezone, readings.c.usage_at) + usual.c.interval),
+        else_=sa.func.timezone(TIMEZONE, sa.func.timezone(TIMEZONE, readings.c.usage_at) + usual.c.interval),
     )
     lasting = (
         sa.select(
@@ -56,8 +61,8 @@ def covered(usages: sa.Select[Any], edges: Edges, timezone: str) -> sa.Select[An
             sa.func.least(readings.c.next_at, longest).label("end"),
         )
         .outerjoin(usual, usual.c.usage_type_id == readings.c.usage_type_id)
-        .union_all(periods.with_only_columns(Usage.usage_type_id, Usage.usage_at, Usage.usage_until))
-        .cte(f"lasting_{edges.table.name}")
+        .union_all(periods)
+        .cte(f"lasting_{edges.name}")
     )
     ranges = sa.func.tstzrange(
         sa.func.greatest(lasting.c.begin, edges.first), sa.func.least(lasting.c.end, edges.last), type_=RANGE
@@ -87,10 +92,10 @@ def covered(usages: sa.Select[Any], edges: Edges, timezone: str) -> sa.Select[An
     )
 
 
-def _usual(readings: sa.CTE, timezone: str) -> sa.CTE:
+def _usual(readings: sa.CTE) -> sa.CTE:
     """The usual `interval` between two readings of each usage type."""
     gap = readings.c.next_at - readings.c.usage_at
-    local_gap = sa.func.timezone(timezone, readings.c.next_at) - sa.func.timezone(timezone, readings.c.usage_at)
+    local_gap = sa.func.timezone(TIMEZONE, readings.c.next_at) - sa.func.timezone(TIMEZONE, readings.c.usage_at)
     # Regular readings have few different gaps: these are counted, rather than all of them sorted.
     gaps = (
         sa.select(

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from ..db import db
 from ..rest.fields import rfc3339
 from ..usages.models import Usage
 
@@ -23,22 +24,42 @@ LAST_DIGIT = Decimal("1e-12")
 INSTANT = dt.timedelta(microseconds=1)
 # All usages lie between these.
 BEGIN_OF_TIME, END_OF_TIME = (dt.datetime(year, 1, 1, tzinfo=dt.UTC) for year in (1900, 2201))
-# What of a usage is told with each of its parts.
+# What is asked of usages, beside what narrows them: the rest of a statement reads them by this name, and so it can be
+# kept for the next request, whatever that asks for.
 TOLD = (
-    Usage.organization_id, Usage.id, Usage.version, Usage.user_id, Usage.usage_type_id, Usage.method, Usage.quality,
-    Usage.factor, Usage.restatement_id,
+    Usage.organization_id, Usage.id, Usage.version, Usage.user_id, Usage.usage_type_id, Usage.usage_at,
+    Usage.usage_until, Usage.amount_in_type_unit, Usage.co2e_kg, Usage.factor, Usage.method, Usage.quality,
+    Usage.adjusts_period_id, Usage.restatement_id,
 )  # fmt: skip
+ASKED: Any = sa.table("asked", *(sa.column(told.key, told.type) for told in TOLD))
+
+
+def rows_of(statement: Any, usages: sa.Select[Any], **parameters: Any) -> Sequence[sa.Row[Any]]:
+    """The rows of a kept statement about ASKED, which are these usages here.
+
+    usages: a SELECT of Usage. parameters: as the statement has them; Edges gives its own.
+    """
+    asked = usages.with_only_columns(*TOLD).cte(ASKED.name).prefix_with("NOT MATERIALIZED", dialect="postgresql")
+    return db.session.execute(statement.add_cte(asked), parameters).all()
 
 
 class Edges:
-    """Instants, ascending, in a statement: the places between them are counted from 1."""
+    """Instants of a statement, ascending, which its parameters tell: the places between them are counted from 1."""
 
-    def __init__(self, instants: Sequence[dt.datetime], name: str = "edges") -> None:
-        self.first, self.last = instants[0], instants[-1]
+    def __init__(self, name: str = "edges") -> None:
+        self.name = name
+        self.first = sa.bindparam(f"{name}_first", type_=sa.DateTime(timezone=True))
+        self.last = sa.bindparam(f"{name}_last", type_=sa.DateTime(timezone=True))
         # One long literal, which stands in the statement once.
-        literal = sa.literal("{" + ",".join(map(rfc3339, instants)) + "}", sa.Text)
-        array = sa.cast(literal, ARRAY(sa.DateTime(timezone=True)))
+        array = sa.cast(sa.bindparam(f"{name}_instants", type_=sa.Text), ARRAY(sa.DateTime(timezone=True)))
         self.table = sa.select(array.label("instants")).cte(name)
+
+    def parameters(self, instants: Sequence[dt.datetime]) -> dict[str, Any]:
+        """What tells these instants."""
+        text = "{" + ",".join(map(rfc3339, instants)) + "}"
+        return {
+            f"{self.name}_first": instants[0], f"{self.name}_last": instants[-1], f"{self.name}_instants": text
+        }  # fmt: skip
 
     def place_of(self, moment: Any) -> Any:
         """The place that holds `moment`."""
@@ -60,42 +81,48 @@ class Edges:
         return places.render_derived()
 
 
-def within(usages: sa.Select[Any], begin: dt.datetime, end: dt.datetime) -> tuple[sa.Select[Any], sa.Select[Any]]:
-    """The usages at an instant of [begin, end), and the periods that share time with it."""
-    instants = usages.where(Usage.usage_until.is_(None), Usage.usage_at >= begin, Usage.usage_at < end)
-    return instants, usages.where(Usage.usage_until > begin, Usage.usage_at < end)
+def within(begin: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """What tells of ASKED those at an instant of [begin, end), and the periods that share time with it."""
+    asked = ASKED.c
+    return (
+        asked.usage_until.is_(None) & (asked.usage_at >= begin) & (asked.usage_at < end),
+        (asked.usage_until > begin) & (asked.usage_at < end),
+    )
 
 
-def parts(usages: sa.Select[Any], edges: Edges) -> Any:
-    """The parts of these usages between the edges, as a table.
+def parts(edges: Edges) -> Any:
+    """The parts of ASKED between the edges, as a table.
 
-    Columns: `place`, counted from 1; the part's `amount`, in the unit of the type, and `co2e_kg`; and TOLD.
+    Columns: `place`, counted from 1; the part's `amount`, in the unit of the type, and `co2e_kg`; and others of ASKED.
     """
-    instants, periods = within(usages, edges.first, edges.last)
-    places = edges.places_of(Usage.usage_at, Usage.usage_until)
+    asked = ASKED.c
+    others = [
+        column for column in asked if column.name not in ("usage_at", "usage_until", "amount_in_type_unit", "co2e_kg")
+    ]
+    at_once, over_time = within(edges.first, edges.last)
+    whole = (
+        sa.select(
+            edges.place_of(asked.usage_at).label("place"), asked.amount_in_type_unit.label("amount"), asked.co2e_kg
+        )
+        .add_columns(*others)
+        .select_from(ASKED.join(edges.table, sa.true()))
+        .where(at_once)
+    )
+    places = edges.places_of(asked.usage_at, asked.usage_until)
     begin, end = edges.begin(places.c.place), edges.end(places.c.place)
-    amount = part(Usage.amount_in_type_unit, Usage.usage_at, Usage.usage_until, begin, end)
-    whole = instants.with_only_columns(
-        edges.place_of(Usage.usage_at).label("place"),
-        Usage.amount_in_type_unit.label("amount"),
-        Usage.co2e_kg.label("co2e_kg"),
-        *TOLD,
-    )
-    whole = whole.select_from(Usage).join(edges.table, sa.true())
-    periods = (
-        periods.with_only_columns(places.c.place, amount.label("amount"), *TOLD)
-        .select_from(Usage)
-        .join(edges.table, sa.true())
-        .join(places, sa.true())
+    amount = part(asked.amount_in_type_unit, asked.usage_at, asked.usage_until, begin, end)
+    period = (
+        sa.select(places.c.place, amount.label("amount"), *others)
+        .select_from(ASKED.join(edges.table, sa.true()).join(places, sa.true()))
         # Two edges may be one: a day that has no counterpart a year before.
-        .where(begin < end)
+        .where(over_time, begin < end)
+        .subquery("periods")
     )
-    period = periods.subquery("periods")
     spread = sa.select(
         period.c.place,
         period.c.amount,
         period.c.amount * period.c.factor,
-        *(period.c[column.key] for column in TOLD),
+        *(period.c[column.name] for column in others),
     )
     return whole.union_all(spread).subquery("parts")
 

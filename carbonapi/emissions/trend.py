@@ -2,6 +2,7 @@
 
 import datetime as dt
 from decimal import ROUND_DOWN, Decimal
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +13,9 @@ from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, s
 from .buckets import boundaries
 from .comparison import is_folded, per_day, previous
 from .coverage import covered
-from .spreading import END_OF_TIME, INSTANT, Edges, parts
+from .spreading import END_OF_TIME, INSTANT, Edges, parts, rows_of
 
+NOW, PREVIOUS = Edges(), Edges("previous_edges")
 COVERAGE_DIGITS = Decimal("0.000001")
 
 
@@ -44,20 +46,15 @@ def trend(
         | ({"groups": []} if group_by else {})
         for bucket_start, bucket_end in zip(edges, edges[1:], strict=False)
     ]
-    within = Edges(_cut(edges, range_start, range_end))
-    statements = [_sums(usages, within, group_by), _coverage(usages, within, timezone)]
+    parameters = {"timezone": timezone} | NOW.parameters(_cut(edges, range_start, range_end))
     if compare is not None:
         before = previous(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
-        within = Edges(_cut(before.edges, before.start, before.end), "previous_edges")
-        statements += [
-            _sums(usages, within, is_previous=True),
-            _coverage(usages, within, timezone, is_previous=True),
-        ]
+        parameters |= PREVIOUS.parameters(_cut(before.edges, before.start, before.end))
         for found, previous_start, previous_end in zip(series, before.edges, before.edges[1:], strict=False):
             found["previous"] = _bucket(previous_start, previous_end)
             lengths = (found["bucket_end"] - found["bucket_start"], previous_end - previous_start)
             found["previous"]["folded"] = is_folded(bucket, *lengths)
-    rows = db.session.execute(sa.union_all(*statements).order_by(sa.text("is_whole DESC, group_id NULLS LAST"))).all()
+    rows = rows_of(_statement(group_by, compare is not None), usages, **parameters)
     refuse_two_methods(rows)
     for row in rows:
         found = series[row.place - 1]
@@ -105,11 +102,18 @@ def _share_of_time(bucket: Figures, seconds: Decimal) -> Decimal:
     return (seconds / Decimal(length.total_seconds())).quantize(COVERAGE_DIGITS, ROUND_DOWN)
 
 
-def _sums(
-    usages: sa.Select[Any], edges: Edges, group_by: str | None = None, *, is_previous: bool = False
-) -> sa.Select[Any]:
+@cache
+def _statement(group_by: str | None, with_previous: bool) -> sa.CompoundSelect[Any]:
+    """The sums and the coverage of ASKED in every bucket; with `previous`, of those that they are compared with too."""
+    statements = [_sums(NOW, group_by), _coverage(NOW)]
+    if with_previous:
+        statements += [_sums(PREVIOUS, is_previous=True), _coverage(PREVIOUS, is_previous=True)]
+    return sa.union_all(*statements).order_by(sa.text("is_whole DESC, group_id NULLS LAST"))
+
+
+def _sums(edges: Edges, group_by: str | None = None, *, is_previous: bool = False) -> sa.Select[Any]:
     """The sums of every bucket that is not empty, by its place from 1: of the whole, and of each group."""
-    found = add_up(parts(usages, edges), [group_by] if group_by else [], "place")
+    found = add_up(parts(edges), [group_by] if group_by else [], "place")
     columns: list[Any] = [found.c.place, sa.literal(is_previous).label("is_previous"), *sums(found)]
     # The columns that only some of the rows have stand in all: so statements can be united.
     coverage = _none("covered_seconds", sa.Numeric), _none("type_count", sa.BigInteger)
@@ -128,9 +132,9 @@ def _sums(
     )
 
 
-def _coverage(usages: sa.Select[Any], edges: Edges, timezone: str, *, is_previous: bool = False) -> sa.Select[Any]:
+def _coverage(edges: Edges, *, is_previous: bool = False) -> sa.Select[Any]:
     """The time covered of every bucket, in a row like those of the sums."""
-    found = covered(usages, edges, timezone).subquery("covered")
+    found = covered(edges).subquery("covered")
     sums_and_group = [
         _none(name, type_)
         for name, type_ in (

@@ -143,7 +143,7 @@ class Blueprint(flask_smorest.Blueprint):
                     return row, 200, headers
                 return row, headers | {"Location": f"{collection or request.path.rstrip('/')}/{row.id}"}
 
-            wrapper = self.arguments(takes)(wrapper) if takes else wrapper
+            wrapper = self.arguments(takes() if isinstance(takes, type) else takes)(wrapper) if takes else wrapper
             conventions = {"tagged": tagged and gives is not None, "conflicts": conflicts, "raises": raises}
             return self._guarded(wrapper, roles, None, created=status == 201, **conventions)
 
@@ -190,7 +190,8 @@ class Blueprint(flask_smorest.Blueprint):
 
     def _guarded(self, view: View, roles: Roles, query: type[Query] | None, **conventions: Any) -> View:
         """The view for signed-in actors of these roles; refuses query arguments that are not declared."""
-        view = self.arguments(query, location="query")(view) if query else self._without_arguments(view)
+        # An instance, made once: a class would be made into one with every request.
+        view = self.arguments(query(), location="query")(view) if query else self._without_arguments(view)
         if roles is not None:
             view = signed_in(view, roles)
         documented: Any = view

@@ -26,6 +26,8 @@ ADMINS = frozenset({"admin"})
 # `sid` is the session, `org` its organization.
 REQUIRED_CLAIMS = ["exp", "iat", "nbf", "sub", "jti", "aud", "iss", "type", "sid", "org"]
 
+MOST_REMEMBERED = 10_000  # Sessions, and tokens, of which a worker remembers what it found.
+
 P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound=Model)
@@ -67,6 +69,7 @@ def init_app(app: Flask, find_actor: Callable[[Claims], Actor | None]) -> None:
     """
     JWTManager(app)
     app.extensions["carbonapi-access"] = (find_actor, {})
+    app.extensions["carbonapi-tokens"] = {}
 
 
 @contextlib.contextmanager
@@ -177,10 +180,16 @@ def token_claims(kind: str) -> Claims:
     if scheme.lower() != "bearer":  # RFC 9110: the scheme is case-insensitive.
         raise NotSignedIn("Only `Authorization: Bearer` is understood here.")
     config = current_app.config
+    checked: dict[str, Claims] = current_app.extensions["carbonapi-tokens"]
+    token = token.strip()
+    kept = checked.get(token)
+    # What was signed stays signed: of a token that was good, only whether it has expired is asked again.
+    if kept is not None and kind == "access" and time.time() < kept["exp"]:
+        return kept
     try:
         # Flask-JWT-Extended's own decoding fills claims in that are missing; here they are required.
         claims: Claims = jwt.decode(
-            token.strip(),
+            token,
             config["JWT_SECRET_KEY"],
             [config["JWT_ALGORITHM"]],
             audience=config["JWT_DECODE_AUDIENCE"],
@@ -193,6 +202,10 @@ def token_claims(kind: str) -> Claims:
         raise NotSignedIn(f"This is not a valid {kind} token.") from None
     if claims["type"] != kind:
         raise NotSignedIn(f"This is not a valid {kind} token.")
+    if kind == "access":
+        if len(checked) >= MOST_REMEMBERED:
+            checked.clear()
+        checked[token] = claims
     return claims
 
 
@@ -209,7 +222,7 @@ def _actor_of(claims: Claims) -> Actor:
     if actor is None:
         memory.pop(claims["sid"], None)
         raise NotSignedIn("This session has ended. Log in again.")
-    if len(memory) >= 10_000:
+    if len(memory) >= MOST_REMEMBERED:
         memory.clear()
     seconds = current_app.config["SESSION_CACHE_SECONDS"]
     if seconds:

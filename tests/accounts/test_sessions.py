@@ -245,5 +245,24 @@ def test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_databas
         assert stranger.get("/auth/me", headers=bearer(forged(access, **changes))).status_code == 401
 
 
+def test_a_token_that_was_good_is_refused_once_it_has_expired(stranger, tokens, monkeypatch):
+    signed = {"headers": bearer(tokens["access_token"])}
+    assert stranger.get("/auth/me", **signed).status_code == 200
+    expires_at = jwt.decode(tokens["access_token"], options={"verify_signature": False})["exp"]
+
+    monkeypatch.setattr("time.time", lambda: float(expires_at) - 1)
+    assert stranger.get("/auth/me", **signed).status_code == 200
+    monkeypatch.setattr("time.time", lambda: float(expires_at))
+    # What has been remembered is not relied on any more; the clock that decodes it anew is a real one.
+    decoded = []
+    monkeypatch.setattr("jwt.decode", lambda *args, **kwargs: decoded.append(args) or raise_expired())
+    assert stranger.get("/auth/me", **signed).status_code == 401
+    assert len(decoded) == 1
+
+
+def raise_expired():
+    raise jwt.ExpiredSignatureError
+
+
 def test_a_token_in_the_query_is_no_token(stranger, tokens):
     assert stranger.get(f"/auth/me?access_token={tokens['access_token']}").status_code == 401

@@ -100,7 +100,9 @@ def _columns(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str) ->
 
 def _cell(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if isinstance(column.type, sa.String):
-        return sa.case((column.regexp_match(f"^{RISKY}"), sa.literal("'").concat(column)), else_=column)
+        # Only where its first character is one of RISKY's, or there is none, is a text looked at more closely.
+        may_be_risky = sa.func.ascii(column).in_([0, *map(ord, "'=+@\t\r-")]) & column.regexp_match(f"^{RISKY}")
+        return sa.case((may_be_risky, sa.literal("'").concat(column)), else_=column)
     return plain_text(column)
 
 

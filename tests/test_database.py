@@ -50,6 +50,7 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         "usages",
         "usage_versions",
         "imports",
+        "import_faults",
         "periods",
         "restatements",
     }

@@ -73,7 +73,7 @@ def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, stateme
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201
-        assert len(statements) == 5
+        assert len(statements) == 6
 
 
 @pytest.mark.parametrize("query", ["", "&as_of=2024-01-01T00:00:00Z", "&sort=-amount&quality=measured"])

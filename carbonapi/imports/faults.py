@@ -104,8 +104,9 @@ def refused_by(count: int) -> Invalid:
 
 def keep_faults(organization_id: int, import_id: int) -> int:
     """Keep what is wrong with which line, beside what the line said. Gives the number of faults."""
-    fault: Any = sa.func.jsonb_array_elements(Row.faults, type_=JSONB).table_valued(sa.column("fault", JSONB))
-    fault = fault.lateral("each").c.fault
+    each: Any = sa.func.jsonb_array_elements(Row.faults, type_=JSONB).table_valued(sa.column("fault", JSONB))
+    each = each.lateral("each").render_derived()
+    fault = each.c.fault
     read = {name: shown(Row[name]) for name in given.COLUMNS if name != "amount_in_type_unit"}
     pairs = [part for name, value in read.items() for part in (sa.literal(name), value)]
     said = sa.func.coalesce(Row.cells, sa.func.jsonb_strip_nulls(sa.func.jsonb_build_object(*pairs)))
@@ -118,6 +119,6 @@ def keep_faults(organization_id: int, import_id: int) -> int:
         "message": fault.op("->>")("message"),
         "cells": said,
     }
-    faults = sa.select(*columns.values()).where(~GOOD).order_by(Row.place)
+    faults = sa.select(*columns.values()).join_from(STAGED, each, sa.true()).where(~GOOD).order_by(Row.place)
     kept = sa.insert(ImportFault).from_select(list(columns), faults).returning(ImportFault.id).cte("kept")
     return db.session.scalar(sa.select(sa.func.count()).select_from(kept)) or 0

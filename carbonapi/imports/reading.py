@@ -79,7 +79,7 @@ def cells_of(
         nonlocal length
         while part := text.readline(LONGEST_LINE):
             length += len(part)
-            if length > LONGEST_LINE:
+            if length > LONGEST_LINE or part[-1] not in "\r\n":
                 raise csv.Error(f"a line of more than {LONGEST_LINE} characters")
             yield part
 

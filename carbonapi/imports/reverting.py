@@ -17,8 +17,8 @@ from .staging import STATEMENT_TIMEOUT
 def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Import:
     """Delete the usages of an import, which the caller has locked, that are still in the ledger.
 
-    What it corrected stays corrected. Raises Conflict if it has been taken back already, or if the books are closed
-    over one of its usages.
+    What it corrected stays corrected. Raises Conflict if it has been taken back already, if the books are closed over
+    one of its usages, or if one is somebody else's now.
     """
     if booked.reverted_at is not None:
         raise Conflict(f"Import {booked.id} has been taken back already.")
@@ -27,7 +27,8 @@ def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Impor
     gone = ledger.delete_all(now, reason or f"Import {booked.id} was taken back.", *mine)
     if db.session.scalar(sa.select(sa.exists().where(*mine))):
         raise Conflict(
-            f"The books are closed over usages of import {booked.id}: have the period reopened, or record adjustments."
+            f"Import {booked.id} has usages over which the books are closed, or that are somebody else's now, so nothing "
+            "was changed. Have the period reopened, or record adjustments."
         )
     booked.reverted_at, booked.reverted_by = now, current_actor().id
     db.session.flush()

@@ -28,7 +28,7 @@ from .schemas import (
 )
 from .verifying import verify
 
-imports = Blueprint("Imports", __name__, description="Files of usages, booked whole or not at all.")
+imports = Blueprint("Imports", __name__, description="Files of usages, each booked as one act.")
 
 EXAMPLES = {
     "csv": "usage_type_id,usage_at,amount,note\n100,2026-01-01T00:00:00Z,0.312,Main meter\n"

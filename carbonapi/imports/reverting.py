@@ -27,8 +27,8 @@ def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Impor
     gone = ledger.delete_all(now, reason or f"Import {booked.id} was taken back.", *mine)
     if db.session.scalar(sa.select(sa.exists().where(*mine))):
         raise Conflict(
-            f"Import {booked.id} has usages over which the books are closed, or that are somebody else's now, so nothing "
-            "was changed. Have the period reopened, or record adjustments."
+            f"Import {booked.id} has usages over which the books are closed, or that are somebody else's now, so "
+            "nothing was changed. Have the period reopened, or record adjustments."
         )
     booked.reverted_at, booked.reverted_by = now, current_actor().id
     db.session.flush()

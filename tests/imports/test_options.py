@@ -68,10 +68,11 @@ def test_a_replaced_usage_keeps_its_frozen_factor_unless_its_time_moves(as_membe
     factories.emission_factor(kind, "1", valid_from="1900-01-01", valid_until="2024-06-01")
     factories.emission_factor(kind, "3", valid_from="2024-06-01")
     load(as_member, HEADER + "2024-01-01T00:00:00Z,1,a\n2024-01-01T00:00:00Z,1,b\n", usage_type_id=kind.id)
+    factories.emission_factor(kind, "7", valid_until="2024-06-01", organization_id=as_member.user.organization_id)
 
     load(
         as_member,
-        HEADER + "2024-01-02T00:00:00Z,2,a\n2024-07-01T00:00:00Z,2,b\n",
+        HEADER + "2024-01-01T00:00:00Z,2,a\n2024-07-01T00:00:00Z,2,b\n",
         usage_type_id=kind.id,
         on_conflict="replace",
     )

@@ -139,10 +139,8 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, region: st
         if owner is None:
             raise click.ClickException(f"There is no user {email}.")
         defaults: dict[str, Any] = {"usage_type_id": _usage_type_id(usage_type), "region": region}
-        with acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")):
-            booked = book(
-                file.read_bytes(), now(), **{name: value for name, value in defaults.items() if value is not None}
-            )
+        with acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")), file.open("rb") as content:
+            booked = book(content, now(), **{name: value for name, value in defaults.items() if value is not None})
         db.session.commit()
         click.echo(f"Recorded {booked.usage_count} usages as import {booked.id}.")
         for warning in booked.warnings:

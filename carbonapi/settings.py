@@ -92,8 +92,8 @@ SETTINGS = (
     Setting(
         "IMPORT_MAX_BYTES",
         "The largest file that `POST /imports` and `POST /verify` take.",
-        16 * 1024 * 1024,
-        whole(1, 2**30),
+        2**30,
+        whole(1, 2**40),
     ),
     Setting("DATA_FOLDER", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
     Setting("POSTGRES_ACCOUNT", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),

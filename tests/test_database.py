@@ -50,6 +50,7 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         "usages",
         "usage_versions",
         "imports",
+        "import_faults",
         "periods",
         "restatements",
     }
@@ -198,6 +199,15 @@ def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constrain
         ("UPDATE users SET erased_at = now()", "ck_users_erased"),
         ("UPDATE users SET email = 'same@example.org'", "uq_users_email"),
         ("UPDATE users SET organization_id = 0", "fk_users_organization_id"),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, reverted_at) "
+            "SELECT organization_id, 'x', id, now() FROM users",
+            "ck_imports_reverted",
+        ),
+        (
+            "INSERT INTO import_faults (organization_id, import_id, line, message, cells) VALUES (1, 1, 1, 'x', '{}')",
+            "fk_import_faults_organization_id_import_id",
+        ),
     ],
 )
 def test_the_other_tables_refuse_what_cannot_be(app, organization, statement, constraint):

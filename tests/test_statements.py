@@ -73,7 +73,28 @@ def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, stateme
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201
-        assert len(statements) == 5
+        assert len(statements) == 6
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "line", "number"),
+    [
+        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 8),
+        ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 10),
+        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 8),
+        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 14),
+        ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 14),
+    ],
+)
+def test_the_checks_of_an_import_are_statements_over_all_its_lines(
+    signed_in_before, statements, query, header, line, number
+):
+    for lines in (10, 1000):
+        file = header + "".join(line.format(n=f"{lines}-{n}") for n in range(lines))
+        statements.clear()
+        path = f"/imports?usage_type_id=100{query}"
+        assert signed_in_before.post(path, data=file, content_type="text/csv").status_code == 201
+        assert len(statements) == number, [statement[:60] for statement in statements]
 
 
 @pytest.mark.parametrize("query", ["", "&as_of=2024-01-01T00:00:00Z", "&sort=-amount&quality=measured"])

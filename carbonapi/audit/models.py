@@ -14,7 +14,7 @@ from ..db import Model, Owned
 # What can have happened to a subject: to a row, to a usage, to closed books, to a session or a password.
 ACTIONS = (
     "created", "changed", "deleted",
-    "recorded", "corrected", "imported", "restated",
+    "recorded", "corrected", "imported", "reverted", "restated",
     "closed", "reopened",
     "signed_in", "sign_in_refused", "signed_out", "session_ended", "password_changed",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files of usages, booked whole or not at all."""
+"""Files of usages: read, staged, checked and booked as one act; and taken back."""
 
 from .views import imports
 

@@ -1,105 +1,108 @@
-"""Booking a file of usages: all of it, or nothing."""
+"""Booking a file of usages: all of it, or the lines that are good, as one act."""
 
 import datetime as dt
-import hashlib
 from collections.abc import Collection
-from typing import Any
-
-import sqlalchemy as sa
+from typing import IO, Any
 
 from .. import audit
 from ..access import current_actor, named
 from ..accounts.models import User
 from ..db import db
+from ..errors import Conflict
 from ..usages import ledger
-from ..usages.closing import closed_periods
-from ..usages.models import Usage
-from ..usages.refusals import Refused
+from .cells import Layout, LineReader
+from .conflicts import compare, match, refuse_known
+from .faults import first_faults, keep_faults, mark_lacking, mark_unmovable, refused_by
 from .models import Import
 from .overlaps import overlaps
-from .reading import MOST_FAULTS_SHOWN, Faults, Row, read, refused, sentences
+from .reading import examined
+from .staging import Row, check, good, stage
 
-# So many usages go to the database in one statement.
-CHUNK = 5_000
-STATEMENT_TIMEOUT = "10min"
-TOLD: tuple[sa.ColumnClause[Any], ...] = tuple(sa.column(name) for name in ("usage_count", "co2e_kg", "sha256"))
+MODES = ("atomic", "partial", "dry-run")
+# What the audit log tells of an import; the others where there are any.
+TOLD = ("usage_count", "co2e_kg", "sha256")
+TOLD_IF_ANY = ("changed_count", "rejected_count")
 
 
-def book(file: bytes, now: dt.datetime, ignore: Collection[str] = (), **defaults: Any) -> Import:
-    """Record every usage of a CSV file as one import.
+def book(
+    file: IO[bytes],
+    now: dt.datetime,
+    mode: str = "atomic",
+    on_conflict: str = "reject",
+    ignore: Collection[str] = (),
+    layout: Layout | None = None,
+    **defaults: Any,
+) -> Import:
+    """Record the usages of a file as one import.
 
-    ignore: columns of the file that are not read.
+    file: CSV with a header, or NDJSON. mode: atomic books all lines or none; partial the good ones; dry-run none, and
+    tells what partial would do in an import without an id. ignore: columns of the file that are not read.
     defaults: fields for columns that the file does not have; without `user_id` the usages are the actor's own.
-    Raises Invalid that tells the faults by line; then nothing is recorded.
+    Raises Invalid that tells the faults by line if it is atomic and there are any; then nothing is recorded.
     """
     owner = named(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
-    rows, faults = read(file, {name: str(value) for name, value in defaults.items()}, ignore)
-    faults |= _known_already(rows, owner.organization_id) | _adjusting_nothing(rows, owner.organization_id)
-    if faults:
-        raise refused(faults)
-    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
-    warnings = overlaps(rows, owner.organization_id)
     booked = Import(
         organization_id=owner.organization_id,
-        usage_count=len(rows),
-        warning_count=len(warnings),
-        warnings=warnings[:MOST_FAULTS_SHOWN],
-        sha256=hashlib.sha256(file).hexdigest(),
+        mode=mode,
+        on_conflict=on_conflict,
+        sha256=examined(file),
         recorded_at=now,
         recorded_by=current_actor().id,
     )
+    reader = LineReader(layout or Layout(), defaults)
+    if mode != "dry-run":
+        return _booked(booked, reader, file, ignore)
+    with db.session.begin_nested() as trial:
+        _booked(booked, reader, file, ignore)
+        told = {column.name: getattr(booked, column.name) for column in Import.__table__.columns if column.name != "id"}
+        trial.rollback()
+    return Import(**told)
+
+
+def _booked(booked: Import, reader: LineReader, file: IO[bytes], ignore: Collection[str]) -> Import:
+    """The import, once its file is booked."""
+    organization_id, is_atomic = booked.organization_id, booked.mode == "atomic"
+    stage(file, reader, ignore)
+    faulty = reader.faulty + check(organization_id, reader.used)
+    same = differing = 0
+    if booked.on_conflict != "reject":
+        faulty += match(organization_id, booked.on_conflict)
+        same, differing = compare(organization_id)
+    elif "external_id" in reader.used:
+        faulty += refuse_known(organization_id)
+    is_new = Row.usage_id.is_(None)
+    is_written = is_new | ~Row.same if booked.on_conflict == "replace" else is_new
+    if faulty and is_atomic:
+        raise refused_by(faulty + mark_lacking(organization_id, is_written))
+    if "usage_until" in reader.used:
+        booked.warning_count, booked.warnings = overlaps(organization_id)
     db.session.add(booked)
     db.session.flush()
-    for begin in range(0, len(rows), CHUNK):
-        chunk = rows[begin : begin + CHUNK]
-        try:
-            ledger.record_all([usage for _, usage in chunk], now, owner.organization_id, booked.id)
-        except Refused as error:
-            faults |= {
-                chunk[place][0]: sentences(fault.errors.get("json", {})) for place, fault in error.faults.items()
-            }
-    if faults:
-        raise refused(faults)
-    _tell(booked)
+    sums = ledger.record_staged(good(is_new), booked.recorded_at, organization_id, booked.id)
+    replaced = 0
+    if differing and booked.on_conflict == "replace":
+        reason = f"Import {booked.id} says so."
+        replaced = ledger.replace_staged(good(~Row.same), booked.recorded_at, reason)
+    skipped = differing if booked.on_conflict == "skip" else 0
+    written = sums.usage_count + replaced
+    left_out = reader.lines - faulty - same - skipped - written
+    if left_out:
+        marked = mark_lacking(organization_id, is_written) + mark_unmovable(organization_id)
+        if marked != left_out:
+            raise Conflict("The ledger has changed while the file was booked, so nothing was recorded. Send it again.")
+        if is_atomic:
+            raise refused_by(marked)
+    booked.usage_count = written
+    booked.new_count, booked.changed_count = sums.usage_count, replaced
+    booked.same_count, booked.skipped_count = same, skipped
+    booked.rejected_count = faulty + left_out
+    booked.blank_count, booked.rounded_count = reader.blank, reader.rounded
+    booked.co2e_kg = sums.co2e_kg
+    booked.amount = sums.amount_in_type_unit if sums.first_type_id == sums.last_type_id else None
+    if booked.rejected_count:
+        booked.fault_count = keep_faults(organization_id, booked.id)
+        booked.faults = [{"line": line, **fault} for line, faults in first_faults().items() for fault in faults]
+    db.session.flush()
+    told = [*TOLD, *(name for name in TOLD_IF_ANY if getattr(booked, name))]
+    audit.note("imported", Import, booked.id, organization_id, new={name: getattr(booked, name) for name in told})
     return booked
-
-
-def _tell(booked: Import) -> None:
-    """Tell in the audit log of the whole file as of one act, with the sum of what it has booked."""
-    key = (Usage.organization_id, Usage.import_id.label("id"))
-    count, sum_kg = sa.func.count().label("usage_count"), sa.func.sum(Usage.co2e_kg).label("co2e_kg")
-    rows = (
-        sa.select(*key, count, sum_kg, sa.literal(booked.sha256).label("sha256"))
-        .where(Usage.organization_id == booked.organization_id, Usage.import_id == booked.id)
-        .group_by(*key)
-        .cte("booked")
-    )
-    entry = audit.entries_of(rows, Import, "imported", new=audit.values_of("booked", *TOLD))
-    db.session.execute(sa.select(rows.c.id).add_cte(entry))
-
-
-def _known_already(rows: list[Row], organization_id: int) -> Faults:
-    """The lines whose external_id stands in another line or in the ledger."""
-    lines: dict[str, int] = {}
-    faults: Faults = {}
-    for line, usage in rows:
-        external_id = usage["external_id"]
-        if external_id is None:
-            continue
-        if external_id in lines:
-            faults[line] = [f"external_id: {external_id!r} stands in line {lines[external_id]} already."]
-        lines.setdefault(external_id, line)
-    for external_id in ledger.known_external_ids(organization_id, list(lines)):
-        faults[lines[external_id]] = [f"external_id: {external_id!r} is in the ledger already."]
-    return faults
-
-
-def _adjusting_nothing(rows: list[Row], organization_id: int) -> Faults:
-    """The lines that adjust a period which is not closed in the organization."""
-    lines = {line: usage["adjusts_period_id"] for line, usage in rows if usage["adjusts_period_id"] is not None}
-    closed = closed_periods(organization_id, set(lines.values()))
-    return {
-        line: [f"adjusts_period_id: Your organization has no closed period {period_id}; GET /periods lists them."]
-        for line, period_id in lines.items()
-        if period_id not in closed
-    }

@@ -1,6 +1,7 @@
 """Imports: each a file of usages that was booked as one act."""
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,16 +12,61 @@ from ..db import Model, Owned
 
 
 class Import(Owned, Model):
-    """A file of usages that was booked whole."""
+    """A file of usages that was booked, and what came of its lines.
+
+    Each line is new, changed (it corrected a usage), the same as in the ledger, skipped (it differs from a usage that
+    was kept), rejected, or blank. `co2e_kg` and `amount` are the sums of the new ones;
+    null for imports from before they were kept, the amount also where it is of several usage types.
+    """
 
     __tablename__ = "imports"
     MEMBERS_SEE_BY = "recorded_by"
-    __table_args__ = (sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),)
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
+        sa.CheckConstraint("num_nulls(reverted_at, reverted_by) IN (0, 2)", name="reverted"),
+    )
 
-    usage_count: Mapped[int]
+    usage_count: Mapped[int] = mapped_column(server_default="0")
     sha256: Mapped[str]
+    mode: Mapped[str] = mapped_column(server_default="atomic")
+    on_conflict: Mapped[str] = mapped_column(server_default="reject")
+    new_count: Mapped[int] = mapped_column(server_default="0")
+    changed_count: Mapped[int] = mapped_column(server_default="0")
+    same_count: Mapped[int] = mapped_column(server_default="0")
+    skipped_count: Mapped[int] = mapped_column(server_default="0")
+    rejected_count: Mapped[int] = mapped_column(server_default="0")
+    blank_count: Mapped[int] = mapped_column(server_default="0")
+    rounded_count: Mapped[int] = mapped_column(server_default="0")
+    co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
+    amount: Mapped[Decimal | None] = mapped_column(sa.Numeric)
+    fault_count: Mapped[int] = mapped_column(server_default="0")
+    # The first of them, by line.
+    faults: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
     warning_count: Mapped[int] = mapped_column(server_default="0")
     # The first of them, by line.
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
     recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     recorded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    reverted_at: Mapped[dt.datetime | None]
+    reverted_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+
+
+class ImportFault(Owned, Model):
+    """What is wrong with a line that an import did not book. Who may see the import may see its faults.
+
+    `cells` is what the line said, by column.
+    """
+
+    __tablename__ = "import_faults"
+    MEMBERS_SEE_BY = None
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
+        sa.Index("ix_import_faults_by_line", "organization_id", "import_id", "line", "id"),
+    )
+
+    import_id: Mapped[int]
+    line: Mapped[int]
+    column: Mapped[str | None]
+    found: Mapped[str | None]
+    message: Mapped[str]
+    cells: Mapped[dict[str, str]] = mapped_column(JSONB)

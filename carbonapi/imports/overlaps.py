@@ -1,6 +1,5 @@
 """Periods that overlap: a bill that came twice, or two bills for the same days of one meter."""
 
-from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,84 +7,79 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..db import db
 from ..usages.models import Usage
-from .reading import Row
+from .reading import MOST_FAULTS_SHOWN
+from .staging import GOOD, Row
 
 Warnings = list[dict[str, Any]]
-COLUMNS: dict[str, Any] = {
-    "user_id": sa.BigInteger(),
-    "usage_type_id": sa.BigInteger(),
-    "meter": sa.Text(),
-    "begin": sa.DateTime(timezone=True),
-    "line": sa.BigInteger(),
-    "end": sa.DateTime(timezone=True),
-}
 
 
-def overlaps(rows: list[Row], organization_id: int) -> Warnings:
-    """A warning for each line whose period overlaps another line's, or a usage's, of the same user, type and meter.
+def overlaps(organization_id: int) -> tuple[int, Warnings]:
+    """How many lines' periods overlap another line's, or a usage's, of the same user, type and meter; the first ones.
 
     The meter is what stands before the last slash of the external_id; without one, all are of one meter.
     """
-    periods = sorted(
-        (usage["user_id"], usage["usage_type_id"], _meter(usage["external_id"]), usage["usage_at"], line, usage)
-        for line, usage in rows
-        if usage["usage_until"] is not None
+    in_file, in_ledger = _in_the_file(), _in_the_ledger(organization_id)
+    other_line = sa.func.min(sa.column("other_line", sa.BigInteger)).label("other_line")
+    usage_id = sa.func.min(sa.column("usage_id", sa.BigInteger)).label("usage_id")
+    line = sa.column("line", sa.BigInteger)
+    found = in_file.union_all(in_ledger).subquery("found")
+    by_line = sa.select(line, other_line, usage_id, sa.func.count().over().label("line_count")).select_from(found)
+    first = db.session.execute(by_line.group_by(line).order_by(line).limit(MOST_FAULTS_SHOWN)).all()
+    return first[0].line_count if first else 0, [_warning(row.line, row.other_line, row.usage_id) for row in first]
+
+
+def _in_the_file() -> Any:
+    """The lines whose period begins before one ends that began before."""
+    # The end that reaches furthest, of those the one that stands first; PostgreSQL compares arrays by their elements.
+    reach: sa.ColumnElement[Any] = sa.literal_column(
+        "ARRAY[extract(epoch FROM usage_until), -extract(epoch FROM usage_at), -place]", ARRAY(sa.Numeric)
     )
-    if not periods:
-        return []
-    found = _in_the_file(periods) | _in_the_ledger(periods, organization_id)
-    return [found[line] for line in sorted(found)]
+    before = sa.func.max(reach).over(
+        partition_by=[Row.user_id, Row.usage_type_id, _meter(Row.external_id)],
+        order_by=[Row.usage_at, Row.place],
+        rows=(None, -1),
+    )
+    reached = sa.select(Row.place, sa.extract("epoch", Row.usage_at).label("begin"), before.label("reach"))
+    periods = reached.where(GOOD, Row.usage_until.is_not(None)).subquery("periods")
+    other = sa.cast(-periods.c.reach[3], sa.BigInteger)
+    return sa.select(
+        sa.func.greatest(periods.c.place, other).label("line"),
+        sa.func.least(periods.c.place, other).label("other_line"),
+        sa.cast(None, sa.BigInteger).label("usage_id"),
+    ).where(periods.c.reach[1] > periods.c.begin)
 
 
-def _in_the_file(periods: list[Any]) -> dict[int, dict[str, Any]]:
-    """The warnings about lines that overlap another, by line."""
-    found = {}
-    for _, of_meter in groupby(periods, key=lambda period: period[:3]):
-        furthest_line, furthest = 0, None
-        for *_, begin, line, usage in of_meter:
-            if furthest is not None and begin < furthest:
-                first, second = sorted((line, furthest_line))
-                found[second] = _warning(second, f"that of line {first}", line_overlapped=first)
-            if furthest is None or usage["usage_until"] > furthest:
-                furthest_line, furthest = line, usage["usage_until"]
-    return found
-
-
-def _in_the_ledger(periods: list[Any], organization_id: int) -> dict[int, dict[str, Any]]:
-    """The warnings about lines that overlap a usage of the ledger, by line."""
-    lists = zip(*((*known, usage["usage_until"]) for *known, usage in periods), strict=True)
-    arrays = [sa.cast(list(values), ARRAY(type_)) for values, type_ in zip(lists, COLUMNS.values(), strict=True)]
-    table = sa.func.unnest(*arrays).table_valued(*(sa.column(name, type_) for name, type_ in COLUMNS.items()))
-    given = table.render_derived(name="given")
-    meter = sa.func.coalesce(sa.func.substring(Usage.external_id, "^(.*)/"), "")
-    overlapped = db.session.execute(
-        sa.select(given.c.line, sa.func.min(Usage.id))
+def _in_the_ledger(organization_id: int) -> sa.Select[Any]:
+    """The lines whose period overlaps a usage's, but for the one that the line itself corrects or repeats."""
+    return (
+        sa.select(Row.place, sa.cast(None, sa.BigInteger), sa.func.min(Usage.id))
         .join(
             Usage,
             sa.and_(
                 Usage.organization_id == organization_id,
-                Usage.user_id == given.c.user_id,
-                Usage.usage_type_id == given.c.usage_type_id,
-                Usage.usage_at < given.c.end,
-                Usage.usage_until > given.c.begin,
-                meter == given.c.meter,
+                Usage.user_id == Row.user_id,
+                Usage.usage_type_id == Row.usage_type_id,
+                Usage.usage_at < Row.usage_until,
+                Usage.usage_until > Row.usage_at,
+                _meter(Usage.external_id) == _meter(Row.external_id),
+                Usage.id.is_distinct_from(Row.usage_id),
             ),
         )
-        .group_by(given.c.line)
+        .where(GOOD)
+        .group_by(Row.place)
     )
-    return {line: _warning(line, f"that of usage {id_}", usage_id=id_) for line, id_ in overlapped}
 
 
-def _meter(external_id: str | None) -> str:
-    return (external_id or "").rpartition("/")[0]
+def _meter(external_id: Any) -> sa.ColumnElement[str]:
+    return sa.func.coalesce(sa.func.substring(external_id, "^(.*)/"), "")
 
 
-def _warning(
-    line: int, what: str, *, line_overlapped: int | None = None, usage_id: int | None = None
-) -> dict[str, Any]:
+def _warning(line: int, other_line: int | None, usage_id: int | None) -> dict[str, Any]:
+    # What is in the ledger already weighs more than what stands beside it.
+    what = f"that of line {other_line}" if usage_id is None else f"that of usage {usage_id}"
     return {
         "line": line,
         "message": f"Its period overlaps {what}.",
-        "overlaps_line": line_overlapped,
+        "overlaps_line": other_line if usage_id is None else None,
         "overlaps_usage_id": usage_id,
     }

@@ -1,139 +1,196 @@
-"""Usages as they stand in a CSV file: every cell is read as strictly as the same field of a request."""
+"""Files as they come, CSV or NDJSON: line by line, in no more memory for a long one than for a short one."""
 
+import codecs
+import contextlib
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import IO, Any
 
 import marshmallow as ma
 
 from ..errors import Invalid
 from ..rest.exports import unguarded
-from ..usages.schemas import NewUsageSchema, UsageSchema
 
 MOST_FAULTS_SHOWN = 100
 NOTHING_RECORDED = "so nothing was recorded"
-Faults = dict[int, list[str]]  # What is wrong with which line; the header is line 1.
+LONGEST_LINE = 131_072  # Characters, with the line breaks that stand between quotes.
+CHUNK_BYTES = 1_048_576
+Faults = dict[int, list[str]]  # What is wrong with which line; the header of a CSV file is line 1.
 Cells = dict[str, str | None]  # What a line says by column; None where it says nothing.
-Row = tuple[int, dict[str, Any]]  # The line at which it begins, and the fields of the usage.
 
 
-class CellsSchema(NewUsageSchema):
-    """A usage as text cells. A blank cell is a missing one."""
+def examined(file: IO[bytes]) -> str:
+    """The SHA-256 of a file, which is left at its beginning.
 
-    typed = False
-
-
-def read(file: bytes, defaults: dict[str, Any], ignored: Collection[str] = ()) -> tuple[list[Row], Faults]:
-    """The usages of a CSV file with a header, and what is wrong with which line.
-
-    defaults: fields for the columns that the file does not have. ignored: columns that are not read, beside those of
-    an export that follow from others.
-    Raises Invalid for a file that is not CSV in UTF-8, or that has been cut off.
+    Raises Invalid for one that is not UTF-8, or that has been cut off.
     """
-    schema = CellsSchema()
-    required = [name for name, field in schema.fields.items() if field.required and name not in defaults]
-    skipped = {*ignored, *(UsageSchema().fields.keys() - schema.fields.keys())}
-    rows: list[Row] = []
-    faults: Faults = {}
-    for line, cells in cells_of(file, schema, required, skipped, faults):
+    digest = hashlib.sha256()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    read, last, holds_nul = 0, b"", False
+    file.seek(0)
+    for chunk in _chunks(file):
+        pending = len(decoder.getstate()[0])
         try:
-            given = {name: cell for name, cell in cells.items() if cell is not None}
-            rows.append((line, schema.load(defaults | given)))
-        except ma.ValidationError as error:
-            faults[line] = sentences(error.normalized_messages())
-    if not rows and not faults:
-        faults[2] = ["The file has no usages."]
-    return rows, faults
+            decoder.decode(chunk)
+        except UnicodeDecodeError as error:
+            raise refused({1: [f"Not UTF-8 from byte {read - pending + error.start} on."]}) from None
+        digest.update(chunk)
+        read, last, holds_nul = read + len(chunk), chunk, holds_nul or b"\0" in chunk
+    pending = len(decoder.getstate()[0])
+    if pending:
+        raise refused({1: [f"Not UTF-8 from byte {read - pending} on."]})
+    if not last.endswith(b"\n"):
+        raise refused({1: ["The last line has no line break: the file may have been cut off. End it with one."]})
+    if holds_nul:
+        raise refused({1: ["The file holds a NUL byte."]})
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def is_ndjson(file: IO[bytes]) -> bool:
+    """Whether a file begins as JSON does. It is left at its beginning."""
+    beginning = file.read(1024).removeprefix(codecs.BOM_UTF8).lstrip()
+    file.seek(0)
+    return beginning.startswith(b"{")
 
 
 def cells_of(
-    file: bytes, schema: ma.Schema, required: Collection[str], skipped: Collection[str], faults: Faults
-) -> Iterator[tuple[int, Cells]]:
+    file: IO[bytes],
+    schema: ma.Schema,
+    required: Collection[str],
+    skipped: Collection[str],
+    faults: Faults,
+    delimiter: str = ",",
+    names: Mapping[str, str] | None = None,
+) -> Iterator[tuple[int, Cells | None]]:
     """The lines of a CSV file with a header, each with its cells by column.
 
-    The columns are the schema's fields, of which these are required, and others that are skipped. Lines that cannot be
-    read are added to the faults. Raises Invalid for a file that is not CSV in UTF-8, or that has been cut off.
+    The columns are the schema's fields, of which these are required, and others that are skipped. names: what columns
+    of the file are called here. A line that cannot be read is added to the faults, and is None. Raises Invalid for a
+    wrong header.
     """
-    reader = csv.reader(io.StringIO(whole_text(file), newline=""), strict=True)
-    texts = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    length = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal length
+        while part := text.readline(LONGEST_LINE):
+            length += len(part)
+            if length > LONGEST_LINE or part[-1] not in "\r\n":
+                raise csv.Error(f"a line of more than {LONGEST_LINE} characters")
+            yield part
+
+    reader = csv.reader(lines(), strict=True, delimiter=delimiter)
+    guarded = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
     line = 1
     try:
-        header = _header(next(reader), list(schema.fields), required, skipped)
+        header = _header(next(reader), list(schema.fields), required, skipped, names or {})
         line = reader.line_num + 1
-        for cells in reader:
-            if len(cells) != len(header):
-                faults[line] = [f"{len(cells)} cells, where the header has {len(header)}."]
+        for values in reader:
+            length = 0
+            if len(values) != len(header):
+                faults[line] = [f"{len(values)} cells, where the header has {len(header)}."]
+                yield line, None
             else:
                 yield (
                     line,
                     {
-                        name: None if cell == "" else unguarded(cell) if name in texts else cell
-                        for name, cell in zip(header, cells, strict=True)
+                        name: None if cell == "" else unguarded(cell) if name in guarded else cell
+                        for name, cell in zip(header, values, strict=True)
                         if name not in skipped
                     },
                 )
             line = reader.line_num + 1
     except csv.Error as error:
         faults[line] = [f"Not proper CSV: {error}."]
+        yield line, None
+    finally:
+        _let_go(text)
 
 
 def objects_of(
-    file: bytes, schema: ma.Schema, required: Collection[str], skipped: Collection[str], faults: Faults
-) -> Iterator[tuple[int, Cells]]:
+    file: IO[bytes],
+    schema: ma.Schema,
+    required: Collection[str],
+    skipped: Collection[str],
+    faults: Faults,
+    names: Mapping[str, str] | None = None,
+) -> Iterator[tuple[int, Cells | None]]:
     """The lines of an NDJSON file, each with its values as text by field: of numbers, the very digits.
 
     As `cells_of` for the rest.
     """
-    for line, text in enumerate(whole_text(file).split("\n")[:-1], 1):
-        try:
-            pairs = json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=list)
-        except (ValueError, RecursionError):
-            pairs = None
-        if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
-            faults[line] = ["Not a JSON object."]
-            continue
-        try:
-            header = _header([name for name, _ in pairs], list(schema.fields), required, skipped)
-        except Invalid as error:
-            faults[line] = error.errors["file"]["1"]
-            continue
-        odd = [name for name, value in pairs if not isinstance(value, str | None)]
-        if odd:
-            faults[line] = [f"{name}: Neither a text nor a number." for name in odd]
-            continue
-        yield line, {name: pairs[place][1] for place, name in enumerate(header) if name not in skipped}
-
-
-def whole_text(file: bytes) -> str:
-    """The text of a file. Raises Invalid for one that is not UTF-8, or that has been cut off."""
+    known = list(schema.fields)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")
+    line = 0
     try:
-        text = file.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise refused({1: [f"Not UTF-8 from byte {error.start} on."]}) from None
-    if not text.endswith("\n"):
-        raise refused({1: ["The last line has no line break: the file may have been cut off. End it with one."]})
-    if "\0" in text:
-        raise refused({1: ["The file holds a NUL byte."]})
-    return text
+        while part := text.readline(LONGEST_LINE):
+            line += 1
+            if not part.endswith("\n"):
+                faults[line] = [f"Not proper NDJSON: a line of more than {LONGEST_LINE} characters."]
+                yield line, None
+                return
+            pairs = _pairs(part)
+            if pairs is None:
+                faults[line] = ["Not a JSON object."]
+                yield line, None
+                continue
+            try:
+                header = _header([name for name, _ in pairs], known, required, skipped, names or {})
+            except Invalid as error:
+                faults[line] = error.errors["file"]["1"]
+                yield line, None
+                continue
+            odd = [name for name, value in pairs if not isinstance(value, str | None)]
+            if odd:
+                faults[line] = [f"{name}: Neither a text nor a number." for name in odd]
+                yield line, None
+                continue
+            yield line, {name: pairs[place][1] for place, name in enumerate(header) if name not in skipped}
+    finally:
+        _let_go(text)
 
 
-def refused(faults: Faults, outcome: str = NOTHING_RECORDED) -> Invalid:
-    """The error that shows the first faults by line, and what came of the file."""
+def refused(faults: Faults, outcome: str = NOTHING_RECORDED, count: int | None = None) -> Invalid:
+    """The error that shows the first faults by line, and what came of the file.
+
+    count: how many lines are at fault, where these are the first of them only.
+    """
+    count = count or len(faults)
     shown = {str(line): faults[line] for line in sorted(faults)[:MOST_FAULTS_SHOWN]}
-    lines = "1 line is" if len(faults) == 1 else f"{len(faults)} lines are"
+    lines = "1 line is" if count == 1 else f"{count} lines are"
     return Invalid(f"{lines} not good, {outcome}. The first: line {min(faults)}.", {"file": shown})
 
 
-def sentences(messages: dict[str, Any]) -> list[str]:
-    """Validation messages as sentences that name the column."""
-    return [f"{name}: {text}" for name, texts in messages.items() for text in texts]
+def _let_go(text: io.TextIOWrapper) -> None:
+    """Leave the file open, which is not ours to close; unless it is closed already."""
+    with contextlib.suppress(ValueError):
+        text.detach()
 
 
-def _header(cells: list[str], known: list[str], required: Collection[str], skipped: Collection[str]) -> list[str]:
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _pairs(line: str) -> list[tuple[str, Any]] | None:
+    """The names and values of a JSON object; None if the line is none."""
+    try:
+        pairs = json.loads(line, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
+    return pairs if is_object else None
+
+
+def _header(
+    cells: list[str], known: list[str], required: Collection[str], skipped: Collection[str], renamed: Mapping[str, str]
+) -> list[str]:
     """The names of the columns. Raises Invalid for unknown, repeated and missing ones."""
-    names = [cell.strip() for cell in cells]
+    names = [renamed.get(cell.strip(), cell.strip()) for cell in cells]
     wrong = [
         f"There is no column {name!r}; there are {', '.join(known)}."
         for name in names

@@ -1,16 +1,65 @@
 """What imports look like on the wire."""
 
+from collections.abc import Collection
+from typing import Any
+
 import marshmallow as ma
 
-from ..rest import ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Instant, Region, Text, Whole
-from ..usages.schemas import quality
-from .models import Import
-from .reading import CellsSchema
+from ..catalogue.schemas import method
+from ..rest import ExportQuery, ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
+from ..rest.fields import Figure, Instant, Name, Region, Text, TimeZoneName, Whole
+from ..usages.schemas import quality, reason
+from .booking import MODES
+from .cells import CellsSchema, Layout
+from .conflicts import ON_CONFLICT
+from .models import Import, ImportFault
+
+DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
+
+
+def one_of(choices: Collection[str], description: str) -> Text:
+    return Text(validate=ma.validate.OneOf(list(choices)), metadata={"description": description})
 
 
 class ImportOptions(Query):
-    """What holds for lines whose file has no such column."""
+    """How a file is to be booked, how it is written, and what holds for columns that it does not have."""
+
+    mode = one_of(
+        MODES,
+        "`atomic`, the default: all lines or none. `partial`: the good ones. `dry-run`: none; what partial would do.",
+    )
+    on_conflict = one_of(
+        ON_CONFLICT,
+        "What becomes of a line whose usage the ledger has already: that of its `external_id`, or, for `skip` and "
+        "`replace`, without one that of its user, usage type and time. `reject`, the default: a fault, by external_id "
+        "alone. `skip`: what is in the ledger stays. `replace`: the line corrects it, if it says something else.",
+    )
+    columns = Text(
+        validate=ma.validate.Length(1, 2000),
+        metadata={
+            "description": "Columns that the file calls otherwise: `columns=usage_at:start,amount:value`.",
+        },
+    )
+    delimiter = one_of(DELIMITERS, "What stands between two cells of CSV; a comma by default.")
+    decimal = one_of(".,", "The decimal point of amounts; a point by default.")
+    timezone = TimeZoneName(
+        metadata={"description": "IANA time zone of times without an offset; without it, they are faults."}
+    )
+    fold = one_of(
+        ("first", "second"),
+        "Which instant a local time is that comes twice, or is skipped, when clocks are changed; else it is a fault.",
+    )
+    date_order = one_of(
+        ("ymd", "dmy", "mdy"), "Of dates such as 31/12/2020 13:00; without it, times are as RFC 3339 has them."
+    )
+    round = Whole(0, 6, metadata={"description": "Round amounts, half to even, to so many digits after the point."})
+    blank = one_of(
+        ("refuse", "skip"), "What becomes of a line whose amount is empty or `nan`: a fault by default, or passed over."
+    )
+    unit = Name(
+        validate=ma.validate.Length(1, 50), metadata={"description": "Their unit; the usage type's by default."}
+    )
+    method = method()
 
     user_id = Whole(metadata={"description": "Whose usages they are; your own by default."})
     usage_type_id = Whole(metadata={"description": "Their usage type.", "example": 100})
@@ -24,6 +73,26 @@ class ImportOptions(Query):
             "another organization as the usages of `user_id`."
         },
     )
+
+    @ma.post_load
+    def layout(self, options: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """The options, those that say how the file is written as its Layout."""
+        written = {name: options.pop(name) for name in Layout.__dataclass_fields__ if name in options}
+        if "delimiter" in written:
+            written["delimiter"] = DELIMITERS[written["delimiter"]]
+        if "columns" in written:
+            written["columns"] = _columns(written["columns"])
+        return options | {"layout": Layout(**written)}
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Our names by the file's. Raises ValidationError for what is no list of pairs."""
+    pairs = [pair.partition(":") for pair in text.split(",")]
+    known = CellsSchema().fields
+    wrong = [ours for ours, colon, theirs in pairs if ours.strip() not in known or not theirs.strip()]
+    if wrong or len({theirs for _, _, theirs in pairs}) < len(pairs):
+        raise ma.ValidationError(f"Name a column and what the file calls it: {', '.join(known)}.", "columns")
+    return {theirs.strip(): ours.strip() for ours, _, theirs in pairs}
 
 
 class WarningSchema(Schema):
@@ -39,12 +108,61 @@ class WarningSchema(Schema):
     )
 
 
-class ImportSchema(Schema):
-    """A file of usages that was booked as one act."""
+class FaultSchema(Schema):
+    """What is wrong with a line that was not booked."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
+    line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header of CSV is line 1."})
+    column = ma.fields.String(
+        required=True, allow_none=True, metadata={"example": "amount", "description": "null: the line as a whole."}
+    )
+    found = ma.fields.String(required=True, allow_none=True, metadata={"example": "two"})
+    message = ma.fields.String(required=True, metadata={"example": "Not a number."})
+
+
+def said(example: str | None) -> ma.fields.String:
+    return ma.fields.String(required=True, allow_none=True, metadata={"example": example})
+
+
+def count(example: int, description: str) -> ma.fields.Integer:
+    return ma.fields.Integer(required=True, metadata={"example": example, "description": description})
+
+
+class ImportSchema(Schema):
+    """A file of usages that was booked as one act, and what came of its lines."""
+
+    id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": 1, "description": "null: a dry run, which booked nothing."}
+    )
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    usage_count = ma.fields.Integer(required=True, metadata={"example": 8760})
+    mode = ma.fields.String(required=True, metadata={"enum": list(MODES), "example": "atomic"})
+    on_conflict = ma.fields.String(required=True, metadata={"enum": list(ON_CONFLICT), "example": "reject"})
+    usage_count = count(8760, "How many usages it wrote: new and changed ones.")
+    new_count = count(8760, "Lines that are usages of their own.")
+    changed_count = count(0, "Lines that corrected a usage.")
+    same_count = count(0, "Lines that say what the ledger said already.")
+    skipped_count = count(0, "Lines that differ from a usage in the ledger, which stayed as it was.")
+    rejected_count = count(0, "Lines with faults, which were not booked.")
+    blank_count = count(0, "Lines without an amount that were passed over.")
+    rounded_count = count(0, "Amounts that were rounded.")
+    co2e_kg = Figure(
+        required=True,
+        allow_none=True,
+        metadata={"example": 4102.5, "description": "Of the new usages, as they were booked; null if it was not kept."},
+    )
+    amount = Figure(
+        required=True,
+        allow_none=True,
+        metadata={
+            "example": 2735,
+            "description": "Of the new usages, in their type's unit, where they are of one type.",
+        },
+    )
+    fault_count = count(0, "How many faults the lines have that were rejected.")
+    faults = ma.fields.List(
+        ma.fields.Nested(FaultSchema),
+        required=True,
+        metadata={"example": [], "description": "Those of the first 100 lines; `/imports/{id}/faults` has all."},
+    )
     sha256 = ma.fields.String(
         required=True,
         metadata={
@@ -60,6 +178,43 @@ class ImportSchema(Schema):
     )
     recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
+    reverted_at = Instant(
+        required=True, allow_none=True, metadata={"example": None, "description": "When it was taken back."}
+    )
+    reverted_by = ma.fields.Integer(required=True, allow_none=True, metadata={"example": None})
+
+
+class FaultQuery(ListQuery):
+    sort = Sort(ImportFault.line, ImportFault.id, default="line")
+
+
+class ReversalSchema(Schema):
+    """Why an import is taken back."""
+
+    reason = reason()
+
+
+class RejectedQuery(ExportQuery):
+    sort = Sort(ImportFault.line, ImportFault.id, default="line")
+
+
+class RejectedSchema(Schema):
+    """A line that was not booked: what it said, as text, and what is wrong with it."""
+
+    usage_at = said("2026-01-31T12:00:00Z")
+    usage_until = said(None)
+    amount = said("two")
+    unit = said(None)
+    usage_type_id = said("100")
+    user_id = said(None)
+    region = said(None)
+    method = said(None)
+    quality = said(None)
+    note = said(None)
+    adjusts_period_id = said(None)
+    external_id = said("meter-1/2026-01")
+    rejected_line = ma.fields.Integer(required=True, metadata={"example": 3})
+    rejected_because = ma.fields.String(required=True, metadata={"example": "amount: Not a number."})
 
 
 class ImportQuery(ListQuery):

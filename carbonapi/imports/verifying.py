@@ -1,13 +1,12 @@
 """Whether the numbers of an export can be reproduced: the ledger holds each line, and the sum comes to it again."""
 
 import datetime as dt
-import hashlib
 import re
 from collections.abc import Iterator
 from decimal import Context, Decimal
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 import marshmallow as ma
 import sqlalchemy as sa
@@ -21,20 +20,19 @@ from ..errors import Invalid
 from ..rest.fields import LONGEST_NUMBER, MAX_ID, Instant, plain, rfc3339
 from ..usages.models import Usage, UsageVersion
 from ..usages.schemas import UsageSchema
-from .booking import CHUNK
-from .reading import MOST_FAULTS_SHOWN, Cells, Faults, cells_of, objects_of, refused
+from .reading import MOST_FAULTS_SHOWN, Cells, Faults, cells_of, examined, is_ndjson, objects_of, refused
 
 REQUIRED = ("id", "version", "co2e_kg")
+CHUNK = 5_000  # So many lines are compared by one statement.
 LONGEST_SHOWN = 100
 MAX_VERSION = 2**31 - 1
 EXACT = Context(prec=100)  # A product of two columns has 54 digits at most.
-_JSON = re.compile(rb"(\xef\xbb\xbf)?\s*\{")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _unit_in = lru_cache(1000)(unit_in)
 Key = tuple[int, int]  # The id of a usage, and which version of it.
 
 
-def verify(file: bytes) -> dict[str, Any]:
+def verify(file: IO[bytes]) -> dict[str, Any]:
     """How many lines of an export there are, how many can be reproduced, and what is wrong with the first others.
 
     A line can be reproduced if the ledger has, or had, exactly its values in a version that the actor may see, and if
@@ -43,12 +41,14 @@ def verify(file: bytes) -> dict[str, Any]:
     Raises Invalid that tells the faults by line if it is none.
     """
     unreadable: Faults = {}
-    read = objects_of if _JSON.match(file) else cells_of
+    sha256 = examined(file)
+    read = objects_of if is_ndjson(file) else cells_of
     lines = read(file, UsageSchema(), REQUIRED, (), unreadable)
     told_by: dict[Key, int] = {}
     differing: Faults = {}
     count = 0
-    while chunk := list(islice(lines, CHUNK)):
+    readable = ((line, cells) for line, cells in lines if cells is not None)
+    while chunk := list(islice(readable, CHUNK)):
         count += len(chunk)
         keys = {line: _key(cells) for line, cells in chunk}
         versions = _versions({key for key in keys.values() if key is not None})
@@ -70,7 +70,7 @@ def verify(file: bytes) -> dict[str, Any]:
         "lines": count,
         "reproduced": count - len(differing),
         "differing": len(differing),
-        "sha256": hashlib.sha256(file).hexdigest(),
+        "sha256": sha256,
         "faults": {str(line): differing[line] for line in sorted(differing)[:MOST_FAULTS_SHOWN]},
     }
 

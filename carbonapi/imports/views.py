@@ -1,25 +1,40 @@
 """Importing files of usages."""
 
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import IO, Any
 
-from flask import current_app, request
+from flask import current_app
 from flask.views import MethodView
 
 from ..access import EVERYONE, fetch, visible
-from ..errors import Invalid, UnsupportedMedia
-from ..rest import Blueprint, now
+from ..rest import Blueprint, now, uploaded_file
+from ..rest.fields import MEDIA_TYPES
 from ..usages.models import Usage
 from ..usages.schemas import UsageExportQuery, UsageSchema
 from .booking import book
+from .faults import faults_of, rejected_lines
 from .models import Import
-from .schemas import ImportOptions, ImportQuery, ImportSchema, VerificationSchema
+from .reverting import revert
+from .schemas import (
+    FaultQuery,
+    FaultSchema,
+    ImportOptions,
+    ImportQuery,
+    ImportSchema,
+    RejectedQuery,
+    RejectedSchema,
+    ReversalSchema,
+    VerificationSchema,
+)
 from .verifying import verify
 
-imports = Blueprint("Imports", __name__, description="Files of usages, booked whole or not at all.")
+imports = Blueprint("Imports", __name__, description="Files of usages, each booked as one act.")
 
-EXAMPLE = (
-    "usage_type_id,usage_at,amount,note\n100,2026-01-01T00:00:00Z,0.312,Main meter\n100,2026-01-01T01:00:00Z,0.298,\n"
-)
+EXAMPLES = {
+    "csv": "usage_type_id,usage_at,amount,note\n100,2026-01-01T00:00:00Z,0.312,Main meter\n"
+    "100,2026-01-01T01:00:00Z,0.298,\n",
+    "ndjson": '{"usage_type_id":100,"usage_at":"2026-01-01T00:00:00Z","amount":0.312}\n',
+}
 EXPORTS = {"csv": "id,version,co2e_kg\n1,1,18.75\n", "ndjson": '{"id":1,"version":1,"co2e_kg":18.75}\n'}
 
 
@@ -33,19 +48,25 @@ class Imports(MethodView):
         """
         return narrow(visible(Import))
 
-    @imports.uploading(ImportSchema, ImportOptions, {"csv": EXAMPLE}, conflicts=True)
+    @imports.uploading(ImportSchema, ImportOptions, EXAMPLES, conflicts=True)
+    @imports.alt_response(200, schema=ImportSchema, description="What a dry run found: nothing was booked.")
     def post(self, options: dict[str, Any]) -> Import:
         """Import usages
 
-        A CSV file in UTF-8 as the body (`text/csv`), or as `file` of a form (`multipart/form-data`). Columns by name:
-        usage_at and amount, and any other field of a new usage; where a cell is empty, the query's stands in. The
-        further columns of an export follow from these and are passed over: the factors are those in force now. All of
-        it is booked, or nothing: 422 then names the first 100 faults by line.
+        A file in UTF-8, CSV with a header or NDJSON, as the body (`text/csv`, `application/x-ndjson`), or as `file` of
+        a form (`multipart/form-data`). Columns by name: usage_at and amount, and any other field of a new usage; where
+        a cell is empty, the query's stands in. The further columns of an export follow from these and are passed over:
+        the factors are those in force now. All of it is booked, or nothing: 422 then names the first 100 lines that
+        have faults. With `mode=partial` the good lines are booked, and the answer tells of the others.
+
+        With `on_conflict=skip` or `replace` a file can be sent again: what the ledger has is recognized, by
+        `external_id` or else by user, usage type and time. A corrected usage keeps its version, and its `import_id`.
 
         Two periods of one user, usage type and meter that overlap are booked, with a warning that names both. The meter
         is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`.
         """
-        return book(_file("text/csv"), now(), **options)
+        with _file() as file:
+            return book(file, now(), **options)
 
 
 @imports.route("/imports/<int:import_id>")
@@ -57,6 +78,42 @@ class ImportById(MethodView):
         How many usages it booked, when, and by whom.
         """
         return fetch(Import, import_id)
+
+
+@imports.route("/imports/<int:import_id>/faults")
+class ImportFaults(MethodView):
+    @imports.listing(FaultSchema, FaultQuery)
+    def get(self, narrow: Any, import_id: int) -> Any:
+        """List faults of an import
+
+        What is wrong with the lines that a partial import did not book, by line.
+        """
+        return narrow(faults_of(fetch(Import, import_id)))
+
+
+@imports.route("/imports/<int:import_id>/faults/export")
+class ImportFaultsExport(MethodView):
+    @imports.exporting(RejectedSchema, RejectedQuery, "rejected-lines")
+    def get(self, narrow: Any, import_id: int) -> Any:
+        """Export rejected lines
+
+        The lines that a partial import did not book, to be mended and sent to `POST /imports` again, with what is wrong
+        with each. The columns are the API's own; what a line said is there as it was read.
+        """
+        return narrow(rejected_lines(fetch(Import, import_id)))
+
+
+@imports.route("/imports/<int:import_id>/revert")
+class ImportReversal(MethodView):
+    @imports.writing(ReversalSchema, ImportSchema, conflicts=True, tagged=False)
+    def post(self, fields: dict[str, Any], import_id: int) -> Import:
+        """Revert an import
+
+        Takes the import back as one act: its usages that are still in the ledger are deleted, and what was believed of
+        them is kept as versions. What it corrected stays corrected. Twice is 409, and so it is when the books are
+        closed over one of its usages.
+        """
+        return revert(fetch(Import, import_id, lock=True), now(), **fields)
 
 
 @imports.route("/usages/export")
@@ -83,18 +140,10 @@ class Verify(MethodView):
         in that version, also if it has been corrected or deleted since; and the ledger's own is calculated again from
         the amount, the unit's exact ratio and the catalogue's emission factor. That a line is missing is not found.
         """
-        return verify(_file("text/csv", "application/x-ndjson"))
+        with _file() as file:
+            return verify(file)
 
 
-def _file(*media_types: str) -> bytes:
-    """The file that the request brings, as a body of one of these media types, or as `file` of a form."""
-    request.max_content_length = current_app.config["IMPORT_MAX_BYTES"]
-    if request.mimetype in media_types:
-        return request.get_data()
-    if request.mimetype != "multipart/form-data":
-        kinds = " or ".join(f"`Content-Type: {media_type}`" for media_type in media_types)
-        raise UnsupportedMedia(f"Send the file as {kinds}, or as `file` of a multipart/form-data form.")
-    if "file" not in request.files:
-        raise Invalid("The form has no file named `file`.", {"file": {"file": ["Missing."]}})
-    file: bytes = request.files["file"].read()
-    return file
+def _file() -> AbstractContextManager[IO[bytes]]:
+    """The file that the request brings."""
+    return uploaded_file(current_app.config["IMPORT_MAX_BYTES"], *MEDIA_TYPES.values())

@@ -169,7 +169,11 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
                 row = committed(view)(*args, **path)
-                return (row, {"Location": f"{request.path.rstrip('/')}/{row.id}"}) if status == 201 else row
+                if status != 201:
+                    return row
+                if row.id is None:  # What was asked for made nothing.
+                    return row, 200
+                return row, {"Location": f"{request.path.rstrip('/')}/{row.id}"}
 
             wrapper = self.doc(requestBody={"required": True, "content": _file_content(examples)})(wrapper)
             return self._guarded(wrapper, roles, query, created=status == 201, conflicts=conflicts)

@@ -1,11 +1,14 @@
 """Bodies and addresses as they arrive: read strictly, and whole or not at all."""
 
+import contextlib
 import json
 import re
+import shutil
+import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import IO, Any
 
 import marshmallow as ma
 from flask import Flask, Response, g, request
@@ -14,10 +17,12 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, ValidationError
 
-from ..errors import LengthRequired, Malformed, UnsupportedMedia
+from ..db import db
+from ..errors import Invalid, LengthRequired, Malformed, UnsupportedMedia
 from .fields import MAX_ID, JSONSchema
 
 JSON_MAX_BYTES = 1024 * 1024
+SPOOLED_BYTES = 1024 * 1024  # Of a file; more goes to disk.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -78,6 +83,29 @@ def _refuse_partial_bodies() -> None:
         raise LengthRequired("Send the body with a Content-Length, not in chunks.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("Compressed bodies are not taken: send it without Content-Encoding.")
+
+
+@contextlib.contextmanager
+def uploaded_file(most_bytes: int, *media_types: str) -> Iterator[IO[bytes]]:
+    """The file that the request brings, as a body of one of these media types, or as `file` of a form.
+
+    It is whole, and on disk if it is large: who sends slowly keeps no transaction waiting.
+    """
+    request.max_content_length = most_bytes
+    db.session.rollback()  # What was read to know the actor. It would keep a connection for as long as the file takes.
+    if request.mimetype in media_types:
+        with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as spooled:
+            shutil.copyfileobj(request.stream, spooled, SPOOLED_BYTES)
+            spooled.seek(0)
+            yield spooled
+        return
+    if request.mimetype != "multipart/form-data":
+        kinds = " or ".join(f"`Content-Type: {media_type}`" for media_type in media_types)
+        raise UnsupportedMedia(f"Send the file as {kinds}, or as `file` of a multipart/form-data form.")
+    if "file" not in request.files:
+        raise Invalid("The form has no file named `file`.", {"file": {"file": ["Missing."]}})
+    with request.files["file"].stream as file:
+        yield file
 
 
 class StrictParser(FlaskParser):

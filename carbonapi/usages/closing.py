@@ -1,7 +1,6 @@
 """Closing the books: up to an instant, what is recorded stays as it is, until somebody reopens them for a reason."""
 
 import datetime as dt
-from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -60,14 +59,6 @@ def closed_over(organization_id: int, usage_at: dt.datetime) -> Period | None:
     furthest = closed.where(Period.until > usage_at).order_by(Period.until.desc()).limit(1)
     found: Period | None = db.session.scalar(furthest)
     return found
-
-
-def closed_periods(organization_id: int, ids: Collection[int]) -> set[int]:
-    """Those of the ids that are of periods which close the organization's books."""
-    if not ids:
-        return set()
-    closed = sa.select(Period.id).where(Period.organization_id == organization_id, Period.reopened_at.is_(None))
-    return set(db.session.scalars(closed.where(Period.id.in_(ids))))
 
 
 def refusal(organization_id: int, *moments: dt.datetime) -> Conflict:

@@ -12,7 +12,7 @@ from ..catalogue.choice import Want, no_factor
 from ..catalogue.models import UsageType
 from ..db import db
 from ..errors import CarbonError
-from .closing import closed_over, is_open, refusal
+from .closing import is_open, refusal
 from .models import Usage
 from .refusals import archived, no_usage_type, no_user
 
@@ -54,12 +54,24 @@ def factor_of(given: Any) -> Any:
     return want.chosen().lateral("factor")
 
 
-def faults_of(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) -> dict[int, CarbonError]:
-    """Why these usages were refused, by their place from 0."""
-    given = as_rows(usages)
+def lacking(given: Any, *whose: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Those of the usages given that cannot be recorded: place, what they name, and what there is of it."""
     factor = factor_of(given)
-    refused = db.session.execute(
-        sa.select(given.c.place, User.id, User.organization_id, UsageType, region_of(given))
+    return (
+        sa.select(
+            given.c.place,
+            given.c.user_id,
+            given.c.usage_type_id,
+            given.c.usage_at,
+            given.c.method,
+            User.id.label("known_user_id"),
+            User.organization_id,
+            region_of(given).label("region"),
+            UsageType.id.label("known_type_id"),
+            UsageType.archived,
+            is_open(User.organization_id, given.c.usage_at).label("is_open"),
+            factor.c.id.label("factor_id"),
+        )
         .select_from(given)
         .outerjoin(User, sa.and_(User.id == given.c.user_id, *seen_by_actor(User), *whose))
         .outerjoin(Organization, Organization.id == User.organization_id)
@@ -75,19 +87,26 @@ def faults_of(usages: Sequence[dict[str, Any]], *whose: sa.ColumnElement[bool]) 
             )
         )
         .order_by(given.c.place)
-    ).all()
+    )
+
+
+def faults_of(given: Any, *whose: sa.ColumnElement[bool], most: int = 1) -> dict[int, CarbonError]:
+    """Why the first of these usages cannot be recorded, by their place."""
+    usage_types: dict[int, UsageType] = {}
     faults: dict[int, CarbonError] = {}
-    for place, user_id, organization_id, usage_type, region in refused:
-        usage = usages[place - 1]
-        if user_id is None:
-            faults[place - 1] = no_user(usage["user_id"])
+    for row in db.session.execute(lacking(given, *whose).limit(most)).all():
+        usage_type = None
+        if row.known_type_id is not None:
+            usage_type = usage_types.setdefault(row.known_type_id, db.session.get_one(UsageType, row.known_type_id))
+        if row.known_user_id is None:
+            faults[row.place] = no_user(row.user_id)
         elif usage_type is None:
-            faults[place - 1] = no_usage_type(usage["usage_type_id"])
+            faults[row.place] = no_usage_type(row.usage_type_id)
         elif usage_type.archived:
-            faults[place - 1] = archived(usage_type)
-        elif closed_over(organization_id, usage["usage_at"]):
-            faults[place - 1] = refusal(organization_id, usage["usage_at"])
+            faults[row.place] = archived(usage_type)
+        elif not row.is_open:
+            faults[row.place] = refusal(row.organization_id, row.usage_at)
         else:
-            want = Want(usage_type.id, organization_id, region, usage["method"], usage["usage_at"])
-            faults[place - 1] = no_factor(usage_type, want)
+            want = Want(usage_type.id, row.organization_id, row.region, row.method, row.usage_at)
+            faults[row.place] = no_factor(usage_type, want)
     return faults

@@ -16,9 +16,9 @@ from ..db import db
 from ..errors import Invalid
 from .closing import is_open, refusal, refuse_unknown_period
 from .given import COLUMNS, as_rows, factor_of, faults_of
-from .measuring import all_measured, measured, measured_anew
+from .measuring import measured, measured_anew
 from .models import Usage, UsageVersion, belief_of
-from .refusals import ENDS_BEFORE_IT_BEGINS, Refused, refuse_stranger, usable_type
+from .refusals import ENDS_BEFORE_IT_BEGINS, refuse_stranger, usable_type
 
 FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
 DEFAULTS = {"method": "location", "quality": "measured"}
@@ -43,36 +43,92 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
         refuse_unknown_period(named(User, usage["user_id"], "user_id").organization_id, usage["adjusts_period_id"])
     if "unit" in usage:
         usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
-    recorded = _booking([usage], now).returning(*belief_of(Usage)).cte("recorded")
+    given = as_rows([usage])
+    recorded = _booking(given, now).returning(*belief_of(Usage)).cte("recorded")
     told = audit.entries_of(recorded, Usage, "recorded", new=audit.values_of("recorded", *TOLD))
     found: Usage | None = db.session.scalar(sa.select(Usage).from_statement(RECORDED.add_cte(recorded, told)))
     if found is None:
-        raise faults_of([usage])[0]
+        raise faults_of(given)[1]
     return found
 
 
-def record_all(usages: Sequence[dict[str, Any]], now: dt.datetime, organization_id: int, import_id: int) -> None:
-    """Record usages of an import in one statement, each with the factor in force at its time: all of them, or none.
+def record_staged(staged: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
+    """Record the usages of a table in one statement, each with the factor in force at its time.
 
-    usages: fields as in COLUMNS, with user_id, usage_type_id, usage_at and amount at least.
-    Raises Refused that tells of every usage that cannot be recorded; also of another organization's user.
+    staged: columns as in COLUMNS. One that cannot be recorded is left out: `given.lacking` tells which.
+    Gives the number of usages that were recorded, `usage_count`; the sums `co2e_kg` and `amount_in_type_unit`; and of
+    their usage types the first and the last, `first_type_id` and `last_type_id`.
     """
-    theirs = User.organization_id == organization_id
-    usages = all_measured(usages)
-    recorded = db.session.execute(_booking(usages, now, theirs, import_id=import_id).returning(Usage.id)).all()
-    if len(recorded) < len(usages):
-        raise Refused(faults_of(usages, theirs))
-
-
-def known_external_ids(organization_id: int, external_ids: Sequence[str]) -> Sequence[str]:
-    """Those of the external ids that usages of the organization have."""
-    if not external_ids:
-        return []
-    return db.session.scalars(
-        sa.select(Usage.external_id).where(
-            Usage.organization_id == organization_id, Usage.external_id.in_(external_ids)
+    booking = _booking(staged, now, User.organization_id == organization_id, import_id=import_id)
+    recorded = booking.returning(Usage.co2e_kg, Usage.amount_in_type_unit, Usage.usage_type_id).cte("recorded")
+    return db.session.execute(
+        sa.select(
+            sa.func.count().label("usage_count"),
+            sa.func.coalesce(sa.func.sum(recorded.c.co2e_kg), 0).label("co2e_kg"),
+            sa.func.sum(recorded.c.amount_in_type_unit).label("amount_in_type_unit"),
+            sa.func.min(recorded.c.usage_type_id).label("first_type_id"),
+            sa.func.max(recorded.c.usage_type_id).label("last_type_id"),
         )
-    ).all()  # type: ignore[return-value]  # Compared with text, it is not null.
+    ).one()
+
+
+def replace_staged(staged: Any, now: dt.datetime, reason: str) -> int:
+    """Correct usages of a table in one statement, keep what was believed before, and give how many there were.
+
+    staged: columns as in COLUMNS, and `usage_id`, which usage. One that could not be recorded anew, or over which the
+    books are closed, stays. The frozen factor stays as `correct` has it.
+    """
+    factor = factor_of(staged)
+    is_moved = sa.or_(*(Usage.__table__.c[name].is_distinct_from(staged.c[name]) for name in FACTOR_DEPENDS_ON))
+    anew = {
+        "unit": sa.func.coalesce(staged.c.unit, UsageType.unit),
+        "amount_in_type_unit": sa.func.coalesce(staged.c.amount_in_type_unit, staged.c.amount),
+        "emission_factor_id": sa.case((is_moved, factor.c.id), else_=Usage.emission_factor_id),
+        "factor": sa.case((is_moved, factor.c.factor), else_=Usage.factor),
+        "restatement_id": sa.case((is_moved, None), else_=Usage.restatement_id),
+    }
+    given = {name: staged.c[name] for name in COLUMNS} | anew
+    usages = (
+        sa.select(Usage.organization_id, Usage.id, *(value.label(name) for name, value in given.items()))
+        .join(staged, staged.c.usage_id == Usage.id)
+        .join(
+            User,
+            sa.and_(User.id == staged.c.user_id, User.organization_id == Usage.organization_id, *seen_by_actor(User)),
+        )
+        .join(Organization, Organization.id == User.organization_id)
+        .join(UsageType, (UsageType.id == staged.c.usage_type_id) & ~UsageType.archived)
+        .join(factor, sa.true())
+        .where(*seen_by_actor(Usage))
+        .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, staged.c.usage_at))
+        .with_for_update(of=Usage)
+        .cte("replaced")
+    )
+    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
+    kept = _keeping(now, reason, sa.exists().where(*these), deleted=False).returning(UsageVersion.id).cte("kept")
+    written = {
+        "version": Usage.version + 1,
+        "recorded_at": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
+        "recorded_by": current_actor().id,
+        "reason": reason,
+    }
+    values = {name: usages.c[name] for name in given} | written
+    booked = sa.update(Usage).where(*these).values(values).returning(Usage.id).cte("booked")
+    return db.session.scalar(sa.select(sa.func.count()).select_from(booked).add_cte(kept)) or 0
+
+
+def delete_all(now: dt.datetime, reason: str | None, *criteria: sa.ColumnElement[bool]) -> Any:
+    """Delete the usages of which this holds, in one statement, and keep what was believed of them.
+
+    Gives their number, `usage_count`, and their sum, `co2e_kg`. Those over which the books are closed stay.
+    """
+    still_open = is_open(Usage.organization_id, Usage.usage_at)
+    found = sa.select(Usage.organization_id, Usage.id).where(*seen_by_actor(Usage), *criteria, still_open)
+    usages = found.with_for_update(of=Usage).cte("usages_deleted")
+    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
+    kept = _keeping(now, reason, sa.exists().where(*these), deleted=True).returning(UsageVersion.id).cte("kept")
+    gone = sa.delete(Usage).where(*these).returning(Usage.co2e_kg).cte("gone")
+    sums = (sa.func.count().label("usage_count"), sa.func.coalesce(sa.func.sum(gone.c.co2e_kg), 0).label("co2e_kg"))
+    return db.session.execute(sa.select(*sums).add_cte(kept)).one()
 
 
 def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields: Any) -> Usage:
@@ -239,13 +295,12 @@ def _these(usages: Sequence[Usage]) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _booking(
-    usages: Sequence[dict[str, Any]],
+    given: Any,
     now: dt.datetime,
     *whose: sa.ColumnElement[bool],
     import_id: int | None = None,
 ) -> sa.Insert:
     """The statement that records these usages, but for those to which something is lacking."""
-    given = as_rows(usages)
     factor = factor_of(given)
     filled = {
         "unit": sa.func.coalesce(given.c.unit, UsageType.unit),
@@ -268,6 +323,7 @@ def _booking(
         .join(UsageType, (UsageType.id == given.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
         .where(is_open(User.organization_id, given.c.usage_at))
+        .order_by(given.c.place)
     )
     booked = ["emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version"]
     targets = ["organization_id", *COLUMNS, *booked]

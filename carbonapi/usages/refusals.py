@@ -3,18 +3,9 @@
 from ..access import fetch, named
 from ..accounts.models import User
 from ..catalogue.models import UsageType
-from ..errors import CarbonError, Invalid, NotFound
+from ..errors import Invalid, NotFound
 
 ENDS_BEFORE_IT_BEGINS = "Must be later than usage_at: a period is [usage_at, usage_until)."
-
-
-class Refused(Invalid):
-    """Some usages cannot be recorded. `faults` has, by the place in the sequence, the field and why."""
-
-    def __init__(self, faults: dict[int, CarbonError]) -> None:
-        first = faults[min(faults)]
-        super().__init__(str(first), first.errors)
-        self.faults = faults
 
 
 def refuse_stranger(user_id: int, organization_id: int) -> None:

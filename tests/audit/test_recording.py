@@ -146,7 +146,11 @@ def test_an_entry_goes_with_the_change_that_it_tells_of(app, organization):
 def test_every_table_is_told_of():
     audited = {mapper.local_table.name for mapper in Base.registry.mappers if hasattr(mapper.class_, "AUDIT")}
 
-    assert set(Base.metadata.tables) - audited == TOLD_BY_THEIR_WRITERS | {"usage_versions", "audit_entries"}
+    assert set(Base.metadata.tables) - audited == TOLD_BY_THEIR_WRITERS | {
+        "usage_versions",
+        "audit_entries",
+        "import_faults",
+    }
 
 
 def test_every_column_is_told_unless_it_is_named_here_and_no_secret_is():

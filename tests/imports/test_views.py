@@ -10,6 +10,10 @@ from tests import factories
 
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01 01:00:00+00:00,0.2\n"
 
+NONE_OF = (
+    "changed_count", "same_count", "skipped_count", "rejected_count", "blank_count", "rounded_count", "fault_count",
+)  # fmt: skip
+
 
 def post(client, file, query="?usage_type_id=100", content_type="text/csv"):
     return client.post(f"/imports{query}", data=file, content_type=content_type)
@@ -25,11 +29,20 @@ def test_a_file_is_booked_as_one_act(as_member):
     assert imported == {
         "id": imported["id"],
         "organization_id": as_member.user.organization_id,
+        "mode": "atomic",
+        "on_conflict": "reject",
         "usage_count": 2,
+        "new_count": 2,
+        **dict.fromkeys(NONE_OF, 0),
+        "co2e_kg": 0.45,
+        "amount": 0.3,
+        "faults": [],
         "sha256": hashlib.sha256(GOOD.encode()).hexdigest(),
         "warning_count": 0,
         "warnings": [],
         "recorded_by": as_member.user.id,
+        "reverted_at": None,
+        "reverted_by": None,
     }
     usages = as_member.get(f"/usages?import_id={imported['id']}&sort=usage_at").json
     assert [(usage["amount"], usage["co2e_kg"], usage["usage_at"]) for usage in usages] == [
@@ -92,6 +105,8 @@ def test_the_query_stands_for_columns_that_the_file_lacks(as_manager, as_member)
         (GOOD + "2024-01-01T02:00:00Z,1,2\n", {"4": "3 cells, where the header has 2."}),
         (GOOD + "2024-01-01T02:00:00Z\n", {"4": "1 cells, where the header has 2."}),
         (GOOD + '"2024-01-01T02:00:00Z,1\n', {"4": "Not proper CSV"}),
+        (GOOD + "2024-01-01T02:00:00Z," + "1" * 131_072 + "\n", {"4": "Not proper CSV: a line of more than 131072"}),
+        (GOOD + "2024-01-01T02:00:00Z,1" + ',"\n"' * 66_000 + "\n", {"4": "Not proper CSV: a line of more than"}),
         (GOOD + "1899-12-31T23:59:59Z,1\n", {"4": "usage_at: Must lie in the years"}),
         (GOOD[:-1], {"1": "The last line has no line break"}),
         ("", {"1": "The last line has no line break"}),

@@ -31,6 +31,7 @@ WALK = """
     record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
     record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
+    list_faults_of_import export_rejected_lines revert_import
     export_usages verify_export
     close_period list_periods get_period reopen_period list_audit_entries export_audit_entries
     delete_usage_type check_liveness check_readiness change_password log_out
@@ -65,7 +66,8 @@ class Operation:
     @property
     def success(self):
         # A restatement has two: its example is a preview, which makes nothing and is 200.
-        return min(int(status) for status in self.described["responses"] if status.startswith("2"))
+        statuses = [int(status) for status in self.described["responses"] if status.startswith("2")]
+        return min(statuses) if self.id == "restate_usages" else max(statuses)
 
     def response(self, status):
         response = self.described["responses"][str(status)]

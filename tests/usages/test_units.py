@@ -69,8 +69,9 @@ def test_a_file_may_have_units(as_member):
     ]
     wrong = file + "100,2024-01-01T00:00:00Z,1,kg\n999999,2024-01-01T00:00:00Z,1,kg\n"
     refused = as_member.post("/imports", data=wrong, content_type="text/csv")
-    assert list(refused.json["errors"]["file"]) == ["5"]
+    assert list(refused.json["errors"]["file"]) == ["5", "6"]
     assert refused.json["errors"]["file"]["5"][0].startswith("unit: kg cannot be converted into kwh.")
+    assert refused.json["errors"]["file"]["6"][0].startswith("usage_type_id: There is no usage type 999999;")
 
 
 def test_the_trend_adds_up_in_the_types_own_unit(as_member):

@@ -1,0 +1,37 @@
+"""Taking an import back: its usages go as one act, and what was believed of them is kept."""
+
+import datetime as dt
+
+import sqlalchemy as sa
+
+from .. import audit
+from ..access import current_actor
+from ..db import db
+from ..errors import Conflict
+from ..usages import ledger
+from ..usages.models import Usage
+from .models import Import
+from .staging import STATEMENT_TIMEOUT
+
+
+def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Import:
+    """Delete the usages of an import, which the caller has locked, that are still in the ledger.
+
+    What it corrected stays corrected. Raises Conflict if it has been taken back already, if the books are closed over
+    one of its usages, or if one is somebody else's now.
+    """
+    if booked.reverted_at is not None:
+        raise Conflict(f"Import {booked.id} has been taken back already.")
+    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    mine = (Usage.organization_id == booked.organization_id, Usage.import_id == booked.id)
+    gone = ledger.delete_all(now, reason or f"Import {booked.id} was taken back.", *mine)
+    if db.session.scalar(sa.select(sa.exists().where(*mine))):
+        raise Conflict(
+            f"Import {booked.id} has usages over which the books are closed, or that are somebody else's now, so "
+            "nothing was changed. Have the period reopened, or record adjustments."
+        )
+    booked.reverted_at, booked.reverted_by = now, current_actor().id
+    db.session.flush()
+    old = {"usage_count": gone.usage_count, "co2e_kg": gone.co2e_kg}
+    audit.note("reverted", Import, booked.id, booked.organization_id, old=old, reason=reason)
+    return booked

@@ -38,7 +38,11 @@ def lists(sign_in, stranger):
     restatement = {"usage_type_id": usage_type.id, "reason": "r", "mode": "apply"}
     factories.emission_factor(usage_type, "7", "2024-12-01", organization_id=organization.id)
     assert manager.post("/restatements", json=restatement).status_code == 201
-    ids = {"usage_id": usage_id, "user_id": people[0].id, "usage_type_id": usage_type.id}
+    bad = "usage_at,usage_type_id,amount\n2025-01-01T00:00:00Z,100,1\n" + "2025,100,x\n" * 3
+    partial = manager.post("/imports?mode=partial", data=bad, content_type="text/csv").json
+    ids = {
+        "usage_id": usage_id, "user_id": people[0].id, "usage_type_id": usage_type.id, "import_id": partial["id"],
+    }  # fmt: skip
     found = {}
     for path, methods in stranger.get("/openapi.json").json["paths"].items():
         for parameter in methods.get("get", {}).get("parameters", []):

@@ -142,8 +142,7 @@ def pgbench(program: Path, database_url: str, statement: str, seconds: int) -> R
 
 
 def timed(act: Callable[[], object], seconds: float, least: int = 3) -> Run:
-    """Do something over and over, for so many seconds and so many times at least, and once before to warm up."""
-    act()
+    """Do something over and over, for so many seconds and so many times at least."""
     times: list[float] = []
     while len(times) < least or sum(times) < seconds:
         began = time.perf_counter()

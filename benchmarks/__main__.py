@@ -4,6 +4,7 @@ import argparse
 import datetime as dt
 import importlib.util
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ def main() -> None:
             "The benchmarks drive with wrk, which is not there. On Debian: apt install wrk; macOS: brew install wrk"
         )
     rows = 200_000 if options.quick else options.rows
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Whoever ends us early leaves no server behind.
     folder = Path(tempfile.mkdtemp(prefix="carbonapi-bench-"))
     folder.chmod(0o711)
     try:

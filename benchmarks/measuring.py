@@ -98,14 +98,19 @@ def forget_peaks(pid: int) -> None:
         (PROC / str(member) / "clear_refs").write_text("5")
 
 
-def peak_mib(pid: int) -> float:
-    """The most memory that any one process of a tree has had resident: of a server, its busiest worker."""
-    peaks = []
+def peaks_mib(pid: int) -> dict[int, float]:
+    """The most memory that each process of a tree has had resident."""
+    peaks = {}
     for member in tree(pid):
         with contextlib.suppress(FileNotFoundError, StopIteration):
             lines = (PROC / str(member) / "status").read_text().splitlines()
-            peaks.append(int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024)
-    return max(peaks)
+            peaks[member] = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+    return peaks
+
+
+def growth_mib(before: dict[int, float], after: dict[int, float]) -> float:
+    """By how much the peak of one process has grown at most: of a server, that of the worker that had the work."""
+    return max(after[pid] - before.get(pid, 0) for pid in after)
 
 
 def wrk(url: str, token: str, seconds: int, body: dict | None = None) -> Run:

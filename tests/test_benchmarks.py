@@ -1,5 +1,6 @@
 """That the figures of `make bench` are computed rightly, and that its peer does the same work as carbonapi."""
 
+import os
 from decimal import Decimal
 
 import pytest
@@ -70,6 +71,17 @@ def test_runs_of_one_contestant_are_added_up():
     assert run.application_us == pytest.approx(2000)
     assert run.database_us == pytest.approx(800)
     assert measuring.together([Run(1, 1.0, 1.0, 1.0, None, 0.1)]).application_us is None
+
+
+def test_memory_is_that_of_the_worker_that_had_the_work():
+    assert measuring.growth_mib({1: 100.0, 2: 900.0}, {1: 149.0, 2: 901.0}) == 49
+    assert measuring.growth_mib({1: 100.0}, {1: 100.0, 3: 30.0}) == 30
+
+
+@pytest.mark.skipif(not measuring.PROC.exists(), reason="/proc is Linux's")
+def test_the_kernel_tells_the_cpu_and_the_memory_of_this_very_process():
+    assert cpu_seconds(os.getpid()) > 0
+    assert measuring.peaks_mib(os.getpid())[os.getpid()] > 1
 
 
 def test_the_report_tells_what_is_reached_and_by_how_much_not():

@@ -6,9 +6,9 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from .jobs import Findings, Target
 from .measuring import Run
 from .servers import PROJECT
+from .stage import Findings, Target
 
 PACKAGES = (
     "Flask", "flask-smorest", "marshmallow", "SQLAlchemy", "psycopg2-binary", "orjson", "granian",

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from benchmarks import ledger, measuring, report, servers
-from benchmarks.jobs import Findings, Target, difference
+from benchmarks.jobs import difference
 from benchmarks.measuring import Run, cpu_seconds, percentile, tree
+from benchmarks.stage import Findings, Target
 
 
 @pytest.fixture

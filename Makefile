@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/service ## Start the service, with a PostgreSQL of its own (options: make run ARGS="--port 8001")
 	@.venv/bin/python -m carbonapi.cli serve $(ARGS)
@@ -17,6 +17,13 @@ browser: .venv/everything ## Run the tests that need Chromium: Swagger UI under 
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
 	.venv/bin/python -m pytest -m thorough $(ARGS)
 
+bench: .venv/benchmarks ## Measure carbonapi beside a peer, and write benchmarks/RESULTS.md (make bench ROWS=20000000)
+	.venv/bin/python -m pytest -m peer tests/test_benchmarks.py
+	.venv/bin/python -m benchmarks --rows $(or $(ROWS),2000000) --write $(ARGS)
+
+bench-quick: .venv/benchmarks ## Measure with 200,000 usages, in two minutes; writes nothing
+	.venv/bin/python -m benchmarks --quick $(ARGS)
+
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -27,7 +34,7 @@ lock: .venv/everything ## Write requirements.lock anew, with the newest versions
 
 clean: ## Remove the virtual environment and all caches, but no data
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find carbonapi migrations tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks carbonapi migrations tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "carbonapi needs Python 3.11 or newer, found as $(PYTHON). Name another: make PYTHON=python3.13"; exit 1; }
@@ -42,7 +49,13 @@ clean: ## Remove the virtual environment and all caches, but no data
 
 .venv/everything: requirements.lock | .venv/bin/python
 	@echo "Installing the service and its tests (once, and when requirements.lock changes)."
-	@$(PIP) -r requirements.lock
+	@sed '/^# ==== benchmarks/,$$d' requirements.lock > .venv/requirements.txt
+	@$(PIP) -r .venv/requirements.txt
 	@touch $@ .venv/service
 
-.PHONY: help run test browser schemathesis check lock clean
+.venv/benchmarks: requirements.lock | .venv/bin/python
+	@echo "Installing the service, its tests and its benchmarks (once, and when requirements.lock changes)."
+	@$(PIP) -r requirements.lock
+	@touch $@ .venv/everything .venv/service
+
+.PHONY: help run test browser schemathesis bench bench-quick check lock clean

@@ -1,7 +1,7 @@
 """Write requirements.lock: every package the project needs, its exact version and the hashes of its files.
 
 The versions are the newest that setup.cfg allows and that have wheels for each platform below, so that installing never
-compiles. The file has three sections, each naming only what the ones before it lack: an installation cuts it after the
+compiles. The file has four sections, each naming only what the ones before it lack: an installation cuts it after the
 section that it needs.
 """
 
@@ -28,7 +28,7 @@ required-environments = [
 HEADER = """\
 # Every package that carbonapi needs, at one version, with the hashes of its files: made from setup.cfg by `make lock`.
 # For Linux and macOS, x86_64 and arm64, Python 3.11 to 3.14. Install it with pip --require-hashes, up to the section
-# that is needed: each of the three lists what the ones before it lack.
+# that is needed: each of the four lists what the ones before it lack.
 """
 
 
@@ -39,14 +39,16 @@ def main() -> None:
     service = setup["options"]["install_requires"].split("\n")
     embedded = setup["options.extras_require"]["embedded"].split("\n")
     tests = setup["options.extras_require"]["test"].split("\n")
+    benchmarks = setup["options.extras_require"]["bench"].split("\n")
 
-    everything = resolved(service + embedded + tests)
+    everything = resolved(service + embedded + tests + benchmarks)
     lines = HEADER
     written: set[str] = set()
     for title, requirements in (
         ("the service", service),
         ("embedded PostgreSQL", service + embedded),
         ("tests and checks", service + embedded + tests),
+        ("benchmarks", service + embedded + tests + benchmarks),
     ):
         lines += f"\n# ==== {title} ====\n"
         names = entries(resolved(requirements, constraints=everything)).keys() - written

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 LOCK = (PROJECT / "requirements.lock").read_text()
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
-SECTIONS = ("the service", "embedded PostgreSQL", "tests and checks")
+SECTIONS = ("the service", "embedded PostgreSQL", "tests and checks", "benchmarks")
 
 
 def pinned_in(title: str) -> dict[str, set[str]]:
@@ -39,6 +39,7 @@ def asked_for(section: str, option: str) -> list[Requirement]:
         ("the service", asked_for("options", "install_requires")),
         ("embedded PostgreSQL", asked_for("options.extras_require", "embedded")),
         ("tests and checks", asked_for("options.extras_require", "test")),
+        ("benchmarks", asked_for("options.extras_require", "bench")),
     ],
     ids=SECTIONS,
 )

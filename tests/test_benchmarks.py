@@ -1,0 +1,133 @@
+"""That the figures of `make bench` are computed rightly, and that its peer does the same work as carbonapi."""
+
+import os
+from decimal import Decimal
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from benchmarks import ledger, measuring, report, servers
+from benchmarks.jobs import difference
+from benchmarks.measuring import Run, cpu_seconds, percentile, tree
+from benchmarks.stage import Findings, Target
+
+
+@pytest.fixture
+def loaded(server_url, fresh_database_url):
+    """A database with 2,000 usages, two of each user."""
+    name = make_url(fresh_database_url).database
+    superuser = make_url(server_url).set(database=name, drivername="postgresql")
+    url = make_url(fresh_database_url).set(drivername="postgresql")
+    database = ledger.Database(*(one.render_as_string(hide_password=False) for one in (url, superuser)), pid=1)
+    ledger.load(database, 2000)
+    return database
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [
+        (range(1, 101), 50, 50),
+        (range(1, 101), 99, 99),
+        (range(1, 1001), 99, 990),
+        ([3, 1, 2], 50, 2),
+        ([1, 2], 50, 1),
+        ([1, 2], 99, 2),
+        ([7], 99, 7),
+    ],
+)
+def test_a_percentile_is_a_value_that_so_many_do_not_exceed(values, percent, expected):
+    assert percentile(values, percent) == expected
+
+
+def put(proc, pid, name, parent, *ticks):
+    """A process in a /proc of our own; ticks: its user and system time, then those of the children it waited for."""
+    (proc / str(pid)).mkdir()
+    before = f"{pid} ({name}) S {parent} 1 1 0 -1 4194560 1 2 3 4"
+    (proc / str(pid) / "stat").write_text(f"{before} {' '.join(map(str, ticks))} 20 0 1 0 12345 67890 11\n")
+
+
+def test_the_cpu_of_a_tree_is_that_of_its_processes_and_of_those_that_have_ended(tmp_path):
+    put(tmp_path, 10, "carbonapi serve", 1, 100, 20, 3000, 400)
+    put(tmp_path, 11, "a (worker) :)", 10, 1, 2, 3, 4)
+    put(tmp_path, 12, "worker", 11, 50, 0, 0, 0)
+    put(tmp_path, 13, "another's", 1, 7777, 7777, 7777, 7777)
+    (tmp_path / "self").mkdir()
+
+    assert tree(10, tmp_path) == {10: 3520, 11: 10, 12: 50}
+    assert cpu_seconds(10, tmp_path) == 3580 / measuring.TICKS_A_SECOND
+    assert cpu_seconds(99, tmp_path) == 0
+
+
+def test_runs_of_one_contestant_are_added_up():
+    runs = [
+        Run(100, 1.0, 5.0, 9.0, 0.2, 0.1),
+        Run(300, 2.0, 1.0, 7.0, 0.4, 0.1),
+        Run(100, 1.0, 2.0, 99.0, 0.4, 0.2),
+    ]
+
+    run = measuring.together(runs)
+
+    assert run.rate == 125
+    assert (run.p50_ms, run.p99_ms) == (2.0, 9.0)
+    assert run.application_us == pytest.approx(2000)
+    assert run.database_us == pytest.approx(800)
+    assert measuring.together([Run(1, 1.0, 1.0, 1.0, None, 0.1)]).application_us is None
+
+
+def test_memory_is_that_of_the_worker_that_had_the_work():
+    assert measuring.growth_mib({1: 100.0, 2: 900.0}, {1: 149.0, 2: 901.0}) == 49
+    assert measuring.growth_mib({1: 100.0}, {1: 100.0, 3: 30.0}) == 30
+
+
+@pytest.mark.skipif(not measuring.PROC.exists(), reason="/proc is Linux's")
+def test_the_kernel_tells_the_cpu_and_the_memory_of_this_very_process():
+    assert cpu_seconds(os.getpid()) > 0
+    assert measuring.peaks_mib(os.getpid())[os.getpid()] > 1
+
+
+def test_the_report_tells_what_is_reached_and_by_how_much_not():
+    targets = [Target("a page", "≥ 2 times", "2.00 times", 1.0), Target("a sum", "≥ 500 times", "5 times", 0.01)]
+
+    assert report.verdicts(targets) == [
+        "| job | must reach | found |  |",
+        "| --- | --- | --- | --- |",
+        "| a page | ≥ 2 times | 2.00 times | reached |",
+        "| a sum | ≥ 500 times | 5 times | not reached: 0.01 of it |",
+    ]
+
+
+def test_the_report_has_a_line_for_each_contestant():
+    runs = {"ours": Run(2000, 2.0, 1.5, 20.25, 1.0, 0.5), "pgbench": Run(10, 1.0, 1.0, 1.0)}
+
+    assert report.text_of(Findings("A page", runs, ["It was warm."])) == [
+        "## A page",
+        "",
+        "|  | requests/s | p50 ms | p99 ms | CPU µs, application | CPU µs, database |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| ours | 1,000.0 | 1.50 | 20.25 | 500 | 250 |",
+        "| pgbench | 10.0 | 1.00 | 1.00 | – | – |",
+        "",
+        "- It was warm.",
+        "",
+    ]
+
+
+def test_the_ledger_is_the_same_each_time_and_has_its_indexes(loaded):
+    organizations = loaded.rows("SELECT organization_id, count(*) FROM usages GROUP BY 1 ORDER BY 1")
+    (sums,) = loaded.rows("SELECT count(DISTINCT user_id) AS users, sum(co2e_kg), max(usage_at)::text FROM usages")
+    indexes = loaded.rows("SELECT indexrelid::regclass::text AS name FROM pg_index WHERE indrelid = 'usages'::regclass")
+
+    assert [tuple(row.values()) for row in organizations] == [(1, 1820), *((n, 20) for n in range(2, 11))]
+    factors = [Decimal(factor) for factor in ("1.5", "26.93", "3.892", "8.57", "19.456")]
+    amounts = [Decimal(n * 7919 % 100_000) / 1000 for n in range(1, 2001)]
+    sum_kg = sum(amount * factors[n // 1000 % 5] for n, amount in enumerate(amounts, 1))
+    assert sums == {"users": 1000, "sum": sum_kg, "max": "2025-12-31 00:00:00+00"}
+    assert {"ix_usages_by_time", "ix_usages_by_user", "ix_usages_by_type"} < {index["name"] for index in indexes}
+
+
+@pytest.mark.peer
+def test_the_peer_gives_the_same_page_and_stores_the_same_row(loaded):
+    with servers.carbonapi(loaded.url) as service, servers.peer(loaded.url) as peer:
+        token = servers.token_of(service, ledger.MEMBER)
+
+        assert difference(loaded, service, peer, token) is None

@@ -144,7 +144,7 @@ def test_rows_that_come_and_go_neither_hide_nor_repeat_the_others(lists):
     assert client.get(f"/usages?{rest.replace('page_size=4', 'page_size=1000')}").json == expected
 
 
-def test_a_page_by_cursor_is_one_statement_that_reads_an_index_from_there(lists, statements, many_usages):
+def test_a_page_by_cursor_is_one_statement_that_reads_an_index_from_there(lists, statements, many_usages):  # noqa: F811
     client, _ = lists
     link = client.get("/usages?page_size=2&cursor=").headers["Link"]
     following = re.search(r'\?([^>]*)>; rel="next"', link)[1]

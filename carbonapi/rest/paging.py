@@ -73,13 +73,19 @@ def _page_by_number(statement: sa.Select[Any], schema: type[ma.Schema], narrowin
     """The exact total comes with the rows in one statement; past the end, where there are no rows, it takes another."""
     page, page_size = narrowing.arguments.get("page", 1), narrowing.arguments["page_size"]
     counted = statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
-    rows = db.session.execute(
-        _shown(statement, schema)
-        .add_columns(counted)
-        .order_by(*narrowing.order)
-        .limit(page_size)
-        .offset((page - 1) * page_size)
-    ).all()
+    of_page = statement.order_by(*narrowing.order).limit(page_size).offset((page - 1) * page_size)
+    (described,) = statement.column_descriptions
+    line = line_of(schema, described["entity"])
+    if line is not None:
+        # The page first, and its text then: else the text of all rows that are passed over would be written too.
+        cut = of_page.subquery(described["entity"].__tablename__)
+        order = (
+            cut.c[by.element.key].desc() if by.modifier is sa.sql.operators.desc_op else cut.c[by.element.key].asc()
+            for by in narrowing.order
+        )
+        rows = db.session.execute(sa.select(line, counted).select_from(cut).order_by(*order)).all()
+    else:
+        rows = db.session.execute(of_page.add_columns(counted)).all()
     total = rows[0][-1] if rows else db.session.scalars(sa.select(counted)).one() if page > 1 else 0
     return _json(rows, schema), Position(page, page_size, total).headers()
 

@@ -172,11 +172,14 @@ class _Copy:
     def close(self) -> None:
         """Let the thread stop, whatever is left to write, and wait until it has. WSGI servers call it in any case."""
         with self._ending:
-            if not self._ended:
-                self._is_abandoned = True
-                self._cancel()
+            self._is_abandoned = not self._ended
         self._room.release()
-        self._thread.join()
+        while self._thread.is_alive():
+            with self._ending:
+                if not self._ended:
+                    self._cancel()
+            # Asked again: PostgreSQL forgets a cancellation that comes before the statement does.
+            self._thread.join(0.1)
 
     def write(self, row: bytes) -> None:
         """Take a row: psycopg2 calls this."""

@@ -98,12 +98,12 @@ def forget_peaks(pid: int) -> None:
         (PROC / str(member) / "clear_refs").write_text("5")
 
 
-def peaks_mib(pid: int) -> dict[int, float]:
+def peaks_mib(pid: int, proc: Path = PROC) -> dict[int, float]:
     """The most memory that each process of a tree has had resident."""
     peaks = {}
-    for member in tree(pid):
+    for member in tree(pid, proc):
         with contextlib.suppress(FileNotFoundError, StopIteration):
-            lines = (PROC / str(member) / "status").read_text().splitlines()
+            lines = (proc / str(member) / "status").read_text().splitlines()
             peaks[member] = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
     return peaks
 

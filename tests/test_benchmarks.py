@@ -1,6 +1,5 @@
 """That the figures of `make bench` are computed rightly, and that its peer does the same work as carbonapi."""
 
-import os
 from decimal import Decimal
 
 import pytest
@@ -79,10 +78,17 @@ def test_memory_is_that_of_the_worker_that_had_the_work():
     assert measuring.growth_mib({1: 100.0}, {1: 100.0, 3: 30.0}) == 30
 
 
-@pytest.mark.skipif(not measuring.PROC.exists(), reason="/proc is Linux's")
-def test_the_kernel_tells_the_cpu_and_the_memory_of_this_very_process():
-    assert cpu_seconds(os.getpid()) > 0
-    assert measuring.peaks_mib(os.getpid())[os.getpid()] > 1
+def test_the_memory_of_a_tree_is_the_peak_of_each_of_its_processes(tmp_path):
+    for pid, parent, status in (
+        (10, 1, "Name:\tserve\nVmPeak:\t  999999 kB\nVmHWM:\t  102400 kB\nVmRSS:\t    5120 kB\n"),
+        (11, 10, "Name:\tworker\nVmHWM:\t   51200 kB\n"),
+        (12, 10, "Name:\tended\nState:\tZ (zombie)\n"),
+        (13, 1, "Name:\tanother's\nVmHWM:\t   51200 kB\n"),
+    ):
+        put(tmp_path, pid, "carbonapi", parent, 1, 1, 1, 1)
+        (tmp_path / str(pid) / "status").write_text(status)
+
+    assert measuring.peaks_mib(10, tmp_path) == {10: 100, 11: 50}
 
 
 def test_the_report_tells_what_is_reached_and_by_how_much_not():

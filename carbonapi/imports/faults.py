@@ -9,7 +9,8 @@ from ..accounts.models import User
 from ..db import db
 from ..errors import Invalid
 from ..usages import given
-from ..usages.models import Period, Usage
+from ..usages.closing import is_open
+from ..usages.models import Usage
 from .cells import sentences
 from .models import Import, ImportFault
 from .reading import MOST_FAULTS_SHOWN, refused
@@ -59,9 +60,7 @@ def mark_unmovable(organization_id: int) -> int:
     closed = sa.exists().where(
         Usage.organization_id == organization_id,
         Usage.id == Row.usage_id,
-        Period.organization_id == organization_id,
-        Period.reopened_at.is_(None),
-        Period.until > Usage.usage_at,
+        ~is_open(organization_id, Usage.usage_at),
     )
     message = sa.literal("The books are closed over the usage that it would correct.")
     return mark("usage_at", Row.usage_at, message, ~Row.same, closed)

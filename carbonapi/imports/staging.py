@@ -135,6 +135,7 @@ def good(*criteria: sa.ColumnElement[bool]) -> Any:
 
 
 def shown(value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """The value as text; a time as RFC 3339 has it, in UTC."""
     if isinstance(value.type, sa.DateTime):
         return sa.func.replace(sa.func.to_jsonb(value).op("#>>")("{}"), "+00:00", "Z")
     return sa.cast(value, sa.Text)
@@ -187,12 +188,13 @@ def _converted(units: Any) -> sa.ColumnElement[Any]:
 
 
 def table_of(rows: list[Any], **columns: Any) -> Any:
+    """These rows as a table of the statement, whose columns have these types. There is one in a statement at most."""
     arrays = [
         sa.cast(list(values), ARRAY(type_))
         for values, type_ in zip(zip(*rows, strict=True), columns.values(), strict=True)
     ]
     table = sa.func.unnest(*arrays).table_valued(*(sa.column(name, type_) for name, type_ in columns.items()))
-    return table.render_derived(name="units")
+    return table.render_derived(name="told")
 
 
 class _Stream:

@@ -74,18 +74,7 @@ def _page_by_number(statement: sa.Select[Any], schema: type[ma.Schema], narrowin
     page, page_size = narrowing.arguments.get("page", 1), narrowing.arguments["page_size"]
     counted = statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
     of_page = statement.order_by(*narrowing.order).limit(page_size).offset((page - 1) * page_size)
-    (described,) = statement.column_descriptions
-    line = line_of(schema, described["entity"])
-    if line is not None:
-        # The page first, and its text then: else the text of all rows that are passed over would be written too.
-        cut = of_page.subquery(described["entity"].__tablename__)
-        order = (
-            cut.c[by.element.key].desc() if by.modifier is sa.sql.operators.desc_op else cut.c[by.element.key].asc()
-            for by in narrowing.order
-        )
-        rows = db.session.execute(sa.select(line, counted).select_from(cut).order_by(*order)).all()
-    else:
-        rows = db.session.execute(of_page.add_columns(counted)).all()
+    rows = db.session.execute(_shown(of_page, schema, _keys(narrowing)).add_columns(counted)).all()
     total = rows[0][-1] if rows else db.session.scalars(sa.select(counted)).one() if page > 1 else 0
     return _json(rows, schema), Position(page, page_size, total).headers()
 
@@ -95,28 +84,39 @@ def _page_by_cursor(statement: sa.Select[Any], schema: type[ma.Schema], narrowin
 
     Raises Invalid for a cursor that is not one of this list, as it is filtered and sorted now.
     """
-    page_size = narrowing.arguments["page_size"]
-    keys = [(order.element, order.modifier is sa.sql.operators.desc_op) for order in narrowing.order]
+    page_size, keys = narrowing.arguments["page_size"], _keys(narrowing)
     if narrowing.arguments["cursor"]:
         values = _values_of(narrowing.arguments["cursor"], [column for column, _ in keys])
         statement = statement.where(_beyond(keys, values))
-    rows = db.session.execute(
-        _shown(statement, schema)
-        .add_columns(*(column for column, _ in keys))
-        .order_by(*narrowing.order)
-        .limit(page_size + 1)
-    ).all()
+    of_page = statement.order_by(*narrowing.order).limit(page_size + 1)
+    rows = db.session.execute(_shown(of_page, schema, keys)).all()
     links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}
     if len(rows) > page_size:
-        links["next"] = ("cursor", _cursor_of(rows[page_size - 1][-len(keys) :]))
+        links["next"] = ("cursor", _cursor_of(rows[page_size - 1][1:]))
     return _json(rows[:page_size], schema), {"Link": _links(links)}
 
 
-def _shown(statement: sa.Select[Any], schema: type[ma.Schema]) -> sa.Select[Any]:
-    """The SELECT of what is shown of the rows: their JSON where PostgreSQL can write it, else the rows."""
-    (described,) = statement.column_descriptions
+def _keys(narrowing: Narrowing) -> list[tuple[Any, bool]]:
+    """What the list is ordered by: each column, and whether it descends."""
+    return [(order.element, order.modifier is sa.sql.operators.desc_op) for order in narrowing.order]
+
+
+def _shown(page: sa.Select[Any], schema: type[ma.Schema], keys: Sequence[tuple[Any, bool]]) -> sa.Select[Any]:
+    """What is shown of a page's rows, their JSON where PostgreSQL can write it, else the rows; and their keys.
+
+    The page is cut first and its text written then: else that of all rows which are passed over would be written too.
+    """
+    (described,) = page.column_descriptions
     line = line_of(schema, described["entity"])
-    return statement if line is None else statement.with_only_columns(line, maintain_column_froms=True)
+    if line is None:
+        return page.add_columns(*(column for column, _ in keys))
+    cut = page.subquery(described["entity"].__tablename__)
+    shown = [(cut.c[column.key], descends) for column, descends in keys]
+    return (
+        sa.select(line, *(column for column, _ in shown))
+        .select_from(cut)
+        .order_by(*(column.desc() if descends else column.asc() for column, descends in shown))
+    )
 
 
 def _json(rows: Sequence[Any], schema: type[ma.Schema]) -> bytes:

@@ -24,8 +24,8 @@ with running(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
 """
-# To run a process as another account is root's privilege. An ordinary user's PostgreSQL runs as that user, which all other
-# tests here show: for them there is nothing of these three to see.
+# To run a process as another account is root's privilege. An ordinary user's PostgreSQL runs as that user, which all
+# other tests here show: for them there is nothing of these three to see.
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another account")
 
 

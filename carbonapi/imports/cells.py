@@ -130,7 +130,7 @@ class LineReader:
             cell = cell.replace(",", ".", 1)
         if layout.round is not None and _NUMBER.fullmatch(cell):
             exact = decimal.Decimal(cell)
-            with decimal.localcontext(prec=150):
+            with decimal.localcontext(prec=150):  # Of two times sixty digits.
                 number = exact.quantize(decimal.Decimal(1).scaleb(-layout.round), decimal.ROUND_HALF_EVEN)
             self.rounded += number != exact
             cell = plain(number)
@@ -207,10 +207,13 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
+def excerpt(text: str) -> str:
+    """So much of a text as a message shows."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
 def _fault(column: str, found: str | None, message: str) -> Fault:
-    if found is not None and len(found) > LONGEST_SHOWN:
-        found = f"{found[:LONGEST_SHOWN]}…"
-    return {"column": column, "found": found and clean(found), "message": message}
+    return {"column": column, "found": found and clean(excerpt(found)), "message": message}
 
 
 def _messages(error: ma.ValidationError) -> list[str]:

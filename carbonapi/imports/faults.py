@@ -90,7 +90,7 @@ def rejected_lines(booked: Import) -> sa.Select[Any]:
     )
     lines = told.subquery("lines")
     return (
-        sa.select(*(lines.c[column.name] for column in (*lines.c,)))
+        sa.select(*lines.c)
         .join(ImportFault, sa.and_(ImportFault.organization_id == booked.organization_id, ImportFault.id == lines.c.id))
         .where(lines.c.id == lines.c.first)
     )

@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Iterator
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import lru_cache
 from itertools import islice
 from typing import IO, Any
@@ -20,13 +20,12 @@ from ..errors import Invalid
 from ..rest.fields import LONGEST_NUMBER, MAX_ID, Instant, plain, rfc3339
 from ..usages.models import Usage, UsageVersion
 from ..usages.schemas import UsageSchema
+from .cells import excerpt
 from .reading import MOST_FAULTS_SHOWN, Cells, Faults, cells_of, examined, is_ndjson, objects_of, refused
 
 REQUIRED = ("id", "version", "co2e_kg")
 CHUNK = 5_000  # So many lines are compared by one statement.
-LONGEST_SHOWN = 100
 MAX_VERSION = 2**31 - 1
-EXACT = Context(prec=100)  # A product of two columns has 54 digits at most.
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _unit_in = lru_cache(1000)(unit_in)
 Key = tuple[int, int]  # The id of a usage, and which version of it.
@@ -137,7 +136,7 @@ def _miscalculations(version: Any) -> Iterator[str]:
             f"factor: the ledger has {plain(version.factor)} {held}; "
             f"emission factor {version.emission_factor_id} of the catalogue is {plain(factor)}."
         )
-    product = EXACT.multiply(converted, factor)
+    product = converted * factor
     if product != version.co2e_kg:
         yield (
             f"co2e_kg: the ledger has {plain(version.co2e_kg)} {held}; "
@@ -169,8 +168,7 @@ def _text(held: Any) -> str | None:
 
 
 def _shown(text: str | None) -> str:
-    """A value for a message: not too long of it, and without halves of surrogate pairs."""
+    """A value for a message, without halves of surrogate pairs."""
     if text is None:
         return "nothing"
-    shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
-    return shown.encode("utf-8", "replace").decode() or "an empty text"
+    return excerpt(text).encode("utf-8", "replace").decode() or "an empty text"

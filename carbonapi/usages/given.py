@@ -1,10 +1,8 @@
 """Usages as they are given: as a table of the statement that records them, and why some of them cannot be."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..access import seen_by_actor
 from ..accounts.models import Organization, User
@@ -37,11 +35,10 @@ COLUMNS = {
 }
 
 
-def as_rows(usages: Sequence[dict[str, Any]]) -> Any:
-    """The usages as a table of the statement: columns as in COLUMNS, and `place` from 1."""
-    arrays = [sa.cast([usage.get(name) for usage in usages], ARRAY(type_)) for name, type_ in COLUMNS.items()]
-    columns = [sa.column(name, type_) for name, type_ in COLUMNS.items()]
-    return sa.func.unnest(*arrays).table_valued(*columns, with_ordinality="place").render_derived(name="given")
+def as_row(usage: dict[str, Any]) -> Any:
+    """The usage as a table of the statement: columns as in COLUMNS, and its `place`, which is 1."""
+    values = [sa.cast(usage.get(name), type_).label(name) for name, type_ in COLUMNS.items()]
+    return sa.select(sa.literal(1).label("place"), *values).subquery("given")
 
 
 def region_of(given: Any) -> sa.ColumnElement[str]:

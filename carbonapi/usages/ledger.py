@@ -15,7 +15,7 @@ from ..catalogue.models import UsageType
 from ..db import db
 from ..errors import Invalid
 from .closing import is_open, refusal, refuse_unknown_period
-from .given import COLUMNS, as_rows, factor_of, faults_of
+from .given import COLUMNS, as_row, factor_of, faults_of
 from .measuring import measured, measured_anew
 from .models import Usage, UsageVersion, belief_of
 from .refusals import ENDS_BEFORE_IT_BEGINS, refuse_stranger, usable_type
@@ -43,7 +43,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
         refuse_unknown_period(named(User, usage["user_id"], "user_id").organization_id, usage["adjusts_period_id"])
     if "unit" in usage:
         usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
-    given = as_rows([usage])
+    given = as_row(usage)
     recorded = _booking(given, now).returning(*belief_of(Usage)).cte("recorded")
     told = audit.entries_of(recorded, Usage, "recorded", new=audit.values_of("recorded", *TOLD))
     found: Usage | None = db.session.scalar(sa.select(Usage).from_statement(RECORDED.add_cte(recorded, told)))

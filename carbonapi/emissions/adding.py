@@ -32,9 +32,9 @@ def add_up(parts: Any, groups: Iterable[str], *keys: str) -> Any:
         sa.select(
             *columns,
             sa.func.sum(parts.c.co2e_kg).label("co2e_kg"),
-            sa.func.count().label("usage_count"),
+            sa.func.sum(parts.c.usage_count).label("usage_count"),
             sa.func.sum(parts.c.amount).label("amount"),
-            sa.func.sum(parts.c.co2e_kg).filter(parts.c.quality == "estimated").label("estimated_kg"),
+            sa.func.sum(parts.c.estimated_kg).label("estimated_kg"),
             sa.func.min(parts.c.method).label("first_method"),
             sa.func.max(parts.c.method).label("last_method"),
         )

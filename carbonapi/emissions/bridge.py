@@ -12,7 +12,6 @@ One thing is exchanged after another, for each usage type by itself, on the numb
 
 import datetime as dt
 from decimal import Decimal
-from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -22,21 +21,19 @@ from ..catalogue.models import UsageType
 from ..usages.models import UsageVersion
 from ..usages.parts import LAST_DIGIT
 from .adding import Figures, refuse_two_methods
-from .spreading import Edges, parts, rows_of
+from .asking import Asked, Question, Source
+from .spreading import Edges
 
 BEFORE, AFTER = Edges("edges_before"), Edges("edges_after")
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")
 
 
-def bridge(
-    usages: sa.Select[Any], before: tuple[dt.datetime, dt.datetime], after: tuple[dt.datetime, dt.datetime]
-) -> Figures:
+def bridge(asked: Asked, before: tuple[dt.datetime, dt.datetime], after: tuple[dt.datetime, dt.datetime]) -> Figures:
     """The kg CO2e of both ranges [start, end), the difference, and its PARTS: of all, and by usage type.
 
-    usages: a SELECT of Usage, as the actor may see and has narrowed them, but for the range. Of periods it is the part
-    within. The usage types that changed most come first.
+    Of periods it is the part within. The usage types that changed most come first.
     """
-    rows = rows_of(_statement(), usages, **BEFORE.parameters(before), **AFTER.parameters(after))
+    rows = asked.rows(Question(_sums, "id, is_after"), {BEFORE: before, AFTER: after}, by_days=False)
     refuse_two_methods(rows)
     by_type = [
         {"id": id_, "name": name, "unit": unit, **_of_type({row.is_after: row for row in of_type})}
@@ -77,15 +74,13 @@ def _of_type(rows: dict[bool, Any]) -> Figures:
     }
 
 
-@cache
-def _statement() -> sa.CompoundSelect[Any]:
+def _sums(sources: tuple[Source, ...]) -> sa.CompoundSelect[Any]:
     """The sums of both ranges."""
-    return sa.union_all(_sums(BEFORE, is_after=False), _sums(AFTER, is_after=True)).order_by("id", "is_after")
+    return sa.union_all(*(_sums_of(source.parts, is_after=source.edges is AFTER) for source in sources))
 
 
-def _sums(edges: Edges, *, is_after: bool) -> sa.Select[Any]:
-    """The sums of each usage type between the edges, as they are booked and as they were booked first."""
-    found = parts(edges)
+def _sums_of(found: Any, *, is_after: bool) -> sa.Select[Any]:
+    """The sums of each usage type in a range, as they are booked and as they were booked first."""
     # The last booking before any restatement.
     earlier = (
         sa.select(UsageVersion.factor)

@@ -8,6 +8,7 @@ from ..usages.schemas import UsageFilter
 from .adding import GROUPS
 from .buckets import BUCKETS
 from .comparison import COMPARISONS
+from .summary import BREAKDOWNS
 
 
 class TrendQuery(UsageFilter):
@@ -22,6 +23,18 @@ class TrendQuery(UsageFilter):
     )
     group_by = ma.fields.String(
         validate=ma.validate.OneOf(GROUPS), metadata={"description": "Split each bucket by this."}
+    )
+
+
+class SummaryQuery(UsageFilter):
+    by = ma.fields.List(
+        ma.fields.String(validate=ma.validate.OneOf(BREAKDOWNS)),
+        load_default=lambda: list(BREAKDOWNS),
+        validate=ma.validate.Length(1, len(BREAKDOWNS)),
+        metadata={
+            "description": "By what the total is broken down; repeat it to mean several, by default all. Without "
+            "`user`, an organization's whole is told at once, however many usages it has."
+        },
     )
 
 
@@ -159,9 +172,9 @@ class SummarySchema(FiguresSchema):
         required=True,
         metadata={"example": [], "description": "The restatements by which some were booked."},
     )
-    by_scope = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
-    by_usage_type = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
-    by_user = ma.fields.List(ma.fields.Nested(ShareSchema), required=True)
+    by_scope = ma.fields.List(ma.fields.Nested(ShareSchema), metadata={"description": "Only if it is asked for."})
+    by_usage_type = ma.fields.List(ma.fields.Nested(ShareSchema), metadata={"description": "Only if it is asked for."})
+    by_user = ma.fields.List(ma.fields.Nested(ShareSchema), metadata={"description": "Only if it is asked for."})
 
 
 class DifferenceSchema(Schema):

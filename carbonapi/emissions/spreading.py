@@ -10,10 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..db import db
 from ..rest.fields import rfc3339
 from ..usages.local_time import INSTANT
-from ..usages.models import Usage
+from ..usages.models import Usage, UsageDay
 from ..usages.parts import part
 
 # All usages lie between these.
@@ -26,15 +25,8 @@ TOLD = (
     Usage.adjusts_period_id, Usage.restatement_id,
 )  # fmt: skip
 ASKED: Any = sa.table("asked", *(sa.column(told.key, told.type) for told in TOLD))
-
-
-def rows_of(statement: Any, usages: sa.Select[Any], **parameters: Any) -> Sequence[sa.Row[Any]]:
-    """The rows of a kept statement about ASKED, which are these usages here.
-
-    usages: a SELECT of Usage. parameters: as the statement has them; Edges gives its own.
-    """
-    asked = usages.with_only_columns(*TOLD).cte(ASKED.name).prefix_with("NOT MATERIALIZED", dialect="postgresql")
-    return db.session.execute(statement.add_cte(asked), parameters).all()
+# The same of the days that hold these usages, where there are such.
+DAYS: Any = sa.table("days_asked", *(sa.column(told.key, told.type) for told in UsageDay.__table__.c))
 
 
 class Edges:
@@ -87,12 +79,11 @@ def within(begin: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnEleme
 def parts(edges: Edges) -> Any:
     """The parts of ASKED between the edges, as a table.
 
-    Columns: `place`, counted from 1; the part's `amount`, in the unit of the type, and `co2e_kg`; and others of ASKED.
+    Columns: `place`, counted from 1; the part's `amount`, in the unit of the type, `co2e_kg`, and `estimated_kg`, what
+    of it is estimated; `usage_count`, 1; and others of ASKED.
     """
     asked = ASKED.c
-    others = [
-        column for column in asked if column.name not in ("usage_at", "usage_until", "amount_in_type_unit", "co2e_kg")
-    ]
+    others = [column for column in asked if column.name not in ("usage_until", "amount_in_type_unit", "co2e_kg")]
     at_once, over_time = within(edges.first, edges.last)
     whole = (
         sa.select(
@@ -118,4 +109,6 @@ def parts(edges: Edges) -> Any:
         period.c.amount * period.c.factor,
         *(period.c[column.name] for column in others),
     )
-    return whole.union_all(spread).subquery("parts")
+    both = whole.union_all(spread).subquery("parts_found")
+    estimated = sa.case((both.c.quality == "estimated", both.c.co2e_kg))
+    return sa.select(both, sa.literal(1).label("usage_count"), estimated.label("estimated_kg")).subquery("parts")

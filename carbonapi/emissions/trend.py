@@ -2,7 +2,6 @@
 
 import datetime as dt
 from decimal import ROUND_DOWN, Decimal
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,17 +10,19 @@ from ..db import db
 from ..usages.local_time import INSTANT
 from ..usages.models import Usage
 from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
+from .asking import Asked, Question, Source
 from .buckets import boundaries
 from .comparison import is_folded, per_day, previous
 from .coverage import covered
-from .spreading import END_OF_TIME, Edges, parts, rows_of
+from .spreading import END_OF_TIME, Edges
 
 NOW, PREVIOUS = Edges(), Edges("previous_edges")
+ORDER = "is_whole DESC, group_id NULLS LAST"
 COVERAGE_DIGITS = Decimal("0.000001")
 
 
 def trend(
-    usages: sa.Select[Any],
+    asked: Asked,
     bucket: str,
     timezone: str,
     start: dt.datetime | None = None,
@@ -32,12 +33,11 @@ def trend(
 ) -> list[Figures]:
     """kg CO2e and number of usages per `bucket` of local time in `timezone`, oldest first, empty buckets included.
 
-    usages: a SELECT of Usage, as the actor may see and has narrowed them, but for the range.
     start, end: the range [start, end); left out, it is from the first usage to the last, which costs a statement more.
     compare: what stands beside each bucket as `previous`; comparison.py tells the kinds.
     types_asked: of how many usage types there should be data; by default of those that there are.
     """
-    range_start, range_end = (start, end) if start and end else _reach(usages, start, end)
+    range_start, range_end = (start, end) if start and end else _reach(asked.usages, start, end)
     if range_start >= range_end:
         return []
     edges = boundaries(range_start, range_end, bucket, timezone)
@@ -47,15 +47,17 @@ def trend(
         | ({"groups": []} if group_by else {})
         for bucket_start, bucket_end in zip(edges, edges[1:], strict=False)
     ]
-    parameters = {"timezone": timezone} | NOW.parameters(_cut(edges, range_start, range_end))
+    cut = {NOW: _cut(edges, range_start, range_end)}
     if compare is not None:
         before = previous(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
-        parameters |= PREVIOUS.parameters(_cut(before.edges, before.start, before.end))
+        cut[PREVIOUS] = _cut(before.edges, before.start, before.end)
         for found, previous_start, previous_end in zip(series, before.edges, before.edges[1:], strict=False):
             found["previous"] = _bucket(previous_start, previous_end)
             lengths = (found["bucket_end"] - found["bucket_start"], previous_end - previous_start)
             found["previous"]["folded"] = is_folded(bucket, *lengths)
-    rows = rows_of(_statement(group_by, compare is not None), usages, **parameters)
+    # Days tell of no hours and of no users; and they are days of one time zone alone.
+    by_days = bucket != "hour" and group_by != "user" and timezone == asked.timezone
+    rows = asked.rows(Question(_sums_and_coverage, ORDER, (group_by,)), cut, by_days=by_days, timezone=timezone)
     refuse_two_methods(rows)
     for row in rows:
         found = series[row.place - 1]
@@ -103,18 +105,21 @@ def _share_of_time(bucket: Figures, seconds: Decimal) -> Decimal:
     return (seconds / Decimal(length.total_seconds())).quantize(COVERAGE_DIGITS, ROUND_DOWN)
 
 
-@cache
-def _statement(group_by: str | None, with_previous: bool) -> sa.CompoundSelect[Any]:
-    """The sums and the coverage of ASKED in every bucket; with `previous`, of those that they are compared with too."""
-    statements = [_sums(NOW, group_by), _coverage(NOW)]
-    if with_previous:
-        statements += [_sums(PREVIOUS, is_previous=True), _coverage(PREVIOUS, is_previous=True)]
-    return sa.union_all(*statements).order_by(sa.text("is_whole DESC, group_id NULLS LAST"))
+def _sums_and_coverage(sources: tuple[Source, ...], group_by: str | None) -> sa.CompoundSelect[Any]:
+    """The sums and the coverage in every bucket, also of those that they are compared with, if there are."""
+    statements = []
+    for source in sources:
+        is_previous = source.edges is PREVIOUS
+        group = None if is_previous else group_by
+        statements += [
+            _sums(add_up(source.parts, [group] if group else [], "place"), group, is_previous=is_previous),
+            _coverage(covered(source.edges, by_days=source.shape is not None), is_previous=is_previous),
+        ]
+    return sa.union_all(*statements)
 
 
-def _sums(edges: Edges, group_by: str | None = None, *, is_previous: bool = False) -> sa.Select[Any]:
+def _sums(found: Any, group_by: str | None, *, is_previous: bool) -> sa.Select[Any]:
     """The sums of every bucket that is not empty, by its place from 1: of the whole, and of each group."""
-    found = add_up(parts(edges), [group_by] if group_by else [], "place")
     columns: list[Any] = [found.c.place, sa.literal(is_previous).label("is_previous"), *sums(found)]
     # The columns that only some of the rows have stand in all: so statements can be united.
     coverage = _none("covered_seconds", sa.Numeric), _none("type_count", sa.BigInteger)
@@ -133,9 +138,9 @@ def _sums(edges: Edges, group_by: str | None = None, *, is_previous: bool = Fals
     )
 
 
-def _coverage(edges: Edges, *, is_previous: bool = False) -> sa.Select[Any]:
+def _coverage(covered_time: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:
     """The time covered of every bucket, in a row like those of the sums."""
-    found = covered(edges).subquery("covered")
+    found = covered_time.subquery("covered")
     sums_and_group = [
         _none(name, type_)
         for name, type_ in (

@@ -4,12 +4,10 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..access import visible
 from ..rest import Blueprint
-from ..usages.models import Usage
-from ..usages.schemas import UsageFilter
+from .asking import Asked
 from .bridge import bridge
-from .schemas import BridgeQuery, BridgeSchema, BucketSchema, SummarySchema, TrendQuery
+from .schemas import BridgeQuery, BridgeSchema, BucketSchema, SummaryQuery, SummarySchema, TrendQuery
 from .summary import summary
 from .trend import trend
 
@@ -43,7 +41,7 @@ class Trend(MethodView):
         """
         asked = narrow.arguments
         return trend(
-            narrow.unbounded(visible(Usage)),
+            Asked.of(narrow),
             asked["bucket"],
             narrow.timezone,
             narrow.start,
@@ -56,14 +54,14 @@ class Trend(MethodView):
 
 @emissions.route("/summary")
 class Summary(MethodView):
-    @emissions.reading(SummarySchema, UsageFilter)
+    @emissions.reading(SummarySchema, SummaryQuery)
     def get(self, narrow: Any) -> Any:
         """Get the summary
 
         The total of the usages asked for, and its parts by scope, usage type and user with their shares. Of a period
         that the range cuts, the part within is counted.
         """
-        return summary(narrow.unbounded(visible(Usage)), narrow.start, narrow.end)
+        return summary(Asked.of(narrow), narrow.start, narrow.end, narrow.arguments["by"])
 
 
 @emissions.route("/bridge")
@@ -82,4 +80,4 @@ class Bridge(MethodView):
         """
         asked = narrow.arguments
         before, after = (asked["compare_start"], asked["compare_end"]), (asked["start"], asked["end"])
-        return bridge(narrow(visible(Usage)), before, after)
+        return bridge(Asked.of(narrow), before, after)

@@ -8,7 +8,7 @@ import pytest
 
 from tests import factories
 
-HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
+DAY, HOUR, MINUTE = dt.timedelta(days=1), dt.timedelta(hours=1), dt.timedelta(minutes=1)
 
 
 def read(client, *moments, usage_type_id=100, **fields):
@@ -99,7 +99,7 @@ def test_one_meters_interval_is_not_broken_by_anothers(as_manager, as_member):
     day = "start=2024-01-01&end=2024-01-02&bucket=day"
 
     assert coverage(as_manager, day) == [1]
-    assert coverage(as_manager, f"{day}&user_id={as_member.user.id}") == [0.915972]
+    assert coverage(as_manager, f"{day}&user_id={as_member.user.id}") == [0.916666]
 
 
 def test_an_adjustment_is_no_reading(as_manager):
@@ -137,30 +137,63 @@ def test_it_is_as_of_then_too(as_member):
     assert coverage(as_member, f"start=2024-01-01&end=2024-01-02&bucket=day&as_of={before}") == [1]
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_it_is_what_counting_the_minutes_says(as_manager, as_member, seed):
-    """Random readings and bills of two people, against sets of minutes."""
-    chance = random.Random(seed)
-    start, days = factories.at("2024-01-01"), 3
-    usual = dt.timedelta(minutes=chance.choice([15, 30, 60, 180]))
-    minutes = set()
-    readings = []
-    for client in (as_manager, as_member):
-        ticks = [start + place * usual for place in range(dt.timedelta(days=days) // usual) if chance.random() < 0.8]
-        readings.append(ticks)
-        read(client, *(tick.isoformat() for tick in ticks))
-        for _ in range(2):
-            begin = start + dt.timedelta(minutes=chance.randrange(-600, 1440 * days))
-            end = begin + dt.timedelta(minutes=chance.randrange(1, 900))
-            factories.usage(client.user, "1", begin.isoformat(), usage_until=end)
-            minutes |= set(range((begin - start) // MINUTE, (end - start) // MINUTE))
-    gaps = sorted(later - sooner for ticks in readings for sooner, later in zip(ticks, ticks[1:], strict=False))
-    median = gaps[(len(gaps) - 1) // 2]
-    for ticks in readings:
-        for sooner, later in zip(ticks, [*ticks[1:], None], strict=True):
-            end = min(later, sooner + median) if later else sooner + median
-            minutes |= set(range((sooner - start) // MINUTE, (end - start) // MINUTE))
-    of_day = [len(minutes & set(range(day * 1440, day * 1440 + 1440))) for day in range(days)]
-    expected = [count * 10**6 // 1440 / 10**6 for count in of_day]
+def local_hours(begin, end, zone):
+    """The hours of the local clock that [begin, end) has a part of, as (day, hour)."""
+    first, last = begin.astimezone(zone), (end - dt.timedelta(microseconds=1)).astimezone(zone)
+    hours = {(first.date(), hour) for hour in range(first.hour, 24)}
+    hours &= {(first.date(), hour) for hour in range(last.hour + 1)} if first.date() == last.date() else hours
+    for days in range(1, (last.date() - first.date()).days + 1):
+        day = first.date() + days * DAY
+        hours |= {(day, hour) for hour in range(24 if day < last.date() else last.hour + 1)}
+    return hours
 
-    assert coverage(as_manager, "start=2024-01-01&end=2024-01-04&bucket=day") == expected
+
+def median(values):
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def lasting(read):
+    """The hours for which these hours with readings last, told once more."""
+    days = {day: sorted(hour for of, hour in read if of == day) for day, _ in read}
+    if median([len(hours) for hours in days.values()]) > 1:
+        steps = [
+            (2 * (hours[-1] - hours[0]) + len(hours) - 1) // (2 * (len(hours) - 1))
+            for hours in days.values()
+            if len(hours) > 1
+        ]
+        return {
+            (day + (hour + more) // 24 * DAY, (hour + more) % 24) for day, hour in read for more in range(median(steps))
+        }
+    gaps = [(later - sooner).days for sooner, later in zip(sorted(days), sorted(days)[1:], strict=False)]
+    if not gaps:
+        return set()
+    return {
+        (day + (hour + more) // 24 * DAY, (hour + more) % 24) for day, hour in read for more in range(24 * median(gaps))
+    }
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu", "Pacific/Auckland"])
+@pytest.mark.parametrize("usual", [15, 60, 120, 360, 1440, 2880])
+def test_it_is_what_counting_the_hours_says(sign_in, timezone, usual):
+    """Random readings and bills of two people, against sets of hours; from days, and from usages."""
+    chance, zone = random.Random(f"{timezone} {usual}"), ZoneInfo(timezone)
+    organization = factories.organization(timezone=timezone)
+    manager, member = (sign_in(factories.user(organization, role)) for role in ("manager", "member"))
+    start, days = dt.datetime(2024, 6, 1, 7, tzinfo=zone), 6
+    read_hours, hours = set(), set()
+    for client in (manager, member):
+        ticks = [start + place * usual * MINUTE for place in range(days * 1440 // usual) if chance.random() < 0.7]
+        file = "usage_at,amount\n" + "".join(f"{tick.isoformat()},1\n" for tick in ticks)
+        assert client.post("/imports?usage_type_id=100", data=file, content_type="text/csv").status_code == 201
+        read_hours |= {(tick.date(), tick.hour) for tick in ticks}
+        begin = start + chance.randrange(-600, 1440 * days) * MINUTE
+        end = begin + chance.randrange(1, 3000) * MINUTE
+        factories.usage(client.user, "1", begin.isoformat(), usage_until=end)
+        hours |= local_hours(begin, end, zone)
+    hours |= lasting(read_hours)
+    dates = [dt.date(2024, 5, 30) + place * DAY for place in range(12)]
+    expected = [len({hour for hour in hours if hour[0] == date}) * 10**6 // 24 / 10**6 for date in dates]
+    query = "start=2024-05-30&end=2024-06-11&bucket=day"
+
+    assert coverage(manager, query) == expected
+    assert coverage(manager, f"{query}&as_of={factories.now().isoformat().replace('+00:00', 'Z')}") == expected

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from carbonapi.access import Actor, acting_as, visible
+from carbonapi.emissions.asking import Asked
 from carbonapi.emissions.summary import summary
 from carbonapi.emissions.trend import trend
 from carbonapi.rest.fields import rfc3339, timezone_names
@@ -103,10 +104,11 @@ def test_random_periods_in_all_zones_add_up_to_the_last_digit(as_manager, seed):
         zone = chance.choice(zones)
         bucket = chance.choice(["day", "week", "month", "quarter", "year"])
         with acting_as(actor):
-            this = visible(Usage).where(Usage.id == usage.id)
+            this = Asked(visible(Usage).where(Usage.id == usage.id), None, "UTC")
             buckets = trend(this, bucket, zone)
             cut = begin + (end - begin) * chance.random()
-            halves = [summary(this, None, cut), summary(this, cut, None)] if begin < cut < end else [summary(this)]
+            spans = [(None, cut), (cut, None)] if begin < cut < end else [(None, None)]
+            halves = [summary(this, *span, ["user"]) for span in spans]
 
         assert sum(bucket["amount"] for bucket in buckets) == amount
         assert sum(bucket["co2e_kg"] for bucket in buckets) == usage.co2e_kg == amount * Decimal("0.123456789012")

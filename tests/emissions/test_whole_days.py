@@ -1,0 +1,106 @@
+"""Figures from the days of the ledger are those from its usages."""
+
+import random
+from itertools import product
+
+import pytest
+
+from carbonapi.emissions import asking
+from carbonapi.rest.fields import rfc3339
+from tests import factories
+from tests.ledgers import book_at_random
+
+TIMES = ["", "T00:00:00Z", "T09:30:00Z", "T23:00:00Z", "T23:59:59.999999Z"]
+
+
+@pytest.fixture
+def asked_of(monkeypatch):
+    """Of what each question was asked, in their order: "days" or "usages"."""
+    asked = []
+    for name in ("_by_days", "_of_usages"):
+        kept = getattr(asking, name)
+
+        def noting(*arguments, kept=kept, name=name):
+            asked.append("days" if name == "_by_days" else "usages")
+            return kept(*arguments)
+
+        monkeypatch.setattr(asking, name, noting)
+    return asked
+
+
+def span(dice, first=2010, last=2026):
+    days = sorted(f"{dice.randrange(first, last)}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}" for _ in "ab")
+    start, end = (day + dice.choice(TIMES) for day in days)
+    return f"start={start}&end={end}"
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Europe/London", "Australia/Lord_Howe"])
+def test_both_ways_give_the_same_answers(sign_in, asked_of, timezone):
+    dice = random.Random(timezone)
+    manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
+    book_at_random(manager, dice, 60)
+    types = manager.get("/usages?page_size=1000").json
+    queries = []
+    for bucket, compare, group_by in product(
+        ["day", "week", "month", "quarter", "year"],
+        ["", "&compare=previous_year", "&compare=previous_period"],
+        ["", "&group_by=usage_type", "&group_by=scope", "&group_by=organization"],
+    ):
+        first = 2018 if bucket == "day" else 1975
+        queries.append(f"trend?bucket={bucket}{compare}{group_by}&{span(dice, first, first + 6)}")
+    queries += [f"trend?bucket={bucket}" for bucket in ("month", "year")]
+    for _ in range(20):
+        narrowed = dice.choice(["", f"&usage_type_id={dice.choice(types)['usage_type_id']}", "&method=location"])
+        queries.append(f"summary?by=scope&by=usage_type&{span(dice)}{narrowed}")
+    queries += ["summary?by=scope", "summary?by=usage_type&start=1990-01-01", "summary?by=usage_type&end=1990-01-01"]
+    for query in queries:
+        asked_of.clear()
+        by_days = manager.get(f"/emissions/{query}")
+        by_usages = manager.get(f"/emissions/{query}&as_of={rfc3339(factories.now())}")
+        assert by_days.status_code == by_usages.status_code
+        assert by_days.json == by_usages.json, query
+        assert asked_of[-1] == "usages"
+        if "T" not in query:
+            assert asked_of == ["days", "usages"], query
+
+
+@pytest.mark.parametrize(
+    ("query", "source"),
+    [
+        ("trend?bucket=day&start=2024-01-01&end=2024-01-08", "days"),
+        ("trend?bucket=week&start=2024-01-01T09:30:00Z&end=2024-02-08T10:00:00Z", "days"),
+        ("trend?bucket=month&start=2024-01-01&end=2024-03-01&scope=2&method=location", "days"),
+        ("trend?bucket=hour&start=2024-01-01&end=2024-01-02", "usages"),
+        ("trend?bucket=day&start=2024-01-01&end=2024-01-08&timezone=Asia/Tokyo", "usages"),
+        ("trend?bucket=day&start=2024-01-01&end=2024-01-08&quality=measured", "usages"),
+        ("trend?bucket=day&start=2024-01-01&end=2024-01-08&group_by=user", "usages"),
+        ("trend?bucket=day&start=2024-01-01T08:00:00Z&end=2024-01-01T09:00:00Z", "usages"),
+        ("summary?by=scope", "days"),
+        ("summary", "usages"),
+    ],
+)
+def test_days_are_asked_wherever_they_can_tell(as_manager, asked_of, query, source):
+    factories.usage(as_manager.user, "1", "2024-01-02")
+
+    assert as_manager.get(f"/emissions/{query}").status_code == 200
+    assert asked_of == [source]
+
+
+def test_a_members_figures_and_an_admins_are_not_those_of_an_organizations_days(as_member, as_admin, asked_of):
+    for client in (as_member, as_admin):
+        assert client.get("/emissions/summary?by=scope").status_code == 200
+    assert asked_of == ["usages", "usages"]
+
+
+def test_days_of_another_time_zone_are_not_asked(app, as_manager, asked_of, monkeypatch):
+    """As a worker would that has not heard of the change, or where Python and PostgreSQL know other time zones."""
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    factories.usage(as_manager.user, "1", "2024-01-02T20:00")
+    day = "/emissions/trend?bucket=day&start=2024-01-02&end=2024-01-03"
+    assert as_manager.get(day).json[0]["usage_count"] == 1
+    path = f"/organizations/{as_manager.user.organization_id}"
+    assert as_manager.patch(path, json={"timezone": "Asia/Tokyo"}).status_code == 200
+    asked_of.clear()
+
+    assert as_manager.get(day).json[0]["usage_count"] == 1
+    assert asked_of == ["days", "usages"]

@@ -12,7 +12,7 @@ from ..usages.schemas import quality, reason
 from .booking import MODES
 from .cells import CellsSchema, Layout
 from .conflicts import ON_CONFLICT
-from .models import Import, ImportFault
+from .models import STATUSES, Import, ImportFault
 
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
 
@@ -128,7 +128,7 @@ def count(example: int, description: str) -> ma.fields.Integer:
 
 
 class ImportSchema(Schema):
-    """A file of usages that was booked as one act, and what came of its lines."""
+    """A file of usages that is booked as one act, and what came of its lines."""
 
     id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": 1, "description": "null: a dry run, which booked nothing."}
@@ -136,6 +136,22 @@ class ImportSchema(Schema):
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
     mode = ma.fields.String(required=True, metadata={"enum": list(MODES), "example": "atomic"})
     on_conflict = ma.fields.String(required=True, metadata={"enum": list(ON_CONFLICT), "example": "reject"})
+    status = ma.fields.String(
+        required=True,
+        metadata={
+            "enum": [*STATUSES, "checked"],
+            "example": "booked",
+            "description": "`queued`, `running`, and then `booked` or `failed`: only once it is booked, the ledger has "
+            "its usages, all at once. `checked`: a dry run.",
+        },
+    )
+    progress = Figure(
+        required=True,
+        metadata={"example": 1, "description": "What share of the file has been read; after that, it is written."},
+    )
+    failure = ma.fields.String(
+        required=True, allow_none=True, metadata={"example": None, "description": "Why it failed, if it did."}
+    )
     usage_count = count(8760, "How many usages it wrote: new and changed ones.")
     new_count = count(8760, "Lines that are usages of their own.")
     changed_count = count(0, "Lines that corrected a usage.")
@@ -176,7 +192,10 @@ class ImportSchema(Schema):
         required=True,
         metadata={"example": [], "description": "The first 100, by line: periods that overlap one another."},
     )
-    recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    recorded_at = Instant(
+        required=True,
+        metadata={"example": "2026-01-31T12:00:01Z", "description": "While it is queued, when it was sent."},
+    )
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
     reverted_at = Instant(
         required=True, allow_none=True, metadata={"example": None, "description": "When it was taken back."}

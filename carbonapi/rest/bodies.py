@@ -15,6 +15,7 @@ from flask import Flask, Response, g, request
 from webargs.fields import DelimitedList
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_list_header
 from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
@@ -83,6 +84,12 @@ def _refuse_partial_bodies() -> None:
         raise LengthRequired("Send the body with a Content-Length, not in chunks.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("Compressed bodies are not taken: send it without Content-Encoding.")
+
+
+def prefers_async() -> bool:
+    """Whether the caller asks to be answered before the work is done: `Prefer: respond-async` (RFC 7240)."""
+    preferences = parse_list_header(request.headers.get("Prefer", ""))
+    return any(preference.partition(";")[0].strip().lower() == "respond-async" for preference in preferences)
 
 
 @contextlib.contextmanager

@@ -150,6 +150,8 @@ def test_every_table_is_told_of():
         "usage_versions",
         "audit_entries",
         "import_faults",
+        "import_uploads",
+        "import_chunks",
     }
 
 

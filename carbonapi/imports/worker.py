@@ -9,6 +9,7 @@ from flask import Flask
 from .queueing import book_next
 
 POLL_SECONDS = 1
+RETRY_SECONDS = 3  # After what went wrong, such as a database that is away.
 
 
 def book_queued(app: Flask) -> None:
@@ -32,8 +33,10 @@ def _work(app: Flask) -> None:
             with app.app_context():
                 while book_next():
                     pass
+            time.sleep(POLL_SECONDS)
         except sa.exc.SQLAlchemyError as error:
             app.logger.warning("queued imports are tried again: %s", type(error).__name__)
+            time.sleep(RETRY_SECONDS)
         except Exception as error:
             app.logger.exception("queued imports are tried again", exc_info=error)
-        time.sleep(POLL_SECONDS)
+            time.sleep(RETRY_SECONDS)

@@ -16,7 +16,7 @@ from tests.processes import alive, naming, wait_until
 from tests.servers import serving
 
 ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
-LINES = 60_000
+LINES = 30_000
 FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,0.1\n" * LINES
 
 
@@ -72,7 +72,7 @@ def test_its_progress_can_be_followed_while_it_is_booked(running):
         assert running_at == sorted(running_at)
         assert any(0 < progress < 1 for progress in running_at)
         assert {imported["usage_count"] for imported in seen[:-1]} == {0}
-        assert (seen[-1]["progress"], seen[-1]["usage_count"], seen[-1]["amount"]) == (1, LINES, 6000)
+        assert (seen[-1]["progress"], seen[-1]["usage_count"], seen[-1]["amount"]) == (1, LINES, LINES // 10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -101,6 +101,21 @@ def test_an_import_amid_which_the_service_ends_is_booked_once_by_the_next(runnin
             import_id,
         )
         assert ada.figures("SELECT count(*) FROM import_chunks") == (0,)
+        assert ada.figures("SELECT attempt_count FROM imports") == (2,)
+
+
+def test_an_import_whose_connections_are_cut_is_booked_once_all_the_same(running):
+    with running() as ada:
+        import_id = ada.queue()
+        wait_until(lambda: ada.status(import_id) == "running")
+        theirs = "datname = current_database() AND pid <> pg_backend_pid()"
+        assert ada.figures(f"SELECT count(pg_terminate_backend(pid)) > 1 FROM pg_stat_activity WHERE {theirs}") == (
+            True,
+        )
+
+        wait_until(lambda: ada.status(import_id) == "booked", 60)
+
+        assert ada.figures("SELECT count(*), sum(amount) FROM usages") == (LINES, LINES // 10)
         assert ada.figures("SELECT attempt_count FROM imports") == (2,)
 
 

@@ -18,10 +18,10 @@ from .access import ROLES, Actor, acting_as
 from .accounts import people
 from .accounts.models import Organization, User
 from .catalogue.factor_files import import_factors
-from .catalogue.models import UsageType
 from .db import constraint_message, db
 from .errors import CarbonError, Invalid
 from .imports.booking import book
+from .imports.naming import chosen, types_called
 from .rest import now
 from .settings import SettingsError, from_environ
 
@@ -151,11 +151,7 @@ def _usage_type_id(asked: str | None) -> int | None:
     """The id of the usage type asked for by id or name."""
     if asked is None or (asked.isascii() and asked.isdigit()):
         return int(asked) if asked else None
-    found = db.session.scalars(sa.select(UsageType).where(UsageType.name == asked)).all()
-    if len(found) == 1:
-        return found[0].id
-    known = ", ".join(f"{usage_type.id} ({usage_type.unit})" for usage_type in found)
-    raise click.ClickException(f"{asked} is ambiguous: {known}." if found else f"There is no usage type {asked}.")
+    return chosen(asked, types_called([asked])).id
 
 
 @main.command()

@@ -5,15 +5,16 @@ from collections.abc import Collection
 from typing import IO, Any
 
 from .. import audit
-from ..access import current_actor, named
-from ..accounts.models import User
+from ..access import current_actor
 from ..db import db
 from ..errors import Conflict
 from ..usages import ledger
 from .cells import Layout, LineReader
 from .conflicts import compare, match, refuse_known
-from .faults import first_faults, keep_faults, mark_lacking, mark_unmovable, refused_by
+from .faults import first_faults, keep_faults, refused_by
+from .lacking import mark_lacking, mark_unmovable
 from .models import Import
+from .naming import find_named, owner_of, settle_type
 from .overlaps import overlaps
 from .reading import examined
 from .staging import Row, check, good, stage
@@ -37,10 +38,12 @@ def book(
 
     file: CSV with a header, or NDJSON. mode: atomic books all lines or none; partial the good ones; dry-run none, and
     tells what partial would do in an import without an id. ignore: columns of the file that are not read.
-    defaults: fields for columns that the file does not have; without `user_id` the usages are the actor's own.
+    defaults: fields for columns that the file does not have; without `user_id` and `user_email` the usages are the
+    actor's own.
     Raises Invalid that tells the faults by line if it is atomic and there are any; then nothing is recorded.
     """
-    owner = named(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
+    owner = owner_of(defaults)
+    settle_type(defaults)
     booked = Import(
         organization_id=owner.organization_id,
         mode=mode,
@@ -63,7 +66,8 @@ def _booked(booked: Import, reader: LineReader, file: IO[bytes], ignore: Collect
     """The import, once its file is booked."""
     organization_id, is_atomic = booked.organization_id, booked.mode == "atomic"
     stage(file, reader, ignore)
-    faulty = reader.faulty + check(organization_id, reader.used)
+    faulty = reader.faulty + find_named(organization_id, reader.used)
+    faulty += check(organization_id, reader.used)
     same = differing = 0
     if booked.on_conflict != "reject":
         faulty += match(organization_id, booked.on_conflict)

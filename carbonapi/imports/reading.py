@@ -65,7 +65,7 @@ def is_ndjson(file: IO[bytes]) -> bool:
 def cells_of(
     file: IO[bytes],
     schema: ma.Schema,
-    required: Collection[str],
+    required: Collection[Collection[str]],
     skipped: Collection[str],
     faults: Faults,
     delimiter: str = ",",
@@ -73,9 +73,9 @@ def cells_of(
 ) -> Iterator[tuple[int, Cells | None]]:
     """The lines of a CSV file with a header, each with its cells by column.
 
-    The columns are the schema's fields, of which these are required, and others that are skipped. names: what columns
-    of the file are called here. A line that cannot be read is added to the faults, and is None. Raises Invalid for a
-    wrong header.
+    The columns are the schema's fields, and others that are skipped. required: groups of columns, of each of which one
+    must be there. names: what columns of the file are called here. A line that cannot be read is added to the faults,
+    and is None. Raises Invalid for a wrong header.
     """
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     length = 0
@@ -119,7 +119,7 @@ def cells_of(
 def objects_of(
     file: IO[bytes],
     schema: ma.Schema,
-    required: Collection[str],
+    required: Collection[Collection[str]],
     skipped: Collection[str],
     faults: Faults,
     names: Mapping[str, str] | None = None,
@@ -206,7 +206,11 @@ def _digits(token: str) -> Digits:
 
 
 def _header(
-    cells: list[str], known: list[str], required: Collection[str], skipped: Collection[str], renamed: Mapping[str, str]
+    cells: list[str],
+    known: list[str],
+    required: Collection[Collection[str]],
+    skipped: Collection[str],
+    renamed: Mapping[str, str],
 ) -> list[str]:
     """The names of the columns. Raises Invalid for unknown, repeated and missing ones."""
     names = [renamed.get(cell.strip(), cell.strip()) for cell in cells]
@@ -217,7 +221,7 @@ def _header(
     ]
     wrong += [f"The column {name} stands twice." for name in sorted({name for name in names if names.count(name) > 1})]
     read = {name for name in names if name not in skipped}
-    wrong += [f"The column {name} is missing." for name in required if name not in read]
+    wrong += [f"The column {' or '.join(group)} is missing." for group in required if read.isdisjoint(group)]
     if wrong:
         raise refused({1: wrong})
     return names

@@ -7,10 +7,10 @@ import marshmallow as ma
 
 from ..catalogue.schemas import method
 from ..rest import ExportQuery, ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Figure, Instant, Name, Region, Text, TimeZoneName, Whole
+from ..rest.fields import Email, Figure, Instant, Name, Region, Text, TimeZoneName, Whole
 from ..usages.schemas import quality, reason
 from .booking import MODES
-from .cells import CellsSchema, Layout
+from .cells import NAMES, CellsSchema, Layout
 from .conflicts import ON_CONFLICT
 from .models import Import, ImportFault
 
@@ -62,7 +62,19 @@ class ImportOptions(Query):
     method = method()
 
     user_id = Whole(metadata={"description": "Whose usages they are; your own by default."})
+    user_email = Email(
+        validate=ma.validate.Length(max=254),
+        metadata={"description": "The same by e-mail address, in place of `user_id`.", "example": "ada@example.org"},
+    )
     usage_type_id = Whole(metadata={"description": "Their usage type.", "example": 100})
+    usage_type = Name(
+        validate=ma.validate.Length(1, 200),
+        metadata={
+            "description": "The same by name, in place of `usage_type_id`. Of several types of one name it is that in "
+            "the unit of the line.",
+            "example": "electricity",
+        },
+    )
     region = Region(metadata={"description": "Whose emission factors apply; the organization's region by default."})
     quality = quality()
     ignore = ma.fields.List(
@@ -73,6 +85,12 @@ class ImportOptions(Query):
             "another organization as the usages of `user_id`."
         },
     )
+
+    @ma.validates_schema
+    def what_is_named_has_no_id(self, options: dict[str, Any], **kwargs: Any) -> None:
+        for name, number in NAMES.items():
+            if name in options and number in options:
+                raise ma.ValidationError(f"Give {name} or {number}, not both.", name)
 
     @ma.post_load
     def layout(self, options: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -213,6 +231,8 @@ class RejectedSchema(Schema):
     note = said(None)
     adjusts_period_id = said(None)
     external_id = said("meter-1/2026-01")
+    usage_type = said(None)
+    user_email = said(None)
     rejected_line = ma.fields.Integer(required=True, metadata={"example": 3})
     rejected_because = ma.fields.String(required=True, metadata={"example": "amount: Not a number."})
 

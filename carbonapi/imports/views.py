@@ -59,6 +59,10 @@ class Imports(MethodView):
         the factors are those in force now. All of it is booked, or nothing: 422 then names the first 100 lines that
         have faults. With `mode=partial` the good lines are booked, and the answer tells of the others.
 
+        In place of usage_type_id a line may give `usage_type`, the name; of several usage types of that name it is the
+        one in the line's `unit`. In place of user_id it may give `user_email`, of a user of the same organization whom
+        you see. A line that gives both of a pair has a fault.
+
         With `on_conflict=skip` or `replace` a file can be sent again: what the ledger has is recognized, by
         `external_id` or else by user, usage type and time. A corrected usage keeps its version, and its `import_id`.
 

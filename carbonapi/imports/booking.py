@@ -12,11 +12,12 @@ from ..usages import ledger
 from .cells import Layout, LineReader
 from .conflicts import compare, match, refuse_known
 from .faults import first_faults, keep_faults, refused_by
+from .gaps import gaps
 from .lacking import mark_lacking, mark_unmovable
 from .models import Import
 from .naming import find_named, owner_of, settle_type
-from .overlaps import overlaps
-from .reading import examined
+from .overlaps import Warnings, overlaps
+from .reading import MOST_FAULTS_SHOWN, examined
 from .staging import Row, check, good, stage
 
 MODES = ("atomic", "partial", "dry-run")
@@ -78,8 +79,7 @@ def _booked(booked: Import, reader: LineReader, file: IO[bytes], ignore: Collect
     is_written = is_new | ~Row.same if booked.on_conflict == "replace" else is_new
     if faulty and is_atomic:
         raise refused_by(faulty + mark_lacking(organization_id, is_written))
-    if "usage_until" in reader.used:
-        booked.warning_count, booked.warnings = overlaps(organization_id)
+    booked.warning_count, booked.warnings = _warnings(organization_id, reader.used)
     db.session.add(booked)
     db.session.flush()
     sums = ledger.record_staged(good(is_new), booked.recorded_at, organization_id, booked.id)
@@ -110,3 +110,12 @@ def _booked(booked: Import, reader: LineReader, file: IO[bytes], ignore: Collect
     told = [*TOLD, *(name for name in TOLD_IF_ANY if getattr(booked, name))]
     audit.note("imported", Import, booked.id, organization_id, new={name: getattr(booked, name) for name in told})
     return booked
+
+
+def _warnings(organization_id: int, used: Collection[str]) -> tuple[int, Warnings]:
+    """How many good lines somebody should look at, and the first of them. used: the columns that say anything."""
+    has_periods = "usage_until" in used
+    gap_count, told = gaps("external_id" in used, has_periods)
+    overlap_count, overlapping = overlaps(organization_id) if has_periods else (0, [])
+    first = sorted([*overlapping, *told], key=lambda warning: int(warning["line"]))[:MOST_FAULTS_SHOWN]
+    return gap_count + overlap_count, first

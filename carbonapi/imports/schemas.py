@@ -113,10 +113,30 @@ def _columns(text: str) -> dict[str, str]:
     return {theirs.strip(): ours.strip() for ours, _, theirs in pairs}
 
 
+def edge_of_gap(description: str) -> ma.fields.String:
+    """A time of a warning, which is kept as it is given. Warnings that were kept before have none."""
+    return ma.fields.String(
+        required=True,
+        allow_none=True,
+        dump_default=None,
+        metadata={"format": "date-time", "example": None, "description": description},
+    )
+
+
 class WarningSchema(Schema):
     """A line that was booked, and that somebody should look at."""
 
     line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header is line 1."})
+    kind = ma.fields.String(
+        required=True,
+        dump_default="overlap",  # There was no other kind when older ones were kept.
+        metadata={
+            "enum": ["overlap", "gap"],
+            "example": "overlap",
+            "description": "`overlap`: of two periods. `gap`: a period or a reading that was to be expected before it "
+            "is not there.",
+        },
+    )
     message = ma.fields.String(required=True, metadata={"example": "Its period overlaps that of line 2."})
     overlaps_line = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": 2, "description": "The line of the file that it overlaps."}
@@ -124,6 +144,8 @@ class WarningSchema(Schema):
     overlaps_usage_id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": None, "description": "The usage that it overlaps."}
     )
+    gap_from = edge_of_gap("The reading before the gap, or the end of the period before it.")
+    gap_until = edge_of_gap("This reading, or the beginning of this period.")
 
 
 class FaultSchema(Schema):
@@ -192,7 +214,7 @@ class ImportSchema(Schema):
     warnings = ma.fields.List(
         ma.fields.Nested(WarningSchema),
         required=True,
-        metadata={"example": [], "description": "The first 100, by line: periods that overlap one another."},
+        metadata={"example": [], "description": "The first 100, by line: overlaps and gaps."},
     )
     recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})

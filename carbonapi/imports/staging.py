@@ -80,6 +80,8 @@ def stage(file: IO[bytes], reader: LineReader, ignored: Collection[str]) -> None
             cursor.copy_expert(f"COPY staged ({columns}) FROM STDIN WITH (ENCODING 'UTF8')", stream)
     except psycopg2.Error as error:
         raise stream.failure or sa.exc.DBAPIError("COPY", None, error) from None
+    # Else PostgreSQL takes the table for a small one, and compares every line with everything that it is joined to.
+    db.session.execute(sa.text("ANALYZE pg_temp.staged"))
 
 
 def check(organization_id: int, used: Collection[str]) -> int:

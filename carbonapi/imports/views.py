@@ -67,7 +67,9 @@ class Imports(MethodView):
         `external_id` or else by user, usage type and time. A corrected usage keeps its version, and its `import_id`.
 
         Two periods of one user, usage type and meter that overlap are booked, with a warning that names both. The meter
-        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`.
+        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`. Warnings tell gaps within
+        the file, too: time between two periods, and a reading that comes more than half as late again as is usual, by
+        the median of its user, usage type and meter. Readings that keep to no interval have none.
         """
         with _file() as file:
             return book(file, now(), **options)

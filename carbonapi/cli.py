@@ -20,11 +20,10 @@ from .access import ROLES, Actor, acting_as
 from .accounts import people
 from .accounts.models import Organization, User
 from .catalogue.factor_files import import_factors
-from .catalogue.models import UsageType
 from .db import constraint_message, db
 from .errors import CarbonError, Invalid
 from .imports.booking import book
-from .imports.cells import sentences
+from .imports.cells import NAMES, sentences
 from .imports.models import Import
 from .imports.reading import refused
 from .imports.schemas import ImportOptions
@@ -135,10 +134,10 @@ def usages() -> None:
 
 
 def import_options(command: Callable[..., None]) -> Callable[..., None]:
-    """An option for each that `POST /imports` has, but for the two that are given by name here."""
+    """An option for each that `POST /imports` has, but for those that say whose usages they are and of what type."""
     # From the last to the first, for each is put before those that are there.
     for name, field in reversed(ImportOptions().fields.items()):
-        if name not in ("user_id", "usage_type_id"):
+        if name not in {*NAMES, *NAMES.values()}:
             validator: Any = getattr(field, "inner", field).validate
             is_choice = isinstance(validator, ma.validate.OneOf)
             command = click.option(
@@ -154,7 +153,10 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
 @usages.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--user", "email", required=True, help="Whose usages they are, by e-mail address.")
-@click.option("--usage-type", help="By id, or by name where only one has it; not needed if the file has the column.")
+@click.option(
+    "--usage-type",
+    help="By id or name, if the file does not say it; of several types of one name, that in the unit of the line.",
+)
 @import_options
 def import_usage_file(file: Path, email: str, usage_type: str | None, **given: Any) -> None:
     """Record the usages of a FILE, CSV or NDJSON: all of them, or none if a line has a fault.
@@ -165,7 +167,9 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, **given: A
         owner = db.session.scalar(sa.select(User).where(sa.func.lower(User.email) == email.lower()))
         if owner is None:
             raise click.ClickException(f"There is no user {email}.")
-        options = _loaded({**given, "user_id": str(owner.id), "usage_type_id": _usage_type_id(usage_type)})
+        is_id = usage_type is not None and usage_type.isascii() and usage_type.isdigit()
+        which = "usage_type_id" if is_id else "usage_type"
+        options = _loaded({**given, "user_id": str(owner.id), which: usage_type})
         size, is_seen = file.stat().st_size, sys.stderr.isatty()
         with (
             acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")),
@@ -200,17 +204,6 @@ def _tell_of(booked: Import) -> None:
         by_line = itertools.groupby(booked.faults, lambda fault: int(fault["line"]))
         told = {line: sentences(list(faults)) for line, faults in by_line}
         raise refused(told, "and so left out", booked.rejected_count)
-
-
-def _usage_type_id(asked: str | None) -> int | None:
-    """The id of the usage type asked for by id or name."""
-    if asked is None or (asked.isascii() and asked.isdigit()):
-        return int(asked) if asked else None
-    found = db.session.scalars(sa.select(UsageType).where(UsageType.name == asked)).all()
-    if len(found) == 1:
-        return found[0].id
-    known = ", ".join(f"{usage_type.id} ({usage_type.unit})" for usage_type in found)
-    raise click.ClickException(f"{asked} is ambiguous: {known}." if found else f"There is no usage type {asked}.")
 
 
 @main.command()

@@ -55,9 +55,16 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
         "Recorded 2 usages as import 1.\n",
     )
     assert carbonapi(*usages, "--usage-type", "100") == (0, "Recorded 2 usages as import 2.\n")
-    code, told = carbonapi(*usages, "--usage-type", "heating")
-    assert (code, told) == (1, "Error: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3).\n")
-    assert carbonapi(*usages, "--usage-type", "steam") == (1, "Error: There is no usage type steam.\n")
+    ambiguous = "usage_type: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
+    assert carbonapi(*usages, "--usage-type", "heating") == (
+        1,
+        "Error: 2 lines are not good, so nothing was recorded. The first: line 2.\n"
+        f"  line 2: {ambiguous}\n  line 3: {ambiguous}\n",
+    )
+    heating = ("--usage-type", "heating", "--unit", "m3")
+    assert carbonapi(*usages, *heating) == (0, "Recorded 2 usages as import 3.\n")
+    code, told = carbonapi(*usages, "--usage-type", "steam")
+    assert (code, told) == (1, "Error: There is no usage type steam; GET /usage-types lists them.\n")
     file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,-1\n")
     assert carbonapi(*usages, "--usage-type", "100") == (
         1,

@@ -8,17 +8,19 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from .. import audit
-from ..access import current_actor, named
-from ..accounts.models import User
+from ..access import current_actor
 from ..db import db
 from ..errors import Conflict, Invalid
 from ..usages import ledger
 from .cells import Layout, LineReader
 from .conflicts import compare, match, refuse_known
-from .faults import first_faults, keep_faults, mark_lacking, mark_unmovable, refused_by
+from .faults import first_faults, keep_faults, refused_by
+from .gaps import gaps
+from .lacking import mark_lacking, mark_unmovable
 from .models import BOOKED, RUNNING, Import
-from .overlaps import overlaps
-from .reading import examined
+from .naming import find_named, owner_of, settle_type
+from .overlaps import Warnings, overlaps
+from .reading import MOST_FAULTS_SHOWN, examined
 from .staging import Row, check, good, stage
 
 MODES = ("atomic", "partial", "dry-run")
@@ -40,7 +42,8 @@ def book(
 
     file: CSV with a header, or NDJSON. mode: atomic books all lines or none; partial the good ones; dry-run none, and
     tells what partial would do in an import without an id. ignore: columns of the file that are not read.
-    defaults: fields for columns that the file does not have; without `user_id` the usages are the actor's own.
+    defaults: fields for columns that the file does not have; without `user_id` and `user_email` the usages are the
+    actor's own.
     Raises Invalid that tells the faults by line if it is atomic and there are any; then nothing is recorded.
     """
     received = receive(file, now, mode, on_conflict, defaults)
@@ -54,11 +57,13 @@ def book(
 
 
 def receive(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, defaults: dict[str, Any]) -> Import:
-    """The import that is to be made of a file, which is left at its beginning. The defaults get whose usages they are.
+    """The import that is to be made of a file, which is left at its beginning.
 
-    Raises Invalid for a file that is no whole text, and for a user whom the actor may not see.
+    The defaults get whose usages they are where they do not say it, and ids in place of names.
+    Raises Invalid for a file that is no whole text, and for a user or usage type that the actor may not see.
     """
-    owner = named(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
+    owner = owner_of(defaults)
+    settle_type(defaults)
     return Import(
         organization_id=owner.organization_id,
         mode=mode,
@@ -79,7 +84,8 @@ def book_received(
     reader = LineReader(layout or Layout(), defaults)
     organization_id, is_atomic = booked.organization_id, booked.mode == "atomic"
     stage(file, reader, ignore)
-    faulty = reader.faulty + check(organization_id, reader.used)
+    faulty = reader.faulty + find_named(organization_id, reader.used)
+    faulty += check(organization_id, reader.used)
     same = differing = 0
     if booked.on_conflict != "reject":
         faulty += match(organization_id, booked.on_conflict)
@@ -91,8 +97,7 @@ def book_received(
     if faulty and is_atomic:
         raise _refusal(booked, faulty + mark_lacking(organization_id, is_written))
     with db.session.begin_nested() as writing:
-        if "usage_until" in reader.used:
-            booked.warning_count, booked.warnings = overlaps(organization_id)
+        booked.warning_count, booked.warnings = _warnings(organization_id, reader.used)
         db.session.add(booked)
         db.session.flush()
         sums = ledger.record_staged(good(is_new), booked.recorded_at, organization_id, booked.id)
@@ -123,6 +128,15 @@ def book_received(
     told = [*TOLD, *(name for name in TOLD_IF_ANY if getattr(booked, name))]
     audit.note("imported", Import, booked.id, organization_id, new={name: getattr(booked, name) for name in told})
     return booked
+
+
+def _warnings(organization_id: int, used: Collection[str]) -> tuple[int, Warnings]:
+    """How many good lines somebody should look at, and the first of them. used: the columns that say anything."""
+    has_periods = "usage_until" in used
+    gap_count, told = gaps("external_id" in used, has_periods)
+    overlap_count, overlapping = overlaps(organization_id) if has_periods else (0, [])
+    first = sorted([*overlapping, *told], key=lambda warning: int(warning["line"]))[:MOST_FAULTS_SHOWN]
+    return gap_count + overlap_count, first
 
 
 def _mark_left_out(organization_id: int, is_written: sa.ColumnElement[bool], left_out: int) -> None:

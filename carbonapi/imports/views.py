@@ -61,11 +61,17 @@ class Imports(MethodView):
         the factors are those in force now. All of it is booked, or nothing: 422 then names the first 100 lines that
         have faults. With `mode=partial` the good lines are booked, and the answer tells of the others.
 
+        In place of usage_type_id a line may give `usage_type`, the name; of several usage types of that name it is the
+        one in the line's `unit`. In place of user_id it may give `user_email`, of a user of the same organization whom
+        you see. A line that gives both of a pair has a fault.
+
         With `on_conflict=skip` or `replace` a file can be sent again: what the ledger has is recognized, by
         `external_id` or else by user, usage type and time. A corrected usage keeps its version, and its `import_id`.
 
         Two periods of one user, usage type and meter that overlap are booked, with a warning that names both. The meter
-        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`.
+        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`. Warnings tell gaps within
+        the file, too: time between two periods, and a reading that comes more than half as late again as is usual, by
+        the median of its user, usage type and meter. Readings that keep to no interval have none.
 
         With `Prefer: respond-async` the file is kept, and booked after the answer, which is 202 and the import with the
         status `queued`. `GET /imports/{id}` tells its `progress`, and at last whether it is `booked` or has `failed`,

@@ -20,7 +20,7 @@ from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
 from ..errors import Invalid, LengthRequired, Malformed, UnsupportedMedia
-from .fields import MAX_ID, JSONSchema
+from .fields import MAX_ID, JSONSchema, number_of
 
 JSON_MAX_BYTES = 1024 * 1024
 SPOOLED_BYTES = 1024 * 1024  # Of a file; more goes to disk.
@@ -126,7 +126,7 @@ class StrictParser(FlaskParser):
         try:
             return json.loads(
                 req.get_data().decode("utf-8"),
-                parse_float=Decimal,
+                parse_float=number_of,
                 parse_constant=Decimal,  # NaN and Infinity are no JSON, but a field can be named that refuses them.
                 object_pairs_hook=_without_duplicates,
             )

@@ -15,7 +15,7 @@ from ..catalogue.models import UsageType
 from ..db import db
 from ..errors import Invalid
 from .closing import is_open, refusal, refuse_unknown_period
-from .given import COLUMNS, as_row, factor_of, faults_of
+from .given import COLUMNS, as_row, factor_of, fault_of
 from .measuring import measured, measured_anew
 from .models import Usage, UsageVersion, belief_of
 from .refusals import ENDS_BEFORE_IT_BEGINS, refuse_stranger, usable_type
@@ -48,7 +48,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
     told = audit.entries_of(recorded, Usage, "recorded", new=audit.values_of("recorded", *TOLD))
     found: Usage | None = db.session.scalar(sa.select(Usage).from_statement(RECORDED.add_cte(recorded, told)))
     if found is None:
-        raise faults_of(given)[1]
+        raise fault_of(given)
     return found
 
 

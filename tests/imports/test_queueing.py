@@ -154,15 +154,39 @@ def test_all_that_was_asked_of_a_file_holds_later_too(house):
     ]
 
 
+def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
+    theirs = house.member.user
+    query = f"?usage_type=heating&user_email={theirs.email.upper()}"
+    file = "usage_at,amount,unit\n" + "".join(f"2024-01-0{day}T00:00:00Z,1,m3\n" for day in (1, 2, 3, 6))
+
+    imported = finished(house, send(house.manager, file, query))
+
+    assert (imported["status"], imported["warning_count"]) == ("booked", 1)
+    assert imported["warnings"] == [
+        {
+            "line": 5,
+            "kind": "gap",
+            "message": "No reading since 2024-01-03T00:00:00Z, where one every day is usual.",
+            "overlaps_line": None,
+            "overlaps_usage_id": None,
+            "gap_from": "2024-01-03T00:00:00Z",
+            "gap_until": "2024-01-06T00:00:00Z",
+        }
+    ]
+    usages = house.manager.get(f"/usages?import_id={imported['id']}").json
+    assert [(usage["user_id"], usage["usage_type_id"]) for usage in usages] == [(theirs.id, 104)] * 4
+
+
 @pytest.mark.parametrize(
     ("file", "fault_count"),
     [
         (BAD, 150),
         (GOOD.replace("amount\n", "amount,usage_type_id\n").replace(".2", ".2,999").replace(".1", ".1,100"), 1),
         (GOOD.replace(",0.2", ",0.2,1"), 1),
+        (GOOD.replace("amount\n", "amount,user_email\n").replace(".1", ".1,").replace(".2", ".2,a@example.org"), 1),
         ("usage_at,amount,mood\n", 1),
     ],
-    ids=["lines", "what the ledger lacks", "cells", "header"],
+    ids=["lines", "what the ledger lacks", "cells", "names", "header"],
 )
 def test_one_that_fails_tells_what_a_request_is_told_and_books_nothing(house, file, fault_count):
     refused = house.member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
@@ -192,6 +216,9 @@ def test_what_cannot_be_a_file_of_usages_is_refused_at_once(house):
     assert (answer.status_code, list(answer.json["errors"]["file"])) == (422, ["1"])
     stranger = send(house.member, GOOD, f"?usage_type_id=100&user_id={house.other.user.id}")
     assert (stranger.status_code, list(stranger.json["errors"]["query"])) == (422, ["user_id"])
+    for name, value in (("user_email", house.other.user.email), ("usage_type", "steam")):
+        unknown = send(house.member, GOOD, f"?{name}={value}")
+        assert (unknown.status_code, list(unknown.json["errors"]["query"])) == (422, [name])
     assert house.figures("SELECT count(*) FROM imports") == [(0,)]
 
 

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "queued_imports"
-down_revision = "import_outcomes"
+down_revision = "usage_days"
 branch_labels = None
 depends_on = None
 

@@ -60,6 +60,7 @@ class Origin:
 
 Claims = Mapping[str, Any]
 _ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
+_ASKED: ContextVar[tuple[str | None, str | None] | None] = ContextVar("asked", default=None)
 
 
 def init_app(app: Flask, find_actor: Callable[[Claims], Actor | None]) -> None:
@@ -82,6 +83,17 @@ def acting_as(actor: Actor) -> Iterator[Actor]:
         _ACTOR.reset(token)
 
 
+@contextlib.contextmanager
+def acting_for(actor: Actor, address: str | None, request_id: str | None) -> Iterator[Actor]:
+    """Act as `actor` within the block, as a request has asked for that was answered before."""
+    token = _ASKED.set((address, request_id))
+    try:
+        with acting_as(actor):
+            yield actor
+    finally:
+        _ASKED.reset(token)
+
+
 def current_actor() -> Actor:
     """Who is acting. Raises NotSignedIn without one: a view that forgot its decorator shows nothing."""
     actor = _ACTOR.get()
@@ -94,11 +106,10 @@ def origin() -> Origin:
     """Who is acting, if anybody is, and which request has asked for it."""
     actor = _ACTOR.get()
     someone = actor if actor is not None and actor.id else None  # An operator has no id.
-    return (
-        Origin(someone, request.remote_addr, g.get("request_id"))
-        if has_request_context()
-        else Origin(someone, None, None)
-    )
+    if has_request_context():
+        return Origin(someone, request.remote_addr, g.get("request_id"))
+    asked = _ASKED.get()
+    return Origin(someone, *(asked or (None, None)))
 
 
 def seen_by_actor(model: Any) -> tuple[sa.ColumnElement[bool], ...]:

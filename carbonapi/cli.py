@@ -1,16 +1,18 @@
 """The operators' door: everything that is done beside the API."""
 
 import contextlib
+import itertools
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import flask
 import flask_migrate
+import marshmallow as ma
 import sqlalchemy as sa
 
 from . import create_app, embedded, server
@@ -18,10 +20,14 @@ from .access import ROLES, Actor, acting_as
 from .accounts import people
 from .accounts.models import Organization, User
 from .catalogue.factor_files import import_factors
-from .catalogue.models import UsageType
 from .db import constraint_message, db
 from .errors import CarbonError, Invalid
 from .imports.booking import book
+from .imports.cells import NAMES, sentences
+from .imports.models import Import
+from .imports.reading import refused
+from .imports.schemas import ImportOptions
+from .imports.watching import WatchedFile
 from .rest import now
 from .settings import SettingsError, from_environ
 
@@ -127,35 +133,77 @@ def usages() -> None:
     """Usages."""
 
 
+def import_options(command: Callable[..., None]) -> Callable[..., None]:
+    """An option for each that `POST /imports` has, but for those that say whose usages they are and of what type."""
+    # From the last to the first, for each is put before those that are there.
+    for name, field in reversed(ImportOptions().fields.items()):
+        if name not in {*NAMES, *NAMES.values()}:
+            validator: Any = getattr(field, "inner", field).validate
+            is_choice = isinstance(validator, ma.validate.OneOf)
+            command = click.option(
+                f"--{name.replace('_', '-')}",
+                name,
+                type=click.Choice(list(validator.choices)) if is_choice else str,
+                multiple=isinstance(field, ma.fields.List),
+                help=field.metadata["description"],
+            )(command)
+    return command
+
+
 @usages.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--user", "email", required=True, help="Whose usages they are, by e-mail address.")
-@click.option("--usage-type", help="By id, or by name where only one has it; not needed if the file has the column.")
-@click.option("--region", help="Whose emission factors apply; the organization's by default.")
-def import_usage_file(file: Path, email: str, usage_type: str | None, region: str | None) -> None:
-    """Record the usages of a CSV FILE, all of them or none."""
+@click.option(
+    "--usage-type",
+    help="By id or name, if the file does not say it; of several types of one name, that in the unit of the line.",
+)
+@import_options
+def import_usage_file(file: Path, email: str, usage_type: str | None, **given: Any) -> None:
+    """Record the usages of a FILE, CSV or NDJSON: all of them, or none if a line has a fault.
+
+    The other options are those of POST /imports. Lines with faults are told; if there are any, the exit code is 1.
+    """
     with application():
         owner = db.session.scalar(sa.select(User).where(sa.func.lower(User.email) == email.lower()))
         if owner is None:
             raise click.ClickException(f"There is no user {email}.")
-        defaults: dict[str, Any] = {"usage_type_id": _usage_type_id(usage_type), "region": region}
-        with acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")), file.open("rb") as content:
-            booked = book(content, now(), **{name: value for name, value in defaults.items() if value is not None})
+        is_id = usage_type is not None and usage_type.isascii() and usage_type.isdigit()
+        which = "usage_type_id" if is_id else "usage_type"
+        options = _loaded({**given, "user_id": str(owner.id), which: usage_type})
+        size, is_seen = file.stat().st_size, sys.stderr.isatty()
+        with (
+            acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")),
+            click.progressbar(length=size, label="Reading", file=sys.stderr, hidden=not is_seen) as bar,
+            WatchedFile(file.open("rb", buffering=0), lambda read: bar.update(read - bar.pos)) as content,
+        ):
+            booked = book(content, now(), **options)
         db.session.commit()
+        _tell_of(booked)
+
+
+def _loaded(given: dict[str, Any]) -> dict[str, Any]:
+    """The options as `book` takes them. What is wrong with one is told as it is of the API's."""
+    try:
+        options = {name: value for name, value in given.items() if value not in (None, ())}
+        loaded: dict[str, Any] = ImportOptions().load(options)
+        return loaded
+    except ma.ValidationError as error:
+        (name, (message, *_)), *_ = error.normalized_messages().items()
+        raise click.BadParameter(message, param_hint=f"--{name.removesuffix('_id').replace('_', '-')}") from None
+
+
+def _tell_of(booked: Import) -> None:
+    """Say what came of an import. Raises Invalid that tells of the lines with faults, if there are any."""
+    if booked.id is None:
+        click.echo(f"Would record {booked.usage_count} usages; nothing was recorded.")
+    else:
         click.echo(f"Recorded {booked.usage_count} usages as import {booked.id}.")
-        for warning in booked.warnings:
-            click.echo(f"Line {warning['line']}: {warning['message']}", err=True)
-
-
-def _usage_type_id(asked: str | None) -> int | None:
-    """The id of the usage type asked for by id or name."""
-    if asked is None or (asked.isascii() and asked.isdigit()):
-        return int(asked) if asked else None
-    found = db.session.scalars(sa.select(UsageType).where(UsageType.name == asked)).all()
-    if len(found) == 1:
-        return found[0].id
-    known = ", ".join(f"{usage_type.id} ({usage_type.unit})" for usage_type in found)
-    raise click.ClickException(f"{asked} is ambiguous: {known}." if found else f"There is no usage type {asked}.")
+    for warning in booked.warnings:
+        click.echo(f"Line {warning['line']}: {warning['message']}", err=True)
+    if booked.faults:
+        by_line = itertools.groupby(booked.faults, lambda fault: int(fault["line"]))
+        told = {line: sentences(list(faults)) for line, faults in by_line}
+        raise refused(told, "and so left out", booked.rejected_count)
 
 
 @main.command()

@@ -1,6 +1,11 @@
 """The operators' door."""
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,9 +55,16 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
         "Recorded 2 usages as import 1.\n",
     )
     assert carbonapi(*usages, "--usage-type", "100") == (0, "Recorded 2 usages as import 2.\n")
-    code, told = carbonapi(*usages, "--usage-type", "heating")
-    assert (code, told) == (1, "Error: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3).\n")
-    assert carbonapi(*usages, "--usage-type", "steam") == (1, "Error: There is no usage type steam.\n")
+    ambiguous = "usage_type: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
+    assert carbonapi(*usages, "--usage-type", "heating") == (
+        1,
+        "Error: 2 lines are not good, so nothing was recorded. The first: line 2.\n"
+        f"  line 2: {ambiguous}\n  line 3: {ambiguous}\n",
+    )
+    heating = ("--usage-type", "heating", "--unit", "m3")
+    assert carbonapi(*usages, *heating) == (0, "Recorded 2 usages as import 3.\n")
+    code, told = carbonapi(*usages, "--usage-type", "steam")
+    assert (code, told) == (1, "Error: There is no usage type steam; GET /usage-types lists them.\n")
     file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,-1\n")
     assert carbonapi(*usages, "--usage-type", "100") == (
         1,
@@ -61,6 +73,80 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
     )
     code, told = carbonapi("usages", "import", file, "--user", "nobody@example.org")
     assert (code, told) == (1, "Error: There is no user nobody@example.org.\n")
+
+
+def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file = tmp_path / "usages.csv"
+    file.write_text("start;value;note\n01/07/2024 12:00;1,25;x\n01/07/2024 13:00;;x\nlater;;x\nlater;2;x\n")
+    usages = ("usages", "import", file, "--user", "ada@example.org", "--usage-type", "101")
+    layout = (
+        *("--columns", "usage_at:start,amount:value", "--delimiter", ";", "--decimal", ",", "--round", "1"),
+        *("--timezone", "Europe/London", "--date-order", "dmy", "--blank", "skip", "--ignore", "note"),
+    )
+    faults = "The first: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
+
+    code, told = carbonapi(*usages, *layout, "--mode", "dry-run")
+    assert (code, told.startswith("Would record 1 usages; nothing was recorded.\nError: 1 line is not good")) == (
+        1,
+        True,
+    )
+    code, told = carbonapi(*usages, *layout)
+    assert (code, told.startswith(f"Error: 1 line is not good, so nothing was recorded. {faults}")) == (1, True)
+    code, told = carbonapi(*usages, *layout, "--mode", "partial")
+    recorded = "Recorded 1 usages as import 2.\nError: 1 line is not good, and so left out. "
+    assert (code, told.startswith(recorded + faults)) == (1, True), told
+    file.write_text("start;value\n01/07/2024 12:00;1,35\n")
+    assert carbonapi(*usages, *layout, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
+    assert carbonapi(*usages, *layout, "--on-conflict", "replace") == (0, "Recorded 1 usages as import 4.\n")
+
+
+def test_an_option_at_fault_is_told_before_the_file_is_read(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    usages = ("usages", "import", "setup.cfg", "--user", "ada@example.org")
+
+    for option, value, message in (
+        ("--round", "7", "Error: Invalid value for --round: Must be greater than or equal to 0"),
+        ("--columns", "usage_at", "Error: Invalid value for --columns: Name a column and what the file calls it"),
+        ("--ignore", "mood", "Error: Invalid value for '--ignore': 'mood' is not one of 'user_id'"),
+        ("--usage-type", "0", "Error: Invalid value for --usage-type: Must be greater than or equal to 1"),
+    ):
+        code, told = carbonapi(*usages, option, value)
+        assert (code, message in told) == (2, True), told
+
+
+def test_warnings_are_told_by_line(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file = tmp_path / "bills.ndjson"
+    bill = '{"usage_at": "2024-01-01T00:00:00Z", "usage_until": "2024-02-01T00:00:00Z", "amount": 1}\n'
+    file.write_text(bill * 2)
+
+    assert carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100") == (
+        0,
+        "Recorded 2 usages as import 1.\nLine 2: Its period overlaps that of line 1.\n",
+    )
+
+
+def test_a_terminal_is_shown_how_far_the_file_has_been_read(carbonapi, fresh_database_url, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file = tmp_path / "usages.csv"
+    file.write_text(
+        "usage_at,amount\n" + "2024-01-01T00:00:00Z,1\n" * 5000
+    )  # Few steps: a terminal that nobody reads holds 4 KiB.
+    environ = os.environ | {"CARBONAPI_DATABASE_URL": fresh_database_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
+    command = ("usages", "import", str(file), "--user", "ada@example.org", "--usage-type", "100")
+    ours, theirs = pty.openpty()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "carbonapi.cli", *command], env=environ, stdout=subprocess.PIPE, stderr=theirs, text=True
+    )
+
+    shown = os.read(ours, 65_536).decode()
+    os.close(ours), os.close(theirs)
+    assert (done.returncode, done.stdout) == (0, "Recorded 5000 usages as import 1.\n")
+    steps = [int(percent) for percent in re.findall(r" ([0-9]+)%", shown)]
+    assert len(set(steps)) > 2
+    assert steps == sorted(steps) and steps[-1] == 100
 
 
 def test_migrating_twice_changes_nothing(carbonapi):

@@ -52,6 +52,8 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         "usage_versions",
         "imports",
         "import_faults",
+        "import_uploads",
+        "import_chunks",
         "periods",
         "restatements",
     }
@@ -116,6 +118,7 @@ def test_times_are_instants_and_figures_are_exact(app):
     assert kinds == {
         "bigint",
         "boolean",
+        "bytea",
         "character varying",  # Alembic's own.
         "date",  # Of the days of the ledger, which are local.
         "integer",
@@ -206,6 +209,29 @@ def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constrain
             "INSERT INTO imports (organization_id, sha256, recorded_by, reverted_at) "
             "SELECT organization_id, 'x', id, now() FROM users",
             "ck_imports_reverted",
+        ),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, status) "
+            "SELECT organization_id, 'x', id, 'lost' FROM users",
+            "ck_imports_status",
+        ),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, status) "
+            "SELECT organization_id, 'x', id, 'failed' FROM users",
+            "ck_imports_failure",
+        ),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, progress) "
+            "SELECT organization_id, 'x', id, 1.001 FROM users",
+            "ck_imports_progress",
+        ),
+        (
+            "INSERT INTO import_uploads (organization_id, import_id, options) VALUES (1, 1, '{}')",
+            "fk_import_uploads_organization_id_import_id",
+        ),
+        (
+            "INSERT INTO import_chunks (organization_id, upload_id, content) VALUES (1, 1, '')",
+            "fk_import_chunks_organization_id_upload_id",
         ),
         (
             "INSERT INTO import_faults (organization_id, import_id, line, message, cells) VALUES (1, 1, 1, 'x', '{}')",

@@ -73,17 +73,17 @@ def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, stateme
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201
-        assert len(statements) == 6
+        assert len(statements) == 8
 
 
 @pytest.mark.parametrize(
     ("query", "header", "line", "number"),
     [
-        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 8),
-        ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 10),
-        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 9),
-        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 14),
-        ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 14),
+        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 10),
+        ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 12),
+        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 11),
+        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 16),
+        ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 16),
     ],
 )
 def test_the_checks_of_an_import_are_statements_over_all_its_lines(

@@ -114,6 +114,16 @@ def find_actor(claims: Claims) -> Actor | None:
     return Actor(*row) if row else None
 
 
+def actor_of(user_id: int) -> Actor | None:
+    """Who acts for the user of this id when they are not there themself, or None if they are not active."""
+    row = db.session.execute(
+        sa.select(User.id, User.organization_id, User.role, Organization.timezone)
+        .join(Organization, Organization.id == User.organization_id)
+        .where(User.id == user_id, User.active)
+    ).first()
+    return Actor(*row) if row else None
+
+
 def _ending(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> sa.Update:
     """The statement that ends the sessions of these criteria, those that go on."""
     return sa.update(Session).where(*criteria, Session.ended_at.is_(None)).values(ended_at=now, end_reason=reason)

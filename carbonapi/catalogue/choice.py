@@ -52,6 +52,15 @@ def factor_at(usage_type: UsageType, want: Want) -> EmissionFactor:
 
 def no_factor(usage_type: UsageType, want: Want) -> NoFactor:
     """The error that says what is missing, and what there is."""
+    before, after, field = no_factor_around(usage_type, want)
+    return NoFactor(f"{before}{rfc3339(want.moment)}{after}", field=field)
+
+
+def no_factor_around(usage_type: UsageType, want: Want) -> tuple[str, str, str]:
+    """What that error says before the moment and after it, and the field that it names.
+
+    It is the same for all moments between two at which a factor of the type begins or ends.
+    """
     factors = db.session.scalars(
         sa.select(EmissionFactor)
         .where(EmissionFactor.usage_type_id == usage_type.id)
@@ -60,19 +69,19 @@ def no_factor(usage_type: UsageType, want: Want) -> NoFactor:
     ).all()
     of_method = [factor for factor in factors if factor.method == want.method]
     kind = "" if want.method == "location" else f"{want.method}-based "
-    wanted = f"{usage_type.name} ({usage_type.unit}) has no {kind}emission factor at {rfc3339(want.moment)}"
+    before = f"{usage_type.name} ({usage_type.unit}) has no {kind}emission factor at "
     applying = [factor for factor in of_method if factor.region in (None, want.region)]
     elsewhere = sorted({factor.region for factor in of_method if factor.region and _in_force(factor, want.moment)})
     if elsewhere:
-        return NoFactor(
-            f"{wanted} {f'in region {want.region}' if want.region else 'without a region'}; there is one for region "
-            f"{', '.join(elsewhere)}. Give the usage, or its organization, that region.",
-            field="region",
+        after = (
+            f" {f'in region {want.region}' if want.region else 'without a region'}; there is one for region "
+            f"{', '.join(elsewhere)}. Give the usage, or its organization, that region."
         )
+        return before, after, "region"
     if not applying:
         others = sorted({factor.method for factor in factors} - {want.method})
         known = f"; there are {others[0]}-based ones" if others else ". Nobody has entered one yet"
-        return NoFactor(f"{wanted}{known}.", field="method" if others else "usage_at")
+        return before, f"{known}.", "method" if others else "usage_at"
     first, last = applying[0], applying[-1]
     if want.moment < first.valid_from:
         known = f"the first is valid from {rfc3339(first.valid_from)}"
@@ -80,7 +89,7 @@ def no_factor(usage_type: UsageType, want: Want) -> NoFactor:
         known = f"the last is valid until {rfc3339(last.valid_until)}"
     else:
         known = "there is a gap between two"
-    return NoFactor(f"{wanted}; {known}.", field="usage_at")
+    return before, f"; {known}.", "usage_at"
 
 
 def _in_force(factor: EmissionFactor, moment: dt.datetime) -> bool:

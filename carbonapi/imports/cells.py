@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import marshmallow as ma
 
-from ..rest.fields import plain, rfc3339
+from ..rest.fields import Email, Name, plain, rfc3339
 from ..usages.given import COLUMNS
 from ..usages.schemas import NewUsageSchema
 from .reading import Cells
@@ -44,6 +44,9 @@ class CellsSchema(NewUsageSchema):
     """A usage as text cells. A blank cell is a missing one."""
 
     typed = False
+    # What a file may name rather than number.
+    usage_type = Name(validate=ma.validate.Length(1, 200))
+    user_email = Email(validate=ma.validate.Length(max=254))
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,9 @@ class LineReader:
         for name, value in defaults.items():
             self._defaults[name] = self._converters[name](str(value))
             self.used.add(name)
-        self._required = [name for name, known in fields.items() if known.required and name not in defaults]
-
-    @property
-    def required(self) -> list[str]:
-        return self._required
+        # Of each of these, the file must have one column, and the line say one.
+        ways = [(name, *(other for other, number in NAMES.items() if number == name)) for name in fields]
+        self.required = [way for way in ways if fields[way[0]].required and defaults.keys().isdisjoint(way)]
 
     def copied(self, line: int, cells: Cells) -> str | None:
         """The line for COPY: place, the columns of a usage, faults, cells. None for one that is passed over."""
@@ -101,9 +102,15 @@ class LineReader:
                     self.used.add(name)
                 except ma.ValidationError as error:
                     faults += [_fault(name, cell, message) for message in _messages(error)]
-        for name in self._required:
-            if cells.get(name) is None:
-                faults.append(_fault(name, None, "Missing data for required field."))
+        for way in self.required:
+            if cells.get(way[0]) is None and all(cells.get(name) is None for name in way[1:]):
+                column = next((name for name in way if name in cells), way[0])
+                faults.append(_fault(column, None, "Missing data for required field."))
+        for name, number in NAMES.items():
+            if values[name] is not NOTHING and cells.get(number) is not None:
+                if cells.get(name) is not None:
+                    faults.append(_fault(name, cells[name], f"Give {name} or {number}, not both."))
+                values[name] = NOTHING  # Else it is the query's, for lines that do not say it.
         if not faults and values["amount"][0] == "-" and values["adjusts_period_id"] is NOTHING:
             faults.append(_fault("amount", cells["amount"], "Must not be negative."))
         if faults:
@@ -185,8 +192,9 @@ class LineReader:
         return f"{sign}{minutes // 60:02}:{minutes % 60:02}"
 
 
-_FEW_VALUES = {"user_id", "usage_type_id", "unit", "region", "method", "quality", "adjusts_period_id"}
-STAGED_COLUMNS = [name for name in COLUMNS if name != "amount_in_type_unit"]
+NAMES = {"usage_type": "usage_type_id", "user_email": "user_id"}  # What may be named, and what the name stands for.
+_FEW_VALUES = {"user_id", "usage_type_id", "unit", "region", "method", "quality", "adjusts_period_id", *NAMES}
+STAGED_COLUMNS = [*(name for name in COLUMNS if name != "amount_in_type_unit"), *NAMES]
 
 
 def faulty_line(line: int, faults: list[Fault], cells: Cells) -> str:

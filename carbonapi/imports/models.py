@@ -10,13 +10,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Model, Owned
 
+STATUSES = QUEUED, RUNNING, BOOKED, FAILED = "queued", "running", "booked", "failed"
+
 
 class Import(Owned, Model):
-    """A file of usages that was booked, and what came of its lines.
+    """A file of usages that was booked, or is going to be, and what came of its lines.
 
     Each line is new, changed (it corrected a usage), the same as in the ledger, skipped (it differs from a usage that
     was kept), rejected, or blank. `co2e_kg` and `amount` are the sums of the new ones;
     null for imports from before they were kept, the amount also where it is of several usage types.
+    `progress` is the share of the file that has been read. One that failed wrote nothing to the ledger; `failure` says
+    why in a sentence.
     """
 
     __tablename__ = "imports"
@@ -24,8 +28,16 @@ class Import(Owned, Model):
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
         sa.CheckConstraint("num_nulls(reverted_at, reverted_by) IN (0, 2)", name="reverted"),
+        sa.CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
+        sa.CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
+        sa.CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
     )
 
+    status: Mapped[str] = mapped_column(server_default=BOOKED)
+    progress: Mapped[Decimal] = mapped_column(sa.Numeric, server_default="1")
+    failure: Mapped[str | None]
+    # How often it was begun: one at which a process comes to harm is not begun for ever.
+    attempt_count: Mapped[int] = mapped_column(server_default="0")
     usage_count: Mapped[int] = mapped_column(server_default="0")
     sha256: Mapped[str]
     mode: Mapped[str] = mapped_column(server_default="atomic")
@@ -50,6 +62,11 @@ class Import(Owned, Model):
     reverted_at: Mapped[dt.datetime | None]
     reverted_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is yet to be booked."""
+        return self.status in (QUEUED, RUNNING)
+
 
 class ImportFault(Owned, Model):
     """What is wrong with a line that an import did not book. Who may see the import may see its faults.
@@ -70,3 +87,39 @@ class ImportFault(Owned, Model):
     found: Mapped[str | None]
     message: Mapped[str]
     cells: Mapped[dict[str, str]] = mapped_column(JSONB)
+
+
+class ImportUpload(Owned, Model):
+    """A file that is yet to be booked, and how: it goes when the import is booked or has failed.
+
+    Who works on it has its row locked. `address` and `request_id` are of the request that brought it.
+    """
+
+    __tablename__ = "import_uploads"
+    MEMBERS_SEE_BY = None
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
+    )
+
+    import_id: Mapped[int]
+    options: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    address: Mapped[str | None]
+    request_id: Mapped[str | None]
+
+
+class ImportChunk(Owned, Model):
+    """A piece of an upload; they stand in the order of their ids."""
+
+    __tablename__ = "import_chunks"
+    MEMBERS_SEE_BY = None
+    __table_args__ = (
+        sa.ForeignKeyConstraint(
+            ["organization_id", "upload_id"],
+            ["import_uploads.organization_id", "import_uploads.id"],
+            ondelete="CASCADE",
+        ),
+        sa.Index("ix_import_chunks_in_order", "organization_id", "upload_id", "id"),
+    )
+
+    upload_id: Mapped[int]
+    content: Mapped[bytes]

@@ -10,7 +10,8 @@ from ..usages.models import Usage
 from .reading import MOST_FAULTS_SHOWN
 from .staging import GOOD, Row
 
-Warnings = list[dict[str, Any]]
+Warning = dict[str, Any]
+Warnings = list[Warning]
 
 
 def overlaps(organization_id: int) -> tuple[int, Warnings]:
@@ -35,7 +36,7 @@ def _in_the_file() -> Any:
         "ARRAY[extract(epoch FROM usage_until), -extract(epoch FROM usage_at), -place]", ARRAY(sa.Numeric)
     )
     before = sa.func.max(reach).over(
-        partition_by=[Row.user_id, Row.usage_type_id, _meter(Row.external_id)],
+        partition_by=[Row.user_id, Row.usage_type_id, meter(Row.external_id)],
         order_by=[Row.usage_at, Row.place],
         rows=(None, -1),
     )
@@ -61,7 +62,7 @@ def _in_the_ledger(organization_id: int) -> sa.Select[Any]:
                 Usage.usage_type_id == Row.usage_type_id,
                 Usage.usage_at < Row.usage_until,
                 Usage.usage_until > Row.usage_at,
-                _meter(Usage.external_id) == _meter(Row.external_id),
+                meter(Usage.external_id) == meter(Row.external_id),
                 Usage.id.is_distinct_from(Row.usage_id),
             ),
         )
@@ -70,16 +71,18 @@ def _in_the_ledger(organization_id: int) -> sa.Select[Any]:
     )
 
 
-def _meter(external_id: Any) -> sa.ColumnElement[str]:
+def meter(external_id: Any) -> sa.ColumnElement[str]:
     return sa.func.coalesce(sa.func.substring(external_id, "^(.*)/"), "")
 
 
-def _warning(line: int, other_line: int | None, usage_id: int | None) -> dict[str, Any]:
+def warning(line: int, kind: str, message: str, **told: Any) -> Warning:
+    """A warning of a kind, `overlap` or `gap`; what the kind does not tell is None."""
+    nothing = dict.fromkeys(("overlaps_line", "overlaps_usage_id", "gap_from", "gap_until"))
+    return {"line": line, "kind": kind, "message": message} | nothing | told
+
+
+def _warning(line: int, other_line: int | None, usage_id: int | None) -> Warning:
     # What is in the ledger already weighs more than what stands beside it.
-    what = f"that of line {other_line}" if usage_id is None else f"that of usage {usage_id}"
-    return {
-        "line": line,
-        "message": f"Its period overlaps {what}.",
-        "overlaps_line": other_line if usage_id is None else None,
-        "overlaps_usage_id": usage_id,
-    }
+    if usage_id is not None:
+        return warning(line, "overlap", f"Its period overlaps that of usage {usage_id}.", overlaps_usage_id=usage_id)
+    return warning(line, "overlap", f"Its period overlaps that of line {other_line}.", overlaps_line=other_line)

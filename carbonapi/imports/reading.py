@@ -13,6 +13,7 @@ import marshmallow as ma
 
 from ..errors import Invalid
 from ..rest.exports import unguarded
+from ..rest.fields import LONGEST_NUMBER, number_of, plain
 
 MOST_FAULTS_SHOWN = 100
 NOTHING_RECORDED = "so nothing was recorded"
@@ -20,6 +21,10 @@ LONGEST_LINE = 131_072  # Characters, with the line breaks that stand between qu
 CHUNK_BYTES = 1_048_576
 Faults = dict[int, list[str]]  # What is wrong with which line; the header of a CSV file is line 1.
 Cells = dict[str, str | None]  # What a line says by column; None where it says nothing.
+
+
+class Digits(str):
+    """A number of JSON by its digits, without an exponent. A text of digits is none."""
 
 
 def examined(file: IO[bytes]) -> str:
@@ -60,7 +65,7 @@ def is_ndjson(file: IO[bytes]) -> bool:
 def cells_of(
     file: IO[bytes],
     schema: ma.Schema,
-    required: Collection[str],
+    required: Collection[Collection[str]],
     skipped: Collection[str],
     faults: Faults,
     delimiter: str = ",",
@@ -68,9 +73,9 @@ def cells_of(
 ) -> Iterator[tuple[int, Cells | None]]:
     """The lines of a CSV file with a header, each with its cells by column.
 
-    The columns are the schema's fields, of which these are required, and others that are skipped. names: what columns
-    of the file are called here. A line that cannot be read is added to the faults, and is None. Raises Invalid for a
-    wrong header.
+    The columns are the schema's fields, and others that are skipped. required: groups of columns, of each of which one
+    must be there. names: what columns of the file are called here. A line that cannot be read is added to the faults,
+    and is None. Raises Invalid for a wrong header.
     """
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     length = 0
@@ -114,7 +119,7 @@ def cells_of(
 def objects_of(
     file: IO[bytes],
     schema: ma.Schema,
-    required: Collection[str],
+    required: Collection[Collection[str]],
     skipped: Collection[str],
     faults: Faults,
     names: Mapping[str, str] | None = None,
@@ -124,6 +129,7 @@ def objects_of(
     As `cells_of` for the rest.
     """
     known = list(schema.fields)
+    texts = {name: field for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")
     line = 0
     try:
@@ -144,9 +150,16 @@ def objects_of(
                 faults[line] = error.errors["file"]["1"]
                 yield line, None
                 continue
-            odd = [name for name, value in pairs if not isinstance(value, str | None)]
+            odd = [
+                f"{name}: Neither a text nor a number." for name, value in pairs if not isinstance(value, str | None)
+            ]
+            odd += [
+                f"{name}: {texts[name].error_messages['invalid']}"
+                for name, (_, value) in zip(header, pairs, strict=True)
+                if name in texts and name not in skipped and isinstance(value, Digits)
+            ]
             if odd:
-                faults[line] = [f"{name}: Neither a text nor a number." for name in odd]
+                faults[line] = odd
                 yield line, None
                 continue
             yield line, {name: pairs[place][1] for place, name in enumerate(header) if name not in skipped}
@@ -179,15 +192,25 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 def _pairs(line: str) -> list[tuple[str, Any]] | None:
     """The names and values of a JSON object; None if the line is none."""
     try:
-        pairs = json.loads(line, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=list)
+        pairs = json.loads(line, parse_float=_digits, parse_int=Digits, parse_constant=str, object_pairs_hook=list)
     except (ValueError, RecursionError):
         return None
     is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
     return pairs if is_object else None
 
 
+def _digits(token: str) -> Digits:
+    number = number_of(token)
+    # No field takes a longer one, and to write out 1e400000000 would take all memory.
+    return Digits(plain(number) if number.is_finite() and abs(number.adjusted()) < LONGEST_NUMBER else token)
+
+
 def _header(
-    cells: list[str], known: list[str], required: Collection[str], skipped: Collection[str], renamed: Mapping[str, str]
+    cells: list[str],
+    known: list[str],
+    required: Collection[Collection[str]],
+    skipped: Collection[str],
+    renamed: Mapping[str, str],
 ) -> list[str]:
     """The names of the columns. Raises Invalid for unknown, repeated and missing ones."""
     names = [renamed.get(cell.strip(), cell.strip()) for cell in cells]
@@ -198,7 +221,7 @@ def _header(
     ]
     wrong += [f"The column {name} stands twice." for name in sorted({name for name in names if names.count(name) > 1})]
     read = {name for name in names if name not in skipped}
-    wrong += [f"The column {name} is missing." for name in required if name not in read]
+    wrong += [f"The column {' or '.join(group)} is missing." for group in required if read.isdisjoint(group)]
     if wrong:
         raise refused({1: wrong})
     return names

@@ -10,16 +10,20 @@ from ..db import db
 from ..errors import Conflict
 from ..usages import ledger
 from ..usages.models import Usage
-from .models import Import
+from .models import FAILED, Import
 from .staging import STATEMENT_TIMEOUT
 
 
 def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Import:
     """Delete the usages of an import, which the caller has locked, that are still in the ledger.
 
-    What it corrected stays corrected. Raises Conflict if it has been taken back already, if the books are closed over
-    one of its usages, or if one is somebody else's now.
+    What it corrected stays corrected. Raises Conflict if it is not booked, or has been taken back already; if the books
+    are closed over one of its usages, or if one is somebody else's now.
     """
+    if booked.is_pending:
+        raise Conflict(f"Import {booked.id} is not booked yet: it is {booked.status}. Take it back when it is.")
+    if booked.status == FAILED:
+        raise Conflict(f"Import {booked.id} has failed: nothing of it was booked, so there is nothing to take back.")
     if booked.reverted_at is not None:
         raise Conflict(f"Import {booked.id} has been taken back already.")
     db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))

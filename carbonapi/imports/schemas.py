@@ -7,12 +7,12 @@ import marshmallow as ma
 
 from ..catalogue.schemas import method
 from ..rest import ExportQuery, ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Figure, Instant, Name, Region, Text, TimeZoneName, Whole
+from ..rest.fields import Email, Figure, Instant, Name, Region, Text, TimeZoneName, Whole
 from ..usages.schemas import quality, reason
 from .booking import MODES
-from .cells import CellsSchema, Layout
+from .cells import NAMES, CellsSchema, Layout
 from .conflicts import ON_CONFLICT
-from .models import Import, ImportFault
+from .models import STATUSES, Import, ImportFault
 
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
 
@@ -62,7 +62,19 @@ class ImportOptions(Query):
     method = method()
 
     user_id = Whole(metadata={"description": "Whose usages they are; your own by default."})
+    user_email = Email(
+        validate=ma.validate.Length(max=254),
+        metadata={"description": "The same by e-mail address, in place of `user_id`.", "example": "ada@example.org"},
+    )
     usage_type_id = Whole(metadata={"description": "Their usage type.", "example": 100})
+    usage_type = Name(
+        validate=ma.validate.Length(1, 200),
+        metadata={
+            "description": "The same by name, in place of `usage_type_id`. Of several types of one name it is that in "
+            "the unit of the line.",
+            "example": "electricity",
+        },
+    )
     region = Region(metadata={"description": "Whose emission factors apply; the organization's region by default."})
     quality = quality()
     ignore = ma.fields.List(
@@ -73,6 +85,12 @@ class ImportOptions(Query):
             "another organization as the usages of `user_id`."
         },
     )
+
+    @ma.validates_schema
+    def what_is_named_has_no_id(self, options: dict[str, Any], **kwargs: Any) -> None:
+        for name, number in NAMES.items():
+            if name in options and number in options:
+                raise ma.ValidationError(f"Give {name} or {number}, not both.", name)
 
     @ma.post_load
     def layout(self, options: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -95,10 +113,30 @@ def _columns(text: str) -> dict[str, str]:
     return {theirs.strip(): ours.strip() for ours, _, theirs in pairs}
 
 
+def edge_of_gap(description: str) -> ma.fields.String:
+    """A time of a warning, which is kept as it is given. Warnings that were kept before have none."""
+    return ma.fields.String(
+        required=True,
+        allow_none=True,
+        dump_default=None,
+        metadata={"format": "date-time", "example": None, "description": description},
+    )
+
+
 class WarningSchema(Schema):
     """A line that was booked, and that somebody should look at."""
 
     line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header is line 1."})
+    kind = ma.fields.String(
+        required=True,
+        dump_default="overlap",  # There was no other kind when older ones were kept.
+        metadata={
+            "enum": ["overlap", "gap"],
+            "example": "overlap",
+            "description": "`overlap`: of two periods. `gap`: a period or a reading that was to be expected before it "
+            "is not there.",
+        },
+    )
     message = ma.fields.String(required=True, metadata={"example": "Its period overlaps that of line 2."})
     overlaps_line = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": 2, "description": "The line of the file that it overlaps."}
@@ -106,6 +144,8 @@ class WarningSchema(Schema):
     overlaps_usage_id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": None, "description": "The usage that it overlaps."}
     )
+    gap_from = edge_of_gap("The reading before the gap, or the end of the period before it.")
+    gap_until = edge_of_gap("This reading, or the beginning of this period.")
 
 
 class FaultSchema(Schema):
@@ -128,7 +168,7 @@ def count(example: int, description: str) -> ma.fields.Integer:
 
 
 class ImportSchema(Schema):
-    """A file of usages that was booked as one act, and what came of its lines."""
+    """A file of usages that is booked as one act, and what came of its lines."""
 
     id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": 1, "description": "null: a dry run, which booked nothing."}
@@ -136,6 +176,22 @@ class ImportSchema(Schema):
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
     mode = ma.fields.String(required=True, metadata={"enum": list(MODES), "example": "atomic"})
     on_conflict = ma.fields.String(required=True, metadata={"enum": list(ON_CONFLICT), "example": "reject"})
+    status = ma.fields.String(
+        required=True,
+        metadata={
+            "enum": [*STATUSES, "checked"],
+            "example": "booked",
+            "description": "`queued`, `running`, and then `booked` or `failed`: only once it is booked, the ledger has "
+            "its usages, all at once. `checked`: a dry run.",
+        },
+    )
+    progress = Figure(
+        required=True,
+        metadata={"example": 1, "description": "What share of the file has been read; after that, it is written."},
+    )
+    failure = ma.fields.String(
+        required=True, allow_none=True, metadata={"example": None, "description": "Why it failed, if it did."}
+    )
     usage_count = count(8760, "How many usages it wrote: new and changed ones.")
     new_count = count(8760, "Lines that are usages of their own.")
     changed_count = count(0, "Lines that corrected a usage.")
@@ -174,9 +230,12 @@ class ImportSchema(Schema):
     warnings = ma.fields.List(
         ma.fields.Nested(WarningSchema),
         required=True,
-        metadata={"example": [], "description": "The first 100, by line: periods that overlap one another."},
+        metadata={"example": [], "description": "The first 100, by line: overlaps and gaps."},
     )
-    recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    recorded_at = Instant(
+        required=True,
+        metadata={"example": "2026-01-31T12:00:01Z", "description": "While it is queued, when it was sent."},
+    )
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
     reverted_at = Instant(
         required=True, allow_none=True, metadata={"example": None, "description": "When it was taken back."}
@@ -213,6 +272,8 @@ class RejectedSchema(Schema):
     note = said(None)
     adjusts_period_id = said(None)
     external_id = said("meter-1/2026-01")
+    usage_type = said(None)
+    user_email = said(None)
     rejected_line = ma.fields.Integer(required=True, metadata={"example": 3})
     rejected_because = ma.fields.String(required=True, metadata={"example": "amount: Not a number."})
 

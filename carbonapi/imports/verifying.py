@@ -23,7 +23,7 @@ from ..usages.schemas import UsageSchema
 from .cells import excerpt
 from .reading import MOST_FAULTS_SHOWN, Cells, Faults, cells_of, examined, is_ndjson, objects_of, refused
 
-REQUIRED = ("id", "version", "co2e_kg")
+REQUIRED = (("id",), ("version",), ("co2e_kg",))
 CHUNK = 5_000  # So many lines are compared by one statement.
 MAX_VERSION = 2**31 - 1
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")

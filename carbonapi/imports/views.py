@@ -7,13 +7,14 @@ from flask import current_app
 from flask.views import MethodView
 
 from ..access import EVERYONE, fetch, visible
-from ..rest import Blueprint, now, uploaded_file
+from ..rest import Blueprint, now, prefers_async, uploaded_file
 from ..rest.fields import MEDIA_TYPES
 from ..usages.models import Usage
 from ..usages.schemas import UsageExportQuery, UsageSchema
 from .booking import book
 from .faults import faults_of, rejected_lines
 from .models import Import
+from .queueing import enqueue
 from .reverting import revert
 from .schemas import (
     FaultQuery,
@@ -44,11 +45,12 @@ class Imports(MethodView):
     def get(self, narrow: Any) -> Any:
         """List imports
 
-        The files that were booked, newest first. `GET /usages?import_id=` has the usages of one.
+        The files that were booked, are queued or have failed, newest first. `GET /usages?import_id=` has the usages of
+        one.
         """
         return narrow(visible(Import))
 
-    @imports.uploading(ImportSchema, ImportOptions, EXAMPLES, conflicts=True)
+    @imports.uploading(ImportSchema, ImportOptions, EXAMPLES, conflicts=True, defers=True)
     @imports.alt_response(200, schema=ImportSchema, description="What a dry run found: nothing was booked.")
     def post(self, options: dict[str, Any]) -> Import:
         """Import usages
@@ -59,14 +61,24 @@ class Imports(MethodView):
         the factors are those in force now. All of it is booked, or nothing: 422 then names the first 100 lines that
         have faults. With `mode=partial` the good lines are booked, and the answer tells of the others.
 
+        In place of usage_type_id a line may give `usage_type`, the name; of several usage types of that name it is the
+        one in the line's `unit`. In place of user_id it may give `user_email`, of a user of the same organization whom
+        you see. A line that gives both of a pair has a fault.
+
         With `on_conflict=skip` or `replace` a file can be sent again: what the ledger has is recognized, by
         `external_id` or else by user, usage type and time. A corrected usage keeps its version, and its `import_id`.
 
         Two periods of one user, usage type and meter that overlap are booked, with a warning that names both. The meter
-        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`.
+        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`. Warnings tell gaps within
+        the file, too: time between two periods, and a reading that comes more than half as late again as is usual, by
+        the median of its user, usage type and meter. Readings that keep to no interval have none.
+
+        With `Prefer: respond-async` the file is kept, and booked after the answer, which is 202 and the import with the
+        status `queued`. `GET /imports/{id}` tells its `progress`, and at last whether it is `booked` or has `failed`,
+        and why. Once accepted, it outlasts restarts of the service. A dry run is answered at once all the same.
         """
         with _file() as file:
-            return book(file, now(), **options)
+            return (enqueue if prefers_async() else book)(file, now(), **options)
 
 
 @imports.route("/imports/<int:import_id>")
@@ -75,7 +87,7 @@ class ImportById(MethodView):
     def get(self, import_id: int) -> Import:
         """Get an import
 
-        How many usages it booked, when, and by whom.
+        How many usages it booked, when, and by whom; of one that is queued, how far it is.
         """
         return fetch(Import, import_id)
 
@@ -86,7 +98,7 @@ class ImportFaults(MethodView):
     def get(self, narrow: Any, import_id: int) -> Any:
         """List faults of an import
 
-        What is wrong with the lines that a partial import did not book, by line.
+        What is wrong with the lines that a partial import did not book, or for which a queued one failed, by line.
         """
         return narrow(faults_of(fetch(Import, import_id)))
 
@@ -98,7 +110,8 @@ class ImportFaultsExport(MethodView):
         """Export rejected lines
 
         The lines that a partial import did not book, to be mended and sent to `POST /imports` again, with what is wrong
-        with each. The columns are the API's own; what a line said is there as it was read.
+        with each. The columns are the API's own; what a line said is there as it was read. A queued import that failed
+        booked none of its lines: here are those for which it did.
         """
         return narrow(rejected_lines(fetch(Import, import_id)))
 
@@ -111,7 +124,7 @@ class ImportReversal(MethodView):
 
         Takes the import back as one act: its usages that are still in the ledger are deleted, and what was believed of
         them is kept as versions. What it corrected stays corrected. Twice is 409, and so it is when the books are
-        closed over one of its usages.
+        closed over one of its usages, or it is not booked.
         """
         return revert(fetch(Import, import_id, lock=True), now(), **fields)
 

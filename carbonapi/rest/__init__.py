@@ -10,7 +10,7 @@ from flask.json.provider import JSONProvider
 
 from . import bodies, errors, exports, pages
 from .blueprint import Blueprint
-from .bodies import uploaded_file
+from .bodies import prefers_async, uploaded_file
 from .documents import Api
 from .etag import claim
 from .fields import now, plain
@@ -32,8 +32,8 @@ from .query import (
 
 __all__ = [
     "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
-    "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "read_exact_json", "time_range",
-    "time_zone", "uploaded_file",
+    "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "prefers_async",
+    "read_exact_json", "time_range", "time_zone", "uploaded_file",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from .fields import MEDIA_TYPES
 from .paging import page_of
 from .query import ExportQuery, ListQuery, Query
 
+ACCEPTED = {"Preference-Applied": "respond-async", "Retry-After": "1"}  # RFC 7240; RFC 9110, section 10.2.3.
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 Errors = tuple[type[CarbonError], ...]
@@ -159,10 +160,12 @@ class Blueprint(flask_smorest.Blueprint):
         *,
         roles: Roles = WRITERS,
         conflicts: bool = False,
+        defers: bool = False,
     ) -> Decorator:
         """POST of a file. The view is given the query's arguments, reads the file, and returns what it made of it.
 
         examples: of the kinds of file that are taken, keys of MEDIA_TYPES. With 201, the view returns a row it wrote.
+        defers: whether that row may be pending, for a caller who prefers so: then it is 202.
         """
 
         def decorate(view: View) -> View:
@@ -174,10 +177,15 @@ class Blueprint(flask_smorest.Blueprint):
                     return row
                 if row.id is None:  # What was asked for made nothing.
                     return row, 200
-                return row, {"Location": f"{request.path.rstrip('/')}/{row.id}"}
+                location = {"Location": f"{request.path.rstrip('/')}/{row.id}"}
+                return (row, 202, location | ACCEPTED) if defers and row.is_pending else (row, location)
 
+            if defers:
+                accepted = "It is kept, and worked off after this answer; `Location` tells how far it is."
+                wrapper = self.alt_response(202, schema=gives, description=accepted)(wrapper)
             wrapper = self.doc(requestBody={"required": True, "content": _file_content(examples)})(wrapper)
-            return self._guarded(wrapper, roles, query, created=status == 201, conflicts=conflicts)
+            conventions = {"created": status == 201, "conflicts": conflicts, "defers": defers}
+            return self._guarded(wrapper, roles, query, **conventions)
 
         return decorate
 

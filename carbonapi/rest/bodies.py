@@ -15,11 +15,12 @@ from flask import Flask, Response, g, request
 from webargs.fields import DelimitedList
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_list_header
 from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
 from ..errors import Invalid, LengthRequired, Malformed, UnsupportedMedia
-from .fields import MAX_ID, JSONSchema
+from .fields import MAX_ID, JSONSchema, number_of
 
 JSON_MAX_BYTES = 1024 * 1024
 SPOOLED_BYTES = 1024 * 1024  # Of a file; more goes to disk.
@@ -85,6 +86,12 @@ def _refuse_partial_bodies() -> None:
         raise UnsupportedMedia("Compressed bodies are not taken: send it without Content-Encoding.")
 
 
+def prefers_async() -> bool:
+    """Whether the caller asks to be answered before the work is done: `Prefer: respond-async` (RFC 7240)."""
+    preferences = parse_list_header(request.headers.get("Prefer", ""))
+    return any(preference.partition(";")[0].strip().lower() == "respond-async" for preference in preferences)
+
+
 @contextlib.contextmanager
 def uploaded_file(most_bytes: int, *media_types: str) -> Iterator[IO[bytes]]:
     """The file that the request brings, as a body of one of these media types, or as `file` of a form.
@@ -119,7 +126,7 @@ class StrictParser(FlaskParser):
         try:
             return json.loads(
                 req.get_data().decode("utf-8"),
-                parse_float=Decimal,
+                parse_float=number_of,
                 parse_constant=Decimal,  # NaN and Infinity are no JSON, but a field can be named that refuses them.
                 object_pairs_hook=_without_duplicates,
             )

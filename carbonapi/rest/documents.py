@@ -67,6 +67,11 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "tagged": {"ETag": _header("The version of the resource, for If-Match and If-None-Match (RFC 9110).", '"1"')},
     "attached": {"Content-Disposition": _header("The name of the file (RFC 6266).", 'attachment; filename="rows.csv"')},
+    "defers": {
+        "Location": _header("Where to ask how far it is.", "/api/v1/imports/1", format="uri-reference"),
+        "Preference-Applied": _header("That what was preferred is done (RFC 7240).", "respond-async"),
+        "Retry-After": _header("Seconds after which to ask.", "1", pattern="^[0-9]+$"),
+    },
     "created": {"Location": _header("The address of the new resource.", "/api/v1/usages/1", format="uri-reference")},
 }
 ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {
@@ -166,19 +171,21 @@ def _complete(path: str, operation: dict[str, Any], document: dict[str, Any]) ->
             content.setdefault("example", example)
     for convention, headers in HEADERS.items():
         if conventions.get(convention):
-            statuses = {"201"} if convention == "created" else {"200", "201", "304"}
+            statuses = {"created": {"201"}, "defers": {"202"}}.get(convention, {"200", "201", "304"})
             for status in operation["responses"].keys() & statuses:
                 operation["responses"][status].setdefault("headers", {}).update(headers)
 
 
 def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -> None:
-    """Document If-Match where something is changed, and If-None-Match where something is read."""
+    """Document If-Match where something is changed, If-None-Match where it is read, and Prefer where that is heeded."""
     if _heeds_if_match(operation, conventions):
         description = "Only if the resource still has this ETag; else 412."
         _add_header(operation, "If-Match", description)
     elif conventions.get("tagged") and "requestBody" not in operation:
         _add_header(operation, "If-None-Match", "Only if the resource no longer has this ETag; else 304.")
         operation["responses"]["304"] = {"description": "Not modified: the caller has this version already."}
+    if conventions.get("defers"):
+        _add_header(operation, "Prefer", "`respond-async`: answer 202 at once, and do it afterwards (RFC 7240).")
 
 
 def _heeds_if_match(operation: dict[str, Any], conventions: dict[str, Any]) -> bool:

@@ -39,6 +39,14 @@ def plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def number_of(token: str) -> Decimal:
+    """The exact number that stands so in JSON; NaN, which every field refuses, where its exponent is beyond any."""
+    try:
+        return Decimal(token)
+    except InvalidOperation:
+        return Decimal("NaN")
+
+
 def rfc3339(moment: dt.datetime) -> str:
     """`moment` in UTC, as RFC 3339 has it: 2024-01-31T12:00:00Z, with microseconds where there are any."""
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

@@ -65,6 +65,8 @@ def lacking(given: Any, *whose: sa.ColumnElement[bool]) -> sa.Select[Any]:
             User.organization_id,
             region_of(given).label("region"),
             UsageType.id.label("known_type_id"),
+            UsageType.name,
+            UsageType.unit,
             UsageType.archived,
             is_open(User.organization_id, given.c.usage_at).label("is_open"),
             factor.c.id.label("factor_id"),
@@ -87,23 +89,16 @@ def lacking(given: Any, *whose: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def faults_of(given: Any, *whose: sa.ColumnElement[bool], most: int = 1) -> dict[int, CarbonError]:
-    """Why the first of these usages cannot be recorded, by their place."""
-    usage_types: dict[int, UsageType] = {}
-    faults: dict[int, CarbonError] = {}
-    for row in db.session.execute(lacking(given, *whose).limit(most)).all():
-        usage_type = None
-        if row.known_type_id is not None:
-            usage_type = usage_types.setdefault(row.known_type_id, db.session.get_one(UsageType, row.known_type_id))
-        if row.known_user_id is None:
-            faults[row.place] = no_user(row.user_id)
-        elif usage_type is None:
-            faults[row.place] = no_usage_type(row.usage_type_id)
-        elif usage_type.archived:
-            faults[row.place] = archived(usage_type)
-        elif not row.is_open:
-            faults[row.place] = refusal(row.organization_id, row.usage_at)
-        else:
-            want = Want(usage_type.id, row.organization_id, row.region, row.method, row.usage_at)
-            faults[row.place] = no_factor(usage_type, want)
-    return faults
+def fault_of(given: Any) -> CarbonError:
+    """Why the one usage given cannot be recorded."""
+    row = db.session.execute(lacking(given).limit(1)).one()
+    if row.known_user_id is None:
+        return no_user(row.user_id)
+    if row.known_type_id is None:
+        return no_usage_type(row.usage_type_id)
+    usage_type = db.session.get_one(UsageType, row.known_type_id)
+    if usage_type.archived:
+        return archived(usage_type)
+    if not row.is_open:
+        return refusal(row.organization_id, row.usage_at)
+    return no_factor(usage_type, Want(usage_type.id, row.organization_id, row.region, row.method, row.usage_at))

@@ -14,7 +14,7 @@ from tests import factories
 from tests.accounts.test_sessions import bearer
 
 PACKAGE = Path(audit.__file__).parents[1]
-# Their writers tell the log themselves: sessions.py, ledger.py, booking.py and restating.py.
+# Their writers tell the log themselves: sessions.py, ledger/, booking.py and restating.py.
 TOLD_BY_THEIR_WRITERS = {"sessions", "usages", "imports", "restatements"}
 # Columns that are not told: what an entry has already, what the database counts, and what nobody may read.
 NOT_TOLD = {"id", "version", "created_at", "closed_at", "closed_by", "reopened_by", "reopen_reason", "erased_at"}
@@ -147,9 +147,12 @@ def test_every_table_is_told_of():
     audited = {mapper.local_table.name for mapper in Base.registry.mappers if hasattr(mapper.class_, "AUDIT")}
 
     assert set(Base.metadata.tables) - audited == TOLD_BY_THEIR_WRITERS | {
+        "usage_days",
         "usage_versions",
         "audit_entries",
         "import_faults",
+        "import_uploads",
+        "import_chunks",
     }
 
 

@@ -1,9 +1,7 @@
 """How a file is booked, and how it is written: the options of POST /imports."""
 
-import gzip
 import json
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,6 @@ from tests import factories
 HEADER = "usage_at,amount,external_id\n"
 THREE = HEADER + "2024-01-01T00:00:00Z,1,a\n2024-01-02T00:00:00Z,2,b\n2024-01-03T00:00:00Z,3,\n"
 COUNTS = ("new_count", "changed_count", "same_count", "skipped_count", "rejected_count")
-DATA = Path(__file__).parents[1] / "data"
 
 
 def load(client, file, status=201, media_type="text/csv", **query):
@@ -189,18 +186,6 @@ def test_ndjson_is_taken_with_its_very_digits(as_member):
         "4": ["Not a JSON object."],
         "5": ["amount: Neither a text nor a number."],
     }
-
-
-def test_the_files_that_people_have_are_taken_as_they_are(as_member):
-    file = (
-        gzip.decompress((DATA / "gb-household-electricity-hourly-kwh.csv.gz").read_bytes())
-        + b"2022-12-06 13:00:00+00:00,nan\n"
-    )
-
-    imported = load(as_member, file, columns="usage_at:start,amount:value", round=3, blank="skip", quality="estimated")
-
-    assert (imported["new_count"], imported["blank_count"]) == (23508, 1)
-    assert imported["rounded_count"] > 0
 
 
 LONDON = {"timezone": "Europe/London"}

@@ -14,7 +14,7 @@ from ...catalogue.choice import Want, factor_at
 from ...db import db
 from ...errors import Invalid
 from ..closing import is_open, refusal, refuse_unknown_period
-from ..given import as_row, faults_of
+from ..given import as_row, fault_of
 from ..measuring import measured, measured_anew
 from ..models import Usage, UsageVersion, belief_of
 from ..refusals import fault_of_period, refuse_stranger, usable_type
@@ -48,7 +48,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
     days = counting(come(recorded), has_periods=usage.get("usage_until") is not None)
     found: Usage | None = db.session.scalar(sa.select(Usage).from_statement(RECORDED.add_cte(recorded, told, days)))
     if found is None:
-        raise faults_of(given)[1]
+        raise fault_of(given)
     return found
 
 

@@ -30,14 +30,15 @@ def book_at_random(manager, dice, number):
         usage_type = dice.choice(usage_types)
         adjusts = dice.random() < 0.1
         amount = Decimal(dice.randrange(10 ** dice.randrange(1, 16))).scaleb(-6) * (-1 if adjusts else 1)
-        day = f"{dice.randrange(1960, 2030)}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}"
+        year = dice.randrange(1960, 2030)
+        day = f"{year}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}"
         time = f"{dice.randrange(24):02}:{dice.randrange(60):02}:{dice.randrange(60):02}{dice.choice(['', '.000001'])}"
         rows.append(
             [
                 str(dice.choice([manager.user.id, colleague.id])),
                 str(usage_type.id),
                 f"{day}T{time}{dice.choice(['Z', '+01:00', '-03:30'])}",
-                dice.choice(["", f"{dice.randrange(2031, 2200)}-01-01T00:00:00Z"]),
+                dice.choice(["", f"{year + dice.randrange(1, 10)}-01-01T00:00:00Z"]),
                 f"{amount:f}",
                 dice.choice(UNITS[usage_type.unit]),
                 dice.choice(["", "GB", "US-CA"]),

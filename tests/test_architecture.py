@@ -110,7 +110,7 @@ def test_only_the_ledger_writes_usages():
             writes = called in ("sa.insert", "sa.update", "sa.delete") and {"Usage", "UsageVersion"} & {*arguments}
             if writes or called in ("Usage", "UsageVersion"):
                 writers.add(str(path.relative_to(PACKAGE)))
-    assert writers == {"usages/ledger.py"}
+    assert writers == {"usages/ledger/many.py", "usages/ledger/one.py", "usages/ledger/statements.py"}
 
 
 def test_rest_names_no_feature():

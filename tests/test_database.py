@@ -48,6 +48,7 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         "audit_entries",
         "sessions",
         "usages",
+        "usage_days",
         "usage_versions",
         "imports",
         "import_faults",
@@ -104,7 +105,7 @@ def test_ids_are_bigints_that_only_the_database_makes(app):
     )
     made_here = {name: (kind, made) for name, kind, made in identities}
     assert made_here.pop("usage_versions") == ("bigint", None)  # The usage's own.
-    assert made_here == dict.fromkeys(tables() - {"usage_versions"}, ("bigint", "ALWAYS"))
+    assert made_here == dict.fromkeys(tables() - {"usage_versions", "usage_days"}, ("bigint", "ALWAYS"))
 
 
 def test_times_are_instants_and_figures_are_exact(app):
@@ -116,6 +117,7 @@ def test_times_are_instants_and_figures_are_exact(app):
         "bigint",
         "boolean",
         "character varying",  # Alembic's own.
+        "date",  # Of the days of the ledger, which are local.
         "integer",
         "jsonb",
         "numeric",
@@ -157,7 +159,8 @@ GOOD = {
         ({"usage_at": "'2201-01-01+00'"}, "ck_usages_usage_at"),
         ({"usage_at": "'infinity'"}, "ck_usages_usage_at"),
         ({"usage_at": "'2024-01-01+00'", "usage_until": "'2024-01-01+00'"}, "ck_usages_usage_until"),
-        ({"usage_until": "'2201-01-01+00'"}, "ck_usages_usage_until"),
+        ({"usage_at": "'2200-01-01+00'", "usage_until": "'2201-01-01+00'"}, "ck_usages_usage_until"),
+        ({"usage_until": "'2034-01-01 00:00:00.000001+00'"}, "ck_usages_length"),
         ({"quality": "'guessed'"}, "ck_usages_quality"),
         ({"organization_id": "u.organization_id + 1"}, "fk_usages_organization_id_user_id"),
         ({"user_id": "u.id + 1000"}, "fk_usages_organization_id_user_id"),

@@ -64,7 +64,7 @@ def test_a_correction_reads_the_row_keeps_what_was_believed_and_writes_it(signed
     assert len(statements) == 3
     statements.clear()
     assert signed_in_before.delete(f"/usages/{usage_id}").status_code == 204
-    assert len(statements) == 3
+    assert len(statements) == 4  # What has left a day may leave an hour empty there.
 
 
 def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, statements):
@@ -81,7 +81,7 @@ def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, stateme
     [
         ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 8),
         ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 10),
-        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 8),
+        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 9),
         ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 14),
         ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 14),
     ],

@@ -14,7 +14,11 @@ class Organization(Shared, Versioned, Model):
     """A customer: the owner of users and of a ledger."""
 
     __tablename__ = "organizations"
-    __table_args__ = (sa.CheckConstraint("significance_threshold BETWEEN 0 AND 100", name="significance_threshold"),)
+    __table_args__ = (
+        sa.CheckConstraint("significance_threshold BETWEEN 0 AND 100", name="significance_threshold"),
+        # The days of the ledger refer to it, so that none is ever counted in another time zone.
+        sa.UniqueConstraint("id", "timezone", name="uq_organizations_timezone"),
+    )
     AUDIT = Audited(("name", "timezone", "region", "significance_threshold"), organization="id")
 
     name: Mapped[str]

@@ -20,8 +20,9 @@ import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
 from ..usages.models import UsageVersion
+from ..usages.parts import LAST_DIGIT
 from .adding import Figures, refuse_two_methods
-from .spreading import LAST_DIGIT, Edges, parts, rows_of
+from .spreading import Edges, parts, rows_of
 
 BEFORE, AFTER = Edges("edges_before"), Edges("edges_after")
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")

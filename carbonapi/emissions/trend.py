@@ -8,12 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..db import db
+from ..usages.local_time import INSTANT
 from ..usages.models import Usage
 from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
 from .buckets import boundaries
 from .comparison import is_folded, per_day, previous
 from .coverage import covered
-from .spreading import END_OF_TIME, INSTANT, Edges, parts, rows_of
+from .spreading import END_OF_TIME, Edges, parts, rows_of
 
 NOW, PREVIOUS = Edges(), Edges("previous_edges")
 COVERAGE_DIGITS = Decimal("0.000001")

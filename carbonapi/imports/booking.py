@@ -82,7 +82,7 @@ def _booked(booked: Import, reader: LineReader, file: IO[bytes], ignore: Collect
     replaced = 0
     if differing and booked.on_conflict == "replace":
         reason = f"Import {booked.id} says so."
-        replaced = ledger.replace_staged(good(~Row.same), booked.recorded_at, reason)
+        replaced = ledger.replace_staged(good(~Row.same), booked.recorded_at, organization_id, reason)
     skipped = differing if booked.on_conflict == "skip" else 0
     written = sums.usage_count + replaced
     left_out = reader.lines - faulty - same - skipped - written

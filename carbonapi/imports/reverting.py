@@ -23,9 +23,10 @@ def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Impor
     if booked.reverted_at is not None:
         raise Conflict(f"Import {booked.id} has been taken back already.")
     db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
-    mine = (Usage.organization_id == booked.organization_id, Usage.import_id == booked.id)
-    gone = ledger.delete_all(now, reason or f"Import {booked.id} was taken back.", *mine)
-    if db.session.scalar(sa.select(sa.exists().where(*mine))):
+    of_import = Usage.import_id == booked.id
+    reason_told = reason or f"Import {booked.id} was taken back."
+    gone = ledger.delete_all(now, booked.organization_id, reason_told, of_import)
+    if db.session.scalar(sa.select(sa.exists().where(Usage.organization_id == booked.organization_id, of_import))):
         raise Conflict(
             f"Import {booked.id} has usages over which the books are closed, or that are somebody else's now, so "
             "nothing was changed. Have the period reopened, or record adjustments."

@@ -15,7 +15,7 @@ from ..db import db
 from ..errors import Invalid
 from ..usages import given
 from ..usages.models import Period
-from ..usages.refusals import ENDS_BEFORE_IT_BEGINS
+from ..usages.refusals import ENDS_BEFORE_IT_BEGINS, LASTS_TOO_LONG, LONGEST_PERIOD
 from ..usages.schemas import UsageSchema
 from .cells import LONGEST_SHOWN, STAGED_COLUMNS, CellsSchema, LineReader, faulty_line
 from .reading import Faults, cells_of, is_ndjson, objects_of, refused
@@ -90,6 +90,8 @@ def check(organization_id: int, used: Collection[str]) -> int:
     if "usage_until" in used:
         ends_early = Row.usage_until <= Row.usage_at
         found += mark("usage_until", Row.usage_until, sa.literal(ENDS_BEFORE_IT_BEGINS), ends_early)
+        too_long = Row.usage_until - Row.usage_at > LONGEST_PERIOD
+        found += mark("usage_until", Row.usage_until, sa.literal(LASTS_TOO_LONG), too_long)
     if "unit" in used:
         found += _measure()
     if "external_id" in used:

@@ -11,9 +11,10 @@ from ..access import current_actor, fetch, named
 from ..accounts.models import Organization
 from ..catalogue.models import UsageType
 from ..db import db
-from ..emissions.spreading import INSTANT, part
 from ..usages import ledger
+from ..usages.local_time import INSTANT, clock, instant_of
 from ..usages.models import Usage
+from ..usages.parts import part
 from .models import Restatement
 
 STATEMENT_TIMEOUT = "10min"
@@ -43,7 +44,8 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         locked = outdated.with_for_update(of=Usage).cte("outdated")
         writes = ledger.rebook(locked, now, fields["reason"], restatement.id)
         # Told again by the statement that books: between the two, somebody may have written.
-        _tell(restatement, _by_month(locked, organization.timezone).add_cte(*writes))
+        _tell(restatement, _by_month(locked, organization.timezone).add_cte(writes))
+        ledger.look_hours_up([organization.id])
         db.session.flush()
         new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}
         audit.note(
@@ -81,14 +83,13 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
 
     `begun` is how many of the usages are in no month before.
     """
-    at = sa.func.timezone(timezone, outdated.c.usage_at)
-    last = sa.func.timezone(timezone, outdated.c.usage_until - INSTANT)
+    at = clock(timezone, outdated.c.usage_at)
+    last = clock(timezone, outdated.c.usage_until - INSTANT)
     a_month = sa.text("INTERVAL '1 month'")
     first = sa.func.date_trunc("month", at)
     months: Any = sa.func.generate_series(first, last, a_month).table_valued("begin").lateral("months")
     months = months.render_derived()
-    begin = sa.func.timezone(timezone, months.c.begin)
-    end = sa.func.timezone(timezone, months.c.begin + a_month)
+    begin, end = instant_of(timezone, months.c.begin), instant_of(timezone, months.c.begin + a_month)
     amount = part(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
     factors = (outdated.c.old_factor, outdated.c.factor)
     at_once = sa.select(

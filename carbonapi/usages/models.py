@@ -2,7 +2,7 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
@@ -90,6 +90,8 @@ class Usage(Belief, Versioned, Model):
         sa.CheckConstraint("abs(amount_in_type_unit) < 1e18", name="amount_in_type_unit"),
         sa.CheckConstraint("usage_at >= '1900-01-01+00' AND usage_at < '2201-01-01+00'", name="usage_at"),
         sa.CheckConstraint("usage_until > usage_at AND usage_until < '2201-01-01+00'", name="usage_until"),
+        # No write has to spread a usage over more days than these.
+        sa.CheckConstraint("usage_until - usage_at <= interval '3653 days'", name="length"),
         sa.CheckConstraint("method IN ('location', 'market')", name="method"),
         sa.CheckConstraint("quality IN ('measured', 'estimated')", name="quality"),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
@@ -129,6 +131,45 @@ class UsageVersion(Belief, Model):
     ended_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
     end_reason: Mapped[str | None]
     deleted: Mapped[bool]
+
+
+class UsageDay(Model):
+    """What the usages of a type add up to on a local day of their organization; of each method and restatement alone.
+
+    A usage at an instant is of the day that holds it; a period has a part in each day it shares time with, as parts.py
+    has it. `usage_count` is of those that begin on the day, `carried_count` of the periods that began before it and go
+    on. `amount` is in the type's unit. The hours are of the local clock, bit 0 being from midnight to one:
+    `reading_hours` those in which a usage at an instant lies, `period_hours` those of which a period has a part, of
+    both what is no adjustment. Of days without usages there may be a row or none.
+    """
+
+    __tablename__ = "usage_days"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(
+            ["organization_id", "timezone"],
+            ["organizations.id", "organizations.timezone"],
+            info={"message": "The time zone of the organization is being changed. Send it again."},
+        ),
+        sa.Index("ix_usage_days_doubtful", "organization_id", postgresql_where=sa.text("hours_are_doubtful")),
+    )
+    KEY: ClassVar = ("organization_id", "usage_type_id", "day", "method", "restatement_id")
+
+    organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    usage_type_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    day: Mapped[dt.date] = mapped_column(primary_key=True)
+    method: Mapped[str] = mapped_column(primary_key=True)
+    # 0: as they were booked by whoever recorded them.
+    restatement_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    timezone: Mapped[str]
+    usage_count: Mapped[int]
+    carried_count: Mapped[int]
+    amount: Mapped[Decimal] = mapped_column(sa.Numeric)
+    co2e_kg: Mapped[Decimal] = mapped_column(sa.Numeric)
+    estimated_kg: Mapped[Decimal] = mapped_column(sa.Numeric)
+    reading_hours: Mapped[int] = mapped_column(sa.Integer)
+    period_hours: Mapped[int] = mapped_column(sa.Integer)
+    # Within a transaction: a usage has left the day, so its hours must be looked up again.
+    hours_are_doubtful: Mapped[bool]
 
 
 class Period(Owned, Model):

@@ -1,11 +1,22 @@
 """Why a usage cannot be recorded or corrected, in words for the caller."""
 
+import datetime as dt
+
 from ..access import fetch, named
 from ..accounts.models import User
 from ..catalogue.models import UsageType
 from ..errors import Invalid, NotFound
 
 ENDS_BEFORE_IT_BEGINS = "Must be later than usage_at: a period is [usage_at, usage_until)."
+LONGEST_PERIOD = dt.timedelta(days=3653)
+LASTS_TOO_LONG = "A period is at most ten years long. Divide it into several."
+
+
+def fault_of_period(usage_at: dt.datetime, usage_until: dt.datetime) -> str | None:
+    """Why these cannot be the begin and the end of a period; None if they can."""
+    if usage_until <= usage_at:
+        return ENDS_BEFORE_IT_BEGINS
+    return LASTS_TOO_LONG if usage_until - usage_at > LONGEST_PERIOD else None
 
 
 def refuse_stranger(user_id: int, organization_id: int) -> None:

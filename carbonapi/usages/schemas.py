@@ -24,7 +24,7 @@ from ..rest import (
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
 from .history import believed_at
 from .models import QUALITIES, Usage, UsageVersion
-from .refusals import ENDS_BEFORE_IT_BEGINS
+from .refusals import fault_of_period
 
 
 def quality(**kwargs: object) -> Text:
@@ -53,7 +53,8 @@ class NewUsageSchema(Schema):
         allow_none=True,
         metadata={
             "example": None,
-            "description": "The end, not included, of a period that began at `usage_at`, such as a bill's.",
+            "description": "The end, not included, of a period that began at `usage_at`, such as a bill's; at most "
+            "ten years later.",
         },
     )
     amount = Quantity(
@@ -103,8 +104,9 @@ class NewUsageSchema(Schema):
     @ma.validates_schema
     def a_period_ends_after_it_begins(self, fields: dict[str, Any], **kwargs: Any) -> None:
         begins, ends = fields.get("usage_at"), fields.get("usage_until")
-        if begins is not None and ends is not None and ends <= begins:
-            raise ma.ValidationError(ENDS_BEFORE_IT_BEGINS, "usage_until")
+        fault = fault_of_period(begins, ends) if begins is not None and ends is not None else None
+        if fault:
+            raise ma.ValidationError(fault, "usage_until")
 
 
 class UsageChangesSchema(NewUsageSchema):

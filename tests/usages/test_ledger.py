@@ -11,6 +11,7 @@ from carbonapi.accounts import sessions
 from carbonapi.db import db
 from carbonapi.errors import NotSignedIn
 from carbonapi.usages import ledger
+from carbonapi.usages.models import Usage
 from tests import factories
 from tests.conftest import Client, settings_for
 
@@ -107,4 +108,4 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
     thread.join()
 
     assert len(refusals) == 1
-    assert db.session.scalar(sa.select(sa.func.count()).select_from(ledger.Usage)) == 0
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(Usage)) == 0

@@ -1,0 +1,161 @@
+"""Recording, correcting and deleting many usages in one statement each."""
+
+import datetime as dt
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...access import current_actor, seen_by_actor
+from ...accounts.models import Organization, User
+from ...catalogue.choice import Want
+from ...catalogue.models import UsageType
+from ...db import db
+from ..closing import is_open
+from ..given import COLUMNS, factor_of
+from ..models import Usage, UsageVersion
+from .days import COUNTED, come, counting, go, look_hours_up
+from .statements import FACTOR_DEPENDS_ON, SHORTEST_BELIEF, booking, keeping
+
+
+def record_staged(staged: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
+    """Record the usages of a table in one statement, each with the factor in force at its time.
+
+    staged: columns as in COLUMNS. One that cannot be recorded is left out: `given.lacking` tells which.
+    Gives the number of usages that were recorded, `usage_count`; the sums `co2e_kg` and `amount_in_type_unit`; and of
+    their usage types the first and the last, `first_type_id` and `last_type_id`.
+    """
+    booked = booking(staged, now, User.organization_id == organization_id, import_id=import_id)
+    recorded = booked.returning(*COUNTED).cte("recorded")
+    return db.session.execute(
+        sa.select(
+            sa.func.count().label("usage_count"),
+            sa.func.coalesce(sa.func.sum(recorded.c.co2e_kg), 0).label("co2e_kg"),
+            sa.func.sum(recorded.c.amount_in_type_unit).label("amount_in_type_unit"),
+            sa.func.min(recorded.c.usage_type_id).label("first_type_id"),
+            sa.func.max(recorded.c.usage_type_id).label("last_type_id"),
+        ).add_cte(counting(come(recorded)))
+    ).one()
+
+
+def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: str) -> int:
+    """Correct usages of a table in one statement, keep what was believed before, and give how many there were.
+
+    staged: columns as in COLUMNS, and `usage_id`, which usage. One that could not be recorded anew, or over which the
+    books are closed, stays. The frozen factor stays as `correct` has it.
+    """
+    factor = factor_of(staged)
+    is_moved = sa.or_(*(Usage.__table__.c[name].is_distinct_from(staged.c[name]) for name in FACTOR_DEPENDS_ON))
+    anew = {
+        "unit": sa.func.coalesce(staged.c.unit, UsageType.unit),
+        "amount_in_type_unit": sa.func.coalesce(staged.c.amount_in_type_unit, staged.c.amount),
+        "emission_factor_id": sa.case((is_moved, factor.c.id), else_=Usage.emission_factor_id),
+        "factor": sa.case((is_moved, factor.c.factor), else_=Usage.factor),
+        "restatement_id": sa.case((is_moved, None), else_=Usage.restatement_id),
+    }
+    given = {name: staged.c[name] for name in COLUMNS} | anew
+    usages = (
+        sa.select(Usage.organization_id, Usage.id, *(value.label(name) for name, value in given.items()))
+        .join(staged, staged.c.usage_id == Usage.id)
+        .join(
+            User,
+            sa.and_(User.id == staged.c.user_id, User.organization_id == Usage.organization_id, *seen_by_actor(User)),
+        )
+        .join(Organization, Organization.id == User.organization_id)
+        .join(UsageType, (UsageType.id == staged.c.usage_type_id) & ~UsageType.archived)
+        .join(factor, sa.true())
+        .where(Usage.organization_id == organization_id, *seen_by_actor(Usage))
+        .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, staged.c.usage_at))
+        .with_for_update(of=Usage)
+        .cte("replaced")
+    )
+    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
+    kept = _kept(keeping(now, reason, sa.exists().where(*these), deleted=False))
+    written = {
+        "version": Usage.version + 1,
+        "recorded_at": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
+        "recorded_by": current_actor().id,
+        "reason": reason,
+    }
+    values = {name: usages.c[name] for name in given} | written
+    booked = sa.update(Usage).where(*these).values(values).returning(*COUNTED).cte("booked")
+    days = counting(go(kept), come(booked))
+    number = db.session.scalar(sa.select(sa.func.count()).select_from(booked).add_cte(days)) or 0
+    look_hours_up([organization_id])
+    return number
+
+
+def delete_all(now: dt.datetime, organization_id: int, reason: str | None, *criteria: sa.ColumnElement[bool]) -> Any:
+    """Delete the usages of an organization of which this holds, and keep what was believed of them.
+
+    Gives their number, `usage_count`, and their sum, `co2e_kg`. Those over which the books are closed stay.
+    """
+    still_open = is_open(Usage.organization_id, Usage.usage_at)
+    mine = (Usage.organization_id == organization_id, *seen_by_actor(Usage))
+    found = sa.select(Usage.organization_id, Usage.id).where(*mine, *criteria, still_open)
+    usages = found.with_for_update(of=Usage).cte("usages_deleted")
+    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
+    kept = _kept(keeping(now, reason, sa.exists().where(*these), deleted=True))
+    gone = sa.delete(Usage).where(*these).returning(*COUNTED).cte("gone")
+    sums = (sa.func.count().label("usage_count"), sa.func.coalesce(sa.func.sum(gone.c.co2e_kg), 0).label("co2e_kg"))
+    told = db.session.execute(sa.select(*sums).add_cte(kept, counting(go(gone)))).one()
+    look_hours_up([organization_id])
+    return told
+
+
+def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The usages that the actor may see to whom the catalogue, as it is now, gives another factor than they have.
+
+    Columns: organization_id, id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and of the other
+    factor factor_id and factor.
+    """
+    region = sa.func.coalesce(Usage.region, Organization.region)
+    want = Want(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
+    factor = want.chosen().lateral("factor")
+    return (
+        sa.select(
+            Usage.organization_id,
+            Usage.id,
+            Usage.usage_at,
+            Usage.usage_until,
+            Usage.amount_in_type_unit,
+            Usage.factor.label("old_factor"),
+            Usage.recorded_at,
+            factor.c.id.label("factor_id"),
+            factor.c.factor,
+        )
+        .join(Organization, Organization.id == Usage.organization_id)
+        .join(factor, sa.true())
+        .where(*seen_by_actor(Usage), *criteria, factor.c.id != Usage.emission_factor_id)
+    )
+
+
+def rebook(usages: sa.CTE, now: dt.datetime, reason: str, restatement_id: int) -> sa.CTE:
+    """What books these `outdated` usages anew, to stand before a statement: it keeps what was believed, and writes.
+
+    usages: a locked SELECT of `outdated`. Every row of it gets the other factor, in a new version that names the
+    restatement. After it, `look_hours_up`.
+    """
+    believed_from = sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF)
+    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
+    kept = _kept(keeping(now, reason, sa.exists().where(*these), deleted=False))
+    booked = (
+        sa.update(Usage)
+        .where(*these)
+        .values(
+            emission_factor_id=usages.c.factor_id,
+            factor=usages.c.factor,
+            version=Usage.version + 1,
+            recorded_at=believed_from,
+            recorded_by=current_actor().id,
+            restatement_id=restatement_id,
+            reason=reason,
+        )
+        .returning(*COUNTED)
+        .cte("booked")
+    )
+    return counting(go(kept), come(booked))
+
+
+def _kept(keeping: sa.Insert) -> sa.CTE:
+    """What was believed, as the days counted it."""
+    return keeping.returning(*(UsageVersion.__table__.c[column.key] for column in COUNTED)).cte("kept")

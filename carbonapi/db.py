@@ -2,12 +2,14 @@
 
 import datetime as dt
 import select
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import orm
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 NAMING_CONVENTION = {
@@ -49,8 +51,28 @@ def init_app(app: Flask) -> None:
         sa.event.listen(db.engine, "checkin", _prepare_for_next)
 
 
-def read_alone() -> None:
-    """Let each statement of this request be by itself: a reader needs no transaction, which is two messages more."""
+class Kept:
+    """A statement that is compiled once and executed many times, with values for the parameters that it names.
+
+    To build a large one anew, or to look up by its parts how it was compiled, takes ten times as long as to send it.
+    All that is of one request must be named, `sa.bindparam("recorded_at")`: what is not is kept with the statement.
+    """
+
+    def __init__(self, statement: sa.Select[Any]) -> None:
+        compiled = statement.compile(dialect=postgresql.dialect())
+        self._text = str(compiled)
+        self._constants = {name: bind.effective_value for bind, name in compiled.bind_names.items() if bind.unique}
+
+    def execute(self, values: Mapping[str, Any]) -> sa.CursorResult[Any]:
+        """Send it. values: of all parameters that it names, by their names."""
+        return db.session.connection().exec_driver_sql(self._text, {**self._constants, **values})
+
+
+def without_transaction() -> None:
+    """Let each statement of this request be by itself: for readers, and whoever writes with a single one.
+
+    A transaction around it would be two messages more.
+    """
     if isinstance(db.engine, sa.Engine) and not db.session().in_transaction():
         # The driver's own switch: SQLAlchemy's option would send two messages more, about isolation.
         driver: Any = db.session.connection().connection.driver_connection
@@ -69,7 +91,7 @@ def _refuse_if_cut(connection: Any, record: Any, proxy: object) -> None:
 
 
 def _prepare_for_next(connection: Any, record: Any) -> None:
-    """Let what comes after a `read_alone` be a transaction again."""
+    """Let what comes after a `without_transaction` be a transaction again."""
     if connection is not None:
         record.info["used"] = True
         if not connection.closed:

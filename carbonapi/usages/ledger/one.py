@@ -20,7 +20,7 @@ from ..given import COLUMNS, as_row, faults_of
 from ..measuring import measured, measured_anew
 from ..models import Usage, UsageVersion, belief_of
 from ..refusals import fault_of_period, refuse_stranger, usable_type
-from .days import COUNTED, MOVES, come, counting, go, look_hours_up
+from .days import COUNTED, MOVES, come, counting, counting_reading, go, look_hours_up
 from .statements import FACTOR_DEPENDS_ON, SHORTEST_BELIEF, booking, keeping
 
 DEFAULTS = {"method": "location", "quality": "measured"}
@@ -63,7 +63,7 @@ def _recording(role: str, *, has_period: bool) -> Kept:
     given = as_row({name: _parameter(name) for name in COLUMNS})
     recorded = booking(given, _parameter("recorded_at"), by).returning(*belief_of(Usage)).cte("recorded")
     told = audit.entries_of(recorded, Usage, "recorded", new=audit.values_of("recorded", *TOLD))
-    days = counting(come(recorded), has_periods=has_period)
+    days = counting(come(recorded)) if has_period else counting_reading(recorded)
     return Kept(sa.select(recorded).add_cte(told, days))
 
 

@@ -55,7 +55,7 @@ def carbonapi(database_url: str) -> Iterator[Server]:
     settings = {"DATABASE_URL": database_url, "ACCESS_TOKEN_MINUTES": "1440", "IMPORT_MAX_BYTES": str(2**30)}
     environ = {f"CARBONAPI_{name}": value for name, value in settings.items()}
     port = free_port()
-    command = ["carbonapi.cli", "serve", "--port", str(port)]
+    command = ["carbonapi.cli", "serve", "--port", str(port), "--workers", "2"]
     with served(command, port, "/health/ready", environ | {"CARBONAPI_SECRET_KEY": SECRET_KEY}) as server:
         yield server
 

@@ -9,8 +9,7 @@ import flask
 from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
-from . import access, accounts, audit, catalogue, emissions, imports, rest, restatements, usages
-from .db import CONNECT_ARGS, db
+from . import access, accounts, audit, catalogue, db, emissions, imports, rest, restatements, usages
 from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
@@ -37,11 +36,10 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         OLDER_REVISIONS=frozenset(older),
         SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
-            "connect_args": CONNECT_ARGS,
+            "connect_args": db.CONNECT_ARGS,
             "json_deserializer": rest.read_exact_json,
             "json_serializer": rest.exact_json,
             "max_overflow": 0,
-            "pool_pre_ping": True,
             "pool_size": settings["POOL_SIZE"],
             "pool_timeout": 2,
             "pool_use_lifo": True,
@@ -57,7 +55,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         JWT_REFRESH_TOKEN_EXPIRES=dt.timedelta(days=settings["REFRESH_TOKEN_DAYS"]),
     )
     db.init_app(app)
-    Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=False)
+    Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
     access.init_app(app, accounts.find_actor)
     api = rest.init_app(app)
     for blueprint in (

@@ -77,8 +77,22 @@ def _faults(error: Invalid) -> Iterator[str]:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="Port to listen on.")
-@click.option("--workers", default=2, show_default=True, help="Processes that answer requests.")
-@click.option("--threads", default=300, show_default=True, help="Threads of each worker; most wait for slow clients.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=server.default_workers,
+    envvar="CARBONAPI_WORKERS",
+    show_default="one for each core, from 2 to 8",
+    help="Processes that answer requests.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=300,
+    envvar="CARBONAPI_THREADS",
+    show_default=True,
+    help="Threads of each worker; most wait for slow clients.",
+)
 def serve(host: str, port: int, workers: int, threads: int) -> None:
     """Start the service, with a PostgreSQL of its own if CARBONAPI_DATABASE_URL is not set."""
     sys.exit(server.serve(host, port, workers, threads, os.environ))

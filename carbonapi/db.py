@@ -1,11 +1,15 @@
 """The database handle, and what every table shares."""
 
 import datetime as dt
+import select
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import sqlalchemy as sa
+from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import orm
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 NAMING_CONVENTION = {
@@ -17,9 +21,13 @@ NAMING_CONVENTION = {
 }
 
 # The session's zone never decides a day; UTC makes what psycopg2 returns the same everywhere. The time-outs keep a
-# request from waiting for ever; imports set their own.
+# request from waiting for ever; imports set their own. That the network is gone is noticed in seconds: amid a statement
+# by what is not acknowledged; of an idle connection by the probes, so that it is found cut before it is used.
 CONNECT_ARGS = {
     "connect_timeout": 3,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 5000,
     "application_name": "carbonapi",
     "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
 }
@@ -35,10 +43,65 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 
-def read_alone() -> None:
-    """Let each statement of this request be by itself: a reader needs no transaction, which is two messages more."""
+def init_app(app: Flask) -> None:
+    """Give the app its database, and a pool that hands out no connection that was cut."""
+    db.init_app(app)
+    with app.app_context():
+        sa.event.listen(db.engine, "checkout", _refuse_if_cut)
+        sa.event.listen(db.engine, "checkin", _prepare_for_next)
+
+
+class Kept:
+    """A statement that is compiled once and executed many times, with values for the parameters that it names.
+
+    To build a large one anew, or to look up by its parts how it was compiled, takes ten times as long as to send it.
+    All that is of one request must be named, `sa.bindparam("recorded_at")`: what is not is kept with the statement.
+    """
+
+    def __init__(self, statement: sa.Select[Any]) -> None:
+        compiled = statement.compile(dialect=postgresql.dialect())
+        self._text = str(compiled)
+        self._constants = {name: bind.effective_value for bind, name in compiled.bind_names.items() if bind.unique}
+
+    def execute(self, values: Mapping[str, Any]) -> sa.CursorResult[Any]:
+        """Send it. values: of all parameters that it names, by their names."""
+        return db.session.connection().exec_driver_sql(self._text, {**self._constants, **values})
+
+
+def without_transaction() -> None:
+    """Let each statement of this request be by itself: for readers, and whoever writes with a single one.
+
+    A transaction around it would be two messages more.
+    """
     if isinstance(db.engine, sa.Engine) and not db.session().in_transaction():
-        db.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        # The driver's own switch: SQLAlchemy's option would send two messages more, about isolation.
+        driver: Any = db.session.connection().connection.driver_connection
+        driver.autocommit = True
+
+
+def _refuse_if_cut(connection: Any, record: Any, proxy: object) -> None:
+    """Have a connection replaced that was cut while it lay in the pool, as when PostgreSQL was started again.
+
+    On an idle connection nothing ever comes but word of its end, so a look at its socket tells; to ask PostgreSQL each
+    time would cost a message. Nothing has been sent yet, so it serves reads and writes alike.
+    """
+    # One that is new is not replaced again: what is wrong with it, its first statement tells.
+    if record.info.get("used") and (connection.closed or _can_be_read(connection.fileno())):
+        raise sa.exc.DisconnectionError
+
+
+def _prepare_for_next(connection: Any, record: Any) -> None:
+    """Let what comes after a `without_transaction` be a transaction again."""
+    if connection is not None:
+        record.info["used"] = True
+        if not connection.closed:
+            connection.autocommit = False
+
+
+def _can_be_read(socket: int) -> bool:
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 if TYPE_CHECKING:

@@ -30,6 +30,15 @@ RETRY_SECONDS = 5  # Between attempts to migrate a database that cannot be reach
 CONNECTIONS = 4096  # Open ones for each worker, most of them idle. Further ones wait until one closes.
 
 
+def default_workers() -> int:
+    """One for each core that we may use: two at least, so that one may die, and eight at most.
+
+    The pools of eight fit into the 100 connections that PostgreSQL allows unless told otherwise.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores, 2), 8)
+
+
 class Signals:
     """Whether SIGTERM, Ctrl-C or the end of the session has asked this process to stop."""
 

@@ -88,7 +88,13 @@ SETTINGS = (
         5,
         whole(0, 5),
     ),
-    Setting("POOL_SIZE", "Database connections of one worker.", 10, whole(1, 1000)),
+    Setting(
+        "WORKERS",
+        "Processes of `carbonapi serve` that answer requests. Without it, one for each core, from 2 to 8.",
+        parse=whole(1, 1000),
+    ),
+    Setting("THREADS", "Threads of one worker; most of them wait for slow clients.", 300, whole(1, 10_000)),
+    Setting("POOL_SIZE", "Database connections of one worker, at most.", 10, whole(1, 1000)),
     Setting(
         "IMPORT_MAX_BYTES",
         "The largest file that `POST /imports` and `POST /verify` take.",

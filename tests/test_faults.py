@@ -1,5 +1,6 @@
 """The database away: the service says so in seconds, and heals by itself."""
 
+import contextlib
 import time
 
 import flask_migrate
@@ -69,16 +70,69 @@ def client(fresh_database_url):
         db.engine.dispose()
 
 
-def test_connections_that_were_cut_are_replaced(client, fresh_database_url):
-    assert client.get("/usages").status_code == 200
+@contextlib.contextmanager
+def taken_out(app, number):
+    """So many of the pool's connections are in use, each after a statement of its own."""
+    with app.app_context(), contextlib.ExitStack() as stack:
+        for _ in range(number):
+            stack.enter_context(db.engine.connect()).execute(sa.text("SELECT 1"))
+        yield
 
+
+def cut_connections(url):
+    """As a restart of PostgreSQL does it."""
     execute(
-        fresh_database_url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
         "AND pid <> pg_backend_pid()",
     )
 
-    assert client.get("/usages").status_code == 200
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_of_connections_that_were_cut_none_is_used(client, fresh_database_url, method):
+    app = client.http.application
+    usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
+    with taken_out(app, 4):
+        pass
+
+    cut_connections(fresh_database_url)
+
+    with contextlib.ExitStack() as others:
+        for _ in range(4):  # Each on another connection, for those before it are in use.
+            assert client.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
+            others.enter_context(taken_out(app, 1))
+        assert client.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
+
+
+def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_answered(client, fresh_database_url):
+    usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
+    sent = []
+
+    def cut(connection, cursor, statement, parameters, context, executemany):
+        sent.append(statement)
+        if len(sent) == 1:
+            cut_connections(fresh_database_url)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", cut)
+    try:
+        for ask in (lambda: client.get("/usages"), lambda: client.post("/usages", json=usage)):
+            sent.clear()
+            refused = ask()
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+            assert ask().status_code in (200, 201)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", cut)
+
+
+def test_what_follows_a_read_on_its_connection_is_a_transaction(client, monkeypatch):
+    monkeypatch.setitem(client.http.application.config, "SESSION_CACHE_SECONDS", 5)
+    for _ in range(2):  # Only the second does not read the session first, and so can read alone.
+        assert client.get("/usages").status_code == 200
+
+    with client.http.application.app_context(), db.engine.connect() as connection:
+        connection.execute(sa.text("UPDATE organizations SET name = 'Changed'"))
+        connection.rollback()
+        assert connection.scalar(sa.text("SELECT count(*) FROM organizations WHERE name = 'Changed'")) == 0
 
 
 def test_a_statement_that_waits_too_long_for_a_lock_is_503(client, fresh_database_url, monkeypatch):

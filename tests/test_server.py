@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from carbonapi import embedded
+from carbonapi import embedded, server
 from tests.processes import alive, children, family, kill, naming, public_folder, wait_until
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -79,12 +79,17 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, settings: Mapping[str, str] | None = None, waits: bool = True) -> Iterator[Service]:
+def serving(
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    waits: bool = True,
+    options: tuple[str, ...] = ("--workers", "2"),
+) -> Iterator[Service]:
     """The service on a free port with its data in the folder, killed at the end with all that it has started."""
     port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CARBONAPI_")}
     environ |= {"CARBONAPI_DATA_FOLDER": str(folder / "data")} | dict(settings or {})
-    command = [sys.executable, "-m", "carbonapi.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "carbonapi.cli", "serve", "--port", str(port), *options]
     output = folder / f"output-{port}"
     with (
         open(output, "w") as file,
@@ -97,6 +102,19 @@ def serving(folder: Path, settings: Mapping[str, str] | None = None, waits: bool
             yield service
         finally:
             kill(alive(service.processes | family(process.pid)))
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 2), (2, 2), (6, 6), (64, 8)])
+def test_there_is_a_worker_for_each_core_within_what_postgresql_serves(monkeypatch, cores: int, workers: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+
+    assert server.default_workers() == workers
+
+
+def test_the_number_of_workers_is_a_setting(folder: Path) -> None:
+    with serving(folder, {"CARBONAPI_WORKERS": "3"}, options=()) as service:
+        assert len(children(service.web_server)) == 3
+        assert service.stop() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

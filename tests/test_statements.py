@@ -47,6 +47,21 @@ def test_a_request_sends_so_many_statements(signed_in_before, statements, method
     assert len(statements) == number, statements
 
 
+@pytest.mark.parametrize(("more", "before"), [({}, 0), ({"unit": "MWh"}, 1), ({"adjusts_period_id": ...}, 2)])
+def test_a_usage_is_written_by_a_single_statement_after_what_is_looked_up(
+    as_manager, signed_in_before, statements, more, before
+):
+    if "adjusts_period_id" in more:
+        period = as_manager.post("/periods", json={"until": "2023-01-01T00:00:00Z"}).json
+        more = {"adjusts_period_id": period["id"]}
+    statements.clear()
+
+    answer = signed_in_before.post("/usages", json=USAGE | more)
+
+    assert answer.status_code == 201, answer.text
+    assert [statement.split()[0] for statement in statements] == ["SELECT"] * before + ["WITH"]
+
+
 def test_reading_the_session_is_one_statement_more(app, signed_in_before, statements, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 0)
     app.extensions["carbonapi-access"][1].clear()

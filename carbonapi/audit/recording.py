@@ -18,6 +18,7 @@ from ..rest.fields import rfc3339
 from .models import NOBODYS, Audited, AuditEntry
 
 Values = Mapping[str, Any]
+TOLD_BY = "told_by_"
 
 
 def note(
@@ -52,11 +53,13 @@ def entries_of(
 
     rows: columns organization_id and id at least. old, new: as `values_of` gives them, or the same for all rows.
     """
-    told = _entry(action, of, None, None, None, None, None, reason)
     columns = AuditEntry.__table__.c
     entry: dict[str, Any] = {
-        name: sa.literal(value, columns[name].type) for name, value in told.items() if value is not None
+        name: sa.bindparam(TOLD_BY + name, value, columns[name].type) for name, value in _told_by().items()
     }
+    entry |= {"action": sa.literal(action), "subject": sa.literal(noun(of))}
+    if reason is not None:
+        entry["reason"] = sa.literal(reason)
     # By their names: to look a column of a common table expression up takes longer than all the rest.
     entry["organization_id"] = sa.func.coalesce(_named(rows, "organization_id"), entry["organization_id"])
     entry["subject_id"] = _named(rows, "id")
@@ -67,6 +70,14 @@ def entries_of(
             entry[name] = sa.literal(_plain(values), JSONB)
     entries = sa.select(*entry.values()).select_from(rows)
     return sa.insert(AuditEntry).from_select(list(entry), entries).returning(AuditEntry.id).cte("told")
+
+
+def told_by() -> dict[str, Any]:
+    """Who acts, and from where, by the parameters' names of the statement that `entries_of` is added to.
+
+    It has them already, and needs them anew where it is kept for other requests.
+    """
+    return {TOLD_BY + name: value for name, value in _told_by().items()}
 
 
 @cache
@@ -152,6 +163,19 @@ def _entry(
     reason: str | None,
 ) -> dict[str, Any]:
     """The columns of an entry, but for those that the database fills in."""
+    return {
+        **_told_by(organization_id, actor),
+        "action": action,
+        "subject": noun(of),
+        "subject_id": id_,
+        "old": _plain(old),
+        "new": _plain(new),
+        "reason": reason,
+    }
+
+
+def _told_by(organization_id: int | None = None, actor: Actor | None = None) -> dict[str, Any]:
+    """The columns that tell whose an entry is, who acted, and from where."""
     request = origin()
     actor = actor or request.actor
     if organization_id is None:
@@ -160,14 +184,8 @@ def _entry(
         "organization_id": organization_id,
         "actor_id": actor.id if actor else None,
         "actor_role": actor.role if actor else None,
-        "action": action,
-        "subject": noun(of),
-        "subject_id": id_,
         "address": request.address,
         "request_id": request.request_id,
-        "old": _plain(old),
-        "new": _plain(new),
-        "reason": reason,
     }
 
 

@@ -10,7 +10,7 @@ import marshmallow as ma
 from flask import Response, request
 
 from ..access import EVERYONE, WRITERS, signed_in
-from ..db import db, read_alone
+from ..db import db, without_transaction
 from ..errors import CarbonError
 from .bodies import StrictParser
 from .etag import not_modified
@@ -56,7 +56,7 @@ class Blueprint(flask_smorest.Blueprint):
             @self.response(200, schema(many=True))
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
-                read_alone()
+                without_transaction()
                 body, headers = page_of(view(resource, narrow, **path), schema, narrow)
                 return Response(body, mimetype="application/json", headers=headers)
 
@@ -103,7 +103,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
                 if roles is not None:  # Whoever asks, perhaps only whether we are alive, may need no database.
-                    read_alone()
+                    without_transaction()
                 row = view(*args, **path)
                 if not tagged:
                     return row
@@ -123,21 +123,27 @@ class Blueprint(flask_smorest.Blueprint):
         roles: Roles = WRITERS,
         conflicts: bool = False,
         tagged: bool = True,
+        is_one_statement: bool = False,
         collection: str | None = None,
         raises: Errors = (),
     ) -> Decorator:
         """POST, PUT and PATCH. The view is given the body's fields and returns the row it wrote.
 
         conflicts: whether it can be 409. tagged: whether the row carries an ETag and If-Match is heeded.
+        is_one_statement: whether a single statement writes all of it, which then needs no transaction around it.
         collection: the path below which a new row is found, where it is not the one that was posted to.
         raises: the errors that do not follow from these arguments.
         """
 
         def decorate(view: View) -> View:
+            act = committed(view)
+
             @self.response(status, gives)
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
-                row = committed(view)(*args, **path)
+                if is_one_statement:
+                    without_transaction()
+                row = act(*args, **path)
                 headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
                 if status != 201:
                     return row, headers
@@ -213,9 +219,11 @@ class Blueprint(flask_smorest.Blueprint):
         return view
 
     def _without_arguments(self, view: View) -> View:
+        none = Query()
+
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            self.ARGUMENTS_PARSER.parse(Query(), request, location="query")
+            self.ARGUMENTS_PARSER.parse(none, request, location="query")
             return view(*args, **kwargs)
 
         return wrapper

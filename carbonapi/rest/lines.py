@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 # What PostgreSQL can write as JSON has it. A JSONB column is not among them: its text has spaces, and its own order.
 WRITABLE = (sa.String, sa.DateTime, sa.Numeric, sa.Integer, sa.Boolean)
+_NULL: sa.ColumnElement[Any] = sa.literal_column("json 'null'")
 
 
 def line_of(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
@@ -29,7 +30,7 @@ def json_line(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str
     """An expression for the JSON object of these columns."""
     parts: list[Any] = []
     for name, column in columns.items():
-        parts += [sa.literal(f'{"," if parts else "{"}"{name}":'), sa.func.coalesce(_json(column), "null")]
+        parts += [sa.literal(f'{"," if parts else "{"}"{name}":'), _json(column)]
     # One call that writes all of them: a chain of `||` would copy the line once for each.
     return sa.func.concat(*parts, sa.literal("}"), type_=sa.Text)
 
@@ -37,14 +38,13 @@ def json_line(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str
 def plain_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A number, a truth or a time as text, as fields.plain and fields.rfc3339 write them."""
     if isinstance(column.type, sa.DateTime):
-        in_utc = sa.func.timezone("UTC", column)
-        # Without a fraction a plain cast is much faster; one with a fraction has all its six digits.
-        whole = sa.func.replace(sa.cast(in_utc, sa.Text), " ", "T").concat("Z")
-        exact = sa.func.to_char(in_utc, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        return sa.case((sa.func.date_trunc("second", in_utc) == in_utc, whole), else_=exact)
-    if isinstance(column.type, sa.Numeric):
-        return sa.cast(sa.func.trim_scale(column), sa.Text)
-    return sa.cast(column, sa.Text)
+        return _rfc3339(column)
+    return sa.cast(trimmed(column), sa.Text)
+
+
+def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A decimal without trailing zeros, as fields.plain writes it; any other column as it is."""
+    return sa.func.trim_scale(column) if isinstance(column.type, sa.Numeric) else column
 
 
 @cache
@@ -64,7 +64,26 @@ def _kept_line(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | N
 
 def _json(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if isinstance(column.type, sa.String):
-        return sa.cast(sa.func.to_json(column), sa.Text)
+        return sa.func.coalesce(sa.func.to_json(column, type_=sa.JSON), _NULL)
+    text = plain_text(column)
     if isinstance(column.type, sa.DateTime):
-        return sa.literal('"').concat(plain_text(column)).concat('"')
-    return plain_text(column)
+        text = sa.literal('"').concat(text).concat('"')
+    return sa.func.coalesce(text, "null")
+
+
+def _rfc3339(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """An instant as text. Each row has several, so it is made of what PostgreSQL does fastest."""
+    # An interval needs no look into the time zones, and the cast takes a quarter of the time of to_char.
+    in_utc = sa.func.timezone(sa.literal_column("interval '0'"), column)
+    # The cast leaves the zeros at the end of a fraction out, which here has six digits or none at all.
+    ending = sa.case(
+        (_rounded(column, 0) == column, "Z"),
+        *((_rounded(column, digits - 1) != column, "0" * (6 - digits) + "Z") for digits in (6, 5, 4, 3, 2)),
+        else_="00000Z",
+    )
+    return sa.func.replace(sa.cast(in_utc, sa.Text), " ", "T", type_=sa.Text).concat(ending)
+
+
+def _rounded(column: sa.ColumnElement[Any], digits: int) -> sa.ColumnElement[Any]:
+    """An instant with so many digits after the second's point."""
+    return sa.cast(column, postgresql.TIMESTAMP(timezone=True, precision=digits))

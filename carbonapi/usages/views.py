@@ -38,7 +38,7 @@ class Usages(MethodView):
         """
         return narrow(visible(Usage))
 
-    @usages.writing(NewUsageSchema, UsageSchema, 201, conflicts=True)
+    @usages.writing(NewUsageSchema, UsageSchema, 201, conflicts=True, is_one_statement=True)
     def post(self, fields: dict[str, Any]) -> Usage:
         """Record a usage
 

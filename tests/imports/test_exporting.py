@@ -76,6 +76,25 @@ def test_a_cell_of_csv_is_the_text_of_the_json_and_empty_for_null(as_member):
     )
 
 
+def test_an_instant_has_six_digits_after_the_point_or_none(as_member):
+    written = {
+        "1969-12-31T23:59:59": "1969-12-31T23:59:59Z",
+        "2024-01-01T12:00:00": "2024-01-01T12:00:00Z",
+        "2024-01-01T12:00:00.000001": "2024-01-01T12:00:00.000001Z",
+        "2024-01-01T12:00:00.00002": "2024-01-01T12:00:00.000020Z",
+        "2024-01-01T12:00:00.0304": "2024-01-01T12:00:00.030400Z",
+        "2024-01-01T12:00:00.608": "2024-01-01T12:00:00.608000Z",
+        "2024-01-01T12:00:00.98": "2024-01-01T12:00:00.980000Z",
+        "2024-01-01T12:00:10.5": "2024-01-01T12:00:10.500000Z",
+        "2199-12-31T23:59:59.999999": "2199-12-31T23:59:59.999999Z",
+    }
+    for usage_at in written:
+        factories.usage(as_member.user, usage_at=usage_at)
+
+    for told in (as_member.get("/usages?sort=usage_at").json, lines_of(as_member.get("/usages/export?sort=usage_at"))):
+        assert [usage["usage_at"] for usage in told] == list(written.values())
+
+
 def test_no_usages_are_a_header_or_nothing(as_member):
     assert as_member.get("/usages/export").text == COLUMNS + "\n"
     assert as_member.get("/usages/export?format=ndjson").text == ""

@@ -109,3 +109,42 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
 
     assert len(refusals) == 1
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Usage)) == 0
+
+
+def test_one_usage_is_recorded_without_a_transaction_around_it_and_corrected_within_one(client, monkeypatch):
+    monkeypatch.setitem(client().http.application.config, "SESSION_CACHE_SECONDS", 5)
+    usage = client().get("/usages").json[0]
+    begun = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        begun.append(not cursor.connection.autocommit)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        body = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 1}
+        assert client().post("/usages", json=body).status_code == 201
+        assert begun == [False]
+        assert client().patch(f"/usages/{usage['id']}", json={"amount": 3}).status_code == 200
+        assert begun == [False, True, True, True]
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert client().get("/usages").headers["X-Pagination"].startswith('{"total": 2,')
+
+
+def test_of_two_who_record_one_after_the_other_each_is_told_of_as_themself(as_manager, as_other_manager):
+    moments = {"2024-01-01T00:00:00Z": "one", "2024-02-01T00:00:00Z": "another"}
+    for client, (usage_at, request_id) in zip((as_manager, as_other_manager), moments.items(), strict=True):
+        body = {"usage_type_id": 100, "usage_at": usage_at, "amount": 1}
+        address = {"REMOTE_ADDR": f"192.0.2.{len(request_id)}"}
+        usage = client.post("/usages", json=body, headers={"X-Request-ID": request_id}, environ_overrides=address).json
+
+        user = client.user
+        assert [usage[name] for name in ("organization_id", "user_id", "recorded_by")] == [
+            user.organization_id, user.id, user.id,
+        ]  # fmt: skip
+        (entry,) = client.get("/audit-entries?action=recorded").json
+        told = ("organization_id", "actor_id", "actor_role", "address", "request_id", "subject_id", "reason")
+        assert [entry[name] for name in told] == [
+            user.organization_id, user.id, "manager", address["REMOTE_ADDR"], request_id, usage["id"], None,
+        ]  # fmt: skip
+        assert entry["new"]["usage_at"] == usage_at

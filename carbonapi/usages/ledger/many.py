@@ -24,7 +24,7 @@ def record_staged(staged: Any, now: dt.datetime, organization_id: int, import_id
     Gives the number of usages that were recorded, `usage_count`; the sums `co2e_kg` and `amount_in_type_unit`; and of
     their usage types the first and the last, `first_type_id` and `last_type_id`.
     """
-    booked = booking(staged, now, User.organization_id == organization_id, import_id=import_id)
+    booked = booking(staged, now, current_actor(), User.organization_id == organization_id, import_id=import_id)
     recorded = booked.returning(*COUNTED).cte("recorded")
     return db.session.execute(
         sa.select(

@@ -3,22 +3,24 @@
 import datetime as dt
 import decimal
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import make_transient_to_detached
 
 from ... import audit
-from ...access import current_actor, fetch, named
+from ...access import Actor, current_actor, fetch, named
 from ...accounts.models import Organization, User
 from ...catalogue.choice import Want, factor_at
-from ...db import db
+from ...db import Kept, db
 from ...errors import Invalid
 from ..closing import is_open, refusal, refuse_unknown_period
-from ..given import as_row, fault_of
+from ..given import COLUMNS, as_row, fault_of
 from ..measuring import measured, measured_anew
 from ..models import Usage, UsageVersion, belief_of
 from ..refusals import fault_of_period, refuse_stranger, usable_type
-from .days import COUNTED, MOVES, come, counting, go, look_hours_up
+from .days import COUNTED, MOVES, come, counting, counting_reading, go, look_hours_up
 from .statements import FACTOR_DEPENDS_ON, SHORTEST_BELIEF, booking, keeping
 
 DEFAULTS = {"method": "location", "quality": "measured"}
@@ -29,7 +31,6 @@ TOLD = [
     for column in belief_of(Usage)
     if column.name not in {"organization_id", "id", "version", "recorded_at", "recorded_by", "reason"}
 ]
-RECORDED = sa.text("SELECT * FROM recorded").columns(*belief_of(Usage))
 
 
 def record(now: dt.datetime, **fields: Any) -> Usage:
@@ -37,19 +38,37 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
 
     Raises Invalid that names the field: a user or type that is not there, an archived type, no factor then.
     """
-    usage = DEFAULTS | {"user_id": current_actor().id} | fields
-    if usage.get("adjusts_period_id") is not None:
+    actor = current_actor()
+    usage: dict[str, Any] = dict.fromkeys(COLUMNS) | DEFAULTS | {"user_id": actor.id} | fields
+    if usage["adjusts_period_id"] is not None:
         refuse_unknown_period(named(User, usage["user_id"], "user_id").organization_id, usage["adjusts_period_id"])
-    if "unit" in usage:
+    if "unit" in fields:
         usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
-    given = as_row(usage)
-    recorded = booking(given, now).returning(*belief_of(Usage)).cte("recorded")
+    by = {"recorded_at": now, "by_id": actor.id, "by_organization_id": actor.organization_id}
+    recording = _recording(actor.role, has_period=usage["usage_until"] is not None)
+    row = recording.execute(usage | by | audit.told_by()).one_or_none()
+    if row is None:
+        raise fault_of(as_row(usage))
+    recorded = Usage(**row._mapping)
+    # From here on the session has it as one that it has read.
+    make_transient_to_detached(recorded)
+    db.session.add(recorded)
+    return recorded
+
+
+@cache
+def _recording(role: str, *, has_period: bool) -> Kept:
+    """The statement that records one usage, be it a period or not, for actors of this role."""
+    by = Actor(_parameter("by_id"), _parameter("by_organization_id"), role, timezone="")
+    given = as_row({name: _parameter(name) for name in COLUMNS})
+    recorded = booking(given, _parameter("recorded_at"), by).returning(*belief_of(Usage)).cte("recorded")
     told = audit.entries_of(recorded, Usage, "recorded", new=audit.values_of("recorded", *TOLD))
-    days = counting(come(recorded), has_periods=usage.get("usage_until") is not None)
-    found: Usage | None = db.session.scalar(sa.select(Usage).from_statement(RECORDED.add_cte(recorded, told, days)))
-    if found is None:
-        raise fault_of(given)
-    return found
+    days = counting(come(recorded)) if has_period else counting_reading(recorded)
+    return Kept(sa.select(recorded).add_cte(told, days))
+
+
+def _parameter(name: str) -> Any:
+    return sa.bindparam(name)
 
 
 def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields: Any) -> Usage:

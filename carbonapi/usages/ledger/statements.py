@@ -5,9 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ...access import current_actor, seen_by_actor
+from ...access import current_actor
 from ...accounts.models import Organization, User
 from ...catalogue.models import UsageType
+from ...db import Viewer
 from ..closing import is_open
 from ..given import COLUMNS, factor_of
 from ..models import Usage, UsageVersion, belief_of
@@ -18,11 +19,15 @@ SHORTEST_BELIEF = dt.timedelta(microseconds=1)
 
 def booking(
     given: Any,
-    now: dt.datetime,
+    now: Any,
+    by: Viewer,
     *whose: sa.ColumnElement[bool],
     import_id: int | None = None,
 ) -> sa.Insert:
-    """The statement that records these usages, but for those to which something is lacking."""
+    """The statement that records these usages, but for those to which something is lacking.
+
+    now, and the ids of `by`: values, or parameters of a statement that is kept.
+    """
     factor = factor_of(given)
     filled = {
         "unit": sa.func.coalesce(given.c.unit, UsageType.unit),
@@ -35,12 +40,12 @@ def booking(
             factor.c.id,
             factor.c.factor,
             sa.literal(import_id, sa.BigInteger),
-            sa.literal(now, sa.DateTime(timezone=True)),
-            sa.literal(current_actor().id, sa.BigInteger),
+            sa.cast(now, sa.DateTime(timezone=True)),
+            sa.cast(by.id, sa.BigInteger),
             sa.literal(1),
         )
         .select_from(given)
-        .join(User, sa.and_(User.id == given.c.user_id, *seen_by_actor(User), *whose))
+        .join(User, sa.and_(User.id == given.c.user_id, *User.seen_by(by), *whose))
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == given.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())

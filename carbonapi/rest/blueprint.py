@@ -16,8 +16,8 @@ from .bodies import StrictParser
 from .etag import not_modified
 from .exports import example_of, file_of
 from .fields import MEDIA_TYPES
-from .paging import page_of
-from .query import ExportQuery, ListQuery, Query
+from .paging import Tally, page_of
+from .query import ExportQuery, ListQuery, Narrowing, Query
 
 ACCEPTED = {"Preference-Applied": "respond-async", "Retry-After": "1"}  # RFC 7240; RFC 9110, section 10.2.3.
 View = Callable[..., Any]
@@ -48,16 +48,25 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks.append(_note_conventions)
 
     def listing(
-        self, schema: type[ma.Schema], query: type[ListQuery], *, roles: frozenset[str] = EVERYONE
+        self,
+        schema: type[ma.Schema],
+        query: type[ListQuery],
+        *,
+        roles: frozenset[str] = EVERYONE,
+        tally: Callable[[Narrowing], Tally | None] | None = None,
     ) -> Decorator:
-        """GET of a list. The view returns a SELECT; it is sorted, paged and written here."""
+        """GET of a list. The view returns a SELECT; it is sorted, paged and written here.
+
+        tally: what may know how many rows there are without counting them.
+        """
 
         def decorate(view: View) -> View:
             @self.response(200, schema(many=True))
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
                 without_transaction()
-                body, headers = page_of(view(resource, narrow, **path), schema, narrow)
+                known = tally(narrow) if tally else None
+                body, headers = page_of(view(resource, narrow, **path), schema, narrow, known)
                 return Response(body, mimetype="application/json", headers=headers)
 
             return self._guarded(wrapper, roles, query, paged=True)

@@ -5,7 +5,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,7 @@ from .lines import line_of
 from .query import Narrowing
 
 SEAL_BYTES = 12
+DEEP = 1000  # Rows before a page that are passed over rather than looked for.
 Headers = dict[str, str]
 
 
@@ -62,21 +63,45 @@ class Position:
         return {"X-Pagination": json.dumps(pagination), "Link": _links(links)}
 
 
-def page_of(statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing) -> tuple[bytes, Headers]:
+@dataclass(frozen=True)
+class Tally:
+    """How many rows a list has, where that is known without counting them.
+
+    around: what narrows the list to rows around those of a page, told its offset and its size, and the offset among
+    these; None if nobody knows.
+    """
+
+    total: sa.ColumnElement[int]
+    around: Callable[[int, int], tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]] | None = None
+
+
+def page_of(
+    statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing, tally: Tally | None = None
+) -> tuple[bytes, Headers]:
     """The JSON of the page that `narrowing` asks for, by its number or by a cursor, and the headers that go with it."""
     if "cursor" in narrowing.arguments:
         return _page_by_cursor(statement, schema, narrowing)
-    return _page_by_number(statement, schema, narrowing)
+    return _page_by_number(statement, schema, narrowing, tally)
 
 
-def _page_by_number(statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing) -> tuple[bytes, Headers]:
+def _page_by_number(
+    statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing, tally: Tally | None
+) -> tuple[bytes, Headers]:
     """The exact total comes with the rows in one statement; past the end, where there are no rows, it takes another."""
     page, page_size = narrowing.arguments.get("page", 1), narrowing.arguments["page_size"]
-    counted = statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
-    of_page = statement.order_by(*narrowing.order).limit(page_size).offset((page - 1) * page_size)
+    counted = tally.total if tally else _counted(statement)
+    offset: Any = (page - 1) * page_size
+    if tally and tally.around and offset >= DEEP:
+        criterion, offset = tally.around(offset, page_size)
+        statement = statement.where(criterion)
+    of_page = statement.order_by(*narrowing.order).limit(page_size).offset(offset)
     rows = db.session.execute(_shown(of_page, schema, _keys(narrowing)).add_columns(counted)).all()
     total = rows[0][-1] if rows else db.session.scalars(sa.select(counted)).one() if page > 1 else 0
     return _json(rows, schema), Position(page, page_size, total).headers()
+
+
+def _counted(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
+    return statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
 
 
 def _page_by_cursor(statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing) -> tuple[bytes, Headers]:

@@ -8,6 +8,7 @@ from ..access import fetch, fetch_all, visible
 from ..accounts.models import User
 from ..rest import Blueprint, claim, now
 from . import ledger
+from .days import tally
 from .explanation import explain
 from .history import versions_of
 from .models import Usage
@@ -30,7 +31,7 @@ usages = Blueprint("Usages", __name__, description="The ledger: what was used, w
 
 @usages.route("/usages")
 class Usages(MethodView):
-    @usages.listing(UsageSchema, UsageQuery)
+    @usages.listing(UsageSchema, UsageQuery, tally=tally)
     def get(self, narrow: Any) -> Any:
         """List usages
 

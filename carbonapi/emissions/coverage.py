@@ -10,65 +10,58 @@ at all: nobody knows how long. Adjustments are no readings.
 
 What is usual, and which types there should be data of, is told from 62 days before the range to 62 days after it: so
 a short range with a gap in it is known to have one. Of several usage types the coverage is the mean.
+
+PostgreSQL tells the hours of each day, Python what follows. All hours of a usage type are one whole number: bit 24 × d
++ h is hour h of day d.
 """
 
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import BIT
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..usages.local_time import INSTANT, MOMENT, SHOWN, begin_of, clock, day_of, hour_of, instant_of
+from ..rest.fields import midnight
+from ..usages.local_time import INSTANT, SHOWN, begin_of, clock, day_of, hour_of
 from .spreading import ASKED, DAYS, Edges, within
 
 TIMEZONE = sa.bindparam("timezone", type_=sa.Text)
 HORIZON = 62
 HOURS = 24
-ALL_HOURS = sa.literal_column(str((1 << HOURS) - 1), sa.BigInteger)
-NONE = sa.literal_column("0", sa.BigInteger)
-A_DAY, AN_HOUR, A_MONTH, A_QUARTER, A_YEAR = (
-    sa.literal_column(f"INTERVAL '{length}'", sa.Interval)
-    for length in ("1 day", "1 hour", "1 month", "3 months", "1 year")
-)
-CALENDAR = ((28, 31, A_MONTH), (89, 92, A_QUARTER), (365, 366, A_YEAR))  # From how many days, to how many.
+ALL_HOURS = (1 << HOURS) - 1
+DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
+DAY_NOUGHT = dt.date(1899, 1, 1)  # Before all usages and what is asked of them: so no day has a negative number.
+Hours = int
 
 
-def covered(edges: Edges, *, by_days: bool = False) -> sa.Select[Any]:
-    """For each place that has data: `place`, `seconds` summed over the usage types, and `type_count`.
+def hours_of_types(edges: Edges, *, by_days: bool) -> sa.Select[Any]:
+    """The hours of each usage type within the horizon: arrays `days`, their numbers, and `readings` and `periods`.
 
-    by_days: of DAYS; else of ASKED. type_count: how many usage types there are within the horizon, also those that have
-    no data between the edges.
+    by_days: of DAYS; else of ASKED. Of each day, bit h tells whether there is a reading in hour h, or a period.
     """
-    first, last = _day(edges.first), _day(edges.last - INSTANT)
-    horizon = first - HORIZON, last + HORIZON
-    found = (_hours_of_days(*horizon) if by_days else _hours_of_rows(*horizon)).subquery("found")
-    hours = (
+    first, last = _day(edges.first) - HORIZON, _day(edges.last - INSTANT) + HORIZON
+    found = (_hours_of_days(first, last) if by_days else _hours_of_rows(first, last)).subquery("found")
+    masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
+    of_day = (
         sa.select(
             found.c.usage_type_id,
-            found.c.day,
-            *(sa.cast(sa.func.bit_or(found.c[name]), sa.BigInteger).label(name) for name in ("readings", "periods")),
+            sa.type_coerce(found.c.day - sa.literal(DAY_NOUGHT, sa.Date), sa.Integer).label("day"),
+            *(mask.label(name) for name, mask in masks.items()),
         )
         .group_by(found.c.usage_type_id, found.c.day)
-        .having(sa.func.bit_or(found.c.readings.op("|")(found.c.periods)) != 0)
-        .cte(f"hours_{edges.name}")
-    )
-    lasting = _lasting(hours, edges.name).subquery("lasting")
-    of_day = (
-        sa.select(lasting.c.usage_type_id, lasting.c.day, sa.func.bit_or(lasting.c.hours).label("hours"))
-        .where(lasting.c.day.between(first, last))
-        .group_by(lasting.c.usage_type_id, lasting.c.day)
+        .having(masks["readings"].op("|")(masks["periods"]) != 0)
         .subquery("of_day")
     )
-    cut = _days_cut(edges, first, last)
-    seconds = sa.case(
-        (cut.c.is_whole, 3600 * _number(of_day.c.hours)),
-        else_=_seconds_of(of_day.c.hours, cut.c),
+    columns = {"days": of_day.c.day, "readings": of_day.c.readings, "periods": of_day.c.periods}
+    arrays: Iterable[Any] = (
+        sa.func.array_agg(column, type_=ARRAY(sa.Integer)).label(name) for name, column in columns.items()
     )
-    type_count = sa.select(sa.func.count(hours.c.usage_type_id.distinct())).scalar_subquery()
-    return (
-        sa.select(cut.c.place, sa.func.sum(seconds).label("seconds"), type_count.label("type_count"))
-        .select_from(of_day.join(cut, cut.c.day == of_day.c.day))
-        .group_by(cut.c.place)
-    )
+    return sa.select(*arrays).group_by(of_day.c.usage_type_id)
 
 
 def _day(moment: Any) -> Any:
@@ -77,9 +70,8 @@ def _day(moment: Any) -> Any:
 
 def _hours_of_days(first: Any, last: Any) -> sa.Select[Any]:
     days = DAYS.c
-    return sa.select(
-        days.usage_type_id, days.day, days.reading_hours.label("readings"), days.period_hours.label("periods")
-    ).where(days.day.between(first, last))
+    readings, periods = days.reading_hours.label("readings"), days.period_hours.label("periods")
+    return sa.select(days.usage_type_id, days.day, readings, periods).where(days.day.between(first, last))
 
 
 def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
@@ -87,10 +79,15 @@ def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     at_once, over_time = within(begin_of(TIMEZONE, first), begin_of(TIMEZONE, last + 1))
     is_reading = asked.adjusts_period_id.is_(None)
     shown, last_shown = clock(TIMEZONE, asked.usage_at), clock(TIMEZONE, asked.usage_until - INSTANT)
-    readings = sa.select(asked.usage_type_id, day_of(shown).label("day"), _bit(hour_of(shown)).label("readings"),
-                         NONE.label("periods")).where(at_once, is_reading)  # fmt: skip
+    none = sa.literal_column("0", sa.Integer)
+    hour = sa.literal(1).op("<<")(hour_of(shown))
+    readings = sa.select(
+        asked.usage_type_id, day_of(shown).label("day"), hour.label("readings"), none.label("periods")
+    ).where(at_once, is_reading)
     days: Any = sa.func.generate_series(
-        sa.cast(sa.func.greatest(day_of(shown), first), SHOWN), sa.func.least(last_shown, sa.cast(last, SHOWN)), A_DAY
+        sa.cast(sa.func.greatest(day_of(shown), first), SHOWN),
+        sa.func.least(last_shown, sa.cast(last, SHOWN)),
+        sa.literal_column("INTERVAL '1 day'", sa.Interval),
     )
     days = days.table_valued("midnight").lateral("touched").render_derived()
     day = day_of(days.c.midnight)
@@ -98,150 +95,138 @@ def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     until: Any = sa.case((day == day_of(last_shown), hour_of(last_shown)), else_=HOURS - 1)
     # Clocks that are set back within the period's only day may show less at its end.
     since, until = sa.func.least(since, until), sa.func.greatest(since, until)
-    hours = ALL_HOURS.op(">>")(HOURS - 1 - until).op("&")(ALL_HOURS.op("<<")(since))
+    hours = sa.literal(ALL_HOURS).op(">>")(HOURS - 1 - until).op("&")(sa.literal(ALL_HOURS).op("<<")(since))
     periods = (
-        sa.select(asked.usage_type_id, day, NONE, hours)
+        sa.select(asked.usage_type_id, day, none, hours)
         .select_from(ASKED.join(days, sa.true()))
         .where(over_time, is_reading)
     )
     return readings.union_all(periods)
 
 
-def _lasting(hours: sa.CTE, name: str) -> sa.CompoundSelect[Any]:
-    """The hours of each day for which there is data, `hours`, in one row or several."""
-    read = (
-        sa.select(
-            hours.c.usage_type_id,
-            hours.c.day,
-            hours.c.readings,
-            _number(hours.c.readings).label("number"),
-            _days(
-                hours.c.day - sa.func.lag(hours.c.day).over(partition_by=hours.c.usage_type_id, order_by=hours.c.day)
-            ).label("gap"),
-        )
-        .where(hours.c.readings != 0)
-        .cte(f"read_{name}")
-    )  # fmt: skip
-    steps = read.c.number - 1
-    step = (2 * (_highest(read.c.readings) - _lowest(read.c.readings)) + steps) // (2 * steps)
-    medians = {"number": read.c.number, "gap": read.c.gap, "step": sa.case((steps > 0, step))}
-    usual = (
-        sa.select(
-            read.c.usage_type_id,
-            *(sa.func.percentile_disc(0.5).within_group(value).label(name) for name, value in medians.items()),
-        )
-        .group_by(read.c.usage_type_id)
-        .subquery("usual")
-    )
-    known = read.join(usual, usual.c.usage_type_id == read.c.usage_type_id)
-    # Several times a day: so many hours, which may reach into the next day.
-    number = usual.c.number
-    spread = (
-        sa.select(
-            read.c.usage_type_id,
-            read.c.day,
-            _spread(read.c.readings, usual.c.step).label("hours"),
-        )
-        .select_from(known)
-        .where(number > 1)
-        .subquery("spread")
-    )
-    # Once a day, or more rarely: until the same hour of another day.
-    gap = usual.c.gap
-    calendar = ((gap.between(shortest, longest), interval) for shortest, longest, interval in CALENDAR)
-    length = sa.case(*calendar, else_=gap * A_DAY)
-    until = day_of(sa.cast(read.c.day, SHOWN) + length)
-    rare = (
-        sa.select(read.c.usage_type_id, read.c.day, read.c.readings, until.label("until"))
-        .select_from(known)
-        .where(number == 1, gap.is_not(None))
-        .subquery("rare")
-    )
-    between: Any = sa.func.generate_series(1, _days(rare.c.until - rare.c.day) - 1).table_valued("place")
-    between = between.lateral("between").render_derived()
-    return sa.union_all(
-        sa.select(spread.c.usage_type_id, spread.c.day, spread.c.hours.op("&")(ALL_HOURS).label("hours")),
-        sa.select(spread.c.usage_type_id, spread.c.day + 1, spread.c.hours.op(">>")(HOURS))
-        .where(spread.c.hours > ALL_HOURS),
-        sa.select(rare.c.usage_type_id, rare.c.day, ALL_HOURS.op("&")(-_bit(_lowest(rare.c.readings)))),
-        sa.select(rare.c.usage_type_id, rare.c.day + between.c.place, ALL_HOURS)
-        .select_from(rare.join(between, sa.true())),
-        sa.select(rare.c.usage_type_id, rare.c.until, _bit(_highest(rare.c.readings)) - 1),
-        sa.select(hours.c.usage_type_id, hours.c.day, hours.c.periods).where(hours.c.periods != 0),
-    )  # fmt: skip
+def covered(types: Sequence[Any], edges: Sequence[dt.datetime], timezone: str) -> list[Decimal]:
+    """The seconds between each edge and the next for which there is data, summed over the usage types.
+
+    types: the rows of `hours_of_types`.
+    """
+    of_types = []
+    for row in types:
+        readings, periods = (dict(zip(row.days, masks, strict=True)) for masks in (row.readings, row.periods))
+        of_types.append(_lasting(readings) | _joined(periods.items()))
+    return [_seconds(of_types, begin, end, timezone) if begin < end else Decimal(0) for begin, end in pairwise(edges)]
 
 
-def _days(difference: Any) -> Any:
-    """The difference of two days, which is a number."""
-    return sa.type_coerce(difference, sa.Integer)
+def _joined(masks: Iterable[tuple[int, int]]) -> Hours:
+    """The hours of all days, from those of each."""
+    masks = [(day, mask) for day, mask in masks if mask]
+    if not masks:
+        return 0
+    first, last = min(masks)[0], max(masks)[0]
+    told = bytearray(3 * (last - first + 1))
+    for day, mask in masks:
+        told[3 * (day - first) : 3 * (day - first + 1)] = mask.to_bytes(3, "little")
+    return int.from_bytes(told, "little") << HOURS * first
 
 
-def _number(hours: Any) -> Any:
-    return sa.func.bit_count(sa.cast(hours, BIT(HOURS)), type_=sa.BigInteger)
+def _lasting(readings: dict[int, int]) -> Hours:
+    """The hours for which there is data, of those in which there are readings by day."""
+    read = {day: mask for day, mask in sorted(readings.items()) if mask}
+    if not read:
+        return 0
+    if _median(mask.bit_count() for mask in read.values()) > 1:
+        step = _median(_step(mask) for mask in read.values() if mask.bit_count() > 1)
+        return _repeated(_joined(read.items()), step)
+    if len(read) == 1:
+        return 0
+    gap = _median(later - sooner for sooner, later in pairwise(read))
+    lasting = 0
+    for day, mask in read.items():
+        begin = HOURS * day + (mask & -mask).bit_length() - 1
+        end = HOURS * _later(day, gap) + mask.bit_length() - 1
+        lasting |= ((1 << end - begin) - 1) << begin
+    return lasting
 
 
-def _lowest(hours: Any) -> Any:
-    """The first of these hours."""
-    return _number(hours.op("&")(-hours) - 1)
+def _median(values: Iterable[int]) -> int:
+    """The value in the middle; of two, the lower."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) // 2]
 
 
-def _highest(hours: Any) -> Any:
-    """The last of these hours."""
-    return HOURS - sa.func.strpos(sa.cast(sa.cast(hours, BIT(HOURS)), sa.Text), "1", type_=sa.BigInteger)
+def _step(mask: int) -> int:
+    """How many hours lie between two readings of a day, rounded half up."""
+    length, steps = mask.bit_length() - (mask & -mask).bit_length(), mask.bit_count() - 1
+    return (2 * length + steps) // (2 * steps)
 
 
-def _bit(hour: Any) -> Any:
-    return sa.cast(1, sa.BigInteger).op("<<")(sa.cast(hour, sa.Integer))
+def _repeated(hours: Hours, times: int) -> Hours:
+    """The bits, each repeated so many times upwards."""
+    done = 1
+    while done < times:
+        more = min(done, times - done)
+        hours |= hours << more
+        done += more
+    return hours
 
 
-def _spread(hours: Any, length: Any) -> Any:
-    """The bits, each repeated so many times upwards: 1 to 23."""
-    repeated = {1: hours}
-    for times in (1, 2, 4, 8):
-        repeated[2 * times] = repeated[times].op("|")(repeated[times].op("<<")(times))
-    upwards = sorted(repeated, reverse=True)
-    cases = [
-        (length >= times, repeated[times].op("|")(repeated[times].op("<<")(sa.cast(length - times, sa.Integer))))
-        for times in upwards
-    ]
-    return sa.case(*cases)
+def _later(day: int, gap: int) -> int:
+    """The day that is so many days later, or a month, a quarter or a year, if it is about that."""
+    months = {28 <= gap <= 31: 1, 89 <= gap <= 92: 3, gap in (365, 366): 12}.get(True)
+    if months is None:
+        return day + gap
+    date = DAY_NOUGHT + day * DAY
+    years, month = divmod(date.month - 1 + months, 12)
+    first = dt.date(date.year + years, month + 1, 1)
+    following = dt.date(first.year + first.month // 12, first.month % 12 + 1, 1)
+    return (min(first + (date.day - 1) * DAY, following - DAY) - DAY_NOUGHT).days
 
 
-def _days_cut(edges: Edges, first: Any, last: Any) -> Any:
-    """The days of the range, cut at the edges: day, place, `begin` and `end` of the cut, and whether it is whole."""
-    midnight = sa.func.generate_series(sa.cast(first, SHOWN), sa.cast(last + 1, SHOWN), A_DAY)
-    days = sa.select(midnight.label("midnight")).subquery("midnights")
-    begins = sa.select(
-        day_of(days.c.midnight).label("day"), instant_of(TIMEZONE, days.c.midnight).label("begin")
-    ).subquery("begins")
-    following = sa.func.lead(begins.c.begin, type_=MOMENT).over(order_by=begins.c.day)
-    whole = sa.select(begins.c.day, begins.c.begin, following.label("end")).subquery(f"whole_{edges.name}")
-    places = edges.places_of(whole.c.begin, whole.c.end)
-    begin = sa.func.greatest(whole.c.begin, edges.begin(places.c.place))
-    end = sa.func.least(whole.c.end, edges.end(places.c.place))
-    is_whole = (begin == whole.c.begin) & (end == whole.c.end) & (whole.c.end - whole.c.begin == A_DAY)
-    return (
-        sa.select(whole.c.day, places.c.place, begin.label("begin"), end.label("end"), is_whole.label("is_whole"))
-        .select_from(whole.join(edges.table, sa.true()).join(places, sa.true()))
-        .where(begin < end)
-        .subquery(f"cut_{edges.name}")
-    )
+def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, timezone: str) -> Decimal:
+    """The seconds within [begin, end) of the hours of all types."""
+    zone = ZoneInfo(timezone)
+    first, last = (moment.astimezone(zone).date() for moment in (begin, end))
+    whole_from = first if midnight(first, timezone) == begin else first + DAY
+    # Where a day is cut, or the clock moved, an hour is looked at by itself.
+    cut = [(first, begin, end if first == last else midnight(whole_from, timezone))] if whole_from > first else []
+    if whole_from <= last and midnight(last, timezone) < end:
+        cut.append((last, midnight(last, timezone), end))
+    odd = _odd_days(timezone, whole_from, last)
+    cut += [(day, midnight(day, timezone), midnight(day + DAY, timezone)) for day in odd]
+    place, length = _place(whole_from), max(HOURS * (last - whole_from).days, 0)
+    seconds = Decimal(0)
+    for hours in of_types:
+        seconds += 3600 * (hours >> place & ((1 << length) - 1)).bit_count()
+        seconds -= 3600 * sum((hours >> _place(day) & ALL_HOURS).bit_count() for day in odd)
+        for day, since, until in cut:
+            seconds += _seconds_of_day(hours >> _place(day) & ALL_HOURS, day, since, until, zone)
+    return seconds
 
 
-def _seconds_of(hours: Any, cut: Any) -> Any:
-    """The seconds of these hours that lie within a day's cut, which may be shorter or longer than the clock shows."""
-    since, until = hour_of(clock(TIMEZONE, cut.begin)), hour_of(clock(TIMEZONE, cut.end - INSTANT))
-    # Clocks that are set back within the cut may show less at its end.
-    touched: Any = sa.func.generate_series(sa.func.least(since, until), sa.func.greatest(since, until))
-    touched = touched.table_valued("hour").render_derived()
-    begin, end = (
-        instant_of(TIMEZONE, sa.cast(cut.day, SHOWN) + hour * AN_HOUR) for hour in (touched.c.hour, touched.c.hour + 1)
-    )
-    length = sa.func.least(end, cut.end) - sa.func.greatest(begin, cut.begin)
-    seconds = sa.func.greatest(sa.cast(sa.extract("epoch", length), sa.Numeric), 0)
-    return (
-        sa.select(sa.func.coalesce(sa.func.sum(seconds), 0))
-        .select_from(touched)
-        .where(hours.op("&")(_bit(touched.c.hour)) != 0)
-        .scalar_subquery()
-    )
+def _place(day: dt.date) -> int:
+    return HOURS * (day - DAY_NOUGHT).days
+
+
+def _seconds_of_day(mask: int, day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Decimal:
+    """The seconds within [begin, end) of the hours of a day, which may be shorter or longer than the clock shows."""
+    shown = [moment.astimezone(zone).hour for moment in (begin, end - INSTANT)]
+    found = dt.timedelta()
+    for hour in range(min(shown), max(shown) + 1):
+        if mask >> hour & 1:
+            on_the_hour = dt.datetime.combine(day, dt.time(), zone) + hour * HOUR
+            since, until = (moment.astimezone(dt.UTC) for moment in (on_the_hour, on_the_hour + HOUR))
+            found += max(min(until, end) - max(since, begin), dt.timedelta())
+    return Decimal(min(found, end - begin) // INSTANT) / 10**6
+
+
+def _odd_days(timezone: str, first: dt.date, last: dt.date) -> list[dt.date]:
+    """The days from `first` up to, not including, `last` that have not 24 hours, or not those of the clock."""
+    years = range(first.year, last.year + 1) if first < last else ()
+    return [day for year in years for day in _odd_days_of(timezone, year) if first <= day < last]
+
+
+@lru_cache(maxsize=10_000)
+def _odd_days_of(timezone: str, year: int) -> list[dt.date]:
+    zone = ZoneInfo(timezone)
+    days = [dt.date(year, 1, 1) + number * DAY for number in range(366)]
+    offsets = [dt.datetime.combine(day, dt.time(), zone).utcoffset() for day in [*days, days[-1] + DAY]]
+    return [day for day, (before, after) in zip(days, pairwise(offsets), strict=True) if before != after]

@@ -5,6 +5,7 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..db import db
 from ..usages.local_time import INSTANT
@@ -13,11 +14,12 @@ from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, s
 from .asking import Asked, Question, Source
 from .buckets import boundaries
 from .comparison import is_folded, per_day, previous
-from .coverage import covered
+from .coverage import covered, hours_of_types
 from .spreading import END_OF_TIME, Edges
 
 NOW, PREVIOUS = Edges(), Edges("previous_edges")
 ORDER = "is_whole DESC, group_id NULLS LAST"
+HOURS_TOLD = ("days", "readings", "periods")
 COVERAGE_DIGITS = Decimal("0.000001")
 
 
@@ -57,14 +59,20 @@ def trend(
             found["previous"]["folded"] = is_folded(bucket, *lengths)
     # Days tell of no hours and of no users; and they are days of one time zone alone.
     by_days = bucket != "hour" and group_by != "user" and timezone == asked.timezone
-    rows = asked.rows(Question(_sums_and_coverage, ORDER, (group_by,)), cut, by_days=by_days, timezone=timezone)
+    rows = asked.rows(Question(_sums_and_hours, ORDER, (group_by,)), cut, by_days=by_days, timezone=timezone)
     refuse_two_methods(rows)
+    for edges_asked, instants in cut.items():
+        of_types = [row for row in rows if row.days is not None and row.is_previous == (edges_asked is PREVIOUS)]
+        for found, seconds in zip(series, covered(of_types, instants, timezone), strict=True):
+            if seconds:
+                found = found["previous"] if edges_asked is PREVIOUS else found
+                found["coverage"] = _share_of_time(found, seconds / (types_asked or len(of_types)))
     for row in rows:
+        if row.days is not None:
+            continue
         found = series[row.place - 1]
         found = found["previous"] if row.is_previous else found
-        if row.covered_seconds is not None:
-            found["coverage"] = _share_of_time(found, row.covered_seconds / (types_asked or row.type_count))
-        elif row.is_whole:
+        if row.is_whole:
             found |= figures_of(row) | {"estimated_share": share(row.estimated_kg, row.co2e_kg)}
         else:
             found["groups"].append({"id": row.group_id, "name": row.group_name} | figures_of(row))
@@ -105,15 +113,15 @@ def _share_of_time(bucket: Figures, seconds: Decimal) -> Decimal:
     return (seconds / Decimal(length.total_seconds())).quantize(COVERAGE_DIGITS, ROUND_DOWN)
 
 
-def _sums_and_coverage(sources: tuple[Source, ...], group_by: str | None) -> sa.CompoundSelect[Any]:
-    """The sums and the coverage in every bucket, also of those that they are compared with, if there are."""
+def _sums_and_hours(sources: tuple[Source, ...], group_by: str | None) -> sa.CompoundSelect[Any]:
+    """The sums of every bucket, also of those that they are compared with, if there are; and the hours of the types."""
     statements = []
     for source in sources:
         is_previous = source.edges is PREVIOUS
         group = None if is_previous else group_by
         statements += [
             _sums(add_up(source.parts, [group] if group else [], "place"), group, is_previous=is_previous),
-            _coverage(covered(source.edges, by_days=source.shape is not None), is_previous=is_previous),
+            _hours(hours_of_types(source.edges, by_days=source.shape is not None), is_previous=is_previous),
         ]
     return sa.union_all(*statements)
 
@@ -122,25 +130,25 @@ def _sums(found: Any, group_by: str | None, *, is_previous: bool) -> sa.Select[A
     """The sums of every bucket that is not empty, by its place from 1: of the whole, and of each group."""
     columns: list[Any] = [found.c.place, sa.literal(is_previous).label("is_previous"), *sums(found)]
     # The columns that only some of the rows have stand in all: so statements can be united.
-    coverage = _none("covered_seconds", sa.Numeric), _none("type_count", sa.BigInteger)
+    hours = (_none(name, ARRAY(sa.Integer)) for name in HOURS_TOLD)
     if group_by is None:
         # Without groups a bucket is its own whole.
         whole = (_none("group_id", sa.BigInteger), _none("group_name", sa.Text), sa.literal(1).label("is_whole"))
-        return with_names(sa.select(*columns, *whole, *coverage), found).group_by(found.c.place)
+        return with_names(sa.select(*columns, *whole, *hours), found).group_by(found.c.place)
     key, name = group_of(found, group_by)
     group = (
         sa.cast(key, sa.BigInteger).label("group_id"),
         sa.func.min(name).label("group_name"),
         sa.func.grouping(key).label("is_whole"),
     )
-    return with_names(sa.select(*columns, *group, *coverage), found).group_by(
+    return with_names(sa.select(*columns, *group, *hours), found).group_by(
         sa.func.grouping_sets(sa.tuple_(found.c.place), sa.tuple_(found.c.place, key))
     )
 
 
-def _coverage(covered_time: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:
-    """The time covered of every bucket, in a row like those of the sums."""
-    found = covered_time.subquery("covered")
+def _hours(of_types: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:
+    """The hours of each usage type, in a row like those of the sums."""
+    found = of_types.subquery("of_types")
     sums_and_group = [
         _none(name, type_)
         for name, type_ in (
@@ -149,12 +157,9 @@ def _coverage(covered_time: sa.Select[Any], *, is_previous: bool) -> sa.Select[A
             ("group_id", sa.BigInteger), ("group_name", sa.Text), ("is_whole", sa.Integer),
         )
     ]  # fmt: skip
+    place = _none("place", sa.Integer)
     return sa.select(
-        found.c.place,
-        sa.literal(is_previous).label("is_previous"),
-        *sums_and_group,
-        found.c.seconds,
-        found.c.type_count,
+        place, sa.literal(is_previous).label("is_previous"), *sums_and_group, *(found.c[name] for name in HOURS_TOLD)
     )
 
 

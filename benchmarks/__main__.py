@@ -54,6 +54,7 @@ def measured(folder: Path, rows: int, is_quick: bool, chosen: list, note: str | 
     with servers.database(folder) as database:
         print(f"Loading {rows:,} usages.", flush=True)
         ledger.load(database, rows)
+        servers.count_days(database.url)
         head = [
             "# Results",
             "",

@@ -49,6 +49,13 @@ def database(folder: Path) -> Iterator[Database]:
         yield Database(url, url.replace("//carbonapi@", "//postgres@"), pid)
 
 
+def count_days(database_url: str) -> None:
+    """Have the days of the ledger counted, which the service keeps itself when it writes usages."""
+    environ = os.environ | {"CARBONAPI_DATABASE_URL": database_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
+    command = [sys.executable, "-m", "carbonapi.cli", "usages", "recount"]
+    subprocess.run(command, cwd=PROJECT, env=environ, check=True, stdout=subprocess.DEVNULL)
+
+
 @contextlib.contextmanager
 def carbonapi(database_url: str) -> Iterator[Server]:
     """carbonapi as it is shipped, but that a token lasts the whole run, and that a file may be as long as it likes."""

@@ -1,5 +1,6 @@
 """What the database itself promises: its constraints, its shape for many machines, and its migrations."""
 
+import random
 import re
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from carbonapi import create_app
-from carbonapi.access import noun
+from carbonapi.access import Actor, acting_as, noun
+from carbonapi.accounts import sessions
 from carbonapi.db import Base, constraint_message, db
-from carbonapi.usages.models import Usage
+from carbonapi.usages.models import Usage, UsageDay
 from tests import factories
-from tests.conftest import settings_for
+from tests.conftest import Client, settings_for
+from tests.ledgers import book_at_random
 
 # Small tables, a copy of which can be on every machine; all others are spread by organization.
 REFERENCE_TABLES = {"organizations", "users", "usage_types", "emission_factors"}
@@ -264,6 +267,28 @@ def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
         flask_migrate.upgrade()
         flask_migrate.check()
         assert set(sa.inspect(db.engine).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize("timezone", ["Europe/London", "Australia/Lord_Howe"])
+def test_the_days_of_a_ledger_that_is_there_already_are_counted_when_it_is_migrated(fresh_database_url, timezone):
+    app = create_app(settings_for(fresh_database_url))
+    with app.app_context():
+        with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
+            manager = factories.user(factories.organization(timezone=timezone), "manager")
+            tokens = sessions.begin(manager, factories.now())
+            book_at_random(Client(app, tokens, manager), random.Random(timezone), 40)
+        columns = list(UsageDay.__table__.c)
+        days = sa.select(*columns).where(UsageDay.usage_count + UsageDay.carried_count > 0).order_by(*columns)
+        before = db.session.execute(days).all()
+        db.session.commit()
+
+        flask_migrate.downgrade(revision="import_outcomes")
+        flask_migrate.upgrade()
+
+        assert len(before) > 1000
+        assert db.session.execute(days).all() == before
+        db.session.remove()
         db.engine.dispose()
 
 

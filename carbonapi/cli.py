@@ -16,7 +16,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 
 from . import create_app, embedded, server
-from .access import ROLES, Actor, acting_as
+from .access import ROLES, Actor, acting_as, fetch
 from .accounts import people
 from .accounts.models import Organization, User
 from .catalogue.factor_files import import_factors
@@ -30,6 +30,7 @@ from .imports.schemas import ImportOptions
 from .imports.watching import WatchedFile
 from .rest import now
 from .settings import SettingsError, from_environ
+from .usages import ledger
 
 # An operator acts for nobody in particular, and may do anything.
 OPERATOR = Actor(id=0, organization_id=0, role="admin", timezone="UTC")
@@ -67,6 +68,8 @@ def application() -> Iterator[None]:
         except sa.exc.IntegrityError as error:
             told = constraint_message(getattr(getattr(error.orig, "diag", None), "constraint_name", None) or "")
             raise click.ClickException(told[0] if told else str(error.orig)) from None
+        except sa.exc.OperationalError:
+            raise click.ClickException("The database is away or busy. Try again shortly.") from None
 
 
 def _faults(error: Invalid) -> Iterator[str]:
@@ -193,6 +196,24 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, **given: A
             booked = book(content, now(), **options)
         db.session.commit()
         _tell_of(booked)
+
+
+@usages.command("recount")
+@click.option("--organization", "organization_id", type=int, help="By id; without it, each, one after the other.")
+def recount_days(organization_id: int | None) -> None:
+    """Count the days of the ledger anew, of which trends and summaries are made up.
+
+    Says how many there are, and how many were not what the usages add up to and are mended. What is written to an
+    organization meanwhile waits.
+    """
+    with application():
+        if organization_id is not None:
+            fetch(Organization, organization_id)
+        all_ids = db.session.scalars(sa.select(Organization.id).order_by(Organization.id)).all()
+        for id_ in all_ids if organization_id is None else [organization_id]:
+            recounted = ledger.recount(id_)
+            db.session.commit()
+            click.echo(f"Organization {id_}: {recounted.day_count} days, {recounted.mended_count} mended.")
 
 
 def _loaded(given: dict[str, Any]) -> dict[str, Any]:

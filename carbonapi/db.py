@@ -187,8 +187,21 @@ def constraint_message(name: str) -> tuple[str, str | None] | None:
 
     Stands as `info={"message": ..., "field": ...}` beside the constraint itself.
     """
+    info = _constraint_info(name)
+    return (info["message"], info.get("field")) if "message" in info else None
+
+
+def is_momentary(name: str) -> bool:
+    """Whether what the constraint of this name refuses may go well when it is sent again.
+
+    Stands as `info={"is_momentary": True}` beside the constraint itself.
+    """
+    return "is_momentary" in _constraint_info(name)
+
+
+def _constraint_info(name: str) -> Mapping[Any, Any]:
     for table in Base.metadata.tables.values():
         for rule in (*table.constraints, *table.indexes):
-            if getattr(rule, "name", None) == name and "message" in rule.info:
-                return rule.info["message"], rule.info.get("field")
-    return None
+            if getattr(rule, "name", None) == name:
+                return rule.info
+    return {}

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "keeper": set(),
     "leash": set(),
     "server": {"embedded", "settings"},
-    "cli": {"", *FLOOR, "rest", "accounts", "catalogue", "embedded", "imports", "server"},
+    "cli": {"", *FLOOR, "rest", "accounts", "catalogue", "usages", "embedded", "imports", "server"},
     "": {"access", "db", "settings", "rest", *FEATURES},
 }
 ERROR_CODES = {400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 428, 429, 503}

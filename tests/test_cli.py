@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from carbonapi.cli import main
@@ -125,6 +126,37 @@ def test_warnings_are_told_by_line(carbonapi, tmp_path):
         0,
         "Recorded 2 usages as import 1.\nLine 2: Its period overlaps that of line 1.\n",
     )
+
+
+def test_days_that_are_not_right_are_mended_and_told(carbonapi, fresh_database_url, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    others = ("--email", "b@example.org", "--organization", "Others", *ADA[2:4], *ADA[6:])
+    carbonapi("users", "add", "--role", "manager", *others)
+    file = tmp_path / "usages.csv"
+    file.write_text("usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n2024-01-03T00:00:00Z,3\n")
+    carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100")
+    days = "SELECT day, usage_count, amount, reading_hours FROM usage_days ORDER BY day"
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        before = connection.execute(sa.text(days)).all()
+        connection.execute(sa.text("UPDATE usage_days SET amount = 7 WHERE day = '2024-01-01'"))
+        connection.execute(sa.text("DELETE FROM usage_days WHERE day = '2024-01-02'"))
+
+    assert carbonapi("usages", "recount", "--organization", "2") == (0, "Organization 2: 0 days, 0 mended.\n")
+    told = "Organization 1: 3 days, 2 mended.\nOrganization 2: 0 days, 0 mended.\n"
+    assert carbonapi("usages", "recount") == (0, told)
+    with engine.connect() as connection:
+        assert connection.execute(sa.text(days)).all() == before
+    assert carbonapi("usages", "recount", "--organization", "1") == (0, "Organization 1: 3 days, 0 mended.\n")
+    assert carbonapi("usages", "recount", "--organization", "3") == (1, "Error: There is no organization 3.\n")
+
+
+def test_a_database_that_is_away_is_told_in_a_sentence():
+    environ = {"CARBONAPI_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "CARBONAPI_SECRET_KEY": SECRET_KEY}
+
+    outcome = CliRunner().invoke(main, ["usages", "recount"], env=environ)
+
+    assert (outcome.exit_code, outcome.output) == (1, "Error: The database is away or busy. Try again shortly.\n")
 
 
 def test_a_terminal_is_shown_how_far_the_file_has_been_read(carbonapi, fresh_database_url, tmp_path):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.access import Actor, acting_as, noun
 from carbonapi.accounts import sessions
-from carbonapi.db import Base, constraint_message, db
+from carbonapi.db import Base, constraint_message, db, is_momentary
 from carbonapi.usages.models import Usage, UsageDay
 from tests import factories
 from tests.conftest import Client, settings_for
@@ -256,6 +256,8 @@ def test_what_a_caller_can_bring_about_has_a_message():
     assert constraint_message("ex_emission_factors_validity")[1] == "valid_from"
     assert constraint_message("uq_usages_external_id")[1] == "external_id"
     assert constraint_message("pk_usages") is None
+    assert is_momentary("fk_usage_days_organization_id_timezone")
+    assert not is_momentary("uq_users_email") and not is_momentary("pk_usages")
     assert noun(Usage) == "usage"
 
 

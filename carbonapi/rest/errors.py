@@ -15,7 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
-from ..db import constraint_message, db
+from ..db import constraint_message, db, is_momentary
 
 STATUS: dict[type[errors.CarbonError], int] = {
     errors.Malformed: 400,
@@ -175,6 +175,8 @@ def _database_error(error: sa.exc.DBAPIError) -> Response:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     message, field = constraint_message(constraint) or (None, None)
     messages = {"json": {field: [message]}} if field and message else None
+    if message and is_momentary(constraint):
+        return _carbon_error(errors.Unavailable(message))
     if state in (errorcodes.UNIQUE_VIOLATION, errorcodes.EXCLUSION_VIOLATION):
         return problem(409, "Conflict", message or "This contradicts what is stored already.", messages)
     if state == errorcodes.FOREIGN_KEY_VIOLATION and request.method == "DELETE":

@@ -148,7 +148,10 @@ class UsageDay(Model):
         sa.ForeignKeyConstraint(
             ["organization_id", "timezone"],
             ["organizations.id", "organizations.timezone"],
-            info={"message": "The time zone of the organization is being changed. Send it again."},
+            info={
+                "message": "The organization's time zone has been changed meanwhile. Send it again.",
+                "is_momentary": True,
+            },
         ),
         sa.Index("ix_usage_days_doubtful", "organization_id", postgresql_where=sa.text("hours_are_doubtful")),
     )

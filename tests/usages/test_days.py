@@ -152,3 +152,18 @@ def test_after_random_acts_the_days_are_what_the_usages_add_up_to(sign_in, timez
         assert answer.status_code in (200, 201, 204), answer.text
         assert_that_days_agree(organization.id)
     assert len(kept(organization.id)) > 20
+
+
+def test_the_days_are_those_of_the_time_zone_that_an_organization_is_given(as_manager):
+    organization_id = as_manager.user.organization_id
+    factories.usage(as_manager.user, usage_at="2024-01-02T20:00")
+    factories.usage(as_manager.user, "48", usage_at="2024-01-02", usage_until=factories.at("2024-01-04"))
+    day = {"2024-01-02": (2, 0, 25), "2024-01-03": (0, 1, 24)}
+    assert {str(key[1]): figures[:3] for key, figures in kept(organization_id).items()} == day
+
+    answer = as_manager.patch(f"/organizations/{organization_id}", json={"timezone": "Asia/Tokyo"})
+
+    assert answer.status_code == 200
+    day = {"2024-01-02": (1, 0, 15), "2024-01-03": (1, 1, 25), "2024-01-04": (0, 1, 9)}
+    assert {str(key[1]): figures[:3] for key, figures in kept(organization_id).items()} == day
+    assert_that_days_agree(organization_id)

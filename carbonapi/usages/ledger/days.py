@@ -5,12 +5,12 @@ usage cannot be subtracted: where one leaves a day, the day is marked, and `look
 the commit. Rows are written in the order of their keys, so that of two writers one waits for the other.
 
 In which time zone the days are is the organization's. When that is changed, all its days are counted anew: whoever
-writes meanwhile waits, and finds the time zone that they have counted in gone (a foreign key tells), so nothing of
-theirs is stored.
+writes meanwhile waits, and finds the time zone that they have counted in gone (a foreign key tells, for every writer of
+a row says which it was), so nothing of theirs is stored.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
@@ -73,7 +73,8 @@ def _writing(rows: sa.Select[Any]) -> sa.CTE:
     table, new = UsageDay.__table__.c, writing.excluded
     return writing.on_conflict_do_update(
         index_elements=UsageDay.KEY,
-        set_={name: table[name] + new[name] for name in SUMS}
+        set_={"timezone": new.timezone}
+        | {name: table[name] + new[name] for name in SUMS}
         | {name: table[name].op("|")(new[name]) for name in MASKS}
         | {"hours_are_doubtful": table.hours_are_doubtful | new.hours_are_doubtful},
     ).cte("days")
@@ -120,11 +121,27 @@ def _look_hours_up(organization_id: int) -> None:
     )
 
 
-def recount(organization_id: int) -> int:
-    """Count all days of an organization anew, and give how many there are. Its writers wait meanwhile."""
+class Recounted(NamedTuple):
+    """How many days an organization has, and how many were not what its ledger adds up to before."""
+
+    day_count: int
+    mended_count: int
+
+
+def recount(organization_id: int) -> Recounted:
+    """Count all days of an organization anew. Its writers wait meanwhile."""
     connection = db.session.connection()
-    _forget(connection, organization_id)
-    return _count(connection, organization_id)
+    before = _by_key(_forget(connection, organization_id))
+    _count(connection, organization_id)
+    after = _by_key(connection.execute(sa.select(UsageDay).where(UsageDay.organization_id == organization_id)))
+    return Recounted(len(after), sum(before.get(key) != after.get(key) for key in before.keys() | after.keys()))
+
+
+def _by_key(days: sa.CursorResult[Any]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The figures of these days by their keys, but for days of which nothing is left."""
+    figures = (*SUMS, *MASKS, "hours_are_doubtful")
+    told = {tuple(day[name] for name in UsageDay.KEY): tuple(day[name] for name in figures) for day in days.mappings()}
+    return {key: found for key, found in told.items() if any(found)}
 
 
 @sa.event.listens_for(Organization, "before_update")
@@ -139,17 +156,19 @@ def _count_in_its_timezone(mapper: Any, connection: sa.Connection, organization:
         _count(connection, organization.id)
 
 
-def _forget(connection: sa.Connection, organization_id: int) -> None:
+def _forget(connection: sa.Connection, organization_id: int) -> sa.CursorResult[Any]:
+    """Delete the days of an organization, and give what they were."""
+    connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
     # Locked before they are deleted: whoever makes a row meanwhile holds the organization, too.
     connection.execute(sa.select(Organization.id).where(Organization.id == organization_id).with_for_update())
-    connection.execute(sa.delete(UsageDay).where(UsageDay.organization_id == organization_id))
+    return connection.execute(
+        sa.delete(UsageDay).where(UsageDay.organization_id == organization_id).returning(*UsageDay.__table__.c)
+    )
 
 
-def _count(connection: sa.Connection, organization_id: int) -> int:
-    connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+def _count(connection: sa.Connection, organization_id: int) -> None:
     mine = sa.select(*COUNTED).where(Usage.organization_id == organization_id).subquery("mine")
     connection.execute(sa.select(1).add_cte(counting(come(mine))))
-    return connection.scalar(sa.select(sa.func.count()).where(UsageDay.organization_id == organization_id)) or 0
 
 
 def _counting(usages: Any, sign: int, *, is_moved: bool) -> sa.Select[Any]:

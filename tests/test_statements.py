@@ -129,7 +129,7 @@ def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_be
         assert len(statements) == number
 
 
-def plan_of(statement):
+def plan_of(statement, parameters=None):
     """The nodes of a statement's plan, with the index or table that each reads."""
     nodes = []
 
@@ -138,7 +138,8 @@ def plan_of(statement):
         for child in node.get("Plans", []):
             walk(child)
 
-    walk(db.session.scalar(sa.text(f"EXPLAIN (FORMAT JSON) {statement}"))[0]["Plan"])
+    explained = db.session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+    walk(explained.scalar()[0]["Plan"])
     return nodes
 
 
@@ -181,3 +182,60 @@ def test_a_page_is_read_off_an_index_without_sorting(many_usages, criteria, orde
     )
 
     assert plan == [("Limit", None), ("Index Scan", index)]
+
+
+@pytest.fixture
+def many_days(organization):
+    """Three years of days, of two usage types, of the organization and of twenty others."""
+    organizations = [organization, *(factories.organization() for _ in range(20))]
+    db.session.execute(
+        sa.text(
+            """
+            INSERT INTO usage_days (organization_id, usage_type_id, day, method, restatement_id, timezone, usage_count,
+                                    carried_count, amount, co2e_kg, estimated_kg, reading_hours, period_hours,
+                                    hours_are_doubtful)
+            SELECT o.id, t.id, date '2022-01-01' + n, 'location', 0, o.timezone, 24, 0, 24, 36, 0, 16777215, 0, false
+            FROM organizations o, usage_types t, generate_series(0, 1094) n
+            WHERE o.id = ANY (:ids) AND t.id IN (100, 101)
+            """
+        ),
+        {"ids": [each.id for each in organizations]},
+    )
+    db.session.execute(sa.text("ANALYZE usage_days"))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        f"trend?bucket=month&{SUMMER}",
+        f"trend?bucket=month&{SUMMER}&compare=previous_year&group_by=usage_type",
+        f"summary?by=scope&by=usage_type&{SUMMER}",
+    ],
+)
+def test_whole_days_of_an_organization_are_read_off_their_key_and_no_usage_is(
+    app, as_manager, many_days, monkeypatch, question
+):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    as_manager.get("/auth/me")
+    sent = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        sent.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        answer = as_manager.get(f"/emissions/{question}")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+    figures = answer.json if "trend" in question else [answer.json]
+    assert sum(figure["usage_count"] for figure in figures) == 2 * 24 * 92
+    ((statement, parameters),) = [each for each in sent if not each[0].startswith(("SAVEPOINT", "RELEASE", "ROLLBACK"))]
+    plan = plan_of(statement, parameters)
+    read = {(kind, name) for kind, name in plan if name in ("usage_days", "pk_usage_days") or "usages" in str(name)}
+    assert read <= {
+        ("Index Scan", "pk_usage_days"),
+        ("Bitmap Index Scan", "pk_usage_days"),
+        ("Bitmap Heap Scan", "usage_days"),
+    }
+    assert read

@@ -31,13 +31,14 @@ class Trend(MethodView):
         exact to the twelfth digit of the amount, and the parts add up to the whole.
 
         `coverage` is the share of the bucket's time for which there is data, as the mean of the usage types: those
-        asked for with `usage_type_id`, or all that have usages within two months of the range. A type has data while a
-        period of it lasts, or a reading: a usage at an instant lasts until the same user's next one, but no longer than
-        the type's usual interval, the median time between one reading and the next of the same user within two months
-        of the range. From 20 hours on it is measured by the local clock; 28 to 31 days count as a month, 89 to 92 as a
-        quarter, 365 and 366 as a year. A type read only once lasts no time. Whose data it is makes no difference:
-        narrow by `user_id` to see one user's gaps. Of a bucket that the range cuts, what lies outside counts as
-        missing. Adjustments are no readings.
+        asked for with `usage_type_id`, or all that have usages within 62 days of the range. It is told by the hours of
+        the local clock. A type has data for every hour that a period of it has a part of, and from the hour of a
+        reading, a usage at an instant, for as long as is usual within 62 days of the range. If the type is read in
+        several hours of the median day, that is the step between two of them, on the median day, in whole hours. If
+        not, it is until the same hour of another day: as many days later as lie between two days with readings, on the
+        median; 28 to 31 days count as a month, 89 to 92 as a quarter, 365 and 366 as a year. What is read in a single
+        hour lasts no time. Whose data it is makes no difference: narrow by `user_id` to see one user's gaps. Of a
+        bucket that the range cuts, what lies outside counts as missing. Adjustments are no readings.
         """
         asked = narrow.arguments
         return trend(

@@ -16,7 +16,7 @@ from carbonapi.accounts import sessions
 from carbonapi.accounts.models import User
 from carbonapi.db import db
 
-from . import factories
+from . import factories, schemathesis_files  # noqa: F401  # What registers itself.
 
 MADE_AT_ONCE = 200
 FRAMING = {"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -53,9 +53,6 @@ first, last = dt.datetime(1900, 1, 2), dt.datetime(2200, 12, 30)
 instants = strategies.datetimes(first, last, timezones=strategies.just(dt.UTC))
 schemathesis.openapi.format("date-time", instants.map(dt.datetime.isoformat))
 schemathesis.openapi.format("date", strategies.dates(first.date(), last.date()).map(dt.date.isoformat))
-
-# A file of NDJSON is sent as the text that it is.
-schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 
 
 @schemathesis.hook

@@ -76,7 +76,7 @@ def test_schemathesis_reads_nothing_that_belongs_to_another_organization(service
         people.append({"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {token}"}]})
     (tmp_path / "people.json").write_text(json.dumps({"auth": people}))
     (tmp_path / "peers.toml").write_text(
-        'cache.enabled = false\ngeneration.database = "none"\n'
+        'hooks = "tests.schemathesis_files"\ncache.enabled = false\ngeneration.database = "none"\n'
         '[auth.wfc]\npath = "people.json"\npeers = ["alice", "bob"]\n'
     )
     excluded = [option for name in CHANGES_ONESELF for option in ("--exclude-operation-id", name)]

@@ -76,6 +76,8 @@ class WholeDays:
         begin, end = midnight(first_day, timezone), midnight(last_day, timezone)
         if first_day >= last_day or any(day < first_day or day > last_day for day in days):
             return None
+        if begin < first or last < end:  # Cut while a clock shows what it has shown before.
+            return None
         shape = Shape(has_front, end != last)
         name = self.edges.name
         told: dict[str, Any] = {

@@ -9,11 +9,19 @@ INSTANT = dt.timedelta(microseconds=1)
 SHOWN, MOMENT = sa.DateTime(), sa.DateTime(timezone=True)
 # Longer than any time that clocks have been moved by, but for those that skip a day.
 LONGER_THAN_A_SHIFT = dt.timedelta(hours=25)
+EARLIEST_SET_BACK = 22  # The hour to which a clock was ever set back from the next day.
 
 
 def clock(timezone: Any, moment: Any) -> Any:
-    """What a clock of `timezone` shows at `moment`, as a timestamp without time zone."""
-    return sa.func.timezone(timezone, moment, type_=SHOWN)
+    """What a clock of `timezone` shows at `moment`, as a timestamp without time zone.
+
+    A day that has begun goes on: a clock that is set back across midnight, as in Newfoundland until 2011, is taken to
+    show midnight until it does so again.
+    """
+    shown = _shown(timezone, moment)
+    midnight = sa.cast(day_of(shown) + 1, SHOWN)
+    is_late = hour_of(shown) >= EARLIEST_SET_BACK
+    return sa.case((is_late & (moment >= instant_of(timezone, midnight)), midnight), else_=shown)
 
 
 def instant_of(timezone: Any, shown: Any) -> Any:
@@ -23,8 +31,12 @@ def instant_of(timezone: Any, shown: Any) -> Any:
     """
     last = sa.func.timezone(timezone, shown, type_=MOMENT)
     before = last - LONGER_THAN_A_SHIFT
-    first = before + (shown - clock(timezone, before))
-    return sa.case((clock(timezone, first) == shown, sa.func.least(first, last)), else_=last)
+    first = before + (shown - _shown(timezone, before))
+    return sa.case((_shown(timezone, first) == shown, sa.func.least(first, last)), else_=last)
+
+
+def _shown(timezone: Any, moment: Any) -> Any:
+    return sa.func.timezone(timezone, moment, type_=SHOWN)
 
 
 def day_of(shown: Any) -> Any:

@@ -11,14 +11,28 @@ depends_on = None
 # The usages that there are, counted by local day: readings by the clock's day and hour, periods spread over the days
 # that they share time with. Where clocks are set back, a day begins when midnight is shown first. Of a period, so much
 # is used up to an edge, rounded half up at the twelfth digit; a day's part is the difference between its edges.
+# Where they are set back across midnight, they are taken to show midnight until they do so again.
+CLOCK = """
+    SELECT CASE WHEN extract(hour FROM shown) >= 22 AND moment >= CASE
+               WHEN first_begin AT TIME ZONE timezone = midnight THEN least(first_begin, last_begin) ELSE last_begin END
+           THEN midnight ELSE shown END AS shown
+    FROM (SELECT *, last_begin - interval '25 hours'
+                    + (midnight - (last_begin - interval '25 hours') AT TIME ZONE timezone) AS first_begin
+          FROM (SELECT *, midnight AT TIME ZONE timezone AS last_begin
+                FROM (SELECT {of}.moment, o.timezone, {of}.moment AT TIME ZONE o.timezone AS shown,
+                             (({of}.moment AT TIME ZONE o.timezone)::date + 1)::timestamp AS midnight) a) b) c
+"""
 FILL = """
 WITH local AS (
     SELECT u.organization_id, u.usage_type_id, u.method, coalesce(u.restatement_id, 0) AS restatement_id, o.timezone,
            u.usage_at, u.usage_until, u.amount_in_type_unit, u.factor, u.co2e_kg, u.quality,
            u.adjusts_period_id IS NULL AS is_data,
-           u.usage_at AT TIME ZONE o.timezone AS shown,
-           (u.usage_until - interval '1 microsecond') AT TIME ZONE o.timezone AS last_shown
+           clock.shown, last_clock.shown AS last_shown
     FROM usages u JOIN organizations o ON o.id = u.organization_id
+    CROSS JOIN LATERAL (SELECT u.usage_at AS moment) at
+    CROSS JOIN LATERAL ({clock_at}) clock
+    CROSS JOIN LATERAL (SELECT u.usage_until - interval '1 microsecond' AS moment) until
+    CROSS JOIN LATERAL ({clock_until}) last_clock
 ), midnights AS (
     SELECT timezone, midnight, midnight AT TIME ZONE timezone AS last_begin
     FROM (SELECT timezone, min(shown::date) AS first, max(last_shown::date) AS last
@@ -103,7 +117,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("hours_are_doubtful"),
     )
-    op.execute(FILL)
+    op.execute(FILL.format(clock_at=CLOCK.format(of="at"), clock_until=CLOCK.format(of="until")))
 
 
 def downgrade() -> None:

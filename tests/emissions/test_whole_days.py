@@ -64,6 +64,28 @@ def test_both_ways_give_the_same_answers(sign_in, asked_of, timezone):
             assert asked_of == ["days", "usages"], query
 
 
+def test_a_day_that_has_begun_goes_on_while_the_clock_shows_the_day_before(sign_in):
+    """Newfoundland, 2010: at 2:31 UTC, one minute past midnight, clocks were set back to 23:01."""
+    manager = sign_in(factories.user(factories.organization(timezone="America/St_Johns"), "manager"))
+    for time in ("02:29", "02:30", "02:31", "03:29", "03:30"):
+        factories.usage(manager.user, "1", f"2010-11-07T{time}")
+    factories.usage(manager.user, "1", "2010-11-07T02:40", usage_until=factories.at("2010-11-07T03:20"))
+    now = rfc3339(factories.now())
+    trend = "/emissions/trend?bucket=day&start=2010-11-06&end=2010-11-08"
+
+    by_days, by_usages = manager.get(trend).json, manager.get(f"{trend}&as_of={now}").json
+
+    assert by_days == by_usages
+    assert [bucket["usage_count"] for bucket in by_days] == [1, 5]
+    for start in ("2010-11-07", "2010-11-07T02:31:00Z", "2010-11-07T03:00:00Z"):
+        pages = [manager.get(f"/usages?start={start}{as_of}") for as_of in ("", f"&as_of={now}")]
+        assert len({page.headers["X-Pagination"] for page in pages}) == 1
+        sums = [
+            manager.get(f"/emissions/summary?by=scope&start={start}{as_of}").json for as_of in ("", f"&as_of={now}")
+        ]
+        assert sums[0] == sums[1]
+
+
 @pytest.mark.parametrize(
     ("query", "source"),
     [

@@ -41,11 +41,14 @@ def test_both_ways_give_the_same_answers(sign_in, asked_of, timezone):
     book_at_random(manager, dice, 60)
     types = manager.get("/usages?page_size=1000").json
     queries = []
-    for bucket, compare, group_by in product(
-        ["day", "week", "month", "quarter", "year"],
-        ["", "&compare=previous_year", "&compare=previous_period"],
-        ["", "&group_by=usage_type", "&group_by=scope", "&group_by=organization"],
-    ):
+    questions = list(
+        product(
+            ["day", "week", "month", "quarter", "year"],
+            ["", "&compare=previous_year", "&compare=previous_period"],
+            ["", "&group_by=usage_type", "&group_by=scope", "&group_by=organization"],
+        )
+    )
+    for bucket, compare, group_by in dice.sample(questions, 25):
         first = 2018 if bucket == "day" else 1975
         queries.append(f"trend?bucket={bucket}{compare}{group_by}&{span(dice, first, first + 6)}")
     queries += [f"trend?bucket={bucket}" for bucket in ("month", "year")]

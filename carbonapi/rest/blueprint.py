@@ -205,12 +205,17 @@ class Blueprint(flask_smorest.Blueprint):
         return decorate
 
     def removing(
-        self, query: type[Query] | None = None, *, roles: Roles = WRITERS, conflicts: bool = False
+        self,
+        query: type[Query] | None = None,
+        *,
+        roles: Roles = WRITERS,
+        conflicts: bool = False,
+        tagged: bool = True,
     ) -> Decorator:
-        """DELETE of one row, which heeds If-Match, or of those that the query names: 204."""
+        """DELETE of one row, which heeds If-Match if it is `tagged`, or of those that the query names: 204."""
 
         def decorate(view: View) -> View:
-            conditional = query is None or "id" not in query().fields
+            conditional = tagged and (query is None or "id" not in query().fields)
             wrapper = self.response(204)(committed(view))
             return self._guarded(wrapper, roles, query, conditional=conditional, conflicts=conflicts)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from psycopg2 import errorcodes
 from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
@@ -77,6 +78,12 @@ def without_transaction() -> None:
         # The driver's own switch: SQLAlchemy's option would send two messages more, about isolation.
         driver: Any = db.session.connection().connection.driver_connection
         driver.autocommit = True
+
+
+def was_undone_for_others(error: sa.exc.DBAPIError) -> bool:
+    """Whether PostgreSQL has undone a transaction for the sake of others, so that the same may go well at once."""
+    state = getattr(error.orig, "pgcode", None)
+    return state in (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)
 
 
 def _refuse_if_cut(connection: Any, record: Any, proxy: object) -> None:

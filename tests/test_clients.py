@@ -19,7 +19,7 @@ from tests.servers import serving
 PROJECT = Path(__file__).resolve().parents[1]
 SCHEMATHESIS = Path(__file__).with_name("schemathesis.toml")
 # Who does one of these is somebody else afterwards, or nobody.
-CHANGES_ONESELF = ("change_password", "change_yourself", "log_out", "refresh_tokens")
+CHANGES_ONESELF = ("change_password", "change_yourself", "end_session", "log_out", "refresh_tokens")
 thorough = pytest.mark.thorough  # `make schemathesis` runs these.
 
 

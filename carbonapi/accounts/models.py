@@ -6,6 +6,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from ..access import current_actor
 from ..audit import Audited
 from ..db import Model, Owned, Shared, Versioned, Viewer
 
@@ -93,3 +94,13 @@ class Session(Owned, Model):
     expires_at: Mapped[dt.datetime]
     ended_at: Mapped[dt.datetime | None]
     end_reason: Mapped[str | None]
+
+    @classmethod
+    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Everyone sees their own, whatever their role."""
+        return (cls.organization_id == viewer.organization_id, cls.user_id == viewer.id)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the one in which the actor asks."""
+        return self.id == current_actor().session_id

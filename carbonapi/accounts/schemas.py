@@ -8,7 +8,7 @@ import marshmallow as ma
 from ..access import ROLES
 from ..rest import ListQuery, Schema, Sort, equal_to
 from ..rest.fields import Email, Figure, Instant, Name, Quantity, Region, Text, TimeZoneName, Truth, Whole
-from .models import Organization, User
+from .models import Organization, Session, User
 from .passwords import LONGEST, SHORTEST
 
 
@@ -70,6 +70,26 @@ class TokensSchema(Schema):
     expires_in = ma.fields.Integer(
         required=True, metadata={"example": 900, "description": "Seconds for which the access token is good."}
     )
+
+
+class SessionSchema(Schema):
+    """One log-in, with the tokens that came of it."""
+
+    id = ma.fields.Integer(required=True, metadata={"example": 1})
+    started_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "The log-in."})
+    refreshed_at = Instant(
+        required=True, metadata={"example": "2026-02-01T08:00:00Z", "description": "When its tokens were made."}
+    )
+    expires_at = Instant(
+        required=True, metadata={"example": "2026-03-03T08:00:00Z", "description": "When it is over, unless refreshed."}
+    )
+    is_current = ma.fields.Boolean(
+        required=True, metadata={"example": True, "description": "Whether it is the one in which you ask."}
+    )
+
+
+class SessionQuery(ListQuery):
+    sort = Sort(Session.started_at, Session.refreshed_at, Session.expires_at, Session.id, default="-started_at")
 
 
 class PasswordChangeSchema(Schema):

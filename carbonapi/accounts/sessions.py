@@ -13,9 +13,9 @@ from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
 from .. import audit
-from ..access import Actor, Claims
+from ..access import Actor, Claims, seen_by_actor, visible
 from ..db import db
-from ..errors import NotSignedIn
+from ..errors import NotFound, NotSignedIn
 from .models import Organization, Session, User
 from .passwords import password_matches
 
@@ -83,12 +83,20 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     return _tokens(session)
 
 
+def ongoing(now: dt.datetime) -> sa.Select[Session]:
+    """The actor's sessions that have neither ended nor expired, as a SELECT."""
+    return visible(Session).where(Session.ended_at.is_(None), Session.expires_at > now)
+
+
 def end(actor: Actor, now: dt.datetime) -> None:
     """End the actor's session."""
-    mine = (Session.organization_id == actor.organization_id, Session.id == actor.session_id)
-    ended = _ending(now, "logged out", *mine).returning(Session.organization_id, Session.id).cte("ended")
-    signed_out = audit.entries_of(ended, Session, "signed_out")
-    db.session.execute(sa.select(ended.c.id).add_cte(signed_out))
+    _sign_out(now, "logged out", Session.id == actor.session_id)
+
+
+def end_one(session_id: int, now: dt.datetime) -> None:
+    """End one of the actor's sessions. Raises NotFound if none of this id goes on."""
+    if not _sign_out(now, "ended by its user", Session.id == session_id, Session.expires_at > now):
+        raise NotFound(f"There is no session {session_id}.")
 
 
 def end_all_of(user: User, now: dt.datetime, reason: str, but: int | None = None) -> None:
@@ -122,6 +130,14 @@ def actor_of(user_id: int) -> Actor | None:
         .where(User.id == user_id, User.active)
     ).first()
     return Actor(*row) if row else None
+
+
+def _sign_out(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> bool:
+    """End the actor's session of these criteria, if it goes on. Gives whether it did."""
+    mine = _ending(now, reason, *seen_by_actor(Session), *criteria)
+    ended = mine.returning(Session.organization_id, Session.id).cte("ended")
+    signed_out = audit.entries_of(ended, Session, "signed_out")
+    return db.session.scalar(sa.select(ended.c.id).add_cte(signed_out)) is not None
 
 
 def _ending(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> sa.Update:

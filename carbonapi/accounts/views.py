@@ -19,6 +19,8 @@ from .schemas import (
     PasswordChangeSchema,
     ProfileChangesSchema,
     RegistrationSchema,
+    SessionQuery,
+    SessionSchema,
     TokensSchema,
     UserChangesSchema,
     UserQuery,
@@ -83,6 +85,29 @@ class Logout(MethodView):
         Ends this session: its refresh token is worthless at once, its access token within 5 seconds.
         """
         sessions.end(current_actor(), now())
+
+
+@auth.route("/sessions")
+class Sessions(MethodView):
+    @auth.listing(SessionSchema, SessionQuery)
+    def get(self, narrow: Any) -> Any:
+        """List sessions
+
+        Your own, each of them a log-in that goes on, newest first.
+        """
+        return narrow(sessions.ongoing(now()))
+
+
+@auth.route("/sessions/<int:session_id>")
+class SessionById(MethodView):
+    @auth.removing(roles=EVERYONE, tagged=False)
+    def delete(self, session_id: int) -> None:
+        """End a session
+
+        One of your own, as logging out there would: its refresh token is worthless at once, its access token within
+        5 seconds.
+        """
+        sessions.end_one(session_id, now())
 
 
 @auth.route("/password")

@@ -7,10 +7,11 @@ from typing import Any
 
 import flask_smorest
 import marshmallow as ma
+import sqlalchemy as sa
 from flask import Response, request
 
 from ..access import EVERYONE, WRITERS, signed_in
-from ..db import db, without_transaction
+from ..db import db, was_undone_for_others, without_transaction
 from ..errors import CarbonError
 from .bodies import StrictParser
 from .etag import not_modified
@@ -20,6 +21,7 @@ from .paging import Tally, page_of
 from .query import ExportQuery, ListQuery, Narrowing, Query
 
 ACCEPTED = {"Preference-Applied": "respond-async", "Retry-After": "1"}  # RFC 7240; RFC 9110, section 10.2.3.
+MOST_REPETITIONS = 3
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 Errors = tuple[type[CarbonError], ...]
@@ -34,6 +36,26 @@ def committed(view: View) -> View:
         result = view(*args, **kwargs)
         db.session.commit()
         return result
+
+    return wrapper
+
+
+def repeated(act: View) -> View:
+    """Act again, MOST_REPETITIONS times at most, if PostgreSQL undoes it because others write the same rows.
+
+    Not for what takes a file, which is there to be read once.
+    """
+
+    @wraps(act)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        for _ in range(MOST_REPETITIONS):
+            try:
+                return act(*args, **kwargs)
+            except sa.exc.DBAPIError as error:
+                if not was_undone_for_others(error):
+                    raise
+                db.session.rollback()
+        return act(*args, **kwargs)
 
     return wrapper
 
@@ -145,7 +167,7 @@ class Blueprint(flask_smorest.Blueprint):
         """
 
         def decorate(view: View) -> View:
-            act = committed(view)
+            act = repeated(committed(view))
 
             @self.response(status, gives)
             @wraps(view)
@@ -205,13 +227,18 @@ class Blueprint(flask_smorest.Blueprint):
         return decorate
 
     def removing(
-        self, query: type[Query] | None = None, *, roles: Roles = WRITERS, conflicts: bool = False
+        self,
+        query: type[Query] | None = None,
+        *,
+        roles: Roles = WRITERS,
+        conflicts: bool = False,
+        tagged: bool = True,
     ) -> Decorator:
-        """DELETE of one row, which heeds If-Match, or of those that the query names: 204."""
+        """DELETE of one row, which heeds If-Match if it is `tagged`, or of those that the query names: 204."""
 
         def decorate(view: View) -> View:
-            conditional = query is None or "id" not in query().fields
-            wrapper = self.response(204)(committed(view))
+            conditional = tagged and (query is None or "id" not in query().fields)
+            wrapper = self.response(204)(repeated(committed(view)))
             return self._guarded(wrapper, roles, query, conditional=conditional, conflicts=conflicts)
 
         return decorate

@@ -1,6 +1,7 @@
 """Signing in and out through HTTP: tokens, their rotation and their end."""
 
 import datetime as dt
+import json
 import threading
 
 import jwt
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from carbonapi import create_app
 from carbonapi.accounts.models import Session
+from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from tests import factories
 from tests.conftest import SECRET_KEY, Client, settings_for
@@ -152,6 +154,75 @@ def test_logging_out_ends_the_whole_session(stranger, tokens):
     assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 401
     assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 401
     assert stranger.get("/auth/me", headers=bearer(other["access_token"])).status_code == 200
+
+
+def session_of(token):
+    return claims_of(token["access_token"])["sid"]
+
+
+def test_one_sees_ones_own_sessions_that_go_on_newest_first(stranger, tokens, as_manager, as_admin):
+    ended, expired, newer = (stranger.post("/auth/login", json=CREDENTIALS).json for _ in range(3))
+    stranger.post("/auth/logout", headers=bearer(ended["access_token"]))
+    old = {"started_at": dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "refreshed_at": dt.datetime(2024, 1, 2, tzinfo=dt.UTC)}
+    later = {"expires_at": dt.datetime(2200, 1, 1, tzinfo=dt.UTC)}
+    for token, values in ((tokens, old | later), (expired, {"expires_at": factories.now()})):
+        db.session.execute(sa.update(Session).where(Session.id == session_of(token)).values(values))
+
+    answer = stranger.get("/auth/sessions", headers=bearer(tokens["access_token"]))
+
+    assert answer.status_code == 200
+    assert [session["id"] for session in answer.json] == [session_of(newer), session_of(tokens)]
+    assert [session["is_current"] for session in answer.json] == [False, True]
+    assert answer.json[1] == {
+        "id": session_of(tokens),
+        "started_at": "2024-01-01T00:00:00Z",
+        "refreshed_at": "2024-01-02T00:00:00Z",
+        "expires_at": "2200-01-01T00:00:00Z",
+        "is_current": True,
+    }
+    page = stranger.get("/auth/sessions?sort=started_at&page_size=1", headers=bearer(newer["access_token"]))
+    assert [(session["id"], session["is_current"]) for session in page.json] == [(session_of(tokens), False)]
+    assert json.loads(page.headers["X-Pagination"])["total"] == 2
+    # Whoever may see the person sees none of their sessions.
+    for other in (as_manager, as_admin):
+        assert [session["id"] for session in other.get("/auth/sessions").json] == [session_of(other.tokens)]
+
+
+def test_ending_a_session_ends_its_tokens_and_is_told_as_logging_out_is(stranger, tokens, ada):
+    other = stranger.post("/auth/login", json=CREDENTIALS).json
+
+    answer = stranger.delete(f"/auth/sessions/{session_of(other)}", headers=bearer(tokens["access_token"]))
+
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert stranger.get("/auth/me", headers=bearer(other["access_token"])).status_code == 401
+    assert stranger.post("/auth/refresh", headers=bearer(other["refresh_token"])).status_code == 401
+    assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
+    told = sa.select(AuditEntry.subject, AuditEntry.subject_id, AuditEntry.actor_id)
+    assert db.session.execute(told.where(AuditEntry.action == "signed_out")).all() == [
+        ("session", session_of(other), ada.id)
+    ]
+    assert stranger.delete(f"/auth/sessions/{session_of(tokens)}", headers=bearer(tokens["access_token"])).data == b""
+    assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 401
+
+
+def test_a_session_that_is_over_or_another_persons_is_not_there_to_be_ended(stranger, tokens, as_manager, as_admin):
+    ended, expired = (stranger.post("/auth/login", json=CREDENTIALS).json for _ in range(2))
+    stranger.post("/auth/logout", headers=bearer(ended["access_token"]))
+    over = sa.update(Session).where(Session.id == session_of(expired)).values(expires_at=factories.now())
+    db.session.execute(over)
+
+    for client, session_id in (
+        (as_manager, session_of(tokens)),
+        (as_admin, session_of(tokens)),
+        (as_manager, session_of(ended)),
+        (as_manager, 987654321),
+    ):
+        answer = client.delete(f"/auth/sessions/{session_id}")
+        assert (answer.status_code, answer.json["detail"]) == (404, f"There is no session {session_id}.")
+    for token in (ended, expired):
+        path = f"/auth/sessions/{session_of(token)}"
+        assert stranger.delete(path, headers=bearer(tokens["access_token"])).status_code == 404
+    assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
 
 
 def test_a_new_password_ends_the_other_sessions(stranger, tokens):

@@ -22,7 +22,7 @@ WITHOUT_ACCESS_TOKEN = {
 }
 # Every operation, each after those that it needs something of. What is created is told apart by its address.
 WALK = """
-    register_organization log_in refresh_tokens get_yourself change_yourself
+    register_organization log_in list_sessions end_session log_in refresh_tokens get_yourself change_yourself
     list_organizations get_organization replace_organization change_organization
     create_organization delete_organization
     add_user list_users get_user replace_user change_user list_usages_of_user delete_user add_user delete_users
@@ -264,6 +264,8 @@ def walk(app, as_admin, operations, renaming=False):
             ids["organization_id"] = answer.json["organization_id"]
         if name in ("log_in", "refresh_tokens"):
             ada.tokens = answer.json
+        if name == "list_sessions":
+            ids["session_id"] = answer.json[0]["id"]
         if name == "restate_usages":
             own = ada.get("/auth/me").json["organization_id"]
             factories.emission_factor(db.session.get_one(UsageType, 100), 2, organization_id=own)
@@ -294,7 +296,7 @@ def test_every_operation_that_writes_leaves_an_audit_entry_and_no_other_does(app
 
 def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
     monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", 2**20)
-    ids = dict.fromkeys(CREATED.values(), LARGEST_ID)
+    ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
     failures = {
         400: (as_admin, {"data": b"{"}),
         401: (stranger, {}),

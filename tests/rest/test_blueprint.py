@@ -1,0 +1,193 @@
+"""What a writing view is given by its decorators: a commit, and another try when PostgreSQL undid it for others."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from flask.views import MethodView
+
+from carbonapi import create_app
+from carbonapi.accounts.models import Organization
+from carbonapi.db import db
+from carbonapi.rest import Blueprint, uploaded_file
+from tests import factories
+from tests.conftest import Client, settings_for
+
+FILE = {"data": "a\n1\n", "content_type": "text/csv"}
+NAMES = sa.select(Organization.name).where(Organization.name.like("Tried%")).order_by(Organization.id)
+
+
+def fail_with(state):
+    db.session.execute(sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$"))
+
+
+class Trials:
+    """Views that write a row with each try, and what becomes of a try: a SQLSTATE, or nothing."""
+
+    def __init__(self):
+        self.outcomes = []
+        self.tried = 0
+
+    def write(self):
+        self.tried += 1
+        self.add_row()
+        if self.outcomes:
+            fail_with(self.outcomes.pop(0))
+
+    def write_by_one_statement(self):
+        self.tried += 1
+        if self.outcomes:
+            fail_with(self.outcomes.pop(0))
+        else:
+            self.add_row()
+
+    def add_row(self):
+        db.session.execute(sa.insert(Organization).values(name=f"Tried {self.tried}", version=1))
+
+    def blueprint(self):
+        trials = self
+        tried = Blueprint("Trials", __name__, description="Views for this test.")
+
+        @tried.route("/trials")
+        class ByAnybody(MethodView):
+            @tried.writing(None, None, 204, roles=None)
+            def post(self):
+                """Write a row"""
+                trials.write()
+
+            @tried.writing(None, None, 204, roles=None, is_one_statement=True)
+            def patch(self):
+                """Write a row by one statement"""
+                trials.write_by_one_statement()
+
+            @tried.removing(roles=None)
+            def delete(self):
+                """Write another row"""
+                trials.write()
+
+            @tried.uploading(None, None, {"csv": "a"}, 200, roles=None)
+            def put(self):
+                """Write a row for a file"""
+                with uploaded_file(100, "text/csv") as file:
+                    assert file.read() == b"a\n1\n"
+                    trials.write()
+
+        return tried
+
+
+@pytest.fixture
+def trials():
+    return Trials()
+
+
+@pytest.fixture
+def anybody(fresh_database_url, trials, crossing):
+    app = create_app(settings_for(fresh_database_url))
+    for blueprint in (trials.blueprint(), crossing.blueprint()):
+        app.extensions["carbonapi-api"].register_blueprint(blueprint)
+    yield Client(app)
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+def names(anybody):
+    with anybody.http.application.app_context():
+        return db.session.scalars(NAMES).all()
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize("state", ["40P01", "40001"])
+def test_what_was_undone_for_others_is_done_once_within_three_further_tries(anybody, trials, method, state):
+    trials.outcomes = [state] * 3
+
+    answer = anybody.open("/trials", method)
+
+    assert (answer.status_code, trials.tried) == (204, 4)
+    assert names(anybody) == ["Tried 4"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+def test_what_is_undone_a_fourth_time_is_503_and_leaves_nothing(anybody, trials, method):
+    trials.outcomes = ["40P01"] * 4
+
+    answer = anybody.open("/trials", method)
+
+    assert (answer.status_code, answer.headers["Retry-After"], trials.tried) == (503, "2", 4)
+    assert names(anybody) == []
+
+
+@pytest.mark.parametrize(("state", "status"), [("55P03", 503), ("57014", 503), ("22003", 422), ("23505", 409)])
+def test_what_fails_for_another_reason_is_tried_once(anybody, trials, state, status):
+    trials.outcomes = [state]
+
+    answer = anybody.post("/trials")
+
+    assert (answer.status_code, trials.tried) == (status, 1)
+    assert names(anybody) == []
+
+
+def test_a_file_is_read_once_so_it_is_not_tried_again(anybody, trials):
+    trials.outcomes = ["40P01"]
+
+    assert anybody.put("/trials", **FILE).status_code == 503
+    assert (trials.tried, names(anybody)) == (1, [])
+    assert anybody.put("/trials", **FILE).status_code == 200
+    assert (trials.tried, names(anybody)) == (2, ["Tried 2"])
+
+
+class Crossing:
+    """A view that adds 1 to two organizations, in the order of its path, and waits for another request in between."""
+
+    def __init__(self):
+        self.halfway = threading.Barrier(2)
+        self.tried = []
+
+    def blueprint(self):
+        crossing = self
+        crossed = Blueprint("Crossing", __name__, description="A view for this test.")
+
+        @crossed.route("/crossing/<int:organization_id>/<int:other_id>")
+        class ByAnybody(MethodView):
+            @crossed.writing(None, None, 204, roles=None)
+            def post(self, organization_id, other_id):
+                """Add 1 to both"""
+                is_first_try = organization_id not in crossing.tried
+                crossing.tried.append(organization_id)
+                add_one_to(organization_id)
+                if is_first_try:
+                    crossing.halfway.wait(10)
+                add_one_to(other_id)
+
+        return crossed
+
+
+def add_one_to(organization_id):
+    more = sa.update(Organization).values(significance_threshold=Organization.significance_threshold + 1)
+    db.session.execute(more.where(Organization.id == organization_id))
+
+
+@pytest.fixture
+def crossing():
+    return Crossing()
+
+
+def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody, crossing):
+    with anybody.http.application.app_context():
+        ids = [factories.organization().id for _ in range(2)]
+    statuses = {}
+
+    def cross(first, second):
+        statuses[first] = Client(anybody.http.application).post(f"/crossing/{first}/{second}").status_code
+
+    threads = [threading.Thread(target=cross, args=order) for order in (ids, ids[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert statuses == dict.fromkeys(ids, 204)
+    assert len(crossing.tried) == 3, "PostgreSQL undid one of them"
+    with anybody.http.application.app_context():
+        thresholds = sa.select(Organization.significance_threshold).where(Organization.id.in_(ids))
+        assert db.session.scalars(thresholds).all() == [7, 7]  # It is 5 by default.

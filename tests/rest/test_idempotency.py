@@ -185,6 +185,15 @@ def test_a_file_that_is_sent_twice_with_its_key_is_imported_once(as_member, quer
     assert (count(Import), count(Usage)) == ((0, 0) if "dry" in query else (1, 2))
 
 
+def test_a_file_with_a_key_is_read_from_its_beginning_by_who_only_reads_too(as_auditor):
+    file = {"data": "id,version,co2e_kg\n1,1,1\n2,1,1\n", "content_type": "text/csv"}
+    first, again = (as_auditor.post("/verify", headers=KEY, **file) for _ in range(2))
+
+    assert first.json == as_auditor.post("/verify", **file).json
+    assert first.json["lines"] == 2
+    assert_replayed(again, first)
+
+
 def test_a_file_is_known_by_its_content_whatever_the_form_around_it(as_member, tmp_path):
     def send(content, boundary):
         form = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{boundary}.csv"\r\n\r\n'

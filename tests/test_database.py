@@ -57,6 +57,7 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         "import_faults",
         "import_uploads",
         "import_chunks",
+        "kept_answers",
         "periods",
         "restatements",
     }
@@ -110,7 +111,8 @@ def test_ids_are_bigints_that_only_the_database_makes(app):
     )
     made_here = {name: (kind, made) for name, kind, made in identities}
     assert made_here.pop("usage_versions") == ("bigint", None)  # The usage's own.
-    assert made_here == dict.fromkeys(tables() - {"usage_versions", "usage_days"}, ("bigint", "ALWAYS"))
+    without = {"usage_versions", "usage_days", "kept_answers"}
+    assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 
 
 def test_times_are_instants_and_figures_are_exact(app):
@@ -239,6 +241,11 @@ def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constrain
         (
             "INSERT INTO import_faults (organization_id, import_id, line, message, cells) VALUES (1, 1, 1, 'x', '{}')",
             "fk_import_faults_organization_id_import_id",
+        ),
+        (
+            "INSERT INTO kept_answers (organization_id, user_id, key, fingerprint, claimed_at, body) "
+            "VALUES (1, 1, 'x', '', now(), convert_to(repeat('x', 1048577), 'UTF8'))",
+            "ck_kept_answers_body",
         ),
     ],
 )

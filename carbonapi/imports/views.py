@@ -1,14 +1,11 @@
 """Importing files of usages."""
 
-from contextlib import AbstractContextManager
 from typing import IO, Any
 
-from flask import current_app
 from flask.views import MethodView
 
 from ..access import EVERYONE, fetch, visible
-from ..rest import Blueprint, now, prefers_async, uploaded_file
-from ..rest.fields import MEDIA_TYPES
+from ..rest import Blueprint, now, prefers_async
 from ..usages.models import Usage
 from ..usages.schemas import UsageExportQuery, UsageSchema
 from .booking import book
@@ -52,7 +49,7 @@ class Imports(MethodView):
 
     @imports.uploading(ImportSchema, ImportOptions, EXAMPLES, conflicts=True, defers=True)
     @imports.alt_response(200, schema=ImportSchema, description="What a dry run found: nothing was booked.")
-    def post(self, options: dict[str, Any]) -> Import:
+    def post(self, options: dict[str, Any], file: IO[bytes]) -> Import:
         """Import usages
 
         A file in UTF-8, CSV with a header or NDJSON, as the body (`text/csv`, `application/x-ndjson`), or as `file` of
@@ -77,8 +74,7 @@ class Imports(MethodView):
         status `queued`. `GET /imports/{id}` tells its `progress`, and at last whether it is `booked` or has `failed`,
         and why. Once accepted, it outlasts restarts of the service. A dry run is answered at once all the same.
         """
-        with _file() as file:
-            return (enqueue if prefers_async() else book)(file, now(), **options)
+        return (enqueue if prefers_async() else book)(file, now(), **options)
 
 
 @imports.route("/imports/<int:import_id>")
@@ -145,7 +141,7 @@ class UsageExport(MethodView):
 @imports.route("/verify")
 class Verify(MethodView):
     @imports.uploading(VerificationSchema, None, EXPORTS, 200, roles=EVERYONE)
-    def post(self) -> dict[str, Any]:
+    def post(self, file: IO[bytes]) -> dict[str, Any]:
         """Verify an export
 
         Tells every line whose number cannot be reproduced. The file is an export, CSV or NDJSON, as the body or as
@@ -153,10 +149,4 @@ class Verify(MethodView):
         in that version, also if it has been corrected or deleted since; and the ledger's own is calculated again from
         the amount, the unit's exact ratio and the catalogue's emission factor. That a line is missing is not found.
         """
-        with _file() as file:
-            return verify(file)
-
-
-def _file() -> AbstractContextManager[IO[bytes]]:
-    """The file that the request brings."""
-    return uploaded_file(current_app.config["IMPORT_MAX_BYTES"], *MEDIA_TYPES.values())
+        return verify(file)

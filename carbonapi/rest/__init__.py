@@ -1,4 +1,4 @@
-"""The REST conventions of this service, each stated once. Knows no feature and no table."""
+"""The REST conventions of this service, each stated once. Knows no feature, and no table but its own."""
 
 import json
 from decimal import Decimal
@@ -10,7 +10,7 @@ from flask.json.provider import JSONProvider
 
 from . import bodies, errors, exports, pages
 from .blueprint import Blueprint
-from .bodies import prefers_async, uploaded_file
+from .bodies import prefers_async
 from .documents import Api
 from .etag import claim
 from .fields import now, plain
@@ -33,7 +33,7 @@ from .query import (
 __all__ = [
     "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
     "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "prefers_async",
-    "read_exact_json", "time_range", "time_zone", "uploaded_file",
+    "read_exact_json", "time_range", "time_zone",
 ]  # fmt: skip
 
 

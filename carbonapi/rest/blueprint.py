@@ -13,10 +13,11 @@ from flask import Response, request
 from ..access import EVERYONE, WRITERS, signed_in
 from ..db import db, was_undone_for_others, without_transaction
 from ..errors import CarbonError
-from .bodies import StrictParser
+from .bodies import StrictParser, uploaded_file
 from .etag import not_modified
 from .exports import example_of, file_of
 from .fields import MEDIA_TYPES
+from .idempotency import once
 from .paging import Tally, page_of
 from .query import ExportQuery, ListQuery, Narrowing, Query
 
@@ -167,14 +168,13 @@ class Blueprint(flask_smorest.Blueprint):
         """
 
         def decorate(view: View) -> View:
-            act = repeated(committed(view))
-
             @self.response(status, gives)
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
                 if is_one_statement:
                     without_transaction()
-                row = act(*args, **path)
+                row = view(*args, **path)
+                db.session.flush()
                 headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
                 if status != 201:
                     return row, headers
@@ -182,9 +182,10 @@ class Blueprint(flask_smorest.Blueprint):
                     return row, 200, headers
                 return row, headers | {"Location": f"{collection or request.path.rstrip('/')}/{row.id}"}
 
+            wrapper = repeated(committed(wrapper if roles is None else once(wrapper)))
             wrapper = self.arguments(takes() if isinstance(takes, type) else takes)(wrapper) if takes else wrapper
             conventions = {"tagged": tagged and gives is not None, "conflicts": conflicts, "raises": raises}
-            return self._guarded(wrapper, roles, None, created=status == 201, **conventions)
+            return self._guarded(wrapper, roles, None, created=status == 201, once=roles is not None, **conventions)
 
         return decorate
 
@@ -195,11 +196,11 @@ class Blueprint(flask_smorest.Blueprint):
         examples: dict[str, str],
         status: int = 201,
         *,
-        roles: Roles = WRITERS,
+        roles: frozenset[str] = WRITERS,
         conflicts: bool = False,
         defers: bool = False,
     ) -> Decorator:
-        """POST of a file. The view is given the query's arguments, reads the file, and returns what it made of it.
+        """POST of a file. The view is given the query's arguments and the file, and returns what it made of it.
 
         examples: of the kinds of file that are taken, keys of MEDIA_TYPES. With 201, the view returns a row it wrote.
         defers: whether that row may be pending, for a caller who prefers so: then it is 202.
@@ -208,8 +209,9 @@ class Blueprint(flask_smorest.Blueprint):
         def decorate(view: View) -> View:
             @self.response(status, gives)
             @wraps(view)
-            def wrapper(*args: Any, **path: Any) -> Any:
-                row = committed(view)(*args, **path)
+            def respond(*args: Any, **path: Any) -> Any:
+                row = view(*args, **path)
+                db.session.flush()
                 if status != 201:
                     return row
                 if row.id is None:  # What was asked for made nothing.
@@ -217,11 +219,16 @@ class Blueprint(flask_smorest.Blueprint):
                 location = {"Location": f"{request.path.rstrip('/')}/{row.id}"}
                 return (row, 202, location | ACCEPTED) if defers and row.is_pending else (row, location)
 
+            @wraps(respond)
+            def wrapper(*args: Any, **path: Any) -> Any:
+                with uploaded_file(*(MEDIA_TYPES[kind] for kind in examples)) as file:
+                    return committed(once(respond, file))(*args, file, **path)
+
             if defers:
                 accepted = "It is kept, and worked off after this answer; `Location` tells how far it is."
                 wrapper = self.alt_response(202, schema=gives, description=accepted)(wrapper)
             wrapper = self.doc(requestBody={"required": True, "content": _file_content(examples)})(wrapper)
-            conventions = {"created": status == 201, "conflicts": conflicts, "defers": defers}
+            conventions = {"created": status == 201, "conflicts": conflicts, "defers": defers, "once": True}
             return self._guarded(wrapper, roles, query, **conventions)
 
         return decorate

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 import marshmallow as ma
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from webargs.fields import DelimitedList
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
@@ -93,12 +93,12 @@ def prefers_async() -> bool:
 
 
 @contextlib.contextmanager
-def uploaded_file(most_bytes: int, *media_types: str) -> Iterator[IO[bytes]]:
+def uploaded_file(*media_types: str) -> Iterator[IO[bytes]]:
     """The file that the request brings, as a body of one of these media types, or as `file` of a form.
 
     It is whole, and on disk if it is large: who sends slowly keeps no transaction waiting.
     """
-    request.max_content_length = most_bytes
+    request.max_content_length = current_app.config["IMPORT_MAX_BYTES"]
     db.session.rollback()  # What was read to know the actor. It would keep a connection for as long as the file takes.
     if request.mimetype in media_types:
         with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as spooled:

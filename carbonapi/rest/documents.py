@@ -17,6 +17,7 @@ from ..access import EVERYONE
 from .bodies import IdConverter
 from .errors import STATUS, ProblemMixin, problem_type
 from .fields import Figure, Instant, InstantOrDate, Quantity
+from .idempotency import HEADER
 
 DESCRIPTION = """\
 carbonapi keeps a ledger of **usages**: so much electricity, water or heating, when, and the kg of CO2e that it caused.
@@ -32,6 +33,7 @@ carbonapi keeps a ledger of **usages**: so much electricity, water or heating, w
   half-open: `[start, end)`. An unknown query argument is refused. To read a long list whole, begin with an empty
   `cursor` and follow `rel="next"`: every page costs the same, and nothing that stays is missed or comes twice.
 * Errors are `application/problem+json` (RFC 9457) that name the field. What you may not see is 404.
+* A POST may be sent again without harm if it has an `Idempotency-Key`, but for signing in, which takes none.
 * `X-Request-ID` is in every answer, yours if you sent one of up to 64 letters, digits, dots, hyphens and underscores.
 """
 
@@ -78,6 +80,11 @@ ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {
     errors.NotSignedIn: {"WWW-Authenticate": _header("How to sign in (RFC 6750).", 'Bearer realm="carbonapi"')},
     errors.Unavailable: {"Retry-After": _header("Seconds after which to try again.", "2", pattern="^[0-9]+$")},
 }
+ONCE = (
+    "Of your own making, such as a UUID. Who sends a request again with its key, within 24 hours, is given the first "
+    "answer again, with `Idempotency-Replayed: true`, and nothing is done twice. While the first is running it is 409; "
+    "with another path, query or body it is 422. An error is not kept: mend the request and send it with the same key."
+)
 NOTHING = object()  # No example, which is not the same as null.
 
 
@@ -132,9 +139,9 @@ class Api(ProblemMixin, flask_smorest.Api):
         for path, operations in document["paths"].items():
             for parameter in operations.get("parameters", []):
                 parameter["description"] = f"The id of the {parameter['name'].removesuffix('_id').replace('_', ' ')}."
-            for operation in operations.values():
+            for method, operation in operations.items():
                 if isinstance(operation, dict):
-                    _complete(path, operation, document)
+                    _complete(path, method, operation, document)
         return document
 
 
@@ -146,9 +153,10 @@ def _described(self: Any, field: ma.fields.Field[Any], **kwargs: Any) -> dict[st
     return {"format": "int64"} if isinstance(field, ma.fields.Integer) else {}
 
 
-def _complete(path: str, operation: dict[str, Any], document: dict[str, Any]) -> None:
+def _complete(path: str, method: str, operation: dict[str, Any], document: dict[str, Any]) -> None:
     """Add to an operation what follows from the conventions: its id, errors, headers and examples."""
     conventions = operation.pop("x-conventions", {})
+    conventions["once"] = method == "post" and conventions.get("once")
     summary = re.sub(r"\b(a|an|the|your|several) |[^a-z ]", "", operation["summary"].lower())
     operation["operationId"] = summary.replace(" ", "_")
     roles = conventions.get("roles")
@@ -177,7 +185,7 @@ def _complete(path: str, operation: dict[str, Any], document: dict[str, Any]) ->
 
 
 def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -> None:
-    """Document If-Match where something is changed, If-None-Match where it is read, and Prefer where that is heeded."""
+    """Document the headers of a request that an operation heeds: of the conditional ones, Prefer, Idempotency-Key."""
     if _heeds_if_match(operation, conventions):
         description = "Only if the resource still has this ETag; else 412."
         _add_header(operation, "If-Match", description)
@@ -186,6 +194,8 @@ def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -
         operation["responses"]["304"] = {"description": "Not modified: the caller has this version already."}
     if conventions.get("defers"):
         _add_header(operation, "Prefer", "`respond-async`: answer 202 at once, and do it afterwards (RFC 7240).")
+    if conventions["once"]:
+        _add_header(operation, HEADER, ONCE, minLength=1, maxLength=255, pattern="^[!-~]+$")
 
 
 def _heeds_if_match(operation: dict[str, Any], conventions: dict[str, Any]) -> bool:
@@ -193,8 +203,8 @@ def _heeds_if_match(operation: dict[str, Any], conventions: dict[str, Any]) -> b
     return bool(conventions.get("conditional") or changes)
 
 
-def _add_header(operation: dict[str, Any], name: str, description: str) -> None:
-    header = {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+def _add_header(operation: dict[str, Any], name: str, description: str, **schema: Any) -> None:
+    header = {"name": name, "in": "header", "description": description, "schema": {"type": "string", **schema}}
     operation.setdefault("parameters", []).append(header)
 
 
@@ -210,7 +220,7 @@ def _possible_errors(
         yield errors.NotAllowed
     if "{" in path or any(parameter["name"] == "id" for parameter in operation.get("parameters", [])):
         yield errors.NotFound
-    if conventions.get("conflicts"):
+    if conventions.get("conflicts") or conventions["once"]:
         yield errors.Conflict
     if "requestBody" in operation:
         yield from (errors.Malformed, errors.LengthRequired, errors.TooLarge, errors.UnsupportedMedia)

@@ -206,6 +206,22 @@ def test_only_what_must_be_open_is_open(operations):
     assert {name: kinds for name, kinds in security.items() if kinds != [{"access_token": []}]} == WITHOUT_ACCESS_TOKEN
 
 
+def test_every_post_of_somebody_signed_in_takes_an_idempotency_key_and_nothing_else_does(operations):
+    posts = {name for name, operation in operations.items() if operation.method == "post"}
+    keys = {
+        name: parameter["schema"]
+        for name, operation in operations.items()
+        for parameter in operation.parameters
+        if parameter["name"] == "Idempotency-Key"
+    }
+
+    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+    assert keys == dict.fromkeys(posts - WITHOUT_ACCESS_TOKEN.keys(), schema)
+    assert len(keys) >= 12
+    for name in keys:
+        assert {"409", "422"} <= operations[name].described["responses"].keys(), name
+
+
 def test_every_error_is_documented_as_a_problem_wherever_it_can_happen(operations):
     for operation in operations.values():
         statuses = {int(status) for status in operation.described["responses"]}

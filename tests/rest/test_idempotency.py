@@ -1,0 +1,378 @@
+"""Requests that are sent again with their `Idempotency-Key`."""
+
+import datetime as dt
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi import create_app
+from carbonapi.access import Actor, acting_as
+from carbonapi.accounts import sessions
+from carbonapi.accounts.models import User
+from carbonapi.audit.models import AuditEntry
+from carbonapi.db import db
+from carbonapi.imports.models import Import
+from carbonapi.rest.idempotency import KeptAnswer
+from carbonapi.usages.models import Usage
+from tests import factories
+from tests.conftest import Client, settings_for
+
+USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
+FILE = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n"
+KEY = {"Idempotency-Key": "7f9c2ba4-e88f-11ee"}
+# What an answer has for its own: who asks is told when, and by which request.
+OF_THE_REQUEST = {"X-Request-ID", "Date"}
+
+
+def count(model):
+    return db.session.scalar(sa.select(sa.func.count()).select_from(model))
+
+
+def told(answer):
+    """The status, headers and bytes of an answer, but for what is the request's own."""
+    headers = {name: value for name, value in answer.headers.items() if name not in OF_THE_REQUEST}
+    return answer.status_code, headers, answer.data
+
+
+def assert_replayed(again, first):
+    """Assert that an answer is the first one, but for saying that it is given again."""
+    status, headers, body = told(again)
+    assert headers.pop("Idempotency-Replayed") == "true"
+    assert (status, headers, body) == told(first)
+    assert "Idempotency-Replayed" not in first.headers
+
+
+def age(**by):
+    """Let the answers that are kept be older than they are."""
+    db.session.execute(sa.update(KeptAnswer).values(claimed_at=KeptAnswer.claimed_at - dt.timedelta(**by)))
+    db.session.commit()
+
+
+def test_a_usage_that_is_sent_twice_with_its_key_is_recorded_and_told_once(as_member):
+    first = as_member.post("/usages", json=USAGE, headers=KEY)
+    recorded = as_member.post("/usages", json=USAGE, headers=KEY)
+
+    assert first.status_code == 201
+    assert first.headers["Location"] == f"/api/v1/usages/{first.json['id']}" and first.headers["ETag"] == '"1"'
+    assert_replayed(recorded, first)
+    assert (count(Usage), count(KeptAnswer)) == (1, 1)
+    entries = sa.select(AuditEntry.action, AuditEntry.subject_id).where(AuditEntry.subject == "usage")
+    assert db.session.execute(entries).all() == [("recorded", first.json["id"])]
+
+
+def test_without_a_key_a_usage_that_is_sent_twice_is_two(as_member):
+    ids = {as_member.post("/usages", json=USAGE).json["id"] for _ in range(2)}
+
+    assert (len(ids), count(Usage), count(KeptAnswer)) == (2, 2, 0)
+
+
+def test_the_answer_is_the_first_even_if_the_usage_has_changed_since(as_member):
+    first = as_member.post("/usages", json=USAGE, headers=KEY)
+    as_member.patch(f"/usages/{first.json['id']}", json={"amount": 3})
+
+    assert_replayed(as_member.post("/usages", json=USAGE, headers=KEY), first)
+
+
+def test_a_slash_at_the_end_is_no_difference(as_member):
+    first = as_member.post("/usages", json=USAGE, headers=KEY)
+
+    assert_replayed(as_member.post("/usages/", json=USAGE, headers=KEY), first)
+
+
+@pytest.mark.parametrize(
+    ("path", "request_"),
+    [
+        ("/usages", {"json": USAGE | {"amount": 13}}),
+        ("/imports?usage_type_id=100", {"data": FILE, "content_type": "text/csv"}),
+        ("/imports?usage_type_id=100&mode=dry-run", {"data": FILE, "content_type": "text/csv"}),
+        ("/auth/logout", {}),
+    ],
+)
+def test_a_key_of_another_request_is_refused(as_member, path, request_):
+    as_member.post("/usages", json=USAGE, headers=KEY)
+
+    answer = as_member.post(path, headers=KEY, **request_)
+
+    assert answer.status_code == 422
+    assert answer.json["detail"] == (
+        "The Idempotency-Key 7f9c2ba4-e88f-11ee was sent with another request before. Take a new one for this."
+    )
+    assert (count(Usage), count(Import)) == (1, 0)
+    assert as_member.get("/auth/me").status_code == 200
+
+
+def test_another_query_is_another_request(as_member):
+    file = {"data": FILE, "content_type": "text/csv", "headers": KEY}
+    assert as_member.post("/imports?usage_type_id=100&mode=dry-run", **file).status_code == 200
+
+    assert as_member.post("/imports?usage_type_id=100", **file).status_code == 422
+    assert count(Usage) == 0
+
+
+def test_the_same_key_of_somebody_else_is_another(as_member, sign_in, organization, as_other_manager):
+    clients = (as_member, sign_in(factories.user(organization)), as_other_manager)
+
+    answers = [client.post("/usages", json=USAGE, headers=KEY) for client in clients]
+
+    assert [answer.json["user_id"] for answer in answers] == [client.user.id for client in clients]
+    assert [answer.headers.get("Idempotency-Replayed") for answer in answers] == [None, None, None]
+    assert count(Usage) == 3
+
+
+@pytest.mark.parametrize("bad", [{"amount": "much"}, {"usage_type_id": 987654321}, {"usage_at": "1899-12-31"}])
+def test_an_error_is_not_kept_so_that_the_request_can_be_mended(as_member, bad):
+    assert as_member.post("/usages", json=USAGE | bad, headers=KEY).status_code == 422
+    assert count(KeptAnswer) == 0
+
+    mended = as_member.post("/usages", json=USAGE, headers=KEY)
+
+    assert mended.status_code == 201 and "Idempotency-Replayed" not in mended.headers
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "café", "tab\there"])
+def test_what_is_no_key_is_refused(as_member, key):
+    answer = as_member.post("/usages", json=USAGE, headers={"Idempotency-Key": key})
+
+    assert answer.status_code == 422
+    assert answer.json["detail"] == "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID."
+    assert count(Usage) == 0
+
+
+@pytest.mark.parametrize("key", ["x" * 255, "!", '"quoted"~'])
+def test_any_visible_characters_are_a_key(as_member, key):
+    first, again = (as_member.post("/usages", json=USAGE, headers={"Idempotency-Key": key}) for _ in range(2))
+
+    assert_replayed(again, first)
+
+
+def test_a_key_is_kept_for_a_day(as_member):
+    first = as_member.post("/usages", json=USAGE, headers=KEY)
+    age(hours=23, minutes=59)
+    assert_replayed(as_member.post("/usages", json=USAGE, headers=KEY), first)
+    age(minutes=1)
+
+    second = as_member.post("/usages", json=USAGE | {"amount": 13}, headers=KEY)
+
+    assert (second.status_code, second.json["amount"]) == (201, 13)
+    assert_replayed(as_member.post("/usages", json=USAGE | {"amount": 13}, headers=KEY), second)
+    assert (count(Usage), count(KeptAnswer)) == (2, 1)
+
+
+def test_what_has_expired_is_forgotten_when_something_else_is_kept(as_member, as_other_manager):
+    for client in (as_member, as_other_manager):
+        for number in range(3):
+            client.post("/usages", json=USAGE, headers={"Idempotency-Key": f"old-{number}"})
+    age(hours=24)
+
+    as_member.post("/usages", json=USAGE, headers=KEY)
+
+    kept = db.session.scalars(sa.select(KeptAnswer.key).order_by(KeptAnswer.key)).all()
+    assert kept == [KEY["Idempotency-Key"], "old-0", "old-1", "old-2"]  # Another organization's stay for its own.
+
+
+@pytest.mark.parametrize("query", ["", "&mode=dry-run", "&mode=partial"])
+def test_a_file_that_is_sent_twice_with_its_key_is_imported_once(as_member, query):
+    def send():
+        path = f"/imports?usage_type_id=100{query}"
+        return as_member.post(path, data=FILE, content_type="text/csv", headers=KEY)
+
+    first, again = send(), send()
+
+    assert first.status_code == (200 if "dry" in query else 201)
+    assert_replayed(again, first)
+    assert (count(Import), count(Usage)) == ((0, 0) if "dry" in query else (1, 2))
+
+
+def test_a_file_with_a_key_is_read_from_its_beginning_by_who_only_reads_too(as_auditor):
+    file = {"data": "id,version,co2e_kg\n1,1,1\n2,1,1\n", "content_type": "text/csv"}
+    first, again = (as_auditor.post("/verify", headers=KEY, **file) for _ in range(2))
+
+    assert first.json == as_auditor.post("/verify", **file).json
+    assert first.json["lines"] == 2
+    assert_replayed(again, first)
+
+
+def test_a_file_is_known_by_its_content_whatever_the_form_around_it(as_member, tmp_path):
+    def send(content, boundary):
+        form = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{boundary}.csv"\r\n\r\n'
+        body = f"{form}{content}\r\n--{boundary}--\r\n"
+        content_type = f"multipart/form-data; boundary={boundary}"
+        return as_member.post("/imports?usage_type_id=100", data=body, content_type=content_type, headers=KEY)
+
+    first, again, other = send(FILE, "one"), send(FILE, "two"), send(FILE + "2024-01-03T00:00:00Z,3\n", "three")
+
+    assert (first.status_code, first.json["usage_count"]) == (201, 2)
+    assert_replayed(again, first)
+    assert other.status_code == 422
+    assert count(Usage) == 2
+
+
+def test_a_file_that_does_not_fit_in_memory_is_imported_whole_and_once(as_member):
+    lines = "".join(f"2024-01-01T00:00:00Z,{number},{'x' * 100}\n" for number in range(15_000))
+    assert len(lines) > 2**20
+
+    def send():
+        path = "/imports?usage_type_id=100"
+        return as_member.post(path, data=f"usage_at,amount,note\n{lines}", content_type="text/csv", headers=KEY)
+
+    first, again = send(), send()
+
+    assert (first.status_code, first.json["usage_count"]) == (201, 15_000)
+    assert_replayed(again, first)
+
+
+def test_a_file_that_is_queued_is_queued_once(as_member):
+    def send():
+        headers = KEY | {"Prefer": "respond-async"}
+        return as_member.post("/imports?usage_type_id=100", data=FILE, content_type="text/csv", headers=headers)
+
+    first, again = send(), send()
+
+    assert (first.status_code, first.json["status"]) == (202, "queued")
+    assert first.headers["Preference-Applied"] == "respond-async" and "Location" in first.headers
+    assert_replayed(again, first)
+    assert count(Import) == 1
+
+
+def test_an_answer_without_content_is_given_again_too(as_member):
+    change = {"current_password": factories.PASSWORD, "new_password": "quite other words for a change"}
+
+    first, again = (as_member.post("/auth/password", json=change, headers=KEY) for _ in range(2))
+
+    assert (first.status_code, first.data) == (204, b"")
+    assert_replayed(again, first)
+
+
+def test_a_user_who_is_added_twice_with_one_key_is_no_conflict(as_manager):
+    user = {"email": "new@example.org", "name": "New", "role": "member", "password": factories.PASSWORD}
+
+    first, again = (as_manager.post("/users", json=user, headers=KEY) for _ in range(2))
+
+    assert first.status_code == 201
+    assert_replayed(again, first)
+    assert as_manager.post("/users", json=user, headers={"Idempotency-Key": "another"}).status_code == 409
+
+
+def test_who_is_not_signed_in_has_no_keys(stranger, as_member):
+    credentials = {"email": as_member.user.email, "password": factories.PASSWORD}
+
+    first, again = (stranger.post("/auth/login", json=credentials, headers=KEY) for _ in range(2))
+
+    assert (first.status_code, again.status_code, count(KeptAnswer)) == (200, 200, 0)
+    assert first.json["refresh_token"] != again.json["refresh_token"]
+
+
+def test_a_request_that_may_be_repeated_anyhow_has_no_key(as_member):
+    usage_id = as_member.post("/usages", json=USAGE).json["id"]
+
+    for amount in (1, 2):
+        assert as_member.patch(f"/usages/{usage_id}", json={"amount": amount}, headers=KEY).json["amount"] == amount
+    assert count(KeptAnswer) == 0
+
+
+def test_no_password_can_be_guessed_by_what_is_kept(app, as_manager, monkeypatch):
+    user = {"email": "new@example.org", "name": "New", "role": "member", "password": factories.PASSWORD}
+    as_manager.post("/users", json=user, headers=KEY)
+
+    kept = db.session.execute(sa.select(KeptAnswer)).scalar_one()
+
+    assert factories.PASSWORD.encode() not in kept.body and len(kept.fingerprint) == 32
+    # Without the service's own key, the fingerprint is another.
+    monkeypatch.setitem(app.config, "JWT_SECRET_KEY", "another key for tests alone, of 32 bytes and more")
+    tokens = sessions.begin(db.session.get_one(User, as_manager.user.id), factories.now())
+    assert Client(app, tokens).post("/users", json=user, headers=KEY).status_code == 422
+
+
+def test_a_key_costs_four_short_statements_and_so_does_its_replay(app, as_member, statements, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    as_member.get("/auth/me")
+    sent = []
+    for _ in range(2):
+        statements.clear()
+        as_member.post("/usages", json=USAGE, headers=KEY)
+        sent.append([statement.split()[0] for statement in statements])
+
+    assert sent == [["SET", "INSERT", "SET", "WITH", "WITH"], ["SET", "INSERT", "SET", "SELECT"]]
+
+
+@pytest.fixture
+def committed(fresh_database_url):
+    """A manager, on a database that really commits."""
+    app = create_app(settings_for(fresh_database_url))
+    with app.app_context():
+        with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
+            user = factories.user(factories.organization(), "manager")
+            tokens = sessions.begin(user, factories.now())
+        db.session.commit()
+        db.session.expunge(user)
+    yield Client(app, tokens, user)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def send_at_once(client, number, body):
+    """The answers to this usage, sent by so many threads with one key."""
+    answers, gate = [], threading.Barrier(number)
+
+    def send():
+        mine = Client(client.http.application, client.tokens)
+        gate.wait()
+        answers.append(mine.post("/usages", json=body, headers=KEY))
+
+    threads = [threading.Thread(target=send) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_of_eight_at_once_one_has_an_effect_and_all_have_its_answer(committed):
+    answers = send_at_once(committed, 8, USAGE)
+
+    (first,) = [answer for answer in answers if "Idempotency-Replayed" not in answer.headers]
+    for answer in answers:
+        if answer is not first:
+            assert_replayed(answer, first)
+    assert [usage["id"] for usage in committed.get("/usages").json] == [first.json["id"]]
+    entries = committed.get("/audit-entries?action=recorded").json
+    assert [entry["subject_id"] for entry in entries] == [first.json["id"]]
+
+
+def test_of_eight_at_once_that_cannot_be_none_is_kept(committed):
+    answers = send_at_once(committed, 8, USAGE | {"usage_type_id": 987654321})
+
+    assert [answer.status_code for answer in answers] == [422] * 8
+    assert committed.post("/usages", json=USAGE, headers=KEY).status_code == 201
+
+
+def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committed):
+    with committed.http.application.app_context():
+        running = {"organization_id": committed.user.organization_id, "user_id": committed.user.id}
+        running |= {"key": KEY["Idempotency-Key"], "fingerprint": b"", "claimed_at": factories.now()}
+        with db.engine.connect() as first:
+            first.execute(sa.insert(KeptAnswer).values(running))
+            begun_at = time.monotonic()
+            answer = Client(committed.http.application, committed.tokens).post("/usages", json=USAGE, headers=KEY)
+            waited = time.monotonic() - begun_at
+            first.rollback()
+
+    assert answer.status_code == 409
+    assert answer.json["detail"] == (
+        "The first request with the Idempotency-Key 7f9c2ba4-e88f-11ee is still running. Send it again in a while."
+    )
+    assert 2 <= waited < 4
+    assert committed.post("/usages", json=USAGE, headers=KEY).status_code == 201
+
+
+def test_what_a_request_waits_for_beside_its_key_it_waits_for_as_long_as_without(committed):
+    with committed.http.application.app_context(), db.engine.connect() as other:
+        other.execute(sa.text("LOCK TABLE usages IN ACCESS EXCLUSIVE MODE"))
+        begun_at = time.monotonic()
+        answer = Client(committed.http.application, committed.tokens).post("/usages", json=USAGE, headers=KEY)
+        waited = time.monotonic() - begun_at
+        other.rollback()
+
+    assert answer.status_code == 503 and 5 <= waited < 7

@@ -9,7 +9,7 @@ from flask.views import MethodView
 from carbonapi import create_app
 from carbonapi.accounts.models import Organization
 from carbonapi.db import db
-from carbonapi.rest import Blueprint, uploaded_file
+from carbonapi.rest import Blueprint
 from tests import factories
 from tests.conftest import Client, settings_for
 
@@ -66,11 +66,10 @@ class Trials:
                 trials.write()
 
             @tried.uploading(None, None, {"csv": "a"}, 200, roles=None)
-            def put(self):
+            def put(self, file):
                 """Write a row for a file"""
-                with uploaded_file(100, "text/csv") as file:
-                    assert file.read() == b"a\n1\n"
-                    trials.write()
+                assert file.read() == b"a\n1\n"
+                trials.write()
 
         return tried
 

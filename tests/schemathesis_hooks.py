@@ -19,7 +19,7 @@ from carbonapi.db import db
 from . import factories, schemathesis_files  # noqa: F401  # What registers itself.
 
 MADE_AT_ONCE = 200
-FRAMING = {"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
+FRAMING = {"connection", "content-encoding", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
 app = create_app()
 
 

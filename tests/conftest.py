@@ -78,8 +78,9 @@ def execute(url, *statements):
 
 
 @contextlib.contextmanager
-def cloned_database(server_url, name):
-    """The URL of a database of its own, migrated already."""
+def cloned_database(server_url, purpose):
+    """The URL of a database of its own, for this purpose of this worker; migrated already."""
+    name = "_".join(["carbonapi", *purpose, os.environ.get("PYTEST_XDIST_WORKER", "alone")])
     execute(server_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
     try:
         yield url_of(server_url, name)
@@ -94,16 +95,14 @@ def server_url(pytestconfig):
 
 @pytest.fixture(scope="session")
 def database_url(server_url):
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    with cloned_database(server_url, f"carbonapi_{worker}") as url:
+    with cloned_database(server_url, []) as url:
         yield url
 
 
 @pytest.fixture
 def fresh_database_url(server_url):
     """A database that really commits, for tests that cross processes or threads."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    with cloned_database(server_url, f"carbonapi_fresh_{worker}") as url:
+    with cloned_database(server_url, ["fresh"]) as url:
         yield url
 
 

@@ -153,6 +153,7 @@ def test_every_table_is_told_of():
         "import_faults",
         "import_uploads",
         "import_chunks",
+        "kept_answers",
     }
 
 

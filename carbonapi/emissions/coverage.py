@@ -27,13 +27,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..rest.fields import midnight
-from ..usages.local_time import INSTANT, SHOWN, begin_of, clock, day_of, hour_of
+from ..usages.hours import ALL_HOURS, HOURS, bit_of, bits_of_period
+from ..usages.local_time import INSTANT, SHOWN, begin_of, clock, day_of
 from .spreading import ASKED, DAYS, Edges, within
 
 TIMEZONE = sa.bindparam("timezone", type_=sa.Text)
 HORIZON = 62
-HOURS = 24
-ALL_HOURS = (1 << HOURS) - 1
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
 DAY_NOUGHT = dt.date(1899, 1, 1)  # Before all usages and what is asked of them: so no day has a negative number.
 Hours = int
@@ -80,9 +79,8 @@ def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     is_reading = asked.adjusts_period_id.is_(None)
     shown, last_shown = clock(TIMEZONE, asked.usage_at), clock(TIMEZONE, asked.usage_until - INSTANT)
     none = sa.literal_column("0", sa.Integer)
-    hour = sa.literal(1).op("<<")(hour_of(shown))
     readings = sa.select(
-        asked.usage_type_id, day_of(shown).label("day"), hour.label("readings"), none.label("periods")
+        asked.usage_type_id, day_of(shown).label("day"), bit_of(shown).label("readings"), none.label("periods")
     ).where(at_once, is_reading)
     days: Any = sa.func.generate_series(
         sa.cast(sa.func.greatest(day_of(shown), first), SHOWN),
@@ -91,13 +89,8 @@ def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     )
     days = days.table_valued("midnight").lateral("touched").render_derived()
     day = day_of(days.c.midnight)
-    since: Any = sa.case((day == day_of(shown), hour_of(shown)), else_=0)
-    until: Any = sa.case((day == day_of(last_shown), hour_of(last_shown)), else_=HOURS - 1)
-    # Clocks that are set back within the period's only day may show less at its end.
-    since, until = sa.func.least(since, until), sa.func.greatest(since, until)
-    hours = sa.literal(ALL_HOURS).op(">>")(HOURS - 1 - until).op("&")(sa.literal(ALL_HOURS).op("<<")(since))
     periods = (
-        sa.select(asked.usage_type_id, day, none, hours)
+        sa.select(asked.usage_type_id, day, none, bits_of_period(shown, last_shown, day))
         .select_from(ASKED.join(days, sa.true()))
         .where(over_time, is_reading)
     )

@@ -17,13 +17,12 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 
 from ...accounts.models import Organization
 from ...db import db
-from ..local_time import INSTANT, MOMENT, SHOWN, begin_of, clock, day_of, hour_of
+from ..hours import bit_of, bits_of_period
+from ..local_time import INSTANT, MOMENT, SHOWN, begin_of, clock, day_of
 from ..models import Usage, UsageDay
 from ..parts import part
 
 STATEMENT_TIMEOUT = "30min"
-HOURS = 24
-ALL_HOURS = (1 << HOURS) - 1
 ZERO = sa.literal_column("0", sa.Integer)
 SUMS = ("usage_count", "carried_count", "amount", "co2e_kg", "estimated_kg")
 MASKS = ("reading_hours", "period_hours")
@@ -102,12 +101,12 @@ def _look_hours_up(organization_id: int) -> None:
         Usage.usage_at < doubtful.c.end,
         Usage.adjusts_period_id.is_(None),
     )
-    usage = Usage.__table__.c
-    hour, hours = _hour_of_reading(usage, doubtful.c.timezone), _hours_of_period(usage, doubtful.c)
+    shown, last_shown = (clock(doubtful.c.timezone, moment) for moment in (Usage.usage_at, Usage.usage_until - INSTANT))
     found = sa.union_all(
-        sa.select(doubtful, hour.label("reading_hours"), ZERO.label("period_hours"))
+        sa.select(doubtful, bit_of(shown).label("reading_hours"), ZERO.label("period_hours"))
         .where(*of_day, Usage.usage_at >= doubtful.c.begin, Usage.usage_until.is_(None)),
-        sa.select(doubtful, ZERO, hours).where(*of_day, Usage.usage_until > doubtful.c.begin),
+        sa.select(doubtful, ZERO, bits_of_period(shown, last_shown, doubtful.c.day))
+        .where(*of_day, Usage.usage_until > doubtful.c.begin),
         sa.select(doubtful, ZERO, ZERO),
     ).subquery("found")  # fmt: skip
     key = [found.c[name] for name in UsageDay.KEY]
@@ -193,7 +192,7 @@ def _local(changes: Any) -> Any:
 
 def _of_readings(local: Any) -> sa.Select[Any]:
     c = local.c
-    hours = {"reading_hours": _hour_of_reading(c, c.timezone)}
+    hours = {"reading_hours": bit_of(c.shown)}
     return _rows(local, day_of(c.shown), c.amount_in_type_unit, c.co2e_kg, sa.true(), hours).where(
         c.usage_until.is_(None)
     )
@@ -242,23 +241,8 @@ def _of_periods(local: Any) -> sa.Select[Any]:
         .subquery("spread")
     )
     c = spread.c
-    hours = {"period_hours": _hours_of_period(c, c)}
+    hours = {"period_hours": bits_of_period(c.shown, c.last_shown, c.day)}
     return _rows(spread, c.day, c.part, c.part * c.factor, c.usage_at >= c.begin, hours)
-
-
-def _hour_of_reading(usage: Any, timezone: Any) -> Any:
-    """The bit of the hour in which a usage at an instant lies."""
-    return sa.literal(1).op("<<")(hour_of(clock(timezone, usage.usage_at)))
-
-
-def _hours_of_period(usage: Any, day: Any) -> Any:
-    """The bits of the hours of a day, columns timezone, begin and end, of which a period has a part."""
-    first: Any = sa.case((usage.usage_at >= day.begin, hour_of(clock(day.timezone, usage.usage_at))), else_=0)
-    until = hour_of(clock(day.timezone, usage.usage_until - INSTANT))
-    last: Any = sa.case((usage.usage_until <= day.end, until), else_=HOURS - 1)
-    # Clocks that are set back within the period's only day may show less at its end.
-    first, last = sa.func.least(first, last), sa.func.greatest(first, last)
-    return sa.literal(ALL_HOURS).op(">>")(HOURS - 1 - last).op("&")(sa.literal(ALL_HOURS).op("<<")(first))
 
 
 def _rows(usages: Any, day: Any, amount: Any, co2e_kg: Any, is_first: Any, hours: dict[str, Any]) -> sa.Select[Any]:

@@ -12,6 +12,7 @@ from ..db import db
 from ..usages import given
 from ..usages.closing import is_open, refusal
 from ..usages.models import Usage
+from ..usages.refusals import ARCHIVED, NO_USAGE_TYPE, NO_USER
 from .reading import MOST_FAULTS_SHOWN
 from .staging import STAGED, Row, good, mark, shown, table_of
 
@@ -29,9 +30,9 @@ def mark_lacking(organization_id: int, *criteria: sa.ColumnElement[bool]) -> int
     type_given = sa.func.coalesce(Row.usage_type, shown(lack.usage_type_id))
     user_column = sa.case((Row.user_email.is_not(None), "user_email"), else_="user_id")
     user_given = sa.func.coalesce(Row.user_email, shown(lack.user_id))
-    no_user = sa.func.format("There is no user %s.", user_given)
-    no_type = sa.func.format("There is no usage type %s; GET /usage-types lists them.", type_given)
-    archived = sa.func.format("%s (%s) is archived: nothing new is recorded for it.", lack.name, lack.unit)
+    no_user = sa.func.format(NO_USER, user_given)
+    no_type = sa.func.format(NO_USAGE_TYPE, type_given)
+    archived = sa.func.format(ARCHIVED, lack.name, lack.unit)
     closed = sa.literal(str(refusal(organization_id, EARLIEST)))
     in_field = sa.case((lack.field == "region", lack.region), (lack.field == "method", lack.method), else_=time)
     kinds: list[tuple[Any, Any, Any, Any]] = [

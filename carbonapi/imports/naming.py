@@ -11,6 +11,7 @@ from ..catalogue.models import UsageType
 from ..catalogue.units import unit_in
 from ..db import db
 from ..errors import Invalid
+from ..usages.refusals import NO_USAGE_TYPE, NO_USER
 from .reading import refused
 from .staging import GOOD, MOST_UNITS, STAGED, Row, mark, table_of
 
@@ -27,7 +28,7 @@ def owner_of(defaults: dict[str, Any]) -> User:
         return named(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
     owner: User | None = db.session.scalar(visible(User).where(sa.func.lower(User.email) == email.lower()))
     if owner is None:
-        message = f"There is no user {email}."
+        message = NO_USER % email
         raise Invalid(message, {"query": {"user_email": [message]}})
     defaults["user_id"] = owner.id
     return owner
@@ -83,7 +84,7 @@ def chosen(name: str, types: Called, unit: str) -> UsageType:
 
 
 def unknown(name: str) -> Invalid:
-    return Invalid(f"There is no usage type {name}; GET /usage-types lists them.")
+    return Invalid(NO_USAGE_TYPE % name)
 
 
 def _number_users(organization_id: int) -> int:
@@ -92,7 +93,7 @@ def _number_users(organization_id: int) -> int:
         *seen_by_actor(User),
         sa.func.lower(User.email) == sa.func.lower(Row.user_email),
     )
-    message = sa.func.format("There is no user %s.", Row.user_email)
+    message = sa.func.format(NO_USER, Row.user_email)
     nobodys = (Row.user_email.is_not(None), ~sa.exists().where(*meant))
     faulty = mark("user_email", Row.user_email, message, *nobodys)
     db.session.execute(sa.update(STAGED).where(GOOD, *meant).values(user_id=User.id))
@@ -102,7 +103,7 @@ def _number_users(organization_id: int) -> int:
 def _number_types() -> int:
     is_named, unit = Row.usage_type.is_not(None), sa.func.coalesce(Row.unit, "")
     there = sa.exists().where(*seen_by_actor(UsageType), UsageType.name == Row.usage_type)
-    message = sa.func.format("There is no usage type %s; GET /usage-types lists them.", Row.usage_type)
+    message = sa.func.format(NO_USAGE_TYPE, Row.usage_type)
     faulty = mark("usage_type", Row.usage_type, message, is_named, ~there)
     asked = sa.select(Row.usage_type, unit).where(GOOD, is_named).distinct().limit(MOST_UNITS + 1)
     pairs = db.session.execute(asked).all()

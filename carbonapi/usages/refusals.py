@@ -7,6 +7,10 @@ from ..accounts.models import User
 from ..catalogue.models import UsageType
 from ..errors import Invalid, NotFound
 
+# What is missing is put in for each %s, here and by PostgreSQL.
+NO_USER = "There is no user %s."
+NO_USAGE_TYPE = "There is no usage type %s; GET /usage-types lists them."
+ARCHIVED = "%s (%s) is archived: nothing new is recorded for it."
 ENDS_BEFORE_IT_BEGINS = "Must be later than usage_at: a period is [usage_at, usage_until)."
 LONGEST_PERIOD = dt.timedelta(days=3653)
 LASTS_TOO_LONG = "A period is at most ten years long. Divide it into several."
@@ -36,14 +40,12 @@ def usable_type(usage_type_id: int, current_id: int | None = None) -> UsageType:
 
 
 def no_user(user_id: int) -> Invalid:
-    return Invalid(f"There is no user {user_id}.", field="user_id")
+    return Invalid(NO_USER % user_id, field="user_id")
 
 
 def no_usage_type(usage_type_id: int) -> Invalid:
-    return Invalid(f"There is no usage type {usage_type_id}; GET /usage-types lists them.", field="usage_type_id")
+    return Invalid(NO_USAGE_TYPE % usage_type_id, field="usage_type_id")
 
 
 def archived(usage_type: UsageType) -> Invalid:
-    return Invalid(
-        f"{usage_type.name} ({usage_type.unit}) is archived: nothing new is recorded for it.", field="usage_type_id"
-    )
+    return Invalid(ARCHIVED % (usage_type.name, usage_type.unit), field="usage_type_id")

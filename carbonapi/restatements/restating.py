@@ -1,6 +1,7 @@
 """Booking usages anew with the factors that the catalogue has now, in the open: what changes is told by month."""
 
 import datetime as dt
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -37,15 +38,14 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         significance_threshold=organization.significance_threshold,
         **fields,
     )
-    _tell(restatement, _by_month(outdated.cte("outdated"), organization.timezone))
+    _tell(restatement, db.session.execute(_by_month(outdated.cte("outdated"), organization.timezone)).all())
     if mode == "apply" and restatement.usage_count:
         db.session.add(restatement)
         db.session.flush()
         locked = outdated.with_for_update(of=Usage).cte("outdated")
-        writes = ledger.rebook(locked, now, fields["reason"], restatement.id)
         # Told again by the statement that books: between the two, somebody may have written.
-        _tell(restatement, _by_month(locked, organization.timezone).add_cte(writes))
-        ledger.look_hours_up([organization.id])
+        told = _by_month(locked, organization.timezone)
+        _tell(restatement, ledger.rebook(locked, told, now, organization.id, fields["reason"], restatement.id))
         db.session.flush()
         new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}
         audit.note(
@@ -114,9 +114,9 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
     )
 
 
-def _tell(restatement: Restatement, by_month: sa.Select[Any]) -> None:
+def _tell(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> None:
     """Write into the restatement what it changes."""
-    months = [dict(row) for row in db.session.execute(by_month).mappings()]
+    months = [row._mapping for row in by_month]
     restatement.usage_count = sum(month["begun"] for month in months)
     restatement.before_kg = sum((month["before_kg"] for month in months), Decimal(0))
     restatement.after_kg = sum((month["after_kg"] for month in months), Decimal(0))

@@ -1,6 +1,6 @@
 """Every write of the ledger is here: recording, correcting and deleting usages, one by one and many at once."""
 
-from .days import look_hours_up, recount
+from .days import recount
 from .many import delete_all, outdated, rebook, record_staged, replace_staged
 from .one import correct, delete, record
 
@@ -8,7 +8,6 @@ __all__ = [
     "correct",
     "delete",
     "delete_all",
-    "look_hours_up",
     "outdated",
     "rebook",
     "record",

@@ -68,17 +68,7 @@ def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: 
         .with_for_update(of=Usage)
         .cte("replaced")
     )
-    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
-    kept = _kept(keeping(now, reason, sa.exists().where(*these), deleted=False))
-    written = {
-        "version": Usage.version + 1,
-        "recorded_at": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
-        "recorded_by": current_actor().id,
-        "reason": reason,
-    }
-    values = {name: usages.c[name] for name in given} | written
-    booked = sa.update(Usage).where(*these).values(values).returning(*COUNTED).cte("booked")
-    days = counting(go(kept), come(booked))
+    booked, days = _booked_anew(usages, now, reason, {name: usages.c[name] for name in given})
     number = db.session.scalar(sa.select(sa.func.count()).select_from(booked).add_cte(days)) or 0
     look_hours_up([organization_id])
     return number
@@ -93,9 +83,8 @@ def delete_all(now: dt.datetime, organization_id: int, reason: str | None, *crit
     mine = (Usage.organization_id == organization_id, *seen_by_actor(Usage))
     found = sa.select(Usage.organization_id, Usage.id).where(*mine, *criteria, still_open)
     usages = found.with_for_update(of=Usage).cte("usages_deleted")
-    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
-    kept = _kept(keeping(now, reason, sa.exists().where(*these), deleted=True))
-    gone = sa.delete(Usage).where(*these).returning(*COUNTED).cte("gone")
+    kept = _kept(usages, now, reason, deleted=True)
+    gone = sa.delete(Usage).where(*_these(usages)).returning(*COUNTED).cte("gone")
     sums = (sa.func.count().label("usage_count"), sa.func.coalesce(sa.func.sum(gone.c.co2e_kg), 0).label("co2e_kg"))
     told = db.session.execute(sa.select(*sums).add_cte(kept, counting(go(gone)))).one()
     look_hours_up([organization_id])
@@ -129,33 +118,39 @@ def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def rebook(usages: sa.CTE, now: dt.datetime, reason: str, restatement_id: int) -> sa.CTE:
-    """What books these `outdated` usages anew, to stand before a statement: it keeps what was believed, and writes.
+def rebook(
+    usages: sa.CTE, told: sa.Select[Any], now: dt.datetime, organization_id: int, reason: str, restatement_id: int
+) -> Any:
+    """Book these `outdated` usages of an organization anew, keep what was believed before, and give the rows of `told`.
 
     usages: a locked SELECT of `outdated`. Every row of it gets the other factor, in a new version that names the
-    restatement. After it, `look_hours_up`.
+    restatement. told: what tells of these usages; it is the one statement that books them, too.
     """
-    believed_from = sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF)
-    these = (Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id)
-    kept = _kept(keeping(now, reason, sa.exists().where(*these), deleted=False))
-    booked = (
-        sa.update(Usage)
-        .where(*these)
-        .values(
-            emission_factor_id=usages.c.factor_id,
-            factor=usages.c.factor,
-            version=Usage.version + 1,
-            recorded_at=believed_from,
-            recorded_by=current_actor().id,
-            restatement_id=restatement_id,
-            reason=reason,
-        )
-        .returning(*COUNTED)
-        .cte("booked")
-    )
-    return counting(go(kept), come(booked))
+    anew = {"emission_factor_id": usages.c.factor_id, "factor": usages.c.factor, "restatement_id": restatement_id}
+    _, days = _booked_anew(usages, now, reason, anew)
+    rows = db.session.execute(told.add_cte(days)).all()
+    look_hours_up([organization_id])
+    return rows
 
 
-def _kept(keeping: sa.Insert) -> sa.CTE:
-    """What was believed, as the days counted it."""
-    return keeping.returning(*(UsageVersion.__table__.c[column.key] for column in COUNTED)).cte("kept")
+def _booked_anew(usages: sa.CTE, now: dt.datetime, reason: str, values: dict[str, Any]) -> tuple[sa.CTE, sa.CTE]:
+    """What writes these values into usages, keeping what was believed before: the usages then, and their days."""
+    written = {
+        "version": Usage.version + 1,
+        "recorded_at": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
+        "recorded_by": current_actor().id,
+        "reason": reason,
+    }
+    writing = sa.update(Usage).where(*_these(usages)).values(values | written)
+    booked = writing.returning(*COUNTED).cte("booked")
+    return booked, counting(go(_kept(usages, now, reason, deleted=False)), come(booked))
+
+
+def _kept(usages: sa.CTE, now: dt.datetime, reason: str | None, *, deleted: bool) -> sa.CTE:
+    """What was believed of these usages, as it is kept; columns COUNTED."""
+    kept = keeping(now, reason, sa.exists().where(*_these(usages)), deleted=deleted)
+    return kept.returning(*(UsageVersion.__table__.c[column.key] for column in COUNTED)).cte("kept")
+
+
+def _these(usages: sa.CTE) -> tuple[sa.ColumnElement[bool], ...]:
+    return Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id

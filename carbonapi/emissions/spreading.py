@@ -15,8 +15,6 @@ from ..usages.local_time import INSTANT
 from ..usages.models import Usage, UsageDay
 from ..usages.parts import part
 
-# All usages lie between these.
-BEGIN_OF_TIME, END_OF_TIME = (dt.datetime(year, 1, 1, tzinfo=dt.UTC) for year in (1900, 2201))
 # What is asked of usages, beside what narrows them: the rest of a statement reads them by this name, and so it can be
 # kept for the next request, whatever that asks for.
 TOLD = (

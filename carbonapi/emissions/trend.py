@@ -15,7 +15,7 @@ from .asking import Asked, Question, Source
 from .buckets import boundaries
 from .comparison import is_folded, per_day, previous
 from .coverage import covered, hours_of_types
-from .spreading import END_OF_TIME, Edges
+from .spreading import Edges
 
 NOW, PREVIOUS = Edges(), Edges("previous_edges")
 ORDER = "is_whole DESC, group_id NULLS LAST"
@@ -39,9 +39,10 @@ def trend(
     compare: what stands beside each bucket as `previous`; comparison.py tells the kinds.
     types_asked: of how many usage types there should be data; by default of those that there are.
     """
-    range_start, range_end = (start, end) if start and end else _reach(asked.usages, start, end)
-    if range_start >= range_end:
+    reach = (start, end) if start and end else _reach(asked.usages, start, end)
+    if reach is None:
         return []
+    range_start, range_end = reach
     edges = boundaries(range_start, range_end, bucket, timezone)
     series = [
         _bucket(bucket_start, bucket_end)
@@ -84,16 +85,17 @@ def trend(
 
 def _reach(
     usages: sa.Select[Any], start: dt.datetime | None, end: dt.datetime | None
-) -> tuple[dt.datetime, dt.datetime]:
-    """The range; where it is left open, it is from the first usage or to the last. Without usages it is empty."""
+) -> tuple[dt.datetime, dt.datetime] | None:
+    """The range; where it is left open, it is from the first usage or to the last. None if nothing is in it."""
     first, last, last_until = db.session.execute(
         usages.with_only_columns(
             sa.func.min(Usage.usage_at), sa.func.max(Usage.usage_at), sa.func.max(Usage.usage_until)
         )
     ).one()
     if first is None:
-        return END_OF_TIME, END_OF_TIME
-    return start or first, end or max(last + INSTANT, last_until or last)
+        return None
+    start, end = start or first, end or max(last + INSTANT, last_until or last)
+    return (start, end) if start < end else None
 
 
 def _cut(edges: list[dt.datetime], start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:

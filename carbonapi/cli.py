@@ -29,7 +29,7 @@ from .imports.reading import refused
 from .imports.schemas import ImportOptions
 from .imports.watching import WatchedFile
 from .rest import now
-from .settings import SettingsError, from_environ
+from .settings import DEFAULTS, SettingsError, from_environ
 from .usages import ledger
 
 # An operator acts for nobody in particular, and may do anything.
@@ -91,7 +91,7 @@ def _faults(error: Invalid) -> Iterator[str]:
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    default=300,
+    default=DEFAULTS["THREADS"],
     envvar="CARBONAPI_THREADS",
     show_default=True,
     help="Threads of each worker; most wait for slow clients.",

@@ -106,6 +106,7 @@ SETTINGS = (
 )
 
 Settings = dict[str, Any]
+DEFAULTS: Settings = {setting.name: setting.default for setting in SETTINGS}
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:

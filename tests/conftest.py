@@ -17,7 +17,7 @@ from carbonapi.access import Actor, acting_as
 from carbonapi.accounts import sessions
 from carbonapi.db import db
 from carbonapi.embedded import running
-from carbonapi.settings import SETTINGS
+from carbonapi.settings import DEFAULTS
 
 from . import factories
 
@@ -28,8 +28,7 @@ SECRET_KEY = "a key for tests alone, of 32 bytes and more"
 
 def settings_for(database_url, **changes):
     """The default settings, on this database."""
-    defaults = {setting.name: setting.default for setting in SETTINGS}
-    return defaults | {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SESSION_CACHE_SECONDS": 0} | changes
+    return DEFAULTS | {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SESSION_CACHE_SECONDS": 0} | changes
 
 
 def pytest_configure(config):
@@ -78,7 +77,7 @@ def execute(url, *statements):
 
 
 @contextlib.contextmanager
-def cloned_database(server_url, purpose):
+def cloned_database(server_url, *purpose):
     """The URL of a database of its own, for this purpose of this worker; migrated already."""
     name = "_".join(["carbonapi", *purpose, os.environ.get("PYTEST_XDIST_WORKER", "alone")])
     execute(server_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
@@ -95,14 +94,14 @@ def server_url(pytestconfig):
 
 @pytest.fixture(scope="session")
 def database_url(server_url):
-    with cloned_database(server_url, []) as url:
+    with cloned_database(server_url) as url:
         yield url
 
 
 @pytest.fixture
 def fresh_database_url(server_url):
     """A database that really commits, for tests that cross processes or threads."""
-    with cloned_database(server_url, ["fresh"]) as url:
+    with cloned_database(server_url, "fresh") as url:
         yield url
 
 

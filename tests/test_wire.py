@@ -17,7 +17,7 @@ FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 1000
 
 @pytest.fixture(scope="module")
 def service(server_url):
-    with cloned_database(server_url, ["wire"]) as database_url, serving(database_url, SECRET_KEY) as url:
+    with cloned_database(server_url, "wire") as database_url, serving(database_url, SECRET_KEY) as url:
         yield Service(url, database_url)
 
 

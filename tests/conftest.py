@@ -175,6 +175,20 @@ def sign_in(app):
 
 
 @pytest.fixture
+def committing(fresh_database_url):
+    """A manager, on a database that really commits."""
+    app = create_app(settings_for(fresh_database_url))
+    with app.app_context():
+        user = factories.user(factories.organization(), "manager")
+        tokens = sessions.begin(user, factories.now())
+        db.session.commit()
+        db.session.remove()
+    yield Client(app, tokens, user)
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
 def stranger(app):
     return Client(app)
 

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import threading
 
 import jwt
 import pytest
@@ -14,6 +13,7 @@ from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from tests import factories
 from tests.conftest import SECRET_KEY, Client, settings_for
+from tests.threads import at_once
 
 CREDENTIALS = {"email": "ada@example.org", "password": factories.PASSWORD}
 
@@ -127,16 +127,8 @@ def test_simultaneous_refreshes_have_one_successor(fresh_database_url):
     with app.app_context():
         factories.user(factories.organization(), email="ada@example.org")
     token = Client(app).post("/auth/login", json=CREDENTIALS).json["refresh_token"]
-    answers = []
 
-    def refresh():
-        answers.append(Client(app).post("/auth/refresh", headers=bearer(token)))
-
-    threads = [threading.Thread(target=refresh) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = at_once(8, lambda place: Client(app).post("/auth/refresh", headers=bearer(token)))
 
     assert [answer.status_code for answer in answers] == [200] * 8
     assert len({answer.json["refresh_token"] for answer in answers}) == 1

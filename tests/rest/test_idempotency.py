@@ -1,14 +1,11 @@
 """Requests that are sent again with their `Idempotency-Key`."""
 
 import datetime as dt
-import threading
 import time
 
 import pytest
 import sqlalchemy as sa
 
-from carbonapi import create_app
-from carbonapi.access import Actor, acting_as
 from carbonapi.accounts import sessions
 from carbonapi.accounts.models import User
 from carbonapi.audit.models import AuditEntry
@@ -17,7 +14,8 @@ from carbonapi.imports.models import Import
 from carbonapi.rest.idempotency import KeptAnswer
 from carbonapi.usages.models import Usage
 from tests import factories
-from tests.conftest import Client, settings_for
+from tests.conftest import Client
+from tests.threads import at_once
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 FILE = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n"
@@ -297,65 +295,39 @@ def test_a_key_costs_four_short_statements_and_so_does_its_replay(app, as_member
     assert sent == [["SET", "INSERT", "SET", "WITH", "WITH"], ["SET", "INSERT", "SET", "SELECT"]]
 
 
-@pytest.fixture
-def committed(fresh_database_url):
-    """A manager, on a database that really commits."""
-    app = create_app(settings_for(fresh_database_url))
-    with app.app_context():
-        with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
-            user = factories.user(factories.organization(), "manager")
-            tokens = sessions.begin(user, factories.now())
-        db.session.commit()
-        db.session.expunge(user)
-    yield Client(app, tokens, user)
-    with app.app_context():
-        db.engine.dispose()
-
-
 def send_at_once(client, number, body):
     """The answers to this usage, sent by so many threads with one key."""
-    answers, gate = [], threading.Barrier(number)
-
-    def send():
-        mine = Client(client.http.application, client.tokens)
-        gate.wait()
-        answers.append(mine.post("/usages", json=body, headers=KEY))
-
-    threads = [threading.Thread(target=send) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
+    app, tokens = client.http.application, client.tokens
+    return at_once(number, lambda place: Client(app, tokens).post("/usages", json=body, headers=KEY))
 
 
-def test_of_eight_at_once_one_has_an_effect_and_all_have_its_answer(committed):
-    answers = send_at_once(committed, 8, USAGE)
+def test_of_eight_at_once_one_has_an_effect_and_all_have_its_answer(committing):
+    answers = send_at_once(committing, 8, USAGE)
 
     (first,) = [answer for answer in answers if "Idempotency-Replayed" not in answer.headers]
     for answer in answers:
         if answer is not first:
             assert_replayed(answer, first)
-    assert [usage["id"] for usage in committed.get("/usages").json] == [first.json["id"]]
-    entries = committed.get("/audit-entries?action=recorded").json
+    assert [usage["id"] for usage in committing.get("/usages").json] == [first.json["id"]]
+    entries = committing.get("/audit-entries?action=recorded").json
     assert [entry["subject_id"] for entry in entries] == [first.json["id"]]
 
 
-def test_of_eight_at_once_that_cannot_be_none_is_kept(committed):
-    answers = send_at_once(committed, 8, USAGE | {"usage_type_id": 987654321})
+def test_of_eight_at_once_that_cannot_be_none_is_kept(committing):
+    answers = send_at_once(committing, 8, USAGE | {"usage_type_id": 987654321})
 
     assert [answer.status_code for answer in answers] == [422] * 8
-    assert committed.post("/usages", json=USAGE, headers=KEY).status_code == 201
+    assert committing.post("/usages", json=USAGE, headers=KEY).status_code == 201
 
 
-def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committed):
-    with committed.http.application.app_context():
-        running = {"organization_id": committed.user.organization_id, "user_id": committed.user.id}
+def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committing):
+    with committing.http.application.app_context():
+        running = {"organization_id": committing.user.organization_id, "user_id": committing.user.id}
         running |= {"key": KEY["Idempotency-Key"], "fingerprint": b"", "claimed_at": factories.now()}
         with db.engine.connect() as first:
             first.execute(sa.insert(KeptAnswer).values(running))
             begun_at = time.monotonic()
-            answer = Client(committed.http.application, committed.tokens).post("/usages", json=USAGE, headers=KEY)
+            answer = Client(committing.http.application, committing.tokens).post("/usages", json=USAGE, headers=KEY)
             waited = time.monotonic() - begun_at
             first.rollback()
 
@@ -364,14 +336,14 @@ def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committed):
         "The first request with the Idempotency-Key 7f9c2ba4-e88f-11ee is still running. Send it again in a while."
     )
     assert 2 <= waited < 4
-    assert committed.post("/usages", json=USAGE, headers=KEY).status_code == 201
+    assert committing.post("/usages", json=USAGE, headers=KEY).status_code == 201
 
 
-def test_what_a_request_waits_for_beside_its_key_it_waits_for_as_long_as_without(committed):
-    with committed.http.application.app_context(), db.engine.connect() as other:
+def test_what_a_request_waits_for_beside_its_key_it_waits_for_as_long_as_without(committing):
+    with committing.http.application.app_context(), db.engine.connect() as other:
         other.execute(sa.text("LOCK TABLE usages IN ACCESS EXCLUSIVE MODE"))
         begun_at = time.monotonic()
-        answer = Client(committed.http.application, committed.tokens).post("/usages", json=USAGE, headers=KEY)
+        answer = Client(committing.http.application, committing.tokens).post("/usages", json=USAGE, headers=KEY)
         waited = time.monotonic() - begun_at
         other.rollback()
 

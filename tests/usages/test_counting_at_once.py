@@ -7,15 +7,13 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from carbonapi import create_app
 from carbonapi.access import Actor, acting_as
-from carbonapi.accounts import people, sessions
+from carbonapi.accounts import people
 from carbonapi.accounts.models import Organization
 from carbonapi.db import db
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
 from tests import factories
-from tests.conftest import Client, settings_for
 
 from .test_days import assert_that_days_agree, kept
 
@@ -26,17 +24,12 @@ WAITING = sa.text(
 
 
 @pytest.fixture
-def manager(fresh_database_url):
-    app = create_app(settings_for(fresh_database_url))
-    with app.app_context():
-        user = factories.user(factories.organization(), "manager")
-        tokens = sessions.begin(user, factories.now())
-        db.session.commit()
-        db.session.expunge(user)
+def manager(committing):
+    user = committing.user
+    with committing.http.application.app_context():
         with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
-            yield Client(app, tokens, user)
+            yield committing
         db.session.remove()
-        db.engine.dispose()
 
 
 def commit_while_waiting(*requests):

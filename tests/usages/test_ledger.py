@@ -5,46 +5,23 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from carbonapi import create_app
-from carbonapi.access import Actor, acting_as
-from carbonapi.accounts import sessions
 from carbonapi.db import db
 from carbonapi.errors import NotSignedIn
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
 from tests import factories
-from tests.conftest import Client, settings_for
+from tests.conftest import Client
+from tests.threads import at_once
 
 
 @pytest.fixture
-def client(fresh_database_url):
-    app = create_app(settings_for(fresh_database_url))
+def client(committing):
+    """A function that makes a client of a manager who has recorded a usage."""
+    app = committing.http.application
     with app.app_context():
-        user = factories.user(factories.organization(), "manager")
-        tokens = sessions.begin(user, factories.now())
-        db.session.commit()
-        with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
-            factories.usage(user)
+        factories.usage(committing.user)
         db.session.remove()
-    yield lambda: Client(app, tokens, user)
-    with app.app_context():
-        db.engine.dispose()
-
-
-def at_once(number, act):
-    """The answers to `number` requests that are made at the same time."""
-    answers, barrier = [], threading.Barrier(number)
-
-    def run(place):
-        barrier.wait()
-        answers.append(act(place))
-
-    threads = [threading.Thread(target=run, args=(place,)) for place in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
+    return lambda: Client(app, committing.tokens, committing.user)
 
 
 def test_of_simultaneous_writers_with_one_tag_exactly_one_wins(client):

@@ -8,7 +8,6 @@ import pytest
 import sqlalchemy as sa
 
 from carbonapi import create_app
-from carbonapi.accounts import sessions
 from carbonapi.db import db
 from tests import factories
 from tests.conftest import Client, execute, settings_for, url_of
@@ -57,19 +56,6 @@ def test_a_database_that_was_not_migrated_is_not_ready(server_url):
         db.engine.dispose()
 
 
-@pytest.fixture
-def client(fresh_database_url):
-    app = create_app(settings_for(fresh_database_url))
-    with app.app_context():
-        user = factories.user(factories.organization())
-        tokens = sessions.begin(user, factories.now())
-        db.session.commit()
-        db.session.remove()
-    yield Client(app, tokens, user)
-    with app.app_context():
-        db.engine.dispose()
-
-
 @contextlib.contextmanager
 def taken_out(app, number):
     """So many of the pool's connections are in use, each after a statement of its own."""
@@ -89,8 +75,8 @@ def cut_connections(url):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_of_connections_that_were_cut_none_is_used(client, fresh_database_url, method):
-    app = client.http.application
+def test_of_connections_that_were_cut_none_is_used(committing, fresh_database_url, method):
+    app = committing.http.application
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     with taken_out(app, 4):
         pass
@@ -99,12 +85,14 @@ def test_of_connections_that_were_cut_none_is_used(client, fresh_database_url, m
 
     with contextlib.ExitStack() as others:
         for _ in range(4):  # Each on another connection, for those before it are in use.
-            assert client.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
+            assert committing.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
             others.enter_context(taken_out(app, 1))
-        assert client.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
+        assert committing.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
 
 
-def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_answered(client, fresh_database_url):
+def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_answered(
+    committing, fresh_database_url
+):
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     sent = []
 
@@ -115,7 +103,7 @@ def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_
 
     sa.event.listen(sa.Engine, "before_cursor_execute", cut)
     try:
-        for ask in (lambda: client.get("/usages"), lambda: client.post("/usages", json=usage)):
+        for ask in (lambda: committing.get("/usages"), lambda: committing.post("/usages", json=usage)):
             sent.clear()
             refused = ask()
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
@@ -124,25 +112,27 @@ def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_
         sa.event.remove(sa.Engine, "before_cursor_execute", cut)
 
 
-def test_what_follows_a_read_on_its_connection_is_a_transaction(client, monkeypatch):
-    monkeypatch.setitem(client.http.application.config, "SESSION_CACHE_SECONDS", 5)
+def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monkeypatch):
+    monkeypatch.setitem(committing.http.application.config, "SESSION_CACHE_SECONDS", 5)
     for _ in range(2):  # Only the second does not read the session first, and so can read alone.
-        assert client.get("/usages").status_code == 200
+        assert committing.get("/usages").status_code == 200
 
-    with client.http.application.app_context(), db.engine.connect() as connection:
+    with committing.http.application.app_context(), db.engine.connect() as connection:
         connection.execute(sa.text("UPDATE organizations SET name = 'Changed'"))
         connection.rollback()
         assert connection.scalar(sa.text("SELECT count(*) FROM organizations WHERE name = 'Changed'")) == 0
 
 
-def test_a_statement_that_waits_too_long_for_a_lock_is_503(client, fresh_database_url, monkeypatch):
-    usage = client.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}).json
+def test_a_statement_that_waits_too_long_for_a_lock_is_503(committing, fresh_database_url, monkeypatch):
+    usage = committing.post(
+        "/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
+    ).json
     engine = sa.create_engine(fresh_database_url)
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT * FROM usages FOR UPDATE"))
         began = time.monotonic()
-        answer = client.patch(f"/usages/{usage['id']}", json={"amount": 2})
+        answer = committing.patch(f"/usages/{usage['id']}", json={"amount": 2})
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
         assert time.monotonic() - began < 7
     engine.dispose()
-    assert client.patch(f"/usages/{usage['id']}", json={"amount": 2}).json["version"] == 2
+    assert committing.patch(f"/usages/{usage['id']}", json={"amount": 2}).json["version"] == 2

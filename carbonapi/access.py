@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask import Flask, current_app, g, has_request_context, request
 from flask_jwt_extended import JWTManager
 
+from . import tenancy
 from .db import Model, db
 from .errors import Invalid, NotAllowed, NotFound, NotSignedIn
 
@@ -75,10 +76,11 @@ def init_app(app: Flask, find_actor: Callable[[Claims], Actor | None]) -> None:
 
 @contextlib.contextmanager
 def acting_as(actor: Actor) -> Iterator[Actor]:
-    """Act as `actor` within the block."""
+    """Act as `actor` within the block, and see the rows of their organization alone unless they are an admin."""
     token = _ACTOR.set(actor)
     try:
-        yield actor
+        with tenancy.everywhere() if actor.is_admin else tenancy.within(actor.organization_id):
+            yield actor
     finally:
         _ACTOR.reset(token)
 
@@ -229,7 +231,8 @@ def _actor_of(claims: Claims) -> Actor:
     kept = memory.get(claims["sid"])
     if kept and now < kept[0]:
         return kept[1]
-    actor = find_actor(claims)
+    with tenancy.within(claims["org"]):
+        actor = find_actor(claims)
     if actor is None:
         memory.pop(claims["sid"], None)
         raise NotSignedIn("This session has ended. Log in again.")

@@ -181,7 +181,7 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, **given: A
     The other options are those of POST /imports. Lines with faults are told; if there are any, the exit code is 1.
     """
     with application():
-        owner = db.session.scalar(sa.select(User).where(sa.func.lower(User.email) == email.lower()))
+        owner = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
         if owner is None:
             raise click.ClickException(f"There is no user {email}.")
         is_id = usage_type is not None and usage_type.isascii() and usage_type.isdigit()

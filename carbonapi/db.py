@@ -13,6 +13,8 @@ from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
+from . import tenancy
+
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -45,11 +47,12 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 
 def init_app(app: Flask) -> None:
-    """Give the app its database, and a pool that hands out no connection that was cut."""
+    """Give the app its database, a pool that hands out no connection that was cut, and the second wall."""
     db.init_app(app)
     with app.app_context():
         sa.event.listen(db.engine, "checkout", _refuse_if_cut)
         sa.event.listen(db.engine, "checkin", _prepare_for_next)
+        tenancy.guard(db.engine)
 
 
 class Kept:
@@ -102,6 +105,8 @@ def _prepare_for_next(connection: Any, record: Any) -> None:
     if connection is not None:
         record.info["used"] = True
         if not connection.closed:
+            if not connection.autocommit:  # What was told in a transaction may have been undone with it.
+                tenancy.forget(record.info)
             connection.autocommit = False
 
 

@@ -10,7 +10,8 @@ LOCK = 6_120_743_901
 extension = current_app.extensions["migrate"]
 
 with extension.db.engine.connect() as connection:
-    connection.execute(text("SET lock_timeout = 0; SET statement_timeout = 0"))
+    # A migration is about all organizations: their rows are hidden even from the tables' owner otherwise.
+    connection.execute(text("SET lock_timeout = 0; SET statement_timeout = 0; SET carbonapi.organization_id = '*'"))
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
     connection.commit()
     context.configure(

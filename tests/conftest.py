@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from carbonapi import create_app
+from carbonapi import create_app, tenancy
 from carbonapi.access import Actor, acting_as
 from carbonapi.accounts import sessions
 from carbonapi.db import db
@@ -69,8 +69,20 @@ def url_of(server_url, database):
     return url.render_as_string(hide_password=False)
 
 
+# For a connection of a test's own: a policy hides from it what it does not ask for.
+SEEING_ALL = {"options": f"-c {tenancy.SETTING}={tenancy.EVERYWHERE}"}
+
+
+@contextlib.contextmanager
+def operating(app):
+    """The app's context, in which the rows of all organizations are seen."""
+    with app.app_context(), tenancy.everywhere():
+        yield
+
+
 def execute(url, *statements):
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    options = {"poolclass": sa.NullPool, "connect_args": SEEING_ALL}
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
     with engine.connect() as connection:
         for statement in statements:
             connection.execute(sa.text(statement))
@@ -178,7 +190,7 @@ def sign_in(app):
 def committing(fresh_database_url):
     """A manager, on a database that really commits."""
     app = create_app(settings_for(fresh_database_url))
-    with app.app_context():
+    with operating(app):
         user = factories.user(factories.organization(), "manager")
         tokens = sessions.begin(user, factories.now())
         db.session.commit()

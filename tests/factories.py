@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 from decimal import Decimal
 
+from carbonapi import tenancy
 from carbonapi.access import Actor, acting_as
 from carbonapi.accounts.models import Organization, User
 from carbonapi.accounts.passwords import hash_password
@@ -26,6 +27,7 @@ def at(text):
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
+@tenancy.everywhere()
 def add(row):
     db.session.add(row)
     db.session.commit()

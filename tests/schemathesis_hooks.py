@@ -15,6 +15,7 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.accounts.models import User
 from carbonapi.db import db
+from tests.conftest import operating
 
 from . import factories, schemathesis_files  # noqa: F401  # What registers itself.
 
@@ -28,10 +29,10 @@ app = create_app()
 
 def signed_in():
     """The tokens of one new user after the other."""
-    with app.app_context():
+    with operating(app):
         organization_id = factories.organization("Tested by schemathesis").id
     while True:
-        with app.app_context():
+        with operating(app):
             people = [
                 User(
                     organization_id=organization_id,

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from carbonapi.cli import main
 from tests import factories
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, SEEING_ALL
 
 FACTORS = Path(__file__).parents[1] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
 ADA = ("--email", "ada@example.org", "--name", "Ada", "--organization", "Operators", "--password", factories.PASSWORD)
@@ -136,7 +136,7 @@ def test_days_that_are_not_right_are_mended_and_told(carbonapi, fresh_database_u
     file.write_text("usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n2024-01-03T00:00:00Z,3\n")
     carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100")
     days = "SELECT day, usage_count, amount, reading_hours FROM usage_days ORDER BY day"
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool)
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
     with engine.begin() as connection:
         before = connection.execute(sa.text(days)).all()
         connection.execute(sa.text("UPDATE usage_days SET amount = 7 WHERE day = '2024-01-01'"))

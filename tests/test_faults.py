@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.db import db
 from tests import factories
-from tests.conftest import Client, execute, settings_for, url_of
+from tests.conftest import SEEING_ALL, Client, execute, operating, settings_for, url_of
 
 
 def test_without_a_database_the_service_is_alive_and_not_ready():
@@ -33,17 +33,17 @@ def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_datab
     app = create_app(settings_for(fresh_database_url))
     stranger = Client(app)
     assert stranger.get("/health/ready").status_code == 200
-    with app.app_context():
+    with operating(app):
         flask_migrate.downgrade(revision="first_tables")
     assert stranger.get("/health/ready").status_code == 503
-    with app.app_context():
+    with operating(app):
         flask_migrate.downgrade(revision="base")
     registration = {"email": "a@example.org", "password": factories.PASSWORD, "name": "A"}
     for answer in (stranger.get("/health/ready"), stranger.post("/auth/register", json=registration)):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     execute(fresh_database_url, "INSERT INTO alembic_version VALUES ('of a newer server')")
     assert stranger.get("/health/ready").status_code == 200
-    with app.app_context():
+    with operating(app):
         db.engine.dispose()
 
 
@@ -52,14 +52,14 @@ def test_a_database_that_was_not_migrated_is_not_ready(server_url):
     answer = Client(app).get("/health/ready")
 
     assert (answer.status_code, "carbonapi migrate" in answer.json["detail"]) == (503, True)
-    with app.app_context():
+    with operating(app):
         db.engine.dispose()
 
 
 @contextlib.contextmanager
 def taken_out(app, number):
     """So many of the pool's connections are in use, each after a statement of its own."""
-    with app.app_context(), contextlib.ExitStack() as stack:
+    with operating(app), contextlib.ExitStack() as stack:
         for _ in range(number):
             stack.enter_context(db.engine.connect()).execute(sa.text("SELECT 1"))
         yield
@@ -117,7 +117,7 @@ def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monk
     for _ in range(2):  # Only the second does not read the session first, and so can read alone.
         assert committing.get("/usages").status_code == 200
 
-    with committing.http.application.app_context(), db.engine.connect() as connection:
+    with operating(committing.http.application), db.engine.connect() as connection:
         connection.execute(sa.text("UPDATE organizations SET name = 'Changed'"))
         connection.rollback()
         assert connection.scalar(sa.text("SELECT count(*) FROM organizations WHERE name = 'Changed'")) == 0
@@ -127,7 +127,7 @@ def test_a_statement_that_waits_too_long_for_a_lock_is_503(committing, fresh_dat
     usage = committing.post(
         "/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     ).json
-    engine = sa.create_engine(fresh_database_url)
+    engine = sa.create_engine(fresh_database_url, connect_args=SEEING_ALL)
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT * FROM usages FOR UPDATE"))
         began = time.monotonic()

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests import factories
-from tests.conftest import SECRET_KEY, cloned_database
+from tests.conftest import SECRET_KEY, SEEING_ALL, cloned_database
 from tests.servers import serving
 
 FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 1000
@@ -26,7 +26,7 @@ class Service:
 
     def __init__(self, url, database_url):
         self.address = (urlsplit(url).hostname, urlsplit(url).port)
-        self.engine = sa.create_engine(database_url, poolclass=sa.NullPool)
+        self.engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
         account = {"email": "ada@example.org", "password": factories.PASSWORD}
         self.ask("POST", "/api/v1/auth/register", {**account, "name": "Ada"})
         self.token = self.ask("POST", "/api/v1/auth/login", account)[1]["access_token"]

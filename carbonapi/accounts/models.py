@@ -42,7 +42,7 @@ class User(Shared, Versioned, Model):
         sa.UniqueConstraint("organization_id", "id"),
         sa.Index(
             "uq_users_email",
-            sa.text("lower(email)"),
+            "email_key",
             unique=True,
             info={"message": "This e-mail address is taken.", "field": "email"},
         ),
@@ -59,6 +59,8 @@ class User(Shared, Versioned, Model):
 
     organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organizations.id"))
     email: Mapped[str | None]
+    # By which it is found, whatever its capitals are.
+    email_key: Mapped[str | None] = mapped_column(sa.Computed("lower(email)", persisted=True))
     name: Mapped[str | None]
     password_hash: Mapped[str | None]
     role: Mapped[str]

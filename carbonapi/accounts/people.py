@@ -7,6 +7,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app
 
+from .. import tenancy
 from ..access import Actor, current_actor, named
 from ..db import db
 from ..errors import Conflict, Invalid, NotAllowed
@@ -20,8 +21,9 @@ def register(email: str, password: str, name: str, organization: str | None) -> 
     if current_app.config["REGISTRATION"] == "closed":
         raise NotAllowed("Registration is closed here. Ask for an account.")
     _refuse_weak(password, email, "password")
-    founded = create_organization(name=organization or f"{name}'s organization")
-    return _create(founded.id, email=email, password=password, name=name, role="manager")
+    with tenancy.everywhere():  # The organization has no id yet.
+        founded = create_organization(name=organization or f"{name}'s organization")
+        return _create(founded.id, email=email, password=password, name=name, role="manager")
 
 
 def create_organization(**fields: Any) -> Organization:

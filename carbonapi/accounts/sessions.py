@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
-from .. import audit
+from .. import audit, tenancy
 from ..access import Actor, Claims, seen_by_actor, visible
 from ..db import db
 from ..errors import NotFound, NotSignedIn
@@ -28,14 +28,16 @@ def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
 
     Raises NotSignedIn, the same for a wrong e-mail, a wrong password and a deactivated user, and as late.
     """
-    user = db.session.scalar(sa.select(User).where(sa.func.lower(User.email) == email.lower()))
+    with tenancy.everywhere():
+        user = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
     matches = password_matches(password, user.password_hash if user else None)
-    if user is None or not matches or not user.active:
+    with tenancy.within(user.organization_id if user else audit.NOBODYS):
+        if user is not None and matches and user.active:
+            return begin(user, now)
         _note_refusal(email, user, matches)
         # This must outlast the error that tells of it.
         db.session.commit()
-        raise NotSignedIn("The e-mail address or the password is wrong.")
-    return begin(user, now)
+    raise NotSignedIn("The e-mail address or the password is wrong.")
 
 
 def begin(user: User, now: dt.datetime) -> dict[str, Any]:
@@ -60,6 +62,11 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
 
     Raises NotSignedIn if the session has ended, and ends it if the token was used before.
     """
+    with tenancy.within(claims["org"]):
+        return _refreshed(claims, now)
+
+
+def _refreshed(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     session = db.session.scalar(
         sa.select(Session)
         .where(Session.organization_id == claims["org"], Session.id == claims["sid"])
@@ -80,6 +87,7 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
         # This must outlast the error that tells of it.
         db.session.commit()
         raise NotSignedIn("This refresh token was used before, so its session has been ended. Log in again.")
+    db.session.flush()
     return _tokens(session)
 
 

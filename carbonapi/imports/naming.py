@@ -26,7 +26,7 @@ def owner_of(defaults: dict[str, Any]) -> User:
     email = defaults.pop("user_email", None)
     if email is None:
         return named(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
-    owner: User | None = db.session.scalar(visible(User).where(sa.func.lower(User.email) == email.lower()))
+    owner: User | None = db.session.scalar(visible(User).where(User.email_key == email.lower()))
     if owner is None:
         message = NO_USER % email
         raise Invalid(message, {"query": {"user_email": [message]}})
@@ -91,7 +91,7 @@ def _number_users(organization_id: int) -> int:
     meant = (
         User.organization_id == organization_id,
         *seen_by_actor(User),
-        sa.func.lower(User.email) == sa.func.lower(Row.user_email),
+        User.email_key == sa.func.lower(Row.user_email),
     )
     message = sa.func.format(NO_USER, Row.user_email)
     nobodys = (Row.user_email.is_not(None), ~sa.exists().where(*meant))

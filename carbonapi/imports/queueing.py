@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
+from .. import tenancy
 from ..access import WRITERS, Actor, acting_for, origin
 from ..accounts import actor_of
 from ..db import CONNECT_ARGS, db
@@ -70,14 +71,17 @@ def enqueue(
 def book_next() -> bool:
     """Book the import that was queued first, among those that nobody works on. Gives whether there was one."""
     waiting = sa.select(ImportUpload.organization_id, ImportUpload.id).order_by(ImportUpload.id)
-    for organization_id, upload_id in db.session.execute(waiting).all():
+    with tenancy.everywhere():
+        queue = db.session.execute(waiting).all()
+    for organization_id, upload_id in queue:
         this = sa.select(ImportUpload).where(
             ImportUpload.organization_id == organization_id, ImportUpload.id == upload_id
         )
-        upload = db.session.scalar(this.with_for_update(skip_locked=True))
-        if upload is not None:
-            _finish(upload)
-            return True
+        with tenancy.within(organization_id):
+            upload = db.session.scalar(this.with_for_update(skip_locked=True))
+            if upload is not None:
+                _finish(upload)
+                return True
     return False
 
 
@@ -137,6 +141,7 @@ def _beside() -> Iterator[sa.Connection]:
     engine = sa.create_engine(
         db.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT_ARGS
     )
+    tenancy.guard(engine)
     with engine.connect() as connection:
         yield connection
 

@@ -12,7 +12,7 @@ from carbonapi.accounts.models import Session
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from tests import factories
-from tests.conftest import SECRET_KEY, Client, settings_for
+from tests.conftest import SECRET_KEY, Client, operating, settings_for
 from tests.threads import at_once
 
 CREDENTIALS = {"email": "ada@example.org", "password": factories.PASSWORD}
@@ -124,7 +124,7 @@ def test_a_session_that_was_not_refreshed_in_time_is_over(stranger, tokens):
 
 def test_simultaneous_refreshes_have_one_successor(fresh_database_url):
     app = create_app(settings_for(fresh_database_url))
-    with app.app_context():
+    with operating(app):
         factories.user(factories.organization(), email="ada@example.org")
     token = Client(app).post("/auth/login", json=CREDENTIALS).json["refresh_token"]
 
@@ -132,7 +132,7 @@ def test_simultaneous_refreshes_have_one_successor(fresh_database_url):
 
     assert [answer.status_code for answer in answers] == [200] * 8
     assert len({answer.json["refresh_token"] for answer in answers}) == 1
-    with app.app_context():
+    with operating(app):
         assert db.session.scalars(sa.select(Session.generation)).all() == [2]
         db.session.remove()
         db.engine.dispose()

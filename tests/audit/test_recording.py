@@ -17,7 +17,17 @@ PACKAGE = Path(audit.__file__).parents[1]
 # Their writers tell the log themselves: sessions.py, ledger/, booking.py and restating.py.
 TOLD_BY_THEIR_WRITERS = {"sessions", "usages", "imports", "restatements"}
 # Columns that are not told: what an entry has already, what the database counts, and what nobody may read.
-NOT_TOLD = {"id", "version", "created_at", "closed_at", "closed_by", "reopened_by", "reopen_reason", "erased_at"}
+NOT_TOLD = {
+    "id",
+    "version",
+    "created_at",
+    "closed_at",
+    "closed_by",
+    "reopened_by",
+    "reopen_reason",
+    "erased_at",
+    "email_key",
+}
 SECRET = {"password_hash"}
 
 

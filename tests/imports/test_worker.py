@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests import factories
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, SEEING_ALL
 from tests.processes import alive, naming, wait_until
 from tests.servers import serving
 
@@ -24,7 +24,7 @@ class Caller:
     """Somebody who is signed in at a running service."""
 
     def __init__(self, url, database_url):
-        self.url, self.engine = url, sa.create_engine(database_url, poolclass=sa.NullPool)
+        self.url, self.engine = url, sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
         with contextlib.suppress(urllib.error.HTTPError):  # Registered before a restart.
             self.ask("/auth/register", json.dumps(ACCOUNT | {"name": "Ada"}).encode())
         self.token = self.ask("/auth/login", json.dumps(ACCOUNT).encode())["access_token"]

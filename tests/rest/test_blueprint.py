@@ -6,12 +6,12 @@ import pytest
 import sqlalchemy as sa
 from flask.views import MethodView
 
-from carbonapi import create_app
+from carbonapi import create_app, tenancy
 from carbonapi.accounts.models import Organization
 from carbonapi.db import db
 from carbonapi.rest import Blueprint
 from tests import factories
-from tests.conftest import Client, settings_for
+from tests.conftest import Client, operating, settings_for
 
 FILE = {"data": "a\n1\n", "content_type": "text/csv"}
 NAMES = sa.select(Organization.name).where(Organization.name.like("Tried%")).order_by(Organization.id)
@@ -41,6 +41,7 @@ class Trials:
         else:
             self.add_row()
 
+    @tenancy.everywhere()
     def add_row(self):
         db.session.execute(sa.insert(Organization).values(name=f"Tried {self.tried}", version=1))
 
@@ -85,13 +86,13 @@ def anybody(fresh_database_url, trials, crossing):
     for blueprint in (trials.blueprint(), crossing.blueprint()):
         app.extensions["carbonapi-api"].register_blueprint(blueprint)
     yield Client(app)
-    with app.app_context():
+    with operating(app):
         db.session.remove()
         db.engine.dispose()
 
 
 def names(anybody):
-    with anybody.http.application.app_context():
+    with operating(anybody.http.application):
         return db.session.scalars(NAMES).all()
 
 
@@ -161,6 +162,7 @@ class Crossing:
         return crossed
 
 
+@tenancy.everywhere()
 def add_one_to(organization_id):
     more = sa.update(Organization).values(significance_threshold=Organization.significance_threshold + 1)
     db.session.execute(more.where(Organization.id == organization_id))
@@ -172,7 +174,7 @@ def crossing():
 
 
 def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody, crossing):
-    with anybody.http.application.app_context():
+    with operating(anybody.http.application):
         ids = [factories.organization().id for _ in range(2)]
     statuses = {}
 
@@ -187,6 +189,6 @@ def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody
 
     assert statuses == dict.fromkeys(ids, 204)
     assert len(crossing.tried) == 3, "PostgreSQL undid one of them"
-    with anybody.http.application.app_context():
+    with operating(anybody.http.application):
         thresholds = sa.select(Organization.significance_threshold).where(Organization.id.in_(ids))
         assert db.session.scalars(thresholds).all() == [7, 7]  # It is 5 by default.

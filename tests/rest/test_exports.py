@@ -13,7 +13,7 @@ from carbonapi.accounts import sessions
 from carbonapi.db import db
 from carbonapi.rest import exports
 from tests import factories
-from tests.conftest import SECRET_KEY, Client, settings_for
+from tests.conftest import SECRET_KEY, SEEING_ALL, Client, operating, settings_for
 from tests.processes import wait_until
 from tests.servers import serving
 
@@ -27,7 +27,7 @@ def real_app(fresh_database_url):
     app = create_app(settings_for(fresh_database_url, POOL_SIZE=2))
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    with app.app_context():
+    with operating(app):
         organization = factories.organization()
         user = factories.user(organization, "manager")
         app.tokens = sessions.begin(user, factories.now())
@@ -46,7 +46,7 @@ def real_app(fresh_database_url):
         db.session.commit()
         db.session.remove()
     yield app
-    with app.app_context():
+    with operating(app):
         db.engine.dispose()
 
 
@@ -56,13 +56,13 @@ def manager(real_app):
 
 
 def taken_out(app):
-    with app.app_context():
+    with operating(app):
         return db.engine.pool.checkedout()
 
 
 def busy(url):
     """How many of the service's connections are amid something, a transaction at least."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
     with engine.connect() as connection:
         return connection.scalar(
             sa.text(
@@ -171,7 +171,7 @@ def test_over_http_a_caller_who_goes_away_leaves_nothing_behind(service, real_ap
 
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
 def test_a_file_that_is_not_whole_ends_so_that_no_reader_takes_it(service, real_app, fresh_database_url, file_format):
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool)
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
     with opened(service, real_app, f"&format={file_format}") as answer:
         file = answer.read(1000)
         with engine.connect() as connection:

@@ -14,7 +14,7 @@ from carbonapi.imports.models import Import
 from carbonapi.rest.idempotency import KeptAnswer
 from carbonapi.usages.models import Usage
 from tests import factories
-from tests.conftest import Client
+from tests.conftest import Client, operating
 from tests.threads import at_once
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
@@ -321,7 +321,7 @@ def test_of_eight_at_once_that_cannot_be_none_is_kept(committing):
 
 
 def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committing):
-    with committing.http.application.app_context():
+    with operating(committing.http.application):
         running = {"organization_id": committing.user.organization_id, "user_id": committing.user.id}
         running |= {"key": KEY["Idempotency-Key"], "fingerprint": b"", "claimed_at": factories.now()}
         with db.engine.connect() as first:
@@ -340,7 +340,7 @@ def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committing):
 
 
 def test_what_a_request_waits_for_beside_its_key_it_waits_for_as_long_as_without(committing):
-    with committing.http.application.app_context(), db.engine.connect() as other:
+    with operating(committing.http.application), db.engine.connect() as other:
         other.execute(sa.text("LOCK TABLE usages IN ACCESS EXCLUSIVE MODE"))
         begun_at = time.monotonic()
         answer = Client(committing.http.application, committing.tokens).post("/usages", json=USAGE, headers=KEY)

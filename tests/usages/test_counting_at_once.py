@@ -14,6 +14,7 @@ from carbonapi.db import db
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
 from tests import factories
+from tests.conftest import operating
 
 from .test_days import assert_that_days_agree, kept
 
@@ -26,7 +27,7 @@ WAITING = sa.text(
 @pytest.fixture
 def manager(committing):
     user = committing.user
-    with committing.http.application.app_context():
+    with operating(committing.http.application):
         with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
             yield committing
         db.session.remove()
@@ -69,7 +70,7 @@ def moving(manager):
 
 def recounting(manager):
     def recount():
-        with manager.http.application.app_context():
+        with operating(manager.http.application):
             counted = ledger.recount(manager.user.organization_id)
             db.session.commit()
             return counted

@@ -10,7 +10,7 @@ from carbonapi.errors import NotSignedIn
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
 from tests import factories
-from tests.conftest import Client
+from tests.conftest import Client, operating
 from tests.threads import at_once
 
 
@@ -18,7 +18,7 @@ from tests.threads import at_once
 def client(committing):
     """A function that makes a client of a manager who has recorded a usage."""
     app = committing.http.application
-    with app.app_context():
+    with operating(app):
         factories.usage(committing.user)
         db.session.remove()
     return lambda: Client(app, committing.tokens, committing.user)
@@ -74,7 +74,7 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
     refusals = []
 
     def record():  # A thread of its own begins with nobody acting.
-        with app.app_context():
+        with operating(app):
             try:
                 ledger.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
             except NotSignedIn as refusal:

@@ -1,9 +1,12 @@
 #!/bin/sh
-# Run once by PostgreSQL's image, as it makes the volume: the service's role, which is no superuser, and its database.
+# Run once by PostgreSQL's image, as it makes the volume: the database, the role that owns it and migrates it, and the
+# service's own, which owns nothing. Neither is a superuser, so row-level security and the audit log bind them.
 # The superuser is left without a password, so that it can be reached from within the container alone.
 set -eu
-psql --no-psqlrc --username postgres --dbname postgres -v ON_ERROR_STOP=1 -v password="$POSTGRES_PASSWORD" <<'SQL'
-CREATE ROLE carbonapi LOGIN PASSWORD :'password';
+psql --no-psqlrc --username postgres --dbname postgres -v ON_ERROR_STOP=1 \
+    -v owner_password="$POSTGRES_PASSWORD" -v password="$CARBONAPI_DATABASE_PASSWORD" <<'SQL'
+CREATE ROLE carbonapi LOGIN PASSWORD :'owner_password';
+CREATE ROLE carbonapi_app LOGIN PASSWORD :'password';
 CREATE DATABASE carbonapi OWNER carbonapi;
 ALTER ROLE postgres PASSWORD NULL;
 SQL

@@ -66,7 +66,7 @@ def measured(folder: Path, rows: int, is_quick: bool, chosen: list, note: str | 
         ]
         print("\n".join(head), flush=True)
         found: list[Findings] = []
-        with servers.carbonapi(database.url) as service, servers.peer(database.url) as peer:
+        with servers.carbonapi(database.url) as service, servers.peer(database.superuser_url) as peer:
             stage = Stage(
                 database,
                 programs(),

@@ -65,7 +65,7 @@ def export_a_file(stage: Stage) -> Findings:
     for _ in range(stage.rounds):
         ours.append(downloaded(stage.service, stage.manager, path))
         began = time.perf_counter()
-        copied_out(stage.programs / "psql", stage.database.url, statement)
+        copied_out(stage.programs / "psql", stage.database.superuser_url, statement)
         psqls.append(time.perf_counter() - began)
     grown = measuring.growth_mib(resting, measuring.peaks_mib(stage.service.pid))
     lines = {found.lines for found in ours}

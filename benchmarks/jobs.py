@@ -42,7 +42,7 @@ def page_of_one_user(stage: Stage) -> Findings:
     def bare(statement: str) -> Callable[[], Run]:
         pgbench = stage.programs / "pgbench"
         return lambda: measuring.with_cpu(
-            lambda: measuring.pgbench(pgbench, stage.database.url, statement, stage.seconds),
+            lambda: measuring.pgbench(pgbench, stage.database.superuser_url, statement, stage.seconds),
             None,
             stage.database.pid,
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonapi.embedded import running
+from carbonapi import embedded
 
 from .ledger import PASSWORD, Database
 
@@ -41,12 +41,13 @@ class Server:
 @contextlib.contextmanager
 def database(folder: Path) -> Iterator[Database]:
     """The database of the embedded PostgreSQL on a folder, migrated."""
-    with running(folder) as url:
+    with embedded.running(folder) as url:
         environ = os.environ | {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
+        environ["CARBONAPI_OWNER_DATABASE_URL"] = embedded.owner_url(url)
         subprocess.run([sys.executable, "-m", "carbonapi.cli", "migrate"], cwd=PROJECT, env=environ, check=True)
         pid = int((folder / "postgresql" / "postmaster.pid").read_text().split()[0])
         url = url.replace("postgresql+psycopg2://", "postgresql://")
-        yield Database(url, url.replace("//carbonapi@", "//postgres@"), pid)
+        yield Database(url, url.replace(f"//{embedded.ROLE}@", "//postgres@"), pid)
 
 
 def count_days(database_url: str) -> None:

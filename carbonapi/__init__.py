@@ -22,9 +22,10 @@ decimal.setcontext(decimal.DefaultContext.copy())
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
-def create_app(settings: Settings | None = None) -> flask.Flask:
+def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> flask.Flask:
     """The WSGI application, with settings as in settings.py; from the environment when none are given.
 
+    as_owner: whether it connects as the role that owns the tables, to migrate them.
     Raises SettingsError that names every setting at fault.
     """
     settings = from_environ(os.environ) if settings is None else settings
@@ -34,7 +35,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         settings,
         # A database at one of these is not ready. One that is further than we know is a newer server's, and will do.
         OLDER_REVISIONS=frozenset(older),
-        SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
+        SQLALCHEMY_DATABASE_URI=(as_owner and settings["OWNER_DATABASE_URL"]) or settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": db.CONNECT_ARGS,
             "json_deserializer": rest.read_exact_json,

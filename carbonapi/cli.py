@@ -15,7 +15,7 @@ import flask_migrate
 import marshmallow as ma
 import sqlalchemy as sa
 
-from . import create_app, embedded, server
+from . import create_app, embedded, server, tenancy
 from .access import ROLES, Actor, acting_as, fetch
 from .accounts import people
 from .accounts.models import Organization, User
@@ -42,9 +42,10 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def application() -> Iterator[None]:
+def application(*, as_owner: bool = False) -> Iterator[None]:
     """The app in its context, on the database of the environment, or else on the embedded one.
 
+    as_owner: whether it connects as the role that owns the tables.
     What goes wrong is told in a sentence, as to a caller of the API.
     """
     with contextlib.ExitStack() as stack:
@@ -53,11 +54,12 @@ def application() -> Iterator[None]:
             folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd()))
             try:
                 environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
+                environ["CARBONAPI_OWNER_DATABASE_URL"] = embedded.owner_url(environ["CARBONAPI_DATABASE_URL"])
                 environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
             except embedded.EmbeddedError as error:
                 raise click.ClickException(str(error)) from None
         try:
-            with create_app(from_environ(environ)).app_context(), acting_as(OPERATOR):
+            with create_app(from_environ(environ), as_owner=as_owner).app_context(), acting_as(OPERATOR):
                 yield
                 db.session.remove()
                 db.engine.dispose()
@@ -103,10 +105,12 @@ def serve(host: str, port: int, workers: int, threads: int) -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database up to date. Two at once wait for one another."""
+    """Bring the database up to date, and let the service's role in. Two at once wait for one another."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with application():
+    with application(as_owner=True):
         flask_migrate.upgrade()
+        with db.engine.begin() as connection:
+            tenancy.admit(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
 
 
 @main.group()

@@ -25,7 +25,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
+
 KEEPER = Path(__file__).with_name("keeper.py")
+OWNER = "carbonapi"
+ROLE = "carbonapi_app"
 SOCKET_FOLDER_BYTES = 80  # A socket's path has room for 103 bytes on macOS, and its name is still to be added.
 
 
@@ -37,7 +41,8 @@ class EmbeddedError(RuntimeError):
 def running(folder: Path) -> Iterator[str]:
     """The SQLAlchemy URL of a PostgreSQL whose data lie below `folder`, started unless it runs already.
 
-    The folder is made if need be. Leaving returns when PostgreSQL has stopped, or at once while others use it.
+    Its role owns nothing and is no superuser. The folder is made if need be. Leaving returns when PostgreSQL
+    has stopped, or at once while others use it.
     Raises EmbeddedError.
     """
     folder = _made(folder)
@@ -46,7 +51,8 @@ def running(folder: Path) -> Iterator[str]:
     connection, keeper = _connected_to_keeper(folder, sockets, account)
     with connection:
         try:
-            yield f"postgresql+psycopg2://carbonapi@/carbonapi?host={sockets}"
+            _make_role(sockets)
+            yield f"postgresql+psycopg2://{ROLE}@/carbonapi?host={sockets}"
         finally:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
@@ -60,6 +66,11 @@ def running(folder: Path) -> Iterator[str]:
     if not farewell:
         with running(folder):  # The keeper was killed, PostgreSQL was not: another keeper stops it properly.
             pass
+
+
+def owner_url(url: str) -> str:
+    """The same database, as the role that owns its tables and migrates them."""
+    return url.replace(f"//{ROLE}@", f"//{OWNER}@", 1)
 
 
 def default_folder(working_directory: Path) -> Path:
@@ -154,6 +165,17 @@ def _started_keeper(
             pass_fds=(listener.fileno(), lock),
             start_new_session=True,  # A Ctrl-C is for those who use PostgreSQL.
         )
+
+
+def _make_role(sockets: Path) -> None:
+    """Make the role of the service unless there is one: folders have been made without."""
+    with contextlib.closing(psycopg2.connect(host=str(sockets), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE])
+            if cursor.fetchone() is None:
+                with contextlib.suppress(psycopg2.errors.DuplicateObject, psycopg2.errors.UniqueViolation):
+                    cursor.execute(f"CREATE ROLE {ROLE} LOGIN")  # Somebody else may be about to do the same.
 
 
 def _word(connection: socket.socket) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from . import embedded
+from . import embedded, tenancy
 from .settings import psycopg2_url
 
 PROJECT = Path(__file__).resolve().parents[1]  # Where wsgi.py and migrations/ lie.
@@ -27,6 +27,10 @@ LEASH = Path(__file__).with_name("leash.py")
 START_SECONDS = 60
 STOP_SECONDS = 30  # What a request in flight has to finish; an import takes the longest.
 RETRY_SECONDS = 5  # Between attempts to migrate a database that cannot be reached.
+ABOVE = (
+    "CARBONAPI_DATABASE_URL names a role that row-level security does not bind: a superuser, or one with BYPASSRLS. "
+    "Take an ordinary role for the service; CARBONAPI_OWNER_DATABASE_URL may name another to migrate."
+)
 CONNECTIONS = 4096  # Open ones for each worker, most of them idle. Further ones wait until one closes.
 
 
@@ -70,11 +74,15 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
                 folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
                 data = f"{folder}, kept between starts"
                 environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
+                environ["CARBONAPI_OWNER_DATABASE_URL"] = embedded.owner_url(environ["CARBONAPI_DATABASE_URL"])
                 environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
             except embedded.EmbeddedError as error:
                 print(error, file=sys.stderr)
                 return 1
         reachable = _can_reach_database(environ)
+        if reachable and _is_above_policies(environ):
+            print(ABOVE, file=sys.stderr)
+            return 1
         code = _migrate(environ) if reachable else 0
         if signals.stop or code != 0:
             return 0 if signals.stop else code
@@ -118,6 +126,15 @@ def _can_reach_database(environ: Mapping[str, str]) -> bool:
     return True
 
 
+def _is_above_policies(environ: Mapping[str, str]) -> bool:
+    """Whether row-level security does not bind the service's role. A URL that makes no sense is not told here."""
+    with contextlib.suppress(ValueError, sa.exc.SQLAlchemyError):
+        engine = sa.create_engine(psycopg2_url(environ["CARBONAPI_DATABASE_URL"]), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return tenancy.is_above(connection)
+    return False
+
+
 def _migrate(environ: Mapping[str, str]) -> int:
     """The exit code of the migration, which says what is wrong."""
     return subprocess.run([sys.executable, "-m", "carbonapi.cli", "migrate"], cwd=PROJECT, env=environ).returncode
@@ -136,7 +153,8 @@ def _start_web_server(
     return subprocess.Popen(
         [sys.executable, "-P", str(LEASH), str(STOP_SECONDS + 10), *command],
         cwd=PROJECT,
-        env=environ,
+        # Whoever breaks into it shall not find how to become the owner of the tables.
+        env={name: value for name, value in environ.items() if name != "CARBONAPI_OWNER_DATABASE_URL"},
         stdin=subprocess.PIPE,
         start_new_session=True,
     )

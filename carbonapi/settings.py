@@ -69,6 +69,12 @@ SETTINGS = (
         required=True,
     ),
     Setting(
+        "OWNER_DATABASE_URL",
+        "The same database as the role that owns its tables, taken to migrate, never to serve. Without it, the "
+        "role of `CARBONAPI_DATABASE_URL` owns them.",
+        parse=psycopg2_url,
+    ),
+    Setting(
         "SECRET_KEY",
         "Signs the tokens: 32 bytes or more, kept secret. The embedded start makes one and keeps it.",
         parse=secret,

@@ -53,6 +53,26 @@ def guard(engine: sa.Engine) -> None:
     sa.event.listen(engine, "handle_error", _forget_after)
 
 
+def admit(connection: sa.Connection, role: str | None) -> None:
+    """Let a role use the tables of the one that is connected, unless they are its own. It may not alter the audit log.
+
+    role: None for the one that PostgreSQL takes by default.
+    """
+    owner = connection.scalar(sa.text("SELECT current_user"))
+    if role is None or role == owner:
+        return
+    name = connection.dialect.identifier_preparer.quote_identifier(role)
+    connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
+    for table, withheld in (("audit_entries", "UPDATE, DELETE"), ("alembic_version", "INSERT, UPDATE, DELETE")):
+        connection.execute(sa.text(f"REVOKE {withheld} ON {table} FROM {name}"))
+
+
+def is_above(connection: sa.Connection) -> bool:
+    """Whether the role that is connected sees all rows whatever a policy says."""
+    mine = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    return bool(connection.scalar(sa.text(mine)))
+
+
 def forget(info: dict[Any, Any]) -> None:
     """Have the connection of which this is known told again."""
     info.pop(SETTING, None)

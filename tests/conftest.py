@@ -22,7 +22,8 @@ from carbonapi.settings import DEFAULTS
 from . import factories
 
 TEMPLATE = "carbonapi_template"
-ROLE = "carbonapi_tests"  # An ordinary one, as the service's is.
+ROLE = "carbonapi_tests"  # An ordinary one, which owns nothing, as the service's is.
+OWNER = "carbonapi_tests_owner"
 SECRET_KEY = "a key for tests alone, of 32 bytes and more"
 
 
@@ -44,12 +45,15 @@ def pytest_configure(config):
         config.stack.callback(shutil.rmtree, folder)
         embedded_url = make_url(config.stack.enter_context(running(folder)))
         config.server_url = embedded_url.set(username="postgres", database="postgres").render_as_string()
-    make_role = f"CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE}'"
-    execute(config.server_url, f"DO $$ BEGIN {make_role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE} OWNER {ROLE}")
-    app = create_app(settings_for(url_of(config.server_url, TEMPLATE)))
+    for role in (OWNER, ROLE):
+        make_role = f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"
+        execute(config.server_url, f"DO $$ BEGIN {make_role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
+    app = create_app(settings_for(url_of(config.server_url, TEMPLATE, OWNER)))
     with app.app_context():
         flask_migrate.upgrade()
+        with db.engine.begin() as connection:
+            tenancy.admit(connection, ROLE)
         db.engine.dispose()
 
 
@@ -63,9 +67,9 @@ def pytest_unconfigure(config):
         config.stack.close()
 
 
-def url_of(server_url, database):
-    """The URL of a database on this server, as the ordinary role that the service has."""
-    url = make_url(server_url).set(database=database, username=ROLE, password=ROLE)
+def url_of(server_url, database, role=ROLE):
+    """The URL of a database on this server, as the role that the service has unless it is said otherwise."""
+    url = make_url(server_url).set(database=database, username=role, password=role)
     return url.render_as_string(hide_password=False)
 
 
@@ -80,6 +84,11 @@ def operating(app):
         yield
 
 
+def as_owner(url):
+    """The same database, as the role that owns the tables."""
+    return make_url(url).set(username=OWNER, password=OWNER).render_as_string(hide_password=False)
+
+
 def execute(url, *statements):
     options = {"poolclass": sa.NullPool, "connect_args": SEEING_ALL}
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
@@ -92,7 +101,7 @@ def execute(url, *statements):
 def cloned_database(server_url, *purpose):
     """The URL of a database of its own, for this purpose of this worker; migrated already."""
     name = "_".join(["carbonapi", *purpose, os.environ.get("PYTEST_XDIST_WORKER", "alone")])
-    execute(server_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
+    execute(server_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER}")
     try:
         yield url_of(server_url, name)
     finally:

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "embedded": set(),
     "keeper": set(),
     "leash": set(),
-    "server": {"embedded", "settings"},
+    "server": {"embedded", "settings", "tenancy"},
     "cli": {"", *FLOOR, "rest", "accounts", "catalogue", "usages", "embedded", "imports", "server"},
     "": {"access", "db", "settings", "rest", *FEATURES},
 }

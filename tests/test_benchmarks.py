@@ -133,7 +133,7 @@ def test_the_ledger_is_the_same_each_time_and_has_its_indexes(loaded):
 
 @pytest.mark.peer
 def test_the_peer_gives_the_same_page_and_stores_the_same_row(loaded):
-    with servers.carbonapi(loaded.url) as service, servers.peer(loaded.url) as peer:
+    with servers.carbonapi(loaded.url) as service, servers.peer(loaded.superuser_url) as peer:
         token = servers.token_of(service, ledger.MEMBER)
 
         assert difference(loaded, service, peer, token) is None

@@ -14,7 +14,7 @@ from carbonapi.accounts import sessions
 from carbonapi.db import Base, constraint_message, db, is_momentary
 from carbonapi.usages.models import Usage, UsageDay
 from tests import factories
-from tests.conftest import Client, operating, settings_for
+from tests.conftest import Client, as_owner, operating, settings_for
 from tests.ledgers import book_at_random
 
 # Small tables, a copy of which can be on every machine; all others are spread by organization.
@@ -269,7 +269,7 @@ def test_what_a_caller_can_bring_about_has_a_message():
 
 
 def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
-    app = create_app(settings_for(fresh_database_url))
+    app = create_app(settings_for(as_owner(fresh_database_url)))
     with operating(app):
         flask_migrate.downgrade(revision="base")
         assert sa.inspect(db.engine).get_table_names() == ["alembic_version"]
@@ -281,7 +281,7 @@ def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
 
 @pytest.mark.parametrize("timezone", ["Europe/London", "Australia/Lord_Howe"])
 def test_the_days_of_a_ledger_that_is_there_already_are_counted_when_it_is_migrated(fresh_database_url, timezone):
-    app = create_app(settings_for(fresh_database_url))
+    app = create_app(settings_for(as_owner(fresh_database_url)))
     with operating(app):
         with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
             manager = factories.user(factories.organization(timezone=timezone), "manager")

@@ -93,7 +93,7 @@ def test_rows_outlive_the_server(folder: Path) -> None:
 
 def test_it_is_the_wheels_postgresql_private_and_the_same_on_every_machine(folder: Path) -> None:
     with embedded.running(folder) as url:
-        assert url == f"postgresql+psycopg2://carbonapi@/carbonapi?host={folder}/run"
+        assert url == f"postgresql+psycopg2://carbonapi_app@/carbonapi?host={folder}/run"
         assert str(query(url, "SHOW server_version")).startswith("18.")
         assert query(url, "SHOW listen_addresses") == ""
         assert query(url, "SHOW data_checksums") == "on"

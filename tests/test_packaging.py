@@ -111,8 +111,10 @@ def test_compose_asks_for_every_secret_and_knows_none() -> None:
     database = COMPOSE["services"]["database"]["environment"]
 
     assert app["CARBONAPI_SECRET_KEY"].startswith("${CARBONAPI_SECRET_KEY:?")
-    assert app["CARBONAPI_DATABASE_URL"].startswith("postgresql://carbonapi:${CARBONAPI_DATABASE_PASSWORD:?")
-    assert database["POSTGRES_PASSWORD"].startswith("${CARBONAPI_DATABASE_PASSWORD:?")
+    assert app["CARBONAPI_DATABASE_URL"].startswith("postgresql://carbonapi_app:${CARBONAPI_DATABASE_PASSWORD:?")
+    assert app["CARBONAPI_OWNER_DATABASE_URL"].startswith("postgresql://carbonapi:${CARBONAPI_OWNER_PASSWORD:?")
+    assert database["POSTGRES_PASSWORD"].startswith("${CARBONAPI_OWNER_PASSWORD:?")
+    assert database["CARBONAPI_DATABASE_PASSWORD"].startswith("${CARBONAPI_DATABASE_PASSWORD:?")
 
 
 def test_the_example_names_every_variable_of_compose_and_no_secret() -> None:
@@ -120,7 +122,8 @@ def test_the_example_names_every_variable_of_compose_and_no_secret() -> None:
     used = set(re.findall(r"\$\{(\w+)", (PROJECT / "docker-compose.yml").read_text()))
 
     assert example.keys() == used
-    assert example["CARBONAPI_SECRET_KEY"] == example["CARBONAPI_DATABASE_PASSWORD"] == ""
+    secrets = ("CARBONAPI_SECRET_KEY", "CARBONAPI_DATABASE_PASSWORD", "CARBONAPI_OWNER_PASSWORD")
+    assert [example[name] for name in secrets] == ["", "", ""]
 
 
 def test_compose_keeps_the_data_and_waits_for_a_database_that_answers() -> None:

@@ -8,6 +8,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask.views import MethodView
 
+from .. import tenancy
 from ..db import db
 from ..errors import Unavailable
 from .blueprint import Blueprint
@@ -73,6 +74,8 @@ class Ready(MethodView):
         revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
         if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
             raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
+        if tenancy.is_above(db.session.connection()):
+            raise Unavailable("The role of CARBONAPI_DATABASE_URL is above row-level security: take an ordinary one.")
         return {"status": "ok"}
 
 

@@ -99,7 +99,8 @@ class RedisCounts:
             try:
                 with self._redis.pipeline(transaction=True) as pipeline:
                     pipeline.incrby(_key(bucket, ends_at), number)
-                    pipeline.expireat(_key(bucket, ends_at), ends_at)
+                    # By our clock: Redis may have another.
+                    pipeline.pexpire(_key(bucket, ends_at), ends_at - now)
                     return int(pipeline.execute()[0])
             except self._is_away as error:
                 self._note_away(error)

@@ -33,7 +33,7 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_ACCESS_TOKEN_MINUTES", "1e3", "CARBONAPI_ACCESS_TOKEN_MINUTES must be a whole number"),
         (
             "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT",
-            "10",
+            "77",
             "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT must be a count and seconds",
         ),
         ("CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT", "0/60", "such as 10/300, or 0 for no limit"),

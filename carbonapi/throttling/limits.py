@@ -4,6 +4,7 @@ import datetime as dt
 import hmac
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flask import Flask, current_app, g, has_request_context
 
@@ -125,10 +126,14 @@ def _bucket(throttle: Throttle, by: str, whom: str) -> bytes:
     return hmac.digest(key.encode(), f"{throttle.name}\0{by}\0{whom}".encode("utf-8", "surrogatepass"), "sha256")
 
 
+@lru_cache(10_000)
 def _network(address: str) -> str:
     """The address that is counted: of IPv6 the /64, for that much is given to a single household."""
+    # Some proxies tell the port, too.
+    host = address[1:].partition("]")[0] if address.startswith("[") else address
+    host = host.partition(":")[0] if host.count(":") == 1 else host
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(host)
     except ValueError:
         return address
     if isinstance(parsed, ipaddress.IPv4Address):

@@ -136,6 +136,14 @@ def test_an_ipv4_address_is_the_same_in_the_form_of_ipv6(app, stranger, clock, m
     assert log_in(stranger, address="::ffff:192.0.2.2").status_code == 401
 
 
+@pytest.mark.parametrize(("one", "other"), [("192.0.2.1:80", "192.0.2.1:81"), ("[2001:db8::1]:80", "2001:db8::1")])
+def test_a_port_is_no_part_of_an_address(app, stranger, clock, monkeypatch, one, other):
+    monkeypatch.setitem(app.config, "LIMIT_SIGN_IN_PER_ADDRESS", Limit(1, 300))
+    assert log_in(stranger, address=one).status_code == 401
+
+    assert log_in(stranger, address=other).status_code == 429
+
+
 def write(client):
     """A write that is refused for what is in it, and counted."""
     return client.post("/usages", json={}).status_code

@@ -8,7 +8,7 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
 from tests import factories
-from tests.conftest import Client, settings_for
+from tests.conftest import Client, operating, settings_for
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def workers(fresh_database_url, clock):
 
     def make(number, **settings):
         made.extend(create_app(settings_for(fresh_database_url, **settings)) for _ in range(number))
-        with made[0].app_context():
+        with operating(made[0]):
             user = factories.user(factories.organization(), "manager", email="ada@example.org")
             tokens = sessions.begin(user, factories.now())
             db.session.commit()

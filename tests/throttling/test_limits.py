@@ -11,7 +11,7 @@ from carbonapi.db import db
 from carbonapi.settings import Limit
 from carbonapi.throttling.counts import ThrottleCount
 from tests import factories
-from tests.conftest import Client
+from tests.conftest import Client, operating
 from tests.sign_ins import GUESS, RIGHT, log_in, statuses
 from tests.threads import at_once
 
@@ -270,7 +270,7 @@ def test_a_forwarded_address_is_believed_through_so_many_proxies(workers, proxie
     # What stands before is anybody's invention, and changes nothing.
     forged = {"X-Forwarded-For": f"203.0.113.77, {forwarded}"} if forwarded and address in forwarded else headers
     assert guess(forged).status_code == 429
-    with worker.http.application.app_context():
+    with operating(worker.http.application):
         told = sa.select(AuditEntry.address).where(AuditEntry.action == "sign_in_refused")
         assert db.session.scalars(told).all() == [address]
         db.session.remove()

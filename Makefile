@@ -14,6 +14,9 @@ test: .venv/everything ## Run all tests
 browser: .venv/everything ## Run the tests that need Chromium: Swagger UI under its own Content-Security-Policy
 	.venv/bin/python -m pytest -m browser $(ARGS)
 
+redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
+	.venv/bin/python -m pytest -m redis $(ARGS)
+
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
 	.venv/bin/python -m pytest -m thorough $(ARGS)
 
@@ -58,4 +61,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run test browser schemathesis bench bench-quick check lock clean
+.PHONY: help run test browser redis schemathesis bench bench-quick check lock clean

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from carbonapi.accounts.passwords import hash_password
+from carbonapi.accounts.passwords import HASHER
 
 USERS = 1000
 LARGE_USERS = 910  # Those of the large organization; the rest is spread over nine small ones.
@@ -72,7 +72,7 @@ def load(database: Database, count: int) -> None:
                    'User ' || n, %(password_hash)s, CASE WHEN n = 1 THEN 'manager' ELSE 'member' END, 1
             FROM generate_series(1, %(users)s) n ORDER BY n
             """,
-            {"large": LARGE_USERS, "users": USERS, "password_hash": hash_password(PASSWORD)},
+            {"large": LARGE_USERS, "users": USERS, "password_hash": HASHER.hash(PASSWORD)},
         )
         cursor.execute("ANALYZE users, emission_factors, usage_types")
         cursor.execute("SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index "

@@ -9,7 +9,7 @@ import flask
 from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
-from . import access, accounts, audit, catalogue, db, emissions, imports, rest, restatements, usages
+from . import access, accounts, audit, catalogue, db, emissions, imports, rest, restatements, throttling, usages
 from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
@@ -58,6 +58,8 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     db.init_app(app)
     Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
     access.init_app(app, accounts.find_actor)
+    throttling.init_app(app)
+    accounts.init_app(app)
     api = rest.init_app(app)
     for blueprint in (
         accounts.auth,

@@ -1,8 +1,9 @@
 """The database handle, and what every table shares."""
 
+import contextlib
 import datetime as dt
 import select
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import sqlalchemy as sa
@@ -81,6 +82,23 @@ def without_transaction() -> None:
         # The driver's own switch: SQLAlchemy's option would send two messages more, about isolation.
         driver: Any = db.session.connection().connection.driver_connection
         driver.autocommit = True
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[sa.Connection]:
+    """A connection whose statements are each committed at once, whatever becomes of the request.
+
+    For before the request writes anything: what it has read, to know who asks, is let go. So it never holds a
+    connection while it waits for another, which all of a pool might do at once.
+    """
+    db.session.rollback()
+    if not isinstance(db.engine, sa.Engine):
+        yield db.engine
+        return
+    with db.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.autocommit = True
+        yield connection
 
 
 def was_undone_for_others(error: sa.exc.DBAPIError) -> bool:

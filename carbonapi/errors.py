@@ -46,6 +46,17 @@ class Stale(CarbonError):
     title = "Changed meanwhile"
 
 
+class TooMany(CarbonError):
+    """This was done as often as it may be within a time."""
+
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        """retry_after: seconds until it may be done again."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Unavailable(CarbonError):
     """The service cannot answer now; it can soon."""
 

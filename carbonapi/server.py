@@ -20,7 +20,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from . import embedded, tenancy
-from .settings import psycopg2_url
+from .settings import cores, psycopg2_url
 
 PROJECT = Path(__file__).resolve().parents[1]  # Where wsgi.py and migrations/ lie.
 LEASH = Path(__file__).with_name("leash.py")
@@ -39,8 +39,7 @@ def default_workers() -> int:
 
     The pools of eight fit into the 100 connections that PostgreSQL allows unless told otherwise.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores, 2), 8)
+    return min(max(cores(), 2), 8)
 
 
 class Signals:
@@ -66,7 +65,8 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
         print(fault, file=sys.stderr)
         return 1
     signals = Signals()
-    environ = dict(environ)
+    # Each worker is told how many they are: they share the cores.
+    environ = {**environ, "CARBONAPI_WORKERS": str(workers)}
     data = "in the database of CARBONAPI_DATABASE_URL"
     with contextlib.ExitStack() as stack:
         if not environ.get("CARBONAPI_DATABASE_URL"):

@@ -1,5 +1,7 @@
 """Every setting of carbonapi: its name, its meaning, its default. Read once, when the app is made."""
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,22 @@ class Setting:
     @property
     def variable(self) -> str:
         return f"CARBONAPI_{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many within so many seconds."""
+
+    count: int
+    seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.seconds}"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def psycopg2_url(text: str) -> str:
@@ -60,6 +78,33 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
     return parse
 
+
+def limit(text: str) -> Limit | None:
+    """A limit from its count and its seconds, such as 10/300. None, no limit, from 0."""
+    if text == "0":
+        return None
+    parts = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})", text, re.ASCII)
+    if parts is None or int(parts[2]) > LONGEST_WINDOW:
+        raise ValueError(f"must be a count and seconds, up to {LONGEST_WINDOW}, such as 10/300, or 0 for no limit")
+    return Limit(int(parts[1]), int(parts[2]))
+
+
+def redis_url(text: str) -> str:
+    """The URL of a Redis, with TLS or without."""
+    if not re.match(r"rediss?://.|unix://.", text):
+        raise ValueError("must be a redis://, rediss:// or unix:// URL")
+    return text
+
+
+def limits(name: str, what: str, of: str, per_account: Limit, per_address: Limit) -> tuple[Setting, Setting]:
+    """The settings of what is throttled, by account and by address."""
+    return (
+        Setting(f"LIMIT_{name}_PER_ACCOUNT", f"{what} of one {of}: count/seconds, 0 for no limit.", per_account, limit),
+        Setting(f"LIMIT_{name}_PER_ADDRESS", "The same from one address, of IPv6 one /64.", per_address, limit),
+    )
+
+
+LONGEST_WINDOW = 86_400  # Seconds, a day.
 
 SETTINGS = (
     Setting(
@@ -107,6 +152,18 @@ SETTINGS = (
         2**30,
         whole(1, 2**40),
     ),
+    Setting(
+        "TRUSTED_PROXIES",
+        "Proxies in front, each of which adds to `X-Forwarded-For`. With 0 the header is ignored.",
+        0,
+        whole(0, 10),
+    ),
+    Setting("REDIS_URL", "The Redis that counts what is throttled. Without it, PostgreSQL counts.", parse=redis_url),
+    *limits("SIGN_IN", "Sign-ins, and changes of a password,", "account", Limit(10, 300), Limit(100, 300)),
+    *limits("REGISTRATION", "Registrations", "e-mail address", Limit(10, 300), Limit(100, 300)),
+    *limits("REFRESH", "Refreshes of tokens", "user", Limit(60, 300), Limit(600, 300)),
+    *limits("WRITES", "Every other POST, PUT, PATCH and DELETE", "user", Limit(30_000, 60), Limit(120_000, 60)),
+    *limits("IMPORTS", "`POST /imports` and `POST /verify`", "user", Limit(1200, 3600), Limit(6000, 3600)),
     Setting("DATA_FOLDER", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
     Setting("POSTGRES_ACCOUNT", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
 )

@@ -246,6 +246,13 @@ def as_other_manager(sign_in, app):
 
 
 @pytest.fixture
+def unthrottled(app, monkeypatch):
+    """Nobody is counted, where statements are."""
+    for name in [name for name in DEFAULTS if name.startswith("LIMIT_")]:
+        monkeypatch.setitem(app.config, name, None)
+
+
+@pytest.fixture
 def statements(app):
     """The SQL statements that are sent, but for those that begin and end transactions."""
     sent = []

@@ -7,13 +7,13 @@ from decimal import Decimal
 from carbonapi import tenancy
 from carbonapi.access import Actor, acting_as
 from carbonapi.accounts.models import Organization, User
-from carbonapi.accounts.passwords import hash_password
+from carbonapi.accounts.passwords import HASHER
 from carbonapi.catalogue.models import EmissionFactor, UsageType
 from carbonapi.db import db
 from carbonapi.usages import ledger
 
 PASSWORD = "unrelated words make good ones"
-PASSWORD_HASH = hash_password(PASSWORD)
+PASSWORD_HASH = HASHER.hash(PASSWORD)
 numbers = itertools.count(1)
 
 

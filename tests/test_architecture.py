@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "carbonapi"
-FLOOR = {"access", "db", "errors", "settings", "tenancy"}
+FLOOR = {"access", "db", "errors", "settings", "tenancy", "throttling"}
 FEATURES = ("audit", "accounts", "catalogue", "usages", "imports", "emissions", "restatements")
 # Which rooms a room may import. `cli` and `__init__`, at the top, may import any.
 MAY_IMPORT = {
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "tenancy": set(),
     "db": {"tenancy"},
     "access": {"db", "errors", "settings", "tenancy"},
+    "throttling": {"access", "db", "errors", "settings"},
     "rest": FLOOR,
     "audit": FLOOR | {"rest"},
     "accounts": FLOOR | {"rest", "audit"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "leash": set(),
     "server": {"embedded", "settings", "tenancy"},
     "cli": {"", *FLOOR, "rest", "accounts", "catalogue", "usages", "embedded", "imports", "server"},
-    "": {"access", "db", "settings", "rest", *FEATURES},
+    "": {"access", "db", "settings", "throttling", "rest", *FEATURES},
 }
 ERROR_CODES = {400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 428, 429, 503}
 FILES = sorted(PACKAGE.rglob("*.py"))

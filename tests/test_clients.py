@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from carbonapi.settings import DEFAULTS
 from tests import factories
 from tests.conftest import SECRET_KEY
 from tests.servers import serving
@@ -25,7 +26,9 @@ thorough = pytest.mark.thorough  # `make schemathesis` runs these.
 
 @pytest.fixture
 def service(fresh_database_url):
-    with serving(fresh_database_url, SECRET_KEY) as url:
+    # A tool that tries everything asks more often than anybody may.
+    unlimited = {name: 0 for name in DEFAULTS if name.startswith("LIMIT_")}
+    with serving(fresh_database_url, SECRET_KEY, **unlimited) as url:
         yield url
 
 

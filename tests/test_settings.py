@@ -3,7 +3,7 @@
 import pytest
 
 from carbonapi import create_app
-from carbonapi.settings import SETTINGS, SettingsError, from_environ
+from carbonapi.settings import SETTINGS, Limit, SettingsError, from_environ
 
 REQUIRED = {
     "CARBONAPI_DATABASE_URL": "postgresql://u:secret@db/carbonapi",
@@ -31,6 +31,20 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_REGISTRATION", "ajar", "CARBONAPI_REGISTRATION must be open or closed"),
         ("CARBONAPI_SESSION_CACHE_SECONDS", "6", "CARBONAPI_SESSION_CACHE_SECONDS must be a whole number from 0 to 5"),
         ("CARBONAPI_ACCESS_TOKEN_MINUTES", "1e3", "CARBONAPI_ACCESS_TOKEN_MINUTES must be a whole number"),
+        (
+            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT",
+            "77",
+            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT must be a count and seconds",
+        ),
+        ("CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT", "0/60", "such as 10/300, or 0 for no limit"),
+        ("CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT", "1/86401", "seconds, up to 86400"),
+        (
+            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT",
+            "1/٣",
+            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT must be a count and seconds",
+        ),
+        ("CARBONAPI_REDIS_URL", "http://hidden", "CARBONAPI_REDIS_URL must be a redis://, rediss:// or unix:// URL"),
+        ("CARBONAPI_TRUSTED_PROXIES", "all", "CARBONAPI_TRUSTED_PROXIES must be a whole number from 0 to 10"),
         ("CARBONAPI_POOL_SIZE", "٣", "CARBONAPI_POOL_SIZE must be a whole number"),
     ],
 )
@@ -43,6 +57,15 @@ def test_a_setting_at_fault_is_named_and_its_value_is_not(variable, text, told):
     assert told in str(refusal.value)
     assert not text or text not in str(refusal.value)
     assert "hidden" not in str(refusal.value)
+
+
+def test_a_limit_is_a_count_and_seconds_and_0_is_none():
+    limits = {"CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT": "7/86400", "CARBONAPI_LIMIT_SIGN_IN_PER_ADDRESS": "0"}
+    values = from_environ(REQUIRED | limits)
+
+    assert values["LIMIT_SIGN_IN_PER_ACCOUNT"] == Limit(7, 86_400)
+    assert values["LIMIT_SIGN_IN_PER_ADDRESS"] is None
+    assert str(values["LIMIT_WRITES_PER_ACCOUNT"]) == "30000/60"
 
 
 def test_all_faults_are_told_at_once():

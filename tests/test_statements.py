@@ -1,22 +1,31 @@
 """What a request costs the database: the number of its statements, and the shape of their plans."""
 
+import datetime as dt
+
 import pytest
 import sqlalchemy as sa
 
 from carbonapi.db import db
+from carbonapi.settings import Limit
 from tests import factories
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 SUMMER = "start=2024-06-01&end=2024-09-01"
+COUNTED = 2  # Statements by which an import is counted: by account and by address.
 
 
 @pytest.fixture
 def signed_in_before(app, as_member, monkeypatch):
-    """A member whose session the worker has read already, with a few usages; returns their client."""
+    """A member whose session the worker has read already, with a few usages; returns their client.
+
+    The worker has leased a part of their limit of writes, too, in a window that does not end meanwhile.
+    """
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    moment = factories.now()
+    monkeypatch.setattr("carbonapi.rest.throttles.now", lambda: moment)
     for month in (6, 7, 8):
         factories.usage(as_member.user, usage_at=f"2024-{month:02}-01")
-    as_member.get("/auth/me")
+    as_member.post("/usages", json={})  # It is refused, and counted.
     return as_member
 
 
@@ -62,6 +71,22 @@ def test_a_usage_is_written_by_a_single_statement_after_what_is_looked_up(
     assert [statement.split()[0] for statement in statements] == ["SELECT"] * before + ["WITH"]
 
 
+def test_of_many_writes_one_in_a_fiftieth_of_the_limit_asks_for_the_count_that_workers_share(
+    app, signed_in_before, statements, monkeypatch
+):
+    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ACCOUNT", Limit(100, 60))
+    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ADDRESS", Limit(200, 61))
+    moment = factories.now() + dt.timedelta(minutes=5)
+    monkeypatch.setattr("carbonapi.rest.throttles.now", lambda: moment)
+    sent = []
+    for _ in range(9):
+        statements.clear()
+        assert signed_in_before.post("/usages", json=USAGE).status_code == 201
+        sent.append(len(statements))
+
+    assert sent == [3, 1, 2, 1, 3, 1, 2, 1, 3]
+
+
 def test_reading_the_session_is_one_statement_more(app, signed_in_before, statements, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 0)
     app.extensions["carbonapi-access"][1].clear()
@@ -88,7 +113,7 @@ def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, stateme
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201
-        assert len(statements) == 8
+        assert len(statements) == COUNTED + 8
 
 
 @pytest.mark.parametrize(
@@ -109,7 +134,7 @@ def test_the_checks_of_an_import_are_statements_over_all_its_lines(
         statements.clear()
         path = f"/imports?usage_type_id=100{query}"
         assert signed_in_before.post(path, data=file, content_type="text/csv").status_code == 201
-        assert len(statements) == number, [statement[:60] for statement in statements]
+        assert len(statements) == COUNTED + number, [statement[:60] for statement in statements]
 
 
 @pytest.mark.parametrize("query", ["", "&as_of=2024-01-01T00:00:00Z", "&sort=-amount&quality=measured"])
@@ -126,7 +151,7 @@ def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_be
         statements.clear()
         answer = signed_in_before.post("/verify", data=file, content_type="text/csv")
         assert answer.status_code == 200
-        assert len(statements) == number
+        assert len(statements) == COUNTED + number
 
 
 def plan_of(statement, parameters=None):

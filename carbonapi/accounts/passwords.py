@@ -1,28 +1,64 @@
 """Passwords: which are good enough, and how they are kept."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import argon2
 import marshmallow as ma
 import zxcvbn
+from flask import Flask, current_app
+
+from ..errors import Unavailable
+from ..settings import cores
 
 LONGEST = 128
 SHORTEST = 12
 # OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane.
-_HASHER = argon2.PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
+HASHER = argon2.PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
 # zxcvbn refuses more characters than this; what follows them cannot make a password easier to guess.
 _ZXCVBN_LONGEST = 72
 _GUESSABLE = 10**6  # zxcvbn calls fewer guesses "very guessable".
 
-hash_password = _HASHER.hash
+TURN_SECONDS = 2  # For which a password waits until others have been hashed.
 # Checked when there is no such user, so that a wrong e-mail takes as long as a wrong password.
-_NOBODYS_HASH = _HASHER.hash("the password of nobody at all")
+_NOBODYS_HASH = HASHER.hash("the password of nobody at all")
+
+
+def init_app(app: Flask) -> None:
+    """Let the app hash at most as many passwords at once as there are cores; its workers share these."""
+    at_once = max(1, cores() // (app.config["WORKERS"] or 1))
+    app.extensions["carbonapi-hashing"] = threading.BoundedSemaphore(at_once)
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """A core for this block. Raises Unavailable if others need them all for longer than one may wait."""
+    turns: threading.BoundedSemaphore = current_app.extensions["carbonapi-hashing"]
+    if not turns.acquire(timeout=TURN_SECONDS):
+        raise Unavailable("Too many passwords are being checked at once. Try again shortly.")
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def hash_password(password: str) -> str:
+    """The hash to keep. Raises Unavailable while too many others are hashed."""
+    with _turn():
+        return HASHER.hash(password)
 
 
 def password_matches(password: str, password_hash: str | None) -> bool:
-    """Whether the password is the one that was hashed. Takes the same time when there is no hash."""
-    try:
-        return _HASHER.verify(password_hash or _NOBODYS_HASH, password) and password_hash is not None
-    except argon2.exceptions.VerifyMismatchError:
-        return False
+    """Whether the password is the one that was hashed. Takes the same time when there is no hash.
+
+    Raises Unavailable while too many others are hashed.
+    """
+    with _turn():
+        try:
+            return HASHER.verify(password_hash or _NOBODYS_HASH, password) and password_hash is not None
+        except argon2.exceptions.VerifyMismatchError:
+            return False
 
 
 def refuse_weak(password: str, email: str | None) -> None:

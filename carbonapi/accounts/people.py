@@ -11,19 +11,25 @@ from .. import tenancy
 from ..access import Actor, current_actor, named
 from ..db import db
 from ..errors import Conflict, Invalid, NotAllowed
+from ..throttling import REGISTRATION, spend
 from . import sessions
 from .models import Organization, Session, User
 from .passwords import hash_password, password_matches, refuse_weak
 
 
-def register(email: str, password: str, name: str, organization: str | None) -> User:
-    """A new organization and its first manager. Raises NotAllowed where registration is closed."""
+def register(email: str, password: str, name: str, organization: str | None, now: dt.datetime) -> User:
+    """A new organization and its first manager.
+
+    Raises TooMany for too many of this e-mail or address, NotAllowed where registration is closed.
+    """
+    spend(REGISTRATION, email.lower(), now)
     if current_app.config["REGISTRATION"] == "closed":
         raise NotAllowed("Registration is closed here. Ask for an account.")
     _refuse_weak(password, email, "password")
+    password_hash = hash_password(password)  # Before anything is written, for it may have to wait.
     with tenancy.everywhere():  # The organization has no id yet.
         founded = create_organization(name=organization or f"{name}'s organization")
-        return _create(founded.id, email=email, password=password, name=name, role="manager")
+        return _create(founded.id, email=email, password_hash=password_hash, name=name, role="manager")
 
 
 def create_organization(**fields: Any) -> Organization:
@@ -64,8 +70,9 @@ def create_user(organization_id: int | None = None, **fields: Any) -> User:
     actor = current_actor()
     _refuse_promotion(actor, fields["role"])
     organization = named(Organization, organization_id or actor.organization_id, "organization_id")
-    _refuse_weak(fields["password"], fields["email"], "password")
-    return _create(organization.id, **fields)
+    password = fields.pop("password")
+    _refuse_weak(password, fields["email"], "password")
+    return _create(organization.id, password_hash=hash_password(password), **fields)
 
 
 def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
@@ -107,8 +114,8 @@ def erase(users: list[User], now: dt.datetime) -> None:
         sessions.end_all_of(user, now, "user deleted")
 
 
-def _create(organization_id: int, password: str, **fields: Any) -> User:
-    user = User(organization_id=organization_id, password_hash=hash_password(password), **fields)
+def _create(organization_id: int, **fields: Any) -> User:
+    user = User(organization_id=organization_id, **fields)
     db.session.add(user)
     db.session.flush()
     return user

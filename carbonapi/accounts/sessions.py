@@ -16,6 +16,7 @@ from .. import audit, tenancy
 from ..access import Actor, Claims, seen_by_actor, visible
 from ..db import db
 from ..errors import NotFound, NotSignedIn
+from ..throttling import REFRESH, SIGN_IN, forgive, spend
 from .models import Organization, Session, User
 from .passwords import password_matches
 
@@ -26,13 +27,18 @@ RETRY_SECONDS = 30
 def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
     """The tokens of a new session of the user who has this e-mail address and password.
 
-    Raises NotSignedIn, the same for a wrong e-mail, a wrong password and a deactivated user, and as late.
+    Raises NotSignedIn, the same for a wrong e-mail, a wrong password and a deactivated user, and as late; TooMany for
+    too many attempts.
     """
+    # Before the password is looked at: of guesses at the same time, each counts.
+    spend(SIGN_IN, email.lower(), now)
     with tenancy.everywhere():
         user = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
+    db.session.commit()  # Hashing takes long, and may have to wait: it keeps no connection meanwhile.
     matches = password_matches(password, user.password_hash if user else None)
     with tenancy.within(user.organization_id if user else audit.NOBODYS):
         if user is not None and matches and user.active:
+            forgive(SIGN_IN, email.lower(), now)
             return begin(user, now)
         _note_refusal(email, user, matches)
         # This must outlast the error that tells of it.
@@ -60,8 +66,9 @@ def begin(user: User, now: dt.datetime) -> dict[str, Any]:
 def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     """The next tokens of the session that the refresh token's claims name.
 
-    Raises NotSignedIn if the session has ended, and ends it if the token was used before.
+    Raises NotSignedIn if the session has ended, and ends it if the token was used before; TooMany for too many.
     """
+    spend(REFRESH, claims["sub"], now)
     with tenancy.within(claims["org"]):
         return _refreshed(claims, now)
 

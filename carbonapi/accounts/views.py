@@ -7,6 +7,7 @@ from flask.views import MethodView
 from ..access import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all, token_claims, visible
 from ..errors import NotAllowed, NotSignedIn
 from ..rest import Blueprint, Ids, claim, now
+from ..throttling import PASSWORD_CHANGE
 from . import people, sessions
 from .models import Organization, User
 from .schemas import (
@@ -49,7 +50,7 @@ class Register(MethodView):
 
         Makes the organization and its first manager, who adds its other users. Log in next.
         """
-        return people.register(fields["email"], fields["password"], fields["name"], fields.get("organization"))
+        return people.register(fields["email"], fields["password"], fields["name"], fields.get("organization"), now())
 
 
 @auth.route("/login")
@@ -112,7 +113,7 @@ class SessionById(MethodView):
 
 @auth.route("/password")
 class Password(MethodView):
-    @auth.writing(PasswordChangeSchema, None, 204, roles=EVERYONE)
+    @auth.writing(PasswordChangeSchema, None, 204, roles=EVERYONE, throttle=PASSWORD_CHANGE)
     def post(self, fields: dict[str, Any]) -> None:
         """Change your password
 

@@ -13,6 +13,7 @@ from flask import Response, request
 from ..access import EVERYONE, WRITERS, signed_in
 from ..db import db, was_undone_for_others, without_transaction
 from ..errors import CarbonError
+from ..throttling import IMPORTS, WRITES, Throttle
 from .bodies import StrictParser, uploaded_file
 from .etag import not_modified
 from .exports import example_of, file_of
@@ -20,6 +21,7 @@ from .fields import MEDIA_TYPES
 from .idempotency import once
 from .paging import Tally, page_of
 from .query import ExportQuery, ListQuery, Narrowing, Query
+from .throttles import throttled
 
 ACCEPTED = {"Preference-Applied": "respond-async", "Retry-After": "1"}  # RFC 7240; RFC 9110, section 10.2.3.
 MOST_REPETITIONS = 3
@@ -157,6 +159,7 @@ class Blueprint(flask_smorest.Blueprint):
         tagged: bool = True,
         is_one_statement: bool = False,
         collection: str | None = None,
+        throttle: Throttle = WRITES,
         raises: Errors = (),
     ) -> Decorator:
         """POST, PUT and PATCH. The view is given the body's fields and returns the row it wrote.
@@ -164,6 +167,7 @@ class Blueprint(flask_smorest.Blueprint):
         conflicts: whether it can be 409. tagged: whether the row carries an ETag and If-Match is heeded.
         is_one_statement: whether a single statement writes all of it, which then needs no transaction around it.
         collection: the path below which a new row is found, where it is not the one that was posted to.
+        throttle: how often the actor may do it. For whoever is not signed in, the verb sees to that.
         raises: the errors that do not follow from these arguments.
         """
 
@@ -185,7 +189,8 @@ class Blueprint(flask_smorest.Blueprint):
             wrapper = repeated(committed(wrapper if roles is None else once(wrapper)))
             wrapper = self.arguments(takes() if isinstance(takes, type) else takes)(wrapper) if takes else wrapper
             conventions = {"tagged": tagged and gives is not None, "conflicts": conflicts, "raises": raises}
-            return self._guarded(wrapper, roles, None, created=status == 201, once=roles is not None, **conventions)
+            conventions |= {"created": status == 201, "once": roles is not None}
+            return self._guarded(wrapper, roles, None, throttle, **conventions)
 
         return decorate
 
@@ -229,7 +234,7 @@ class Blueprint(flask_smorest.Blueprint):
                 wrapper = self.alt_response(202, schema=gives, description=accepted)(wrapper)
             wrapper = self.doc(requestBody={"required": True, "content": _file_content(examples)})(wrapper)
             conventions = {"created": status == 201, "conflicts": conflicts, "defers": defers, "once": True}
-            return self._guarded(wrapper, roles, query, **conventions)
+            return self._guarded(wrapper, roles, query, IMPORTS, **conventions)
 
         return decorate
 
@@ -246,19 +251,21 @@ class Blueprint(flask_smorest.Blueprint):
         def decorate(view: View) -> View:
             conditional = tagged and (query is None or "id" not in query().fields)
             wrapper = self.response(204)(repeated(committed(view)))
-            return self._guarded(wrapper, roles, query, conditional=conditional, conflicts=conflicts)
+            return self._guarded(wrapper, roles, query, WRITES, conditional=conditional, conflicts=conflicts)
 
         return decorate
 
-    def _guarded(self, view: View, roles: Roles, query: type[Query] | None, **conventions: Any) -> View:
+    def _guarded(
+        self, view: View, roles: Roles, query: type[Query] | None, throttle: Throttle | None = None, **conventions: Any
+    ) -> View:
         """The view for signed-in actors of these roles; refuses query arguments that are not declared."""
         # An instance, made once: a class would be made into one with every request.
         view = self.arguments(query(), location="query")(view) if query else self._without_arguments(view)
         if roles is not None:
-            view = signed_in(view, roles)
+            view = signed_in(throttled(view, throttle) if throttle else view, roles)
         documented: Any = view
         documented._apidoc = deepcopy(getattr(view, "_apidoc", {}))
-        documented._apidoc["conventions"] = {"roles": roles, **conventions}
+        documented._apidoc["conventions"] = {"roles": roles, "throttled": throttle is not None, **conventions}
         return view
 
     def _without_arguments(self, view: View) -> View:

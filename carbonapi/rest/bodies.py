@@ -16,6 +16,7 @@ from webargs.fields import DelimitedList
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_list_header
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
@@ -58,11 +59,15 @@ class WholeBodies:
 
 
 def init_app(app: Flask) -> None:
-    """Read ids, bodies and request ids as described here."""
+    """Read ids, bodies, request ids and the caller's address as described here."""
     app.url_map.converters["int"] = IdConverter
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = JSON_MAX_BYTES
-    app.wsgi_app = WholeBodies(app.wsgi_app)  # type: ignore[method-assign]  # Flask documents this way of wrapping.
+    layers = WholeBodies(app.wsgi_app)
+    # Each proxy adds whom it was asked by, so what stands before the last of them may be anybody's invention.
+    proxies = app.config["TRUSTED_PROXIES"]
+    layered = ProxyFix(layers, x_for=proxies, x_proto=0, x_host=0) if proxies else layers
+    app.wsgi_app = layered  # type: ignore[method-assign]  # Flask documents this way of wrapping.
     app.before_request(_name_request)
     app.before_request(_refuse_partial_bodies)
     app.after_request(_echo_request_id)

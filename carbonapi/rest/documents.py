@@ -18,6 +18,7 @@ from .bodies import IdConverter
 from .errors import STATUS, ProblemMixin, problem_type
 from .fields import Figure, Instant, InstantOrDate, Quantity
 from .idempotency import HEADER
+from .throttles import LEFT, POLICY
 
 DESCRIPTION = """\
 carbonapi keeps a ledger of **usages**: so much electricity, water or heating, when, and the kg of CO2e that it caused.
@@ -34,6 +35,8 @@ carbonapi keeps a ledger of **usages**: so much electricity, water or heating, w
   `cursor` and follow `rel="next"`: every page costs the same, and nothing that stays is missed or comes twice.
 * Errors are `application/problem+json` (RFC 9457) that name the field. What you may not see is 404.
 * A POST may be sent again without harm if it has an `Idempotency-Key`, but for signing in, which takes none.
+* Whatever writes is limited, so often in so many seconds, by account and by address: `RateLimit-Policy` tells the
+  limits, `RateLimit` what is left of them, and past one it is 429 with `Retry-After`.
 * `X-Request-ID` is in every answer, yours if you sent one of up to 64 letters, digits, dots, hyphens and underscores.
 """
 
@@ -53,6 +56,19 @@ PAGINATION = {
 def _header(description: str, example: str, **schema: Any) -> dict[str, Any]:
     return {"description": description, "required": True, "schema": {"type": "string", "example": example, **schema}}
 
+
+LIMITS = {
+    POLICY: {
+        "description": "The limits, by account and by address: q in w seconds. Not where there is none.",
+        "required": False,
+        "schema": {"type": "string", "example": '"sign-in";q=10;w=300, "sign-in-per-address";q=100;w=300'},
+    },
+    LEFT: {
+        "description": "What is left of these: r, for the next t seconds. Others may spend of it, too.",
+        "required": False,
+        "schema": {"type": "string", "example": '"sign-in";r=9;t=300, "sign-in-per-address";r=99;t=300'},
+    },
+}
 
 # The headers of an answer that goes well, by convention; and of an error, by its class.
 HEADERS: dict[str, dict[str, Any]] = {
@@ -74,10 +90,12 @@ HEADERS: dict[str, dict[str, Any]] = {
         "Preference-Applied": _header("That what was preferred is done (RFC 7240).", "respond-async"),
         "Retry-After": _header("Seconds after which to ask.", "1", pattern="^[0-9]+$"),
     },
+    "throttled": LIMITS,
     "created": {"Location": _header("The address of the new resource.", "/api/v1/usages/1", format="uri-reference")},
 }
 ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {
     errors.NotSignedIn: {"WWW-Authenticate": _header("How to sign in (RFC 6750).", 'Bearer realm="carbonapi"')},
+    errors.TooMany: {"Retry-After": _header("Seconds after which to try again.", "60", pattern="^[0-9]+$"), **LIMITS},
     errors.Unavailable: {"Retry-After": _header("Seconds after which to try again.", "2", pattern="^[0-9]+$")},
 }
 ONCE = (
@@ -179,7 +197,8 @@ def _complete(path: str, method: str, operation: dict[str, Any], document: dict[
             content.setdefault("example", example)
     for convention, headers in HEADERS.items():
         if conventions.get(convention):
-            statuses = {"created": {"201"}, "defers": {"202"}}.get(convention, {"200", "201", "304"})
+            special = {"created": {"201"}, "defers": {"202"}, "throttled": {"200", "201", "202", "204"}}
+            statuses = special.get(convention, {"200", "201", "304"})
             for status in operation["responses"].keys() & statuses:
                 operation["responses"][status].setdefault("headers", {}).update(headers)
 
@@ -226,6 +245,8 @@ def _possible_errors(
         yield from (errors.Malformed, errors.LengthRequired, errors.TooLarge, errors.UnsupportedMedia)
     if _heeds_if_match(operation, conventions):
         yield errors.Stale
+    if conventions.get("throttled"):
+        yield errors.TooMany
     if path.startswith("/api/"):
         yield errors.Unavailable
 

@@ -29,6 +29,7 @@ STATUS: dict[type[errors.CarbonError], int] = {
     errors.UnsupportedMedia: 415,
     errors.Invalid: 422,
     errors.NoFactor: 422,
+    errors.TooMany: 429,
     errors.Unavailable: 503,
 }
 TITLES = {status: error.title for error, status in reversed(STATUS.items())}
@@ -161,7 +162,8 @@ def _first_of(messages: errors.Messages) -> str:
 
 def _carbon_error(error: errors.CarbonError) -> Response:
     db.session.rollback()
-    return problem(STATUS[type(error)], error.title, str(error), error.errors)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.TooMany) else None
+    return problem(STATUS[type(error)], error.title, str(error), error.errors, headers)
 
 
 def _stale_data(error: StaleDataError) -> Response:

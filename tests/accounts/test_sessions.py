@@ -79,14 +79,14 @@ def test_an_unknown_address_costs_a_hash_too(stranger, ada, monkeypatch):
     from carbonapi.accounts import passwords
 
     checked = []
-    verify = passwords._HASHER.verify
+    verify = passwords.HASHER.verify
 
     class Noting:
         def verify(self, password_hash, password):
             checked.append(password_hash.split("$")[3])
             return verify(password_hash, password)
 
-    monkeypatch.setattr(passwords, "_HASHER", Noting())
+    monkeypatch.setattr(passwords, "HASHER", Noting())
     for email in ("ada@example.org", "nobody@example.org"):
         stranger.post("/auth/login", json={"email": email, "password": "not the password at all"})
     assert checked == ["m=19456,t=2,p=1", "m=19456,t=2,p=1"]

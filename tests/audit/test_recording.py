@@ -92,6 +92,8 @@ def test_a_refused_sign_in_costs_the_same_whether_there_is_such_a_user_or_not(st
 
     assert sent[0] == sent[1]
     assert [statement.split()[:3] for statement in sent[0]] == [
+        ["WITH", "forgotten", "AS"],  # It is counted by address,
+        ["WITH", "forgotten", "AS"],  # and by account.
         ["SELECT", "users.id,", "users.version,"],
         ["INSERT", "INTO", "audit_entries"],
     ]
@@ -164,6 +166,7 @@ def test_every_table_is_told_of():
         "import_uploads",
         "import_chunks",
         "kept_answers",
+        "throttle_counts",
     }
 
 

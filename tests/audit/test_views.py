@@ -123,7 +123,7 @@ def test_what_changes_nothing_and_what_is_refused_leave_no_entry(as_manager, as_
 
 
 def test_several_usages_deleted_at_once_are_an_entry_each_in_the_same_statement(
-    app, as_member, entries, statements, monkeypatch
+    app, as_member, entries, statements, monkeypatch, unthrottled
 ):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     ids = [factories.usage(as_member.user).id for _ in range(3)]

@@ -9,6 +9,7 @@ import pytest
 
 from carbonapi.catalogue.models import UsageType
 from carbonapi.db import db
+from carbonapi.settings import DEFAULTS, Limit
 from tests import factories
 from tests.conftest import Client
 
@@ -236,6 +237,8 @@ def test_every_error_is_documented_as_a_problem_wherever_it_can_happen(operation
             expected |= {400, 411, 413, 415}
         if any(parameter["name"] == "If-Match" for parameter in operation.parameters):
             expected.add(412)
+        if operation.method != "get":
+            expected.add(429)
         if operation.path.startswith("/api/"):
             expected.add(503)
         assert expected - statuses == set(), operation.id
@@ -331,6 +334,32 @@ def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor
         for status, (client, changes) in failures.items():
             if str(status) in operation.described["responses"] and (name, status) not in elsewhere:
                 operation.check(operation.request(client, ids, **changes), status)
+
+
+def test_every_operation_that_writes_is_refused_as_documented_once_the_limit_is_reached(
+    app, stranger, as_admin, sign_in, organization, operations, monkeypatch
+):
+    for name in [name for name in DEFAULTS if name.startswith("LIMIT_")]:
+        monkeypatch.setitem(app.config, name, Limit(1, 86_400))
+    ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
+    refused = set()
+    for name, operation in operations.items():
+        # Each from an address of its own, by somebody who has done nothing yet.
+        someone = sign_in(factories.user(organization, "admin"))
+        if name == "refresh_tokens":
+            someone.tokens["access_token"] = someone.tokens["refresh_token"]
+        address = {"environ_base": {"REMOTE_ADDR": f"192.0.2.{len(refused)}"}}
+        # Who is signed in is counted before all else; and the first may not log out.
+        wrong = {} if name in WITHOUT_ACCESS_TOKEN else {"query_string": {"no_such_argument": "1"}}
+        first, second = (operation.request(someone, ids, **address, **changes) for changes in (wrong, {}))
+        if operation.method == "get":
+            assert not {"RateLimit", "RateLimit-Policy"} & {*first.headers.keys()}, name
+            continue
+        assert first.status_code != 429 and '-per-address";r=0;' in first.headers["RateLimit"], name
+        operation.check(second, 429)
+        refused.add(name)
+
+    assert len(refused) >= 25
 
 
 def test_any_other_method_is_405_and_allow_says_which_there_are(document, as_admin):

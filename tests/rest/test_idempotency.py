@@ -20,8 +20,8 @@ from tests.threads import at_once
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 FILE = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n"
 KEY = {"Idempotency-Key": "7f9c2ba4-e88f-11ee"}
-# What an answer has for its own: who asks is told when, and by which request.
-OF_THE_REQUEST = {"X-Request-ID", "Date"}
+# What an answer has for its own: who asks is told when, by which request, and how many more they may send.
+OF_THE_REQUEST = {"X-Request-ID", "Date", "RateLimit"}
 
 
 def count(model):
@@ -283,7 +283,7 @@ def test_no_password_can_be_guessed_by_what_is_kept(app, as_manager, monkeypatch
     assert Client(app, tokens).post("/users", json=user, headers=KEY).status_code == 422
 
 
-def test_a_key_costs_four_short_statements_and_so_does_its_replay(app, as_member, statements, monkeypatch):
+def test_a_key_costs_four_short_statements_and_so_does_its_replay(app, as_member, statements, monkeypatch, unthrottled):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     as_member.get("/auth/me")
     sent = []

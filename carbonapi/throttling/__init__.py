@@ -1,0 +1,20 @@
+"""How often somebody may do something: counted over all workers, before it is done."""
+
+from .limits import (
+    IMPORTS,
+    PASSWORD_CHANGE,
+    REFRESH,
+    REGISTRATION,
+    SIGN_IN,
+    WRITES,
+    Standing,
+    Throttle,
+    forgive,
+    init_app,
+    spend,
+)
+
+__all__ = [
+    "IMPORTS", "PASSWORD_CHANGE", "REFRESH", "REGISTRATION", "SIGN_IN", "WRITES", "Standing", "Throttle",
+    "forgive", "init_app", "spend",
+]  # fmt: skip

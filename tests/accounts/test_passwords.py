@@ -1,0 +1,80 @@
+"""Hashing of passwords: no more at once than there are cores, and nobody else waits for it."""
+
+import threading
+import time
+
+import pytest
+
+from carbonapi import create_app
+from carbonapi.accounts import passwords
+from carbonapi.settings import cores
+from tests import factories
+from tests.conftest import Client, settings_for
+from tests.sign_ins import log_in
+from tests.threads import at_once
+
+
+class Noting:
+    """The hasher, and how many are at it at the same time."""
+
+    def __init__(self):
+        self.lock, self.now, self.most, self.number = threading.Lock(), 0, 0, 0
+
+    def verify(self, password_hash, password):
+        with self.lock:
+            self.now += 1
+            self.number += 1
+            self.most = max(self.most, self.now)
+        try:
+            time.sleep(0.05)
+            return True
+        finally:
+            with self.lock:
+                self.now -= 1
+
+
+@pytest.mark.parametrize(("workers", "at_most"), [(None, cores()), (1, cores()), (1000, 1)])
+def test_no_more_are_hashed_at_once_than_there_are_cores_for_a_worker(
+    fresh_database_url, monkeypatch, workers, at_most
+):
+    hasher = Noting()
+    monkeypatch.setattr(passwords, "HASHER", hasher)
+    client = Client(create_app(settings_for(fresh_database_url, WORKERS=workers, LIMIT_SIGN_IN_PER_ACCOUNT=None)))
+
+    answers = at_once(8, lambda place: log_in(client))
+
+    assert [answer.status_code for answer in answers] == [401] * 8
+    assert (hasher.number, hasher.most) == (8, at_most)
+
+
+def test_who_waits_too_long_for_their_turn_is_told_so_and_keeps_no_connection_meanwhile(committing):
+    app = committing.http.application
+    turns = app.extensions["carbonapi-hashing"]
+    while turns.acquire(blocking=False):
+        pass
+    credentials = {"email": "ada@example.org", "password": factories.PASSWORD}
+    new = {"email": "ada@example.org", "password": factories.PASSWORD, "name": "Ada"}
+    paths = [("/auth/login", credentials), ("/auth/register", new)] * 6  # More than the pool has connections.
+    begun_at = time.monotonic()
+    answers = []
+
+    def ask(place):
+        path, body = paths[place % len(paths)]
+        answers.append(Client(app).post(path, json=body))
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(12)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    assert committing.get("/usages").status_code == 200
+    assert time.monotonic() - begun_at < 2  # They all wait still.
+    for thread in threads:
+        thread.join()
+
+    assert [answer.status_code for answer in answers] == [503] * 12
+    assert {answer.headers["Retry-After"] for answer in answers} == {"2"}
+    assert answers[0].json["detail"] == "Too many passwords are being checked at once. Try again shortly."
+    for _ in range(cores()):
+        turns.release()
+    assert Client(app).post("/auth/register", json=new).status_code == 201
+    assert Client(app).post("/auth/login", json=credentials).status_code == 200

@@ -37,6 +37,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         SQLALCHEMY_DATABASE_URI=settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": db.CONNECT_ARGS,
+            "hide_parameters": True,  # In what its exceptions say.
             "json_deserializer": rest.read_exact_json,
             "json_serializer": rest.exact_json,
             "max_overflow": 0,

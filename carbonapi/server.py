@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from .settings import psycopg2_url
 
 PROJECT = Path(__file__).resolve().parents[1]  # Where wsgi.py and migrations/ lie.
 LEASH = Path(__file__).with_name("leash.py")
+GRANIAN_LOG = Path(__file__).with_name("granian-log.json")
 START_SECONDS = 60
 STOP_SECONDS = 30  # What a request in flight has to finish; an import takes the longest.
 RETRY_SECONDS = 5  # Between attempts to migrate a database that cannot be reached.
@@ -78,6 +80,9 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
         code = _migrate(environ) if reachable else 0
         if signals.stop or code != 0:
             return 0 if signals.stop else code
+        if environ.get("CARBONAPI_METRICS_TOKEN"):  # Where the workers count, so that each can tell of all.
+            counts = tempfile.TemporaryDirectory(prefix="carbonapi-metrics-")
+            environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(counts)
         web_server = _start_web_server(host, port, workers, threads, environ)
         try:
             if _becomes_live(host, port, web_server, signals):
@@ -132,7 +137,8 @@ def _start_web_server(
     # HTTP/1 alone, for only then are connections closed on which nothing is ever said.
     protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, files // 2))]
     life = ["--blocking-threads", str(threads), "--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS)]
-    command = [sys.executable, "-m", *granian, *protocol, *life, "--log-level", "error", "wsgi:app"]
+    log = ["--log-level", "error", "--log-config", str(GRANIAN_LOG)]
+    command = [sys.executable, "-m", *granian, *protocol, *life, *log, "wsgi:app"]
     return subprocess.Popen(
         [sys.executable, "-P", str(LEASH), str(STOP_SECONDS + 10), *command],
         cwd=PROJECT,

@@ -1,6 +1,7 @@
 """A real PostgreSQL for all tests: one server, a migrated template, a clone of it for each worker."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from carbonapi import create_app, tenancy
+from carbonapi import create_app, logs, tenancy
 from carbonapi.access import Actor, acting_as
 from carbonapi.accounts import sessions
 from carbonapi.db import db
@@ -234,6 +235,16 @@ def as_admin(sign_in, app):
 def as_other_manager(sign_in, app):
     """A manager of another organization."""
     return sign_in(factories.user(factories.organization(), "manager"))
+
+
+@pytest.fixture
+def told(capfd, monkeypatch):
+    """A function that gives the lines that were logged since it was last called, as a process that serves has them."""
+    monkeypatch.setattr(logs.LOG, "handlers", [logs.Lines()])
+    monkeypatch.setattr(logs.LOG, "propagate", False)
+    logs.LOG.setLevel("DEBUG")
+    yield lambda: [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    logs.LOG.setLevel("NOTSET")
 
 
 @pytest.fixture

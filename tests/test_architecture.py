@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "carbonapi"
-FLOOR = {"access", "db", "errors", "settings", "tenancy"}
+FLOOR = {"access", "db", "errors", "logs", "metrics", "settings", "tenancy"}
 FEATURES = ("audit", "accounts", "catalogue", "usages", "imports", "emissions", "restatements")
 # Which rooms a room may import. `cli` and `__init__`, at the top, may import any.
 MAY_IMPORT = {
     "settings": set(),
     "errors": set(),
+    "logs": set(),
+    "metrics": set(),
     "tenancy": set(),
-    "db": {"tenancy"},
+    "db": {"metrics", "tenancy"},
     "access": {"db", "errors", "settings", "tenancy"},
     "rest": FLOOR,
     "audit": FLOOR | {"rest"},

@@ -25,7 +25,6 @@ from .settings import psycopg2_url
 
 PROJECT = Path(__file__).resolve().parents[1]  # Where wsgi.py and migrations/ lie.
 LEASH = Path(__file__).with_name("leash.py")
-GRANIAN_LOG = Path(__file__).with_name("granian-log.json")
 START_SECONDS = 60
 STOP_SECONDS = 30  # What a request in flight has to finish; an import takes the longest.
 RETRY_SECONDS = 5  # Between attempts to migrate a database that cannot be reached.
@@ -137,8 +136,7 @@ def _start_web_server(
     # HTTP/1 alone, for only then are connections closed on which nothing is ever said.
     protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, files // 2))]
     life = ["--blocking-threads", str(threads), "--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS)]
-    log = ["--log-level", "error", "--log-config", str(GRANIAN_LOG)]
-    command = [sys.executable, "-m", *granian, *protocol, *life, *log, "wsgi:app"]
+    command = [sys.executable, "-m", *granian, *protocol, *life, "--log-level", "error", "wsgi:app"]
     return subprocess.Popen(
         [sys.executable, "-P", str(LEASH), str(STOP_SECONDS + 10), *command],
         cwd=PROJECT,

@@ -55,12 +55,12 @@ def url(fresh_database_url, tmp_path, monkeypatch):
 def test_counts_are_right_whichever_worker_answers_and_outlast_it(url):
     documents = 'carbonapi_requests_total{method="GET",route="/openapi.json",status="200"}'
     seconds = 'carbonapi_request_seconds_count{method="GET",route="/openapi.json"}'
+    wait_until(lambda: figures(url)['carbonapi_pool_connections{state="size"}'] == 14)  # Both workers are there.
     at_once(8, lambda place: [ask(f"{url}/openapi.json") for _ in range(25)])
 
     for _ in range(10):
         found = figures(url)
         assert (found[documents], found[seconds]) == (200, 200)
-    assert found['carbonapi_pool_connections{state="size"}'] == 14
 
     (web_server,) = (pid for pid in naming(f"--port {url.rpartition(':')[2]}") if len(children(pid)) == 2)
     killed, other = children(web_server)

@@ -38,6 +38,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         SQLALCHEMY_DATABASE_URI=(as_owner and settings["OWNER_DATABASE_URL"]) or settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": db.CONNECT_ARGS,
+            "hide_parameters": True,  # In what its exceptions say.
             "json_deserializer": rest.read_exact_json,
             "json_serializer": rest.exact_json,
             "max_overflow": 0,

@@ -176,6 +176,7 @@ def signed_in(view: Callable[P, R], roles: frozenset[str] = EVERYONE) -> Callabl
         actor = _actor_of(token_claims("access"))
         if actor.role not in roles:
             raise NotAllowed(f"Your role, {actor.role}, may not do this. It takes {' or '.join(sorted(roles))}.")
+        g.actor = actor  # For the log, which tells of the request when nobody acts any more.
         with acting_as(actor):
             return view(*args, **kwargs)
 

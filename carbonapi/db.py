@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
-from . import tenancy
+from . import metrics, tenancy
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -36,6 +36,8 @@ CONNECT_ARGS = {
     "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
 }
 
+IN_USE = metrics.POOL_CONNECTIONS.labels("in_use")
+
 
 class Base(DeclarativeBase):
     registry = orm.registry(
@@ -50,8 +52,10 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 def init_app(app: Flask) -> None:
     """Give the app its database, a pool that hands out no connection that was cut, and the second wall."""
     db.init_app(app)
+    metrics.POOL_CONNECTIONS.labels("size").set(app.config["POOL_SIZE"])
     with app.app_context():
         sa.event.listen(db.engine, "checkout", _refuse_if_cut)
+        sa.event.listen(db.engine, "checkout", _count_as_used)
         sa.event.listen(db.engine, "checkin", _prepare_for_next)
         tenancy.guard(db.engine)
 
@@ -101,6 +105,17 @@ def apart() -> Iterator[sa.Connection]:
         yield connection
 
 
+def when_committed(act: Callable[[], None]) -> None:
+    """Do something after the commit of the transaction that goes on; never, if that is rolled back."""
+    transaction = db.session().get_transaction()
+
+    def after_commit(session: orm.Session) -> None:
+        if session.get_transaction() is transaction:
+            act()
+
+    sa.event.listen(db.session(), "after_commit", after_commit, once=True)
+
+
 def was_undone_for_others(error: sa.exc.DBAPIError) -> bool:
     """Whether PostgreSQL has undone a transaction for the sake of others, so that the same may go well at once."""
     state = getattr(error.orig, "pgcode", None)
@@ -118,8 +133,17 @@ def _refuse_if_cut(connection: Any, record: Any, proxy: object) -> None:
         raise sa.exc.DisconnectionError
 
 
+def _count_as_used(connection: object, record: Any, proxy: object) -> None:
+    # One that is found cut comes here twice, or goes back without having come here.
+    if not record.record_info.get("is_counted"):
+        record.record_info["is_counted"] = True
+        IN_USE.inc()
+
+
 def _prepare_for_next(connection: Any, record: Any) -> None:
     """Let what comes after a `without_transaction` be a transaction again."""
+    if record.record_info.pop("is_counted", False):
+        IN_USE.dec()
     if connection is not None:
         record.info["used"] = True
         if not connection.closed:

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,6 +87,9 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
         code = _migrate(environ) if reachable else 0
         if signals.stop or code != 0:
             return 0 if signals.stop else code
+        if environ.get("CARBONAPI_METRICS_TOKEN"):  # Where the workers count, so that each can tell of all.
+            counts = tempfile.TemporaryDirectory(prefix="carbonapi-metrics-")
+            environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(counts)
         web_server = _start_web_server(host, port, workers, threads, environ)
         try:
             if _becomes_live(host, port, web_server, signals):

@@ -50,11 +50,15 @@ def psycopg2_url(text: str) -> str:
     return f"postgresql+psycopg2://{rest}"
 
 
-def secret(text: str) -> str:
-    """Text of 32 bytes or more: HS256 wants a key as long as its hash (RFC 7518, section 3.2)."""
-    if len(text.encode()) < 32:
-        raise ValueError("must be 32 bytes or longer; `openssl rand -hex 32` makes one")
-    return text
+def secret(shortest: int) -> Callable[[str], str]:
+    """A parser of text of so many bytes or more."""
+
+    def parse(text: str) -> str:
+        if len(text.encode()) < shortest:
+            raise ValueError(f"must be {shortest} bytes or longer; `openssl rand -hex 32` makes one")
+        return text
+
+    return parse
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
@@ -122,7 +126,7 @@ SETTINGS = (
     Setting(
         "SECRET_KEY",
         "Signs the tokens: 32 bytes or more, kept secret. The embedded start makes one and keeps it.",
-        parse=secret,
+        parse=secret(32),  # HS256 wants a key as long as its hash (RFC 7518, section 3.2).
         required=True,
     ),
     Setting(
@@ -164,6 +168,17 @@ SETTINGS = (
     *limits("REFRESH", "Refreshes of tokens", "user", Limit(60, 300), Limit(600, 300)),
     *limits("WRITES", "Every other POST, PUT, PATCH and DELETE", "user", Limit(30_000, 60), Limit(120_000, 60)),
     *limits("IMPORTS", "`POST /imports` and `POST /verify`", "user", Limit(1200, 3600), Limit(6000, 3600)),
+    Setting(
+        "LOG_LEVEL",
+        "From which level on the log tells: `debug`, `info`, `warning` or `error`. Each request is `info`.",
+        "info",
+        one_of("debug", "info", "warning", "error"),
+    ),
+    Setting(
+        "METRICS_TOKEN",
+        "What Prometheus sends as bearer to read `/metrics`: 16 bytes or more. Without it there is no such page.",
+        parse=secret(16),
+    ),
     Setting("DATA_FOLDER", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
     Setting("POSTGRES_ACCOUNT", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
 )

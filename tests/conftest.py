@@ -1,6 +1,7 @@
 """A real PostgreSQL for all tests: one server, a migrated template, a clone of it for each worker."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from carbonapi import create_app, tenancy
+from carbonapi import create_app, logs, tenancy
 from carbonapi.access import Actor, acting_as
 from carbonapi.accounts import sessions
 from carbonapi.db import db
@@ -250,6 +251,16 @@ def unthrottled(app, monkeypatch):
     """Nobody is counted, where statements are."""
     for name in [name for name in DEFAULTS if name.startswith("LIMIT_")]:
         monkeypatch.setitem(app.config, name, None)
+
+
+@pytest.fixture
+def told(capfd, monkeypatch):
+    """A function that gives the lines that were logged since it was last called, as a process that serves has them."""
+    monkeypatch.setattr(logs.LOG, "handlers", [logs.Lines()])
+    monkeypatch.setattr(logs.LOG, "propagate", False)
+    logs.LOG.setLevel("DEBUG")
+    yield lambda: [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    logs.LOG.setLevel("NOTSET")
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ def free_port():
 
 
 @contextlib.contextmanager
-def serving(database_url, secret_key, **settings):
-    """The URL of `carbonapi serve` on this database, once it answers."""
+def serving(database_url, secret_key, workers=1, log=None, **settings):
+    """The URL of `carbonapi serve` on this database, once it answers. log: a file for what it says on stderr."""
     port = free_port()
     environ = {
         **os.environ,
@@ -26,8 +26,8 @@ def serving(database_url, secret_key, **settings):
         "CARBONAPI_SECRET_KEY": secret_key,
         **{f"CARBONAPI_{name}": str(value) for name, value in settings.items()},
     }
-    command = [sys.executable, "-m", "carbonapi.cli", "serve", "--port", str(port), "--workers", "1"]
-    server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "carbonapi.cli", "serve", "--port", str(port), "--workers", str(workers)]
+    server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, server)

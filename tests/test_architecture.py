@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "carbonapi"
-FLOOR = {"access", "db", "errors", "settings", "tenancy", "throttling"}
+FLOOR = {"access", "db", "errors", "logs", "metrics", "settings", "tenancy", "throttling"}
 FEATURES = ("audit", "accounts", "catalogue", "usages", "imports", "emissions", "restatements")
 # Which rooms a room may import. `cli` and `__init__`, at the top, may import any.
 MAY_IMPORT = {
     "settings": set(),
     "errors": set(),
+    "logs": set(),
+    "metrics": set(),
     "tenancy": set(),
-    "db": {"tenancy"},
+    "db": {"metrics", "tenancy"},
     "access": {"db", "errors", "settings", "tenancy"},
-    "throttling": {"access", "db", "errors", "settings"},
+    "throttling": {"access", "db", "errors", "metrics", "settings"},
     "rest": FLOOR,
     "audit": FLOOR | {"rest"},
     "accounts": FLOOR | {"rest", "audit"},

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
-from .. import audit, tenancy
+from .. import audit, metrics, tenancy
 from ..access import Actor, Claims, seen_by_actor, visible
-from ..db import db
+from ..db import db, when_committed
 from ..errors import NotFound, NotSignedIn
 from ..throttling import REFRESH, SIGN_IN, forgive, spend
 from .models import Organization, Session, User
@@ -39,10 +39,13 @@ def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
     with tenancy.within(user.organization_id if user else audit.NOBODYS):
         if user is not None and matches and user.active:
             forgive(SIGN_IN, email.lower(), now)
-            return begin(user, now)
+            tokens = begin(user, now)
+            when_committed(metrics.SIGN_INS.labels("signed_in").inc)
+            return tokens
         _note_refusal(email, user, matches)
         # This must outlast the error that tells of it.
         db.session.commit()
+        metrics.SIGN_INS.labels("refused").inc()
     raise NotSignedIn("The e-mail address or the password is wrong.")
 
 

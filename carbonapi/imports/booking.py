@@ -7,10 +7,10 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from .. import audit
+from .. import audit, metrics
 from ..access import current_actor
-from ..db import db
-from ..errors import Conflict, Invalid
+from ..db import db, when_committed
+from ..errors import CarbonError, Conflict, Invalid
 from ..usages import ledger
 from .cells import Layout, LineReader
 from .conflicts import compare, match, refuse_known
@@ -46,14 +46,27 @@ def book(
     actor's own.
     Raises Invalid that tells the faults by line if it is atomic and there are any; then nothing is recorded.
     """
-    received = receive(file, now, mode, on_conflict, defaults)
     if mode != "dry-run":
-        return book_received(received, file, ignore, layout, **defaults)
+        try:
+            received = receive(file, now, mode, on_conflict, defaults)
+            booked = book_received(received, file, ignore, layout, **defaults)
+        except CarbonError:
+            metrics.IMPORTS.labels("refused").inc()
+            raise
+        when_committed(lambda: count(booked))
+        return booked
+    received = receive(file, now, mode, on_conflict, defaults)
     with db.session.begin_nested() as trial:
         booked = book_received(received, file, ignore, layout, **defaults)
         told = {column.name: getattr(booked, column.name) for column in Import.__table__.columns if column.name != "id"}
         trial.rollback()
     return Import(**told | {"status": "checked"})
+
+
+def count(ended: Import) -> None:
+    """Count an import that was booked or has failed, and is committed, for who watches over the service."""
+    metrics.IMPORTS.labels(ended.status).inc()
+    metrics.IMPORTED_USAGES.inc(ended.usage_count)
 
 
 def receive(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, defaults: dict[str, Any]) -> Import:

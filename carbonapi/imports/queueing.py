@@ -21,7 +21,7 @@ from ..accounts import actor_of
 from ..db import CONNECT_ARGS, db
 from ..errors import CarbonError, Invalid, NotAllowed
 from ..rest import now
-from .booking import book, book_received, receive
+from .booking import book, book_received, count, receive
 from .cells import Layout
 from .models import FAILED, QUEUED, RUNNING, Import, ImportChunk, ImportFault, ImportUpload
 from .reading import CHUNK_BYTES
@@ -105,6 +105,7 @@ def _finish(upload: ImportUpload) -> None:
             _fail(running, error)
         db.session.delete(upload)
         db.session.commit()
+        count(running)
 
 
 def _sender(running: Import) -> Actor:

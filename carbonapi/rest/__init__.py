@@ -8,7 +8,7 @@ import flask
 import orjson
 from flask.json.provider import JSONProvider
 
-from . import bodies, errors, exports, pages, throttles
+from . import bodies, errors, exports, pages, telling, throttles
 from .blueprint import Blueprint
 from .bodies import prefers_async
 from .documents import Api
@@ -75,6 +75,7 @@ def _digits(value: Any) -> orjson.Fragment:
 def init_app(app: flask.Flask) -> Api:
     """Give the app its conventions, its document and its pages; features register with the Api returned."""
     app.json = ExactJSON(app)
+    telling.init_app(app)
     throttles.init_app(app)
     bodies.init_app(app)
     errors.init_app(app)

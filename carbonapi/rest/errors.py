@@ -14,7 +14,7 @@ from psycopg2 import errorcodes
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
-from .. import errors
+from .. import errors, metrics
 from ..db import constraint_message, db, is_momentary
 
 STATUS: dict[type[errors.CarbonError], int] = {
@@ -187,19 +187,22 @@ def _database_error(error: sa.exc.DBAPIError) -> Response:
         return problem(422, "Invalid", message or "The database refuses a value in this request.", messages)
     # 57014 is a statement that took too long, the others are a database that is away, full, or busy with a lock.
     if state in (errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN):
+        metrics.DATABASE_UNAVAILABLE.inc()
         current_app.logger.error("the database has not been migrated: SQLSTATE %s", state)
         return _carbon_error(errors.Unavailable("The database has not been migrated yet. Try again shortly."))
     if state.startswith(("08", "53", "57", "25006")) or state in ("40001", "40P01", "55P03") or not state:
+        metrics.DATABASE_UNAVAILABLE.inc()
         current_app.logger.warning("database unavailable: SQLSTATE %s", state or "none")
         return problem(503, "Unavailable", "The database is away or busy. Try again shortly.")
     return _unforeseen(error)
 
 
 def _pool_is_empty(error: sa.exc.TimeoutError) -> Response:
+    metrics.POOL_TIMEOUTS.inc()
     return problem(503, "Unavailable", "Too many requests at once. Try again shortly.")
 
 
 def _unforeseen(error: Exception) -> Response:
     db.session.rollback()
-    current_app.logger.exception("unforeseen error, request %s", g.get("request_id", ""), exc_info=error)
+    current_app.logger.error("unforeseen error", exc_info=error)
     return problem(500, "Internal Server Error", _DETAILS[500])

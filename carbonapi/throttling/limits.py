@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from flask import Flask, current_app, g, has_request_context
 
+from .. import metrics
 from ..access import origin
 from ..errors import TooMany
 from ..settings import Limit
@@ -97,6 +98,7 @@ def _spend(throttle: Throttle, by: str, whom: str, now: dt.datetime) -> None:
     standing = Standing(name, limit, max(left, 0), _seconds(ends_at, now))
     _note(standing)
     if left < 0:
+        metrics.THROTTLED.labels(throttle.name).inc()
         raise TooMany(
             f"The limit of {throttle.name} is {limit.count} in {limit.seconds} seconds per {by}. "
             f"Try again in {standing.seconds} second{'s' * (standing.seconds != 1)}.",

@@ -1,0 +1,102 @@
+"""What is told of each request: a line of the log, and /metrics for who knows its token."""
+
+import datetime as dt
+
+import pytest
+
+from carbonapi import create_app
+from carbonapi.db import db
+from tests.conftest import Client, settings_for
+
+TOKEN = "a token of Prometheus"
+
+
+@pytest.fixture
+def measured(database_url):
+    """Somebody at a service that has /metrics."""
+    app = create_app(settings_for(database_url, METRICS_TOKEN=TOKEN))
+    yield app.test_client()
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how(as_member, told):
+    answer = as_member.get("/usages/12345?x=secret", headers={"X-Request-ID": "of-the-caller"})
+
+    assert answer.status_code == 422
+    (line,) = told()
+    asked_at = dt.datetime.fromisoformat(line.pop("time"))
+    assert asked_at.utcoffset() == dt.timedelta(0)
+    assert abs(dt.datetime.now(dt.UTC) - asked_at) < dt.timedelta(minutes=1)
+    assert 0 < line.pop("duration_ms") < 60_000
+    assert line == {
+        "level": "info",
+        "message": "request",
+        "request_id": "of-the-caller",
+        "method": "GET",
+        "route": "/api/v1/usages/<int:usage_id>",
+        "path": "/api/v1/usages/12345",
+        "actor_id": as_member.user.id,
+        "organization_id": as_member.user.organization_id,
+        "address": "127.0.0.1",
+        "status": 422,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "level", "route"),
+    [
+        ("GET", "/health/live", 200, "debug", "/health/live"),
+        ("GET", "/docs", 200, "info", "/docs"),
+        ("GET", "/nowhere/%0A%22x", 404, "info", None),
+        ("POST", "/health/live", 405, "info", None),
+        ("GET", "/metrics", 404, "info", None),
+    ],
+)
+def test_lines_have_a_level_and_a_route_if_there_is_one(stranger, told, method, path, status, level, route):
+    assert stranger.http.open(path, method=method).status_code == status
+
+    (line,) = told()
+    assert (line["status"], line["level"], line["route"], line["actor_id"]) == (status, level, route, None)
+
+
+def test_a_database_that_is_away_is_a_warning(told):
+    app = create_app(settings_for("postgresql+psycopg2://somebody:canary@127.0.0.1:1/nothing"))
+
+    assert Client(app).get("/health/ready").status_code == 503
+
+    reason, request = told()
+    assert (reason["level"], reason["message"]) == ("warning", "database unavailable: SQLSTATE none")
+    assert reason["request_id"] == request["request_id"]
+    assert (request["level"], request["status"]) == ("warning", 503)
+
+
+def test_a_file_is_told_of_when_it_is_written(committing, told):
+    answer = committing.get("/usages/export?format=csv")
+    assert told() == []
+
+    answer.close()
+
+    (line,) = told()
+    assert (line["status"], line["route"]) == (200, "/api/v1/usages/export")
+
+
+def test_metrics_are_for_who_has_the_token(measured):
+    for authorization in ("", "Bearer", "Bearer a token", f"Basic {TOKEN}", "Bearer ä", TOKEN):
+        answer = measured.get("/metrics", headers={"Authorization": authorization})
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
+        assert TOKEN not in answer.text
+
+    answer = measured.get("/metrics", headers={"Authorization": f"bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain; version=")
+    assert "carbonapi_requests_total" in answer.text
+
+
+def test_what_callers_make_up_is_no_label(measured):
+    for path in ("/canary-1", "/api/v1/canary-2"):
+        measured.open(path, method="CANARY")
+
+    text = measured.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert 'carbonapi_requests_total{method="other",route="unknown",status="404"}' in text
+    assert "canary" not in text.lower()

@@ -31,6 +31,17 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_REGISTRATION", "ajar", "CARBONAPI_REGISTRATION must be open or closed"),
         ("CARBONAPI_SESSION_CACHE_SECONDS", "6", "CARBONAPI_SESSION_CACHE_SECONDS must be a whole number from 0 to 5"),
         ("CARBONAPI_ACCESS_TOKEN_MINUTES", "1e3", "CARBONAPI_ACCESS_TOKEN_MINUTES must be a whole number"),
+        (
+            "CARBONAPI_SMTP_URL",
+            "http://hidden",
+            "CARBONAPI_SMTP_URL must be a URL that begins with smtp:// or smtps://",
+        ),
+        ("CARBONAPI_SMTP_URL", "smtp://:25", "CARBONAPI_SMTP_URL must be a URL"),
+        ("CARBONAPI_SMTP_URL", "smtp://hidden:port", "CARBONAPI_SMTP_URL must be a URL"),
+        ("CARBONAPI_SMTP_URL", "smtp://u:hidden@mail.example", "CARBONAPI_MAIL_FROM is not set"),
+        ("CARBONAPI_MAIL_FROM", "Carbon <hidden@mail.example>", "CARBONAPI_MAIL_FROM must be an e-mail address"),
+        ("CARBONAPI_MAIL_FROM", "hidden@mail.example\r\nBcc: x@y", "CARBONAPI_MAIL_FROM must be an e-mail address"),
+        ("CARBONAPI_PUBLIC_URL", "carbon.example", "CARBONAPI_PUBLIC_URL must be a URL that begins with https://"),
         ("CARBONAPI_POOL_SIZE", "٣", "CARBONAPI_POOL_SIZE must be a whole number"),
     ],
 )

@@ -1,6 +1,8 @@
 """Organizations, users, and being signed in."""
 
+from .api_keys import find_key_actor
+from .key_views import api_keys
 from .sessions import actor_of, find_actor
 from .views import auth, organizations, users
 
-__all__ = ["actor_of", "auth", "find_actor", "organizations", "users"]
+__all__ = ["actor_of", "api_keys", "auth", "find_actor", "find_key_actor", "organizations", "users"]

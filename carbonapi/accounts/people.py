@@ -3,7 +3,6 @@
 import datetime as dt
 from typing import Any
 
-import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app
 
@@ -11,7 +10,8 @@ from .. import tenancy
 from ..access import Actor, current_actor, named
 from ..db import db
 from ..errors import Conflict, Invalid, NotAllowed
-from . import sessions
+from . import invitations, sessions
+from .api_keys import remove_api_keys_of
 from .models import Organization, Session, User
 from .passwords import hash_password, password_matches, refuse_weak
 
@@ -20,10 +20,10 @@ def register(email: str, password: str, name: str, organization: str | None) -> 
     """A new organization and its first manager. Raises NotAllowed where registration is closed."""
     if current_app.config["REGISTRATION"] == "closed":
         raise NotAllowed("Registration is closed here. Ask for an account.")
-    _refuse_weak(password, email, "password")
+    refuse_weak(password, email, "password")
     with tenancy.everywhere():  # The organization has no id yet.
         founded = create_organization(name=organization or f"{name}'s organization")
-        return _create(founded.id, email=email, password=password, name=name, role="manager")
+        return _create(founded.id, password, email=email, name=name, role="manager")
 
 
 def create_organization(**fields: Any) -> Organization:
@@ -56,26 +56,32 @@ def remove_organization(organization: Organization) -> None:
     db.session.flush()
 
 
-def create_user(organization_id: int | None = None, **fields: Any) -> User:
-    """A new user of the actor's organization; an admin may name another.
+def create_user(
+    now: dt.datetime, organization_id: int | None = None, password: str | None = None, **fields: Any
+) -> User:
+    """A new user of the actor's organization; an admin may name another. Without a password they are invited.
 
     Raises NotAllowed for a role above the actor's own, Invalid for an organization that is not theirs.
     """
     actor = current_actor()
     _refuse_promotion(actor, fields["role"])
     organization = named(Organization, organization_id or actor.organization_id, "organization_id")
-    _refuse_weak(fields["password"], fields["email"], "password")
-    return _create(organization.id, **fields)
+    if password is None:
+        return invitations.invite(_create(organization.id, None, **fields), now)
+    refuse_weak(password, fields["email"], "password")
+    return _create(organization.id, password, **fields)
 
 
 def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
-    """Change a user. One who is deactivated is signed out."""
+    """Change a user. One who is deactivated is signed out, and a token that went to another address is worthless."""
     actor = current_actor()
     if fields.get("role", user.role) != user.role:
         _refuse_promotion(actor, fields["role"])
     if user.role == "admin" and actor.role != "admin":
         raise NotAllowed("Only an admin may change an admin.")
     _keep_a_manager([user], leaves=fields.get("role", user.role) != "manager" or not fields.get("active", user.active))
+    if fields.get("email", user.email) != user.email or not fields.get("active", True):
+        invitations.withdraw(user)
     for name, value in fields.items():
         setattr(user, name, value)
     if not user.active:
@@ -88,13 +94,14 @@ def change_password(user: User, now: dt.datetime, current_password: str, new_pas
     """Give the user a new password, and end their other sessions. Raises Invalid if the current one is wrong."""
     if not password_matches(current_password, user.password_hash):
         raise Invalid("This is not your current password.", field="current_password")
-    _refuse_weak(new_password, user.email, "new_password")
+    refuse_weak(new_password, user.email, "new_password")
     user.password_hash = hash_password(new_password)
+    invitations.withdraw(user)
     sessions.end_all_of(user, now, "password changed", but=current_actor().session_id)
 
 
 def erase(users: list[User], now: dt.datetime) -> None:
-    """Erase what is known of these people and end their sessions. Their usages, and so every total, stay."""
+    """Erase what is known of these people, their sessions and API keys. Their usages, and so every total, stay."""
     if current_actor().role != "admin" and any(user.role == "admin" for user in users):
         raise NotAllowed("Only an admin may delete an admin.")
     _keep_a_manager(users, leaves=True)
@@ -105,10 +112,13 @@ def erase(users: list[User], now: dt.datetime) -> None:
     db.session.flush()
     for user in users:
         sessions.end_all_of(user, now, "user deleted")
+        invitations.withdraw(user)
+        remove_api_keys_of(user)
 
 
-def _create(organization_id: int, password: str, **fields: Any) -> User:
-    user = User(organization_id=organization_id, password_hash=hash_password(password), **fields)
+def _create(organization_id: int, password: str | None, **fields: Any) -> User:
+    password_hash = hash_password(password) if password is not None else None
+    user = User(organization_id=organization_id, password_hash=password_hash, **fields)
     db.session.add(user)
     db.session.flush()
     return user
@@ -119,16 +129,9 @@ def _refuse_promotion(actor: Actor, role: str) -> None:
         raise NotAllowed("Only an admin may make an admin.")
 
 
-def _refuse_weak(password: str, email: str | None, field: str) -> None:
-    try:
-        refuse_weak(password, email)
-    except ma.ValidationError as error:
-        raise Invalid(f"{error.messages[0]}", field=field) from None
-
-
 def _keep_a_manager(users: list[User], leaves: bool) -> None:
     """Raise Conflict if these users' leaving left an organization without a manager who can sign in."""
-    leaving = [user for user in users if user.role == "manager" and user.active]
+    leaving = [user for user in users if user.role == "manager" and user.active and user.password_hash]
     if not (leaves and leaving):
         return
     organizations = {user.organization_id for user in leaving}
@@ -137,6 +140,7 @@ def _keep_a_manager(users: list[User], leaves: bool) -> None:
     kept = db.session.scalars(
         sa.select(User.organization_id)
         .where(User.organization_id.in_(organizations), User.role == "manager", User.active)
+        .where(User.password_hash.is_not(None))
         .where(User.id.not_in([user.id for user in leaving]))
     ).all()
     if organizations - set(kept):

@@ -16,7 +16,7 @@ ACTIONS = (
     "created", "changed", "deleted",
     "recorded", "corrected", "imported", "reverted", "restated",
     "closed", "reopened",
-    "signed_in", "sign_in_refused", "signed_out", "session_ended", "password_changed",
+    "signed_in", "sign_in_refused", "signed_out", "session_ended", "password_changed", "invited", "reset", "accepted",
 )  # fmt: skip
 NOBODYS = 0  # The organization of what concerns none: admins alone see it.
 

@@ -180,6 +180,7 @@ class Blueprint(flask_smorest.Blueprint):
                 row = view(*args, **path)
                 db.session.flush()
                 headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
+                headers |= {"Cache-Control": "no-store"} if secret else {}
                 if status != 201:
                     return row, headers
                 if row.id is None:  # What was asked for made nothing.

@@ -15,9 +15,7 @@ ACTIONS = (
 INVITED = ", 'invited', 'reset', 'accepted'"
 # As every table of tenants has it: a connection sees the organization that it was told of.
 SETTING = "current_setting('carbonapi.organization_id', true)"
-TENANT = (
-    f"(organization_id = (SELECT nullif(nullif({SETTING}, ''), '*')::bigint) OR (SELECT {SETTING} = '*'))"
-)
+TENANT = f"(organization_id = (SELECT nullif(nullif({SETTING}, ''), '*')::bigint) OR (SELECT {SETTING} = '*'))"
 # An argon2id hash that is all zeros, which no password has: who has no password yet keeps having none that is right.
 NO_PASSWORD = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
@@ -61,6 +59,7 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY tenant ON {table} USING {TENANT}")
+    op.add_column("audit_entries", sa.Column("api_key_id", sa.BigInteger(), nullable=True))
     op.drop_constraint(op.f("ck_users_erased"), "users")
     op.create_check_constraint(
         op.f("ck_users_erased"),
@@ -85,6 +84,7 @@ def downgrade() -> None:
         "users",
         "num_nulls(email, name, password_hash) = CASE WHEN erased_at IS NULL THEN 0 ELSE 3 END",
     )
+    op.drop_column("audit_entries", "api_key_id")
     op.drop_table("password_tokens")
     op.drop_index("ix_api_keys_by_user", table_name="api_keys")
     op.drop_table("api_keys")

@@ -38,7 +38,7 @@ def later(**duration):
 def test_a_key_is_shown_once_and_acts_as_its_user(as_member):
     answer = as_member.post("/api-keys", json={"name": " Cellar ", "scope": "write"})
 
-    assert answer.status_code == 201
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
     shown = answer.json
     key = shown.pop("key")
     organization_id, user_id = as_member.user.organization_id, as_member.user.id
@@ -303,6 +303,26 @@ def test_keys_are_told_of_when_they_are_made_and_deleted(as_member, as_manager):
         ("created", as_member.user.id, key["id"], None, whole),
         ("deleted", as_manager.user.id, key["id"], whole, None),
     ]
+
+
+def test_what_a_machine_does_is_told_with_its_key(as_member, as_manager):
+    key = made(as_member)
+    acting = Client(as_member.http.application, {"access_token": key["key"]})
+    usage_id = acting.post("/usages", json=USAGE).json["id"]
+    acting.patch(f"/usages/{usage_id}", json={"amount": 1})
+    as_member.delete(f"/usages/{usage_id}")
+    file = "usage_at,amount\n2024-01-01T00:00:00Z,1\n"
+    acting.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
+
+    told = as_manager.get(f"/audit-entries?actor_id={as_member.user.id}&subject=usage&subject=import&sort=id").json
+    assert [(entry["action"], entry["api_key_id"]) for entry in told] == [
+        ("recorded", key["id"]),
+        ("corrected", key["id"]),
+        ("deleted", None),
+        ("imported", key["id"]),
+    ]
+    by_machines = as_manager.get(f"/audit-entries?api_key_id={key['id']}&sort=id").json
+    assert by_machines == [entry for entry in told if entry["api_key_id"]]
 
 
 @pytest.fixture(params=[0, 1])

@@ -267,6 +267,14 @@ def test_its_last_use_is_noted_once_a_minute(app, as_member, statements, monkeyp
     assert as_member.get(path).json["last_used_at"] > first
 
 
+def test_its_use_is_noted_though_who_reads_commits_nothing(committing):
+    key = made(committing, "read")
+
+    assert Client(committing.http.application, {"access_token": key["key"]}).get("/usages").status_code == 200
+
+    assert committing.get(f"/api-keys/{key['id']}").json["last_used_at"] is not None
+
+
 def test_what_a_key_writes_is_undone_if_it_is_refused(as_member):
     """That its use was noted leaves the request a transaction of its own."""
     acting = machine(as_member)

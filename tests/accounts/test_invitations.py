@@ -14,7 +14,7 @@ from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from carbonapi.rest.idempotency import KeptAnswer
 from tests import factories
-from tests.conftest import Client, operating, settings_for
+from tests.conftest import Client, as_owner, operating, settings_for
 from tests.threads import at_once
 
 GRACE = {"email": "grace@example.org", "name": "Grace", "role": "member"}
@@ -253,7 +253,7 @@ def test_invitations_resets_and_who_accepts_are_told_of_without_a_secret(as_mana
 
 
 def test_who_was_invited_has_no_password_that_is_right_when_the_tables_go_down(fresh_database_url):
-    app = create_app(settings_for(fresh_database_url))
+    app = create_app(settings_for(as_owner(fresh_database_url)))
     with operating(app):
         user = factories.user(factories.organization(), "manager")
         db.session.execute(sa.text("UPDATE users SET password_hash = NULL"))

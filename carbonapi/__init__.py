@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     )
     db.init_app(app)
     Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
-    access.init_app(app, accounts.find_actor)
+    access.init_app(app, accounts.find_actor, accounts.find_key_actor)
     throttling.init_app(app)
     accounts.init_app(app)
     api = rest.init_app(app)
@@ -72,6 +72,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         catalogue.catalogue,
         accounts.organizations,
         accounts.users,
+        accounts.api_keys,
         audit.audit_entries,
         rest.health,
     ):

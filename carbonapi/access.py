@@ -1,6 +1,8 @@
 """Who is acting, and which rows they may see."""
 
 import contextlib
+import datetime as dt
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -27,7 +29,8 @@ ADMINS = frozenset({"admin"})
 # `sid` is the session, `org` its organization.
 REQUIRED_CLAIMS = ["exp", "iat", "nbf", "sub", "jti", "aud", "iss", "type", "sid", "org"]
 
-MOST_REMEMBERED = 10_000  # Sessions, and tokens, of which a worker remembers what it found.
+MOST_REMEMBERED = 10_000  # Sessions and API keys, and tokens, of which a worker remembers what it found.
+KEY_PURPOSE = "carbonapi"  # An API key begins with it, as no JSON Web Token does.
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +47,8 @@ class Actor:
     role: str
     timezone: str
     session_id: int | None = None
+    api_key_id: int | None = None
+    scope: str = "write"  # Of the API key: with `read` it only reads.
 
     @property
     def is_admin(self) -> bool:
@@ -60,17 +65,20 @@ class Origin:
 
 
 Claims = Mapping[str, Any]
+FindActor = Callable[[Claims], Actor | None]
+FindKeyActor = Callable[[str, dt.datetime], tuple[Actor, dt.datetime | None] | None]
 _ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
 _ASKED: ContextVar[tuple[str | None, str | None] | None] = ContextVar("asked", default=None)
 
 
-def init_app(app: Flask, find_actor: Callable[[Claims], Actor | None]) -> None:
+def init_app(app: Flask, find_actor: FindActor, find_key_actor: FindKeyActor) -> None:
     """Give the app its tokens.
 
     find_actor: reads the actor of a token's claims from the database, or None if they may not act (any more).
+    find_key_actor: does so for the text of an API key, at a moment; and tells until when it is good, if not for ever.
     """
     JWTManager(app)
-    app.extensions["carbonapi-access"] = (find_actor, {})
+    app.extensions["carbonapi-access"] = (find_actor, {}, find_key_actor)
     app.extensions["carbonapi-tokens"] = {}
 
 
@@ -168,12 +176,21 @@ def noun(model: Any) -> str:
     return str(model.__tablename__).removesuffix("s").replace("_", " ")
 
 
-def signed_in(view: Callable[P, R], roles: frozenset[str] = EVERYONE) -> Callable[P, R]:
-    """Let the view run as the bearer of an access token whose role is one of `roles`."""
+def signed_in(
+    view: Callable[P, R], roles: frozenset[str] = EVERYONE, *, reads: bool = False, in_person: bool = False
+) -> Callable[P, R]:
+    """Let the view run as the bearer of an access token or an API key whose role is one of `roles`.
+
+    reads: whether it writes nothing, so that a key of the scope `read` will do. in_person: whether no key will.
+    """
 
     @wraps(view)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        actor = _actor_of(token_claims("access"))
+        actor = _bearer()
+        if actor.api_key_id is not None and in_person:
+            raise NotAllowed("An API key may not do this. Sign in with a password for it.")
+        if actor.scope == "read" and not reads:
+            raise NotAllowed("The scope of this API key, read, does not allow this. It takes a key of the scope write.")
         if actor.role not in roles:
             raise NotAllowed(f"Your role, {actor.role}, may not do this. It takes {' or '.join(sorted(roles))}.")
         g.actor = actor  # For the log, which tells of the request when nobody acts any more.
@@ -188,14 +205,21 @@ def token_claims(kind: str) -> Claims:
 
     Raises NotSignedIn for no token and for one that is not wholly right. Asks no database.
     """
+    return _claims_of(_bearer_token(kind), kind)
+
+
+def _bearer_token(kind: str) -> str:
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if not scheme:
         raise NotSignedIn(f"Sign in first: send `Authorization: Bearer <{kind} token>`.")
     if scheme.lower() != "bearer":  # RFC 9110: the scheme is case-insensitive.
         raise NotSignedIn("Only `Authorization: Bearer` is understood here.")
+    return token.strip()
+
+
+def _claims_of(token: str, kind: str) -> Claims:
     config = current_app.config
     checked: dict[str, Claims] = current_app.extensions["carbonapi-tokens"]
-    token = token.strip()
     kept = checked.get(token)
     # What was signed stays signed: of a token that was good, only whether it has expired is asked again.
     if kept is not None and kind == "access" and time.time() < kept["exp"]:
@@ -223,23 +247,47 @@ def token_claims(kind: str) -> Claims:
     return claims
 
 
-def _actor_of(claims: Claims) -> Actor:
-    """The actor whom the claims name, read from the database at most SESSION_CACHE_SECONDS ago."""
-    find_actor: Callable[[Claims], Actor | None]
-    memory: dict[int, tuple[float, Actor]]
-    find_actor, memory = current_app.extensions["carbonapi-access"]
+def _bearer() -> Actor:
+    """The actor whose access token or API key the request brings. Raises NotSignedIn if they may not act (any more)."""
+    find_actor: FindActor
+    find_key_actor: FindKeyActor
+    find_actor, _, find_key_actor = current_app.extensions["carbonapi-access"]
+    token = _bearer_token("access")
+    if token.startswith(f"{KEY_PURPOSE}_"):
+        # Remembered by its hash: the memory of a worker need not hold what opens doors.
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        actor = _remembered(digest, lambda: find_key_actor(token, dt.datetime.now(dt.UTC)))
+        if actor is None:
+            raise NotSignedIn("This API key is not good: it is wrong, deleted or expired, or its user is deactivated.")
+        return actor
+    claims = _claims_of(token, "access")
+    with tenancy.within(claims["org"]):
+        actor = _remembered(claims["sid"], lambda: (found, None) if (found := find_actor(claims)) else None)
+    if actor is None:
+        raise NotSignedIn("This session has ended. Log in again.")
+    return actor
+
+
+def _remembered(name: int | bytes, find: Callable[[], tuple[Actor, dt.datetime | None] | None]) -> Actor | None:
+    """The actor of a session or key of this name, read from the database at most SESSION_CACHE_SECONDS ago.
+
+    find: reads them, and tells until when they may act, if not for ever.
+    """
+    memory: dict[int | bytes, tuple[float, Actor]] = current_app.extensions["carbonapi-access"][1]
     now = time.monotonic()
-    kept = memory.get(claims["sid"])
+    kept = memory.get(name)
     if kept and now < kept[0]:
         return kept[1]
-    with tenancy.within(claims["org"]):
-        actor = find_actor(claims)
-    if actor is None:
-        memory.pop(claims["sid"], None)
-        raise NotSignedIn("This session has ended. Log in again.")
+    found = find()
+    if found is None:
+        memory.pop(name, None)
+        return None
+    actor, until = found
     if len(memory) >= MOST_REMEMBERED:
         memory.clear()
-    seconds = current_app.config["SESSION_CACHE_SECONDS"]
-    if seconds:
-        memory[claims["sid"]] = (now + seconds, actor)
+    seconds = float(current_app.config["SESSION_CACHE_SECONDS"])
+    if until is not None:
+        seconds = min(seconds, (until - dt.datetime.now(dt.UTC)).total_seconds())
+    if seconds > 0:
+        memory[name] = (now + seconds, actor)
     return actor

@@ -129,7 +129,7 @@ def add_user(email: str, name: str, role: str, organization: str, password: str)
     with application():
         found = db.session.scalar(sa.select(Organization).where(Organization.name == organization))
         owner = found or people.create_organization(name=organization)
-        user = people.create_user(owner.id, email=email, name=name, role=role, password=password)
+        user = people.create_user(now(), owner.id, email=email, name=name, role=role, password=password)
         db.session.commit()
         click.echo(f"Added {role} {email}, user {user.id} of organization {owner.id}.")
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 
 class SettingsError(Exception):
@@ -70,6 +71,31 @@ def whole(lowest: int, highest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def a_url(*schemes: str) -> Callable[[str], str]:
+    """A parser of URLs of these schemes that name a host."""
+
+    def parse(text: str) -> str:
+        fault = ValueError("must be a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        try:
+            parts = urlsplit(text)
+            is_one = parts.scheme in schemes and parts.hostname and parts.port != 0 and text.isascii()
+        except ValueError:  # Its own would tell the value.
+            raise fault from None
+        if not is_one or not text.isprintable() or " " in text:
+            raise fault
+        return text
+
+    return parse
+
+
+def email_address(text: str) -> str:
+    """An e-mail address, without a name."""
+    name, _, domain = text.partition("@")
+    if not (name and domain and text.isascii() and text.isprintable()) or set(name + domain) & set(' ,;:<>()[]"\\@'):
+        raise ValueError("must be an e-mail address")
+    return text
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -163,7 +189,9 @@ SETTINGS = (
         whole(0, 10),
     ),
     Setting("REDIS_URL", "The Redis that counts what is throttled. Without it, PostgreSQL counts.", parse=redis_url),
-    *limits("SIGN_IN", "Sign-ins, and changes of a password,", "account", Limit(10, 300), Limit(100, 300)),
+    *limits(
+        "SIGN_IN", "Sign-ins, changes of a password, and tokens for one,", "account", Limit(10, 300), Limit(100, 300)
+    ),
     *limits("REGISTRATION", "Registrations", "e-mail address", Limit(10, 300), Limit(100, 300)),
     *limits("REFRESH", "Refreshes of tokens", "user", Limit(60, 300), Limit(600, 300)),
     *limits("WRITES", "Every other POST, PUT, PATCH and DELETE", "user", Limit(30_000, 60), Limit(120_000, 60)),
@@ -178,6 +206,18 @@ SETTINGS = (
         "METRICS_TOKEN",
         "What Prometheus sends as bearer to read `/metrics`: 16 bytes or more. Without it there is no such page.",
         parse=secret(16),
+    ),
+    Setting(
+        "SMTP_URL",
+        "Mail server for invitations and resets, `smtp://user:password@host:587` (by STARTTLS) or `smtps://`. "
+        "Without it, their tokens are told to who makes them.",
+        parse=a_url("smtp", "smtps"),
+    ),
+    Setting("MAIL_FROM", "The sender's address; must be set if `SMTP_URL` is.", parse=email_address),
+    Setting(
+        "PUBLIC_URL",
+        "The page where people set a password: mail leads there, with `#token=…` added. Else mail has the token.",
+        parse=a_url("https", "http"),
     ),
     Setting("DATA_FOLDER", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
     Setting("POSTGRES_ACCOUNT", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
@@ -205,6 +245,8 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
                 values[setting.name] = setting.parse(text)
             except ValueError as error:
                 faults.append(f"{setting.variable} {error}.")
+    if values.get("SMTP_URL") and not values.get("MAIL_FROM", "faulty"):
+        faults.append("CARBONAPI_MAIL_FROM is not set, as it must be with CARBONAPI_SMTP_URL.")
     if faults:
         raise SettingsError("\n".join(faults))
     return values

@@ -50,7 +50,9 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
     )
     tenants = tables() - REFERENCE_TABLES - COUNTS
     assert tenants == {
+        "api_keys",
         "audit_entries",
+        "password_tokens",
         "sessions",
         "usages",
         "usage_days",
@@ -113,7 +115,7 @@ def test_ids_are_bigints_that_only_the_database_makes(app):
     )
     made_here = {name: (kind, made) for name, kind, made in identities}
     assert made_here.pop("usage_versions") == ("bigint", None)  # The usage's own.
-    without = {"usage_versions", "usage_days", "kept_answers", *COUNTS}
+    without = {"usage_versions", "usage_days", "kept_answers", "password_tokens", *COUNTS}
     assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 
 
@@ -210,6 +212,23 @@ def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constrain
         ("UPDATE users SET role = 'king'", "ck_users_role"),
         ("UPDATE users SET email = NULL", "ck_users_erased"),
         ("UPDATE users SET erased_at = now()", "ck_users_erased"),
+        ("UPDATE users SET erased_at = now(), email = NULL, name = NULL", "ck_users_erased"),
+        ("UPDATE users SET name = NULL, password_hash = NULL", "ck_users_erased"),
+        (
+            "INSERT INTO api_keys (organization_id, user_id, name, scope, beginning, digest, created_at) "
+            "SELECT organization_id, id, 'x', 'all', '', '', now() FROM users",
+            "ck_api_keys_scope",
+        ),
+        (
+            "INSERT INTO api_keys (organization_id, user_id, name, scope, beginning, digest, created_at) "
+            "SELECT organization_id + 1000, id, 'x', 'read', '', '', now() FROM users",
+            "fk_api_keys_organization_id_user_id",
+        ),
+        (
+            "INSERT INTO password_tokens (organization_id, user_id, digest, expires_at) "
+            "SELECT organization_id + 1000, id, '', now() FROM users",
+            "fk_password_tokens_organization_id_user_id",
+        ),
         ("UPDATE users SET email = 'same@example.org'", "uq_users_email"),
         ("UPDATE users SET organization_id = 0", "fk_users_organization_id"),
         (

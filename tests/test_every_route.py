@@ -6,6 +6,7 @@ from carbonapi.accounts.models import Session
 from carbonapi.catalogue.models import EmissionFactor
 from carbonapi.db import db
 from tests import factories
+from tests.conftest import Client
 
 # Beside these, the pages are for everybody: they are documents, and hold no rows.
 PUBLIC = {
@@ -13,6 +14,7 @@ PUBLIC = {
     "/health/ready",
     "/api/v1/auth/register",
     "/api/v1/auth/login",
+    "/api/v1/auth/accept",
 }
 # What one does to oneself, whoever one is; and what is read of the catalogue, which everybody shares.
 OWN = {
@@ -21,9 +23,27 @@ OWN = {
     "/api/v1/auth/me",
     "/api/v1/auth/refresh",
     "/api/v1/auth/sessions/<int:session_id>",
+    "/api/v1/api-keys",
+    "/api/v1/api-keys/<int:api_key_id>",
 }
 # What an auditor may do by POST: it writes nothing.
 READS = {"/api/v1/verify"}
+# What takes a password: it changes who may sign in, or with what.
+IN_PERSON = {
+    ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/auth/password"),
+    ("PATCH", "/api/v1/auth/me"),
+    ("GET", "/api/v1/auth/sessions"),
+    ("DELETE", "/api/v1/auth/sessions/<int:session_id>"),
+    ("POST", "/api/v1/api-keys"),
+    ("DELETE", "/api/v1/api-keys/<int:api_key_id>"),
+    ("POST", "/api/v1/users"),
+    ("DELETE", "/api/v1/users"),
+    ("PUT", "/api/v1/users/<int:user_id>"),
+    ("PATCH", "/api/v1/users/<int:user_id>"),
+    ("DELETE", "/api/v1/users/<int:user_id>"),
+    ("POST", "/api/v1/users/<int:user_id>/reset"),
+}
 CANARY = "canary-5d1f"
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -46,6 +66,7 @@ def nest(app, sign_in):
         "usage_id": usage.id,
         "user_id": member.id,
         "session_id": db.session.scalar(db.select(Session.id).where(Session.user_id == manager.user.id)),
+        "api_key_id": manager.post("/api-keys", json={"name": CANARY, "scope": "read"}).json["id"],
         "organization_id": organization.id,
         "import_id": imported["id"],
         "restatement_id": restated["id"],
@@ -159,6 +180,26 @@ def test_a_member_manages_nobody(app, sign_in, nest):
             assert member.open(path, method, **body).status_code == 403, (method, path)
     assert member.get(f"/usages/{nest['usage_id']}").status_code == 404
     assert member.get("/usages").json == []
+
+
+def test_an_admins_key_does_not_do_what_takes_a_password_and_one_that_reads_writes_nothing(app, as_admin, nest):
+    own = {"api_key_id": as_admin.post("/api-keys", json={"name": "Own", "scope": "write"}).json["id"]}
+    keys = [as_admin.post("/api-keys", json={"name": "x", "scope": scope}).json["key"] for scope in ("write", "read")]
+    writer, reader = (Client(app, {"access_token": key}) for key in keys)
+    refused, reached = set(), 0
+    for rule, method, path, body in operations(app, nest | own):
+        if rule in PUBLIC | {"/api/v1/auth/refresh"}:
+            continue
+        if method in WRITES and rule not in READS:
+            assert reader.open(path, method, **body).status_code == 403, (method, path)
+            reached += 1
+        answer = writer.open(path, method, **body)
+        if answer.status_code == 403:
+            assert answer.json["detail"] == "An API key may not do this. Sign in with a password for it."
+            refused.add((method, rule))
+    assert refused == IN_PERSON
+    assert reached >= 30
+    assert as_admin.get("/auth/me").status_code == 200
 
 
 def test_an_admin_sees_every_organization(as_admin, nest):

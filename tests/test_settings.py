@@ -45,6 +45,17 @@ def test_defaults_stand_where_nothing_is_set():
         ),
         ("CARBONAPI_REDIS_URL", "http://hidden", "CARBONAPI_REDIS_URL must be a redis://, rediss:// or unix:// URL"),
         ("CARBONAPI_TRUSTED_PROXIES", "all", "CARBONAPI_TRUSTED_PROXIES must be a whole number from 0 to 10"),
+        (
+            "CARBONAPI_SMTP_URL",
+            "http://hidden",
+            "CARBONAPI_SMTP_URL must be a URL that begins with smtp:// or smtps://",
+        ),
+        ("CARBONAPI_SMTP_URL", "smtp://:25", "CARBONAPI_SMTP_URL must be a URL"),
+        ("CARBONAPI_SMTP_URL", "smtp://hidden:port", "CARBONAPI_SMTP_URL must be a URL"),
+        ("CARBONAPI_SMTP_URL", "smtp://u:hidden@mail.example", "CARBONAPI_MAIL_FROM is not set"),
+        ("CARBONAPI_MAIL_FROM", "Carbon <hidden@mail.example>", "CARBONAPI_MAIL_FROM must be an e-mail address"),
+        ("CARBONAPI_MAIL_FROM", "hidden@mail.example\r\nBcc: x@y", "CARBONAPI_MAIL_FROM must be an e-mail address"),
+        ("CARBONAPI_PUBLIC_URL", "carbon.example", "CARBONAPI_PUBLIC_URL must be a URL that begins with https://"),
         ("CARBONAPI_POOL_SIZE", "٣", "CARBONAPI_POOL_SIZE must be a whole number"),
     ],
 )

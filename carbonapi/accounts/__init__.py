@@ -1,7 +1,9 @@
 """Organizations, users, and being signed in."""
 
+from .api_keys import find_key_actor
+from .key_views import api_keys
 from .passwords import init_app
 from .sessions import actor_of, find_actor
 from .views import auth, organizations, users
 
-__all__ = ["actor_of", "auth", "find_actor", "init_app", "organizations", "users"]
+__all__ = ["actor_of", "api_keys", "auth", "find_actor", "find_key_actor", "init_app", "organizations", "users"]

@@ -1,4 +1,4 @@
-"""Organizations, their users, and the sessions in which users are signed in."""
+"""Organizations, their users, and what signs a user in: sessions, API keys, tokens to set a password with."""
 
 import datetime as dt
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ..access import current_actor
+from ..access import KEY_PURPOSE, current_actor
 from ..audit import Audited
 from ..db import Model, Owned, Shared, Versioned, Viewer
 
@@ -35,9 +35,13 @@ class Organization(Shared, Versioned, Model):
 
 
 class User(Shared, Versioned, Model):
-    """A person who signs in. Once erased, only the id is left, for the numbers that hang on it."""
+    """A person who signs in. Once erased, only the id is left, for the numbers that hang on it.
+
+    Who has been invited has no password until they set one.
+    """
 
     __tablename__ = "users"
+    __allow_unmapped__ = True
     __table_args__ = (
         sa.UniqueConstraint("organization_id", "id"),
         sa.Index(
@@ -48,7 +52,9 @@ class User(Shared, Versioned, Model):
         ),
         sa.CheckConstraint("role IN ('admin', 'manager', 'member', 'auditor')", name="role"),
         sa.CheckConstraint(
-            "num_nulls(email, name, password_hash) = CASE WHEN erased_at IS NULL THEN 0 ELSE 3 END", name="erased"
+            "num_nulls(email, name) = CASE WHEN erased_at IS NULL THEN 0 ELSE 2 END "
+            "AND (erased_at IS NULL OR password_hash IS NULL)",
+            name="erased",
         ),
     )
     AUDIT = Audited(
@@ -69,6 +75,10 @@ class User(Shared, Versioned, Model):
     erased_at: Mapped[dt.datetime | None]
 
     organization: Mapped[Organization] = relationship(lazy="raise")
+
+    # Of who has just been invited, this once: no column holds them.
+    invitation_token: str
+    invitation_expires_at: dt.datetime
 
     @classmethod
     def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
@@ -106,3 +116,53 @@ class Session(Owned, Model):
     def is_current(self) -> bool:
         """Whether it is the one in which the actor asks."""
         return self.id == current_actor().session_id
+
+
+class ApiKey(Owned, Model):
+    """What a machine signs its requests with, to act as the user whose it is. Only a hash of it is kept."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
+        sa.CheckConstraint("scope IN ('read', 'write')", name="scope"),
+        sa.Index("ix_api_keys_by_user", "organization_id", "user_id"),
+    )
+    __allow_unmapped__ = True
+    AUDIT = Audited(("user_id", "name", "scope", "expires_at"))
+
+    user_id: Mapped[int]
+    name: Mapped[str]
+    scope: Mapped[str]
+    beginning: Mapped[str]
+    digest: Mapped[bytes]
+    created_at: Mapped[dt.datetime]
+    expires_at: Mapped[dt.datetime | None]
+    last_used_at: Mapped[dt.datetime | None]
+
+    # Of one that has just been made, the whole text, this once: no column holds it.
+    key: str
+
+    @classmethod
+    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Admins see all, managers their organization's, everyone else their own. Who sees one may delete it."""
+        if viewer.role == "admin":
+            return ()
+        mine = cls.organization_id == viewer.organization_id
+        return (mine,) if viewer.role == "manager" else (mine, cls.user_id == viewer.id)
+
+    @property
+    def prefix(self) -> str:
+        """What its text begins with, by which its user knows it again."""
+        return f"{KEY_PURPOSE}_{self.organization_id}_{self.id}_{self.beginning}"
+
+
+class PasswordToken(Model):
+    """The newest token with which a user sets a password, without knowing the one before. Only a hash of it is kept."""
+
+    __tablename__ = "password_tokens"
+    __table_args__ = (sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),)
+
+    organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[bytes]
+    expires_at: Mapped[dt.datetime]

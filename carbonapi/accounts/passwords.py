@@ -5,11 +5,10 @@ import threading
 from collections.abc import Iterator
 
 import argon2
-import marshmallow as ma
 import zxcvbn
 from flask import Flask, current_app
 
-from ..errors import Unavailable
+from ..errors import Invalid, Unavailable
 from ..settings import cores
 
 LONGEST = 128
@@ -61,10 +60,11 @@ def password_matches(password: str, password_hash: str | None) -> bool:
             return False
 
 
-def refuse_weak(password: str, email: str | None) -> None:
-    """Raise ValidationError for a password that is common, or that holds the e-mail address."""
+def refuse_weak(password: str, email: str | None, field: str) -> None:
+    """Raise Invalid that names the field for a password that is common, or that holds the e-mail address."""
     local_part = (email or "").partition("@")[0].lower()
     if email and (email.lower() in password.lower() or (len(local_part) > 3 and local_part in password.lower())):
-        raise ma.ValidationError("Must not contain the e-mail address.")
+        raise Invalid("Must not contain the e-mail address.", field=field)
     if zxcvbn.zxcvbn(password[:_ZXCVBN_LONGEST])["guesses"] < _GUESSABLE:
-        raise ma.ValidationError("Too easy to guess: it is common, or a simple pattern. Take several unrelated words.")
+        fault = "Too easy to guess: it is common, or a simple pattern. Take several unrelated words."
+        raise Invalid(fault, field=field)

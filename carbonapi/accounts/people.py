@@ -3,7 +3,6 @@
 import datetime as dt
 from typing import Any
 
-import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app
 
@@ -12,7 +11,8 @@ from ..access import Actor, current_actor, named
 from ..db import db
 from ..errors import Conflict, Invalid, NotAllowed
 from ..throttling import REGISTRATION, spend
-from . import sessions
+from . import invitations, sessions
+from .api_keys import remove_api_keys_of
 from .models import Organization, Session, User
 from .passwords import hash_password, password_matches, refuse_weak
 
@@ -25,11 +25,11 @@ def register(email: str, password: str, name: str, organization: str | None, now
     spend(REGISTRATION, email.lower(), now)
     if current_app.config["REGISTRATION"] == "closed":
         raise NotAllowed("Registration is closed here. Ask for an account.")
-    _refuse_weak(password, email, "password")
+    refuse_weak(password, email, "password")
     password_hash = hash_password(password)  # Before anything is written, for it may have to wait.
     with tenancy.everywhere():  # The organization has no id yet.
         founded = create_organization(name=organization or f"{name}'s organization")
-        return _create(founded.id, email=email, password_hash=password_hash, name=name, role="manager")
+        return _create(founded.id, password_hash, email=email, name=name, role="manager")
 
 
 def create_organization(**fields: Any) -> Organization:
@@ -62,27 +62,32 @@ def remove_organization(organization: Organization) -> None:
     db.session.flush()
 
 
-def create_user(organization_id: int | None = None, **fields: Any) -> User:
-    """A new user of the actor's organization; an admin may name another.
+def create_user(
+    now: dt.datetime, organization_id: int | None = None, password: str | None = None, **fields: Any
+) -> User:
+    """A new user of the actor's organization; an admin may name another. Without a password they are invited.
 
     Raises NotAllowed for a role above the actor's own, Invalid for an organization that is not theirs.
     """
     actor = current_actor()
     _refuse_promotion(actor, fields["role"])
     organization = named(Organization, organization_id or actor.organization_id, "organization_id")
-    password = fields.pop("password")
-    _refuse_weak(password, fields["email"], "password")
-    return _create(organization.id, password_hash=hash_password(password), **fields)
+    if password is None:
+        return invitations.invite(_create(organization.id, None, **fields), now)
+    refuse_weak(password, fields["email"], "password")
+    return _create(organization.id, hash_password(password), **fields)
 
 
 def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
-    """Change a user. One who is deactivated is signed out."""
+    """Change a user. One who is deactivated is signed out, and a token that went to another address is worthless."""
     actor = current_actor()
     if fields.get("role", user.role) != user.role:
         _refuse_promotion(actor, fields["role"])
     if user.role == "admin" and actor.role != "admin":
         raise NotAllowed("Only an admin may change an admin.")
     _keep_a_manager([user], leaves=fields.get("role", user.role) != "manager" or not fields.get("active", user.active))
+    if fields.get("email", user.email) != user.email or not fields.get("active", True):
+        invitations.withdraw(user)
     for name, value in fields.items():
         setattr(user, name, value)
     if not user.active:
@@ -95,13 +100,14 @@ def change_password(user: User, now: dt.datetime, current_password: str, new_pas
     """Give the user a new password, and end their other sessions. Raises Invalid if the current one is wrong."""
     if not password_matches(current_password, user.password_hash):
         raise Invalid("This is not your current password.", field="current_password")
-    _refuse_weak(new_password, user.email, "new_password")
+    refuse_weak(new_password, user.email, "new_password")
     user.password_hash = hash_password(new_password)
+    invitations.withdraw(user)
     sessions.end_all_of(user, now, "password changed", but=current_actor().session_id)
 
 
 def erase(users: list[User], now: dt.datetime) -> None:
-    """Erase what is known of these people and end their sessions. Their usages, and so every total, stay."""
+    """Erase what is known of these people, their sessions and API keys. Their usages, and so every total, stay."""
     if current_actor().role != "admin" and any(user.role == "admin" for user in users):
         raise NotAllowed("Only an admin may delete an admin.")
     _keep_a_manager(users, leaves=True)
@@ -112,10 +118,12 @@ def erase(users: list[User], now: dt.datetime) -> None:
     db.session.flush()
     for user in users:
         sessions.end_all_of(user, now, "user deleted")
+        invitations.withdraw(user)
+        remove_api_keys_of(user)
 
 
-def _create(organization_id: int, **fields: Any) -> User:
-    user = User(organization_id=organization_id, **fields)
+def _create(organization_id: int, password_hash: str | None, **fields: Any) -> User:
+    user = User(organization_id=organization_id, password_hash=password_hash, **fields)
     db.session.add(user)
     db.session.flush()
     return user
@@ -126,16 +134,9 @@ def _refuse_promotion(actor: Actor, role: str) -> None:
         raise NotAllowed("Only an admin may make an admin.")
 
 
-def _refuse_weak(password: str, email: str | None, field: str) -> None:
-    try:
-        refuse_weak(password, email)
-    except ma.ValidationError as error:
-        raise Invalid(f"{error.messages[0]}", field=field) from None
-
-
 def _keep_a_manager(users: list[User], leaves: bool) -> None:
     """Raise Conflict if these users' leaving left an organization without a manager who can sign in."""
-    leaving = [user for user in users if user.role == "manager" and user.active]
+    leaving = [user for user in users if user.role == "manager" and user.active and user.password_hash]
     if not (leaves and leaving):
         return
     organizations = {user.organization_id for user in leaving}
@@ -144,6 +145,7 @@ def _keep_a_manager(users: list[User], leaves: bool) -> None:
     kept = db.session.scalars(
         sa.select(User.organization_id)
         .where(User.organization_id.in_(organizations), User.role == "manager", User.active)
+        .where(User.password_hash.is_not(None))
         .where(User.id.not_in([user.id for user in leaving]))
     ).all()
     if organizations - set(kept):

@@ -11,6 +11,8 @@ from ..rest.fields import Email, Figure, Instant, Name, Quantity, Region, Text, 
 from .models import Organization, Session, User
 from .passwords import LONGEST, SHORTEST
 
+TOKEN = "carbonapi-password_1_2_q3nJQk1v0WbZ7mJ8p2Yx5cT4rL6sD9fG0hA1eUoIiNwd60e2f5b"
+
 
 def email(example: str = "ada@example.org") -> Email:
     return Email(required=True, validate=ma.validate.Length(max=254), metadata={"example": example})
@@ -20,9 +22,9 @@ def person(example: str = "Ada Lovelace") -> Name:
     return Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": example})
 
 
-def password(example: str = "unrelated words make good ones") -> Text:
+def password(example: str = "unrelated words make good ones", *, required: bool = True) -> Text:
     return Text(
-        required=True,
+        required=required,
         validate=ma.validate.Length(SHORTEST, LONGEST),
         metadata={"format": "password", "example": example, "description": "12 to 128 characters, not a common one."},
     )
@@ -138,13 +140,41 @@ class UserChangesSchema(UserReplacementSchema):
 
 
 class NewUserSchema(Schema):
-    """A new user of an organization."""
+    """A new user of an organization; without a password they are invited to set one."""
 
     email = email("grace@example.org")
     name = person("Grace Hopper")
     role = role()
-    password = password()
+    password = password(required=False)
     organization_id = Whole(metadata={"description": "Your own by default; only an admin may name another."})
+
+
+class AddedUserSchema(UserSchema):
+    """A user who has been added; and of one who has been invited, with what."""
+
+    invitation_token = ma.fields.String(
+        metadata={
+            "example": TOKEN,
+            "description": "For `/auth/accept`. Shown this once, and only to who invites without mail.",
+        }
+    )
+    invitation_expires_at = Instant(metadata={"example": "2026-02-01T12:00:00Z", "description": "Of the token."})
+
+
+class PasswordTokenSchema(Schema):
+    """What a password is set with by who has none, or has lost it."""
+
+    token = ma.fields.String(
+        metadata={"example": TOKEN, "description": "For `/auth/accept`. Shown this once, and only if no mail is sent."}
+    )
+    expires_at = Instant(required=True, metadata={"example": "2026-02-01T12:00:00Z"})
+
+
+class AcceptanceSchema(Schema):
+    """The token of an invitation or a reset, and the password to be."""
+
+    token = Text(required=True, validate=ma.validate.Length(1, 200), metadata={"example": TOKEN})
+    password = password()
 
 
 class UserQuery(ListQuery):

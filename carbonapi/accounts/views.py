@@ -8,9 +8,11 @@ from ..access import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all
 from ..errors import NotAllowed, NotSignedIn
 from ..rest import Blueprint, Ids, claim, now
 from ..throttling import PASSWORD_CHANGE
-from . import people, sessions
+from . import invitations, people, sessions
 from .models import Organization, User
 from .schemas import (
+    AcceptanceSchema,
+    AddedUserSchema,
     CredentialsSchema,
     NewOrganizationSchema,
     NewUserSchema,
@@ -18,6 +20,7 @@ from .schemas import (
     OrganizationQuery,
     OrganizationSchema,
     PasswordChangeSchema,
+    PasswordTokenSchema,
     ProfileChangesSchema,
     RegistrationSchema,
     SessionQuery,
@@ -79,7 +82,7 @@ class Refresh(MethodView):
 
 @auth.route("/logout")
 class Logout(MethodView):
-    @auth.writing(None, None, 204, roles=EVERYONE)
+    @auth.writing(None, None, 204, roles=EVERYONE, in_person=True)
     def post(self) -> None:
         """Log out
 
@@ -90,7 +93,7 @@ class Logout(MethodView):
 
 @auth.route("/sessions")
 class Sessions(MethodView):
-    @auth.listing(SessionSchema, SessionQuery)
+    @auth.listing(SessionSchema, SessionQuery, in_person=True)
     def get(self, narrow: Any) -> Any:
         """List sessions
 
@@ -101,7 +104,7 @@ class Sessions(MethodView):
 
 @auth.route("/sessions/<int:session_id>")
 class SessionById(MethodView):
-    @auth.removing(roles=EVERYONE, tagged=False)
+    @auth.removing(roles=EVERYONE, tagged=False, in_person=True)
     def delete(self, session_id: int) -> None:
         """End a session
 
@@ -113,13 +116,25 @@ class SessionById(MethodView):
 
 @auth.route("/password")
 class Password(MethodView):
-    @auth.writing(PasswordChangeSchema, None, 204, roles=EVERYONE, throttle=PASSWORD_CHANGE)
+    @auth.writing(PasswordChangeSchema, None, 204, roles=EVERYONE, throttle=PASSWORD_CHANGE, in_person=True)
     def post(self, fields: dict[str, Any]) -> None:
         """Change your password
 
-        Your other sessions end.
+        Your other sessions end. Your API keys go on: delete those that somebody else may have.
         """
         people.change_password(fetch(User, current_actor().id, lock=True), now(), **fields)
+
+
+@auth.route("/accept")
+class Acceptance(MethodView):
+    @auth.writing(AcceptanceSchema, None, 204, roles=None)
+    def post(self, fields: dict[str, Any]) -> None:
+        """Accept an invitation
+
+        Sets a password by a token, of an invitation or a reset, which is good once. Sessions that go on end; API keys
+        do not. Log in next.
+        """
+        invitations.accept(fields["token"], fields["password"], now())
 
 
 @auth.route("/me")
@@ -132,7 +147,7 @@ class Me(MethodView):
         """
         return fetch(User, current_actor().id)
 
-    @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True)
+    @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True, in_person=True)
     def patch(self, fields: dict[str, Any]) -> User:
         """Change yourself
 
@@ -205,15 +220,25 @@ class Users(MethodView):
         """
         return narrow(visible(User))
 
-    @users.writing(NewUserSchema, UserSchema, 201, roles=MANAGERS, conflicts=True)
+    @users.writing(
+        NewUserSchema,
+        AddedUserSchema,
+        201,
+        roles=MANAGERS,
+        conflicts=True,
+        in_person=True,
+        secret="invitation_token",
+    )
     def post(self, fields: dict[str, Any]) -> User:
         """Add a user
 
-        To your own organization. The e-mail address must not be in use.
+        To your own organization. The e-mail address must not be in use. Without a password they are invited: they set
+        it themselves at `/auth/accept`, by a token that is good once, for 24 hours. It is sent to them if this service
+        sends mail; if not, it is in this answer, for you to hand over.
         """
-        return people.create_user(**fields)
+        return people.create_user(now(), **fields)
 
-    @users.removing(Ids, roles=MANAGERS, conflicts=True)
+    @users.removing(Ids, roles=MANAGERS, conflicts=True, in_person=True)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several users
 
@@ -232,7 +257,7 @@ class UserById(MethodView):
         """
         return fetch(User, user_id)
 
-    @users.writing(UserReplacementSchema, UserSchema, roles=MANAGERS, conflicts=True)
+    @users.writing(UserReplacementSchema, UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
     def put(self, fields: dict[str, Any], user_id: int) -> User:
         """Replace a user
 
@@ -240,18 +265,33 @@ class UserById(MethodView):
         """
         return people.change_user(claim(User, user_id), now(), **fields)
 
-    @users.writing(UserChangesSchema(partial=True), UserSchema, roles=MANAGERS, conflicts=True)
+    @users.writing(UserChangesSchema(partial=True), UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
         """Change a user
 
-        `active: false` signs them out and keeps them out.
+        `active: false` signs them out and keeps them out; their API keys do nothing until they are active again.
         """
         return people.change_user(claim(User, user_id), now(), **fields)
 
-    @users.removing(roles=MANAGERS, conflicts=True)
+    @users.removing(roles=MANAGERS, conflicts=True, in_person=True)
     def delete(self, user_id: int) -> None:
         """Delete a user
 
         Their personal data is erased; their usages, and so every total, stay.
         """
         people.erase([claim(User, user_id)], now())
+
+
+@users.route("/users/<int:user_id>/reset")
+class Reset(MethodView):
+    @users.writing(
+        None, PasswordTokenSchema, roles=MANAGERS, conflicts=True, tagged=False, in_person=True, secret="token"
+    )
+    def post(self, user_id: int) -> dict[str, Any]:
+        """Reset a password
+
+        Makes a token for a user who has lost their password, or whose invitation has expired: good once, at
+        `/auth/accept`, for 24 hours. It makes the one before worthless. It is sent to them if this service sends mail;
+        if not, it is in this answer, for you to hand over. Until it is accepted, nothing else changes.
+        """
+        return invitations.reset(fetch(User, user_id, lock=True), now())

@@ -16,7 +16,7 @@ ACTIONS = (
     "created", "changed", "deleted",
     "recorded", "corrected", "imported", "reverted", "restated",
     "closed", "reopened",
-    "signed_in", "sign_in_refused", "signed_out", "session_ended", "password_changed",
+    "signed_in", "sign_in_refused", "signed_out", "session_ended", "password_changed", "invited", "reset", "accepted",
 )  # fmt: skip
 NOBODYS = 0  # The organization of what concerns none: admins alone see it.
 
@@ -26,7 +26,8 @@ class AuditEntry(Owned, Model):
 
     It refers to nothing by a foreign key, for it outlives what it tells of. It is only ever added: the role that owns
     the table may neither update nor delete. `old` and `new` hold what changed: all of what was created or deleted.
-    `actor_id` is null where nobody was signed in, `address` too where it was done on the command line.
+    `actor_id` is null where nobody was signed in, `address` too where it was done on the command line. `api_key_id` is
+    of the key with which a machine did it for the actor.
     """
 
     __tablename__ = "audit_entries"
@@ -42,6 +43,7 @@ class AuditEntry(Owned, Model):
     occurred_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     actor_id: Mapped[int | None]
     actor_role: Mapped[str | None]
+    api_key_id: Mapped[int | None]
     action: Mapped[str]
     subject: Mapped[str]
     subject_id: Mapped[int | None]

@@ -184,6 +184,7 @@ def _told_by(organization_id: int | None = None, actor: Actor | None = None) -> 
         "organization_id": organization_id,
         "actor_id": actor.id if actor else None,
         "actor_role": actor.role if actor else None,
+        "api_key_id": actor.api_key_id if actor else None,
         "address": request.address,
         "request_id": request.request_id,
     }

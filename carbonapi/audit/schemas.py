@@ -21,6 +21,9 @@ class AuditEntrySchema(Schema):
     actor_role = ma.fields.String(
         required=True, allow_none=True, metadata={"example": "manager", "description": "The role they had then."}
     )
+    api_key_id = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"example": None, "description": "With which key a machine did it."}
+    )
     action = ma.fields.String(required=True, metadata={"enum": list(ACTIONS), "example": "changed"})
     subject = ma.fields.String(required=True, metadata={"example": "organization"})
     subject_id = ma.fields.Integer(required=True, allow_none=True, metadata={"example": 1})
@@ -52,6 +55,7 @@ class OrderedAuditEntries(Filter):
     timezone = time_zone()
     organization_id = equal_to(AuditEntry.organization_id, Whole(0))
     actor_id = equal_to(AuditEntry.actor_id)
+    api_key_id = equal_to(AuditEntry.api_key_id)
     action = equal_to(AuditEntry.action, Text(validate=ma.validate.OneOf(ACTIONS)))
     subject = equal_to(AuditEntry.subject, Text(validate=ma.validate.Length(1, 100)))
     subject_id = equal_to(AuditEntry.subject_id)

@@ -79,10 +79,11 @@ class Blueprint(flask_smorest.Blueprint):
         *,
         roles: frozenset[str] = EVERYONE,
         tally: Callable[[Narrowing], Tally | None] | None = None,
+        in_person: bool = False,
     ) -> Decorator:
         """GET of a list. The view returns a SELECT; it is sorted, paged and written here.
 
-        tally: what may know how many rows there are without counting them.
+        tally: what may know how many rows there are without counting them. in_person: whether it takes no API key.
         """
 
         def decorate(view: View) -> View:
@@ -94,7 +95,7 @@ class Blueprint(flask_smorest.Blueprint):
                 body, headers = page_of(view(resource, narrow, **path), schema, narrow, known)
                 return Response(body, mimetype="application/json", headers=headers)
 
-            return self._guarded(wrapper, roles, query, paged=True)
+            return self._guarded(wrapper, roles, query, reads=True, in_person=in_person, paged=True)
 
         return decorate
 
@@ -114,7 +115,7 @@ class Blueprint(flask_smorest.Blueprint):
                 for file_format, media_type in MEDIA_TYPES.items()
             }
             wrapper = self.doc(responses={"200": {"description": "The file.", "content": content}})(wrapper)
-            return self._guarded(wrapper, roles, query, attached=True)
+            return self._guarded(wrapper, roles, query, reads=True, attached=True)
 
         return decorate
 
@@ -144,7 +145,7 @@ class Blueprint(flask_smorest.Blueprint):
                 tag = {"ETag": f'"{row.etag}"'}
                 return Response(status=304, headers=tag) if not_modified(row) else (row, tag)
 
-            return self._guarded(wrapper, roles, query, tagged=tagged, raises=raises)
+            return self._guarded(wrapper, roles, query, reads=True, tagged=tagged, raises=raises)
 
         return decorate
 
@@ -158,6 +159,8 @@ class Blueprint(flask_smorest.Blueprint):
         conflicts: bool = False,
         tagged: bool = True,
         is_one_statement: bool = False,
+        in_person: bool = False,
+        secret: str | None = None,
         collection: str | None = None,
         throttle: Throttle = WRITES,
         raises: Errors = (),
@@ -166,6 +169,7 @@ class Blueprint(flask_smorest.Blueprint):
 
         conflicts: whether it can be 409. tagged: whether the row carries an ETag and If-Match is heeded.
         is_one_statement: whether a single statement writes all of it, which then needs no transaction around it.
+        in_person: whether it takes no API key. secret: the field of the answer that is shown this once.
         collection: the path below which a new row is found, where it is not the one that was posted to.
         throttle: how often the actor may do it. For whoever is not signed in, the verb sees to that.
         raises: the errors that do not follow from these arguments.
@@ -180,17 +184,18 @@ class Blueprint(flask_smorest.Blueprint):
                 row = view(*args, **path)
                 db.session.flush()
                 headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
+                headers |= {"Cache-Control": "no-store"} if secret else {}
                 if status != 201:
                     return row, headers
                 if row.id is None:  # What was asked for made nothing.
                     return row, 200, headers
                 return row, headers | {"Location": f"{collection or request.path.rstrip('/')}/{row.id}"}
 
-            wrapper = repeated(committed(wrapper if roles is None else once(wrapper)))
+            wrapper = repeated(committed(wrapper if roles is None else once(wrapper, secret=secret)))
             wrapper = self.arguments(takes() if isinstance(takes, type) else takes)(wrapper) if takes else wrapper
-            conventions = {"tagged": tagged and gives is not None, "conflicts": conflicts, "raises": raises}
-            conventions |= {"created": status == 201, "once": roles is not None}
-            return self._guarded(wrapper, roles, None, throttle, **conventions)
+            conventions: dict[str, Any] = {"tagged": tagged and gives is not None, "conflicts": conflicts}
+            conventions |= {"raises": raises, "created": status == 201, "once": roles is not None, "secret": secret}
+            return self._guarded(wrapper, roles, None, throttle, in_person=in_person, **conventions)
 
         return decorate
 
@@ -234,7 +239,7 @@ class Blueprint(flask_smorest.Blueprint):
                 wrapper = self.alt_response(202, schema=gives, description=accepted)(wrapper)
             wrapper = self.doc(requestBody={"required": True, "content": _file_content(examples)})(wrapper)
             conventions = {"created": status == 201, "conflicts": conflicts, "defers": defers, "once": True}
-            return self._guarded(wrapper, roles, query, IMPORTS, **conventions)
+            return self._guarded(wrapper, roles, query, IMPORTS, reads=status != 201, **conventions)
 
         return decorate
 
@@ -245,27 +250,45 @@ class Blueprint(flask_smorest.Blueprint):
         roles: Roles = WRITERS,
         conflicts: bool = False,
         tagged: bool = True,
+        in_person: bool = False,
     ) -> Decorator:
-        """DELETE of one row, which heeds If-Match if it is `tagged`, or of those that the query names: 204."""
+        """DELETE of one row, which heeds If-Match if it is `tagged`, or of those that the query names: 204.
+
+        in_person: whether it takes no API key.
+        """
 
         def decorate(view: View) -> View:
             conditional = tagged and (query is None or "id" not in query().fields)
             wrapper = self.response(204)(repeated(committed(view)))
-            return self._guarded(wrapper, roles, query, WRITES, conditional=conditional, conflicts=conflicts)
+            conventions = {"conditional": conditional, "conflicts": conflicts}
+            return self._guarded(wrapper, roles, query, WRITES, in_person=in_person, **conventions)
 
         return decorate
 
     def _guarded(
-        self, view: View, roles: Roles, query: type[Query] | None, throttle: Throttle | None = None, **conventions: Any
+        self,
+        view: View,
+        roles: Roles,
+        query: type[Query] | None,
+        throttle: Throttle | None = None,
+        *,
+        reads: bool = False,
+        in_person: bool = False,
+        **conventions: Any,
     ) -> View:
-        """The view for signed-in actors of these roles; refuses query arguments that are not declared."""
+        """The view for signed-in actors of these roles; refuses query arguments that are not declared.
+
+        reads: whether it writes nothing. in_person: whether it takes no API key.
+        """
         # An instance, made once: a class would be made into one with every request.
         view = self.arguments(query(), location="query")(view) if query else self._without_arguments(view)
         if roles is not None:
-            view = signed_in(throttled(view, throttle) if throttle else view, roles)
+            view = throttled(view, throttle) if throttle else view
+            view = signed_in(view, roles, reads=reads, in_person=in_person)
         documented: Any = view
         documented._apidoc = deepcopy(getattr(view, "_apidoc", {}))
-        documented._apidoc["conventions"] = {"roles": roles, "throttled": throttle is not None, **conventions}
+        conventions |= {"roles": roles, "throttled": throttle is not None, "reads": reads, "in_person": in_person}
+        documented._apidoc["conventions"] = conventions
         return view
 
     def _without_arguments(self, view: View) -> View:

@@ -23,7 +23,8 @@ from .throttles import LEFT, POLICY
 DESCRIPTION = """\
 carbonapi keeps a ledger of **usages**: so much electricity, water or heating, when, and the kg of CO2e that it caused.
 
-* **Sign in**: `POST /api/v1/auth/register`, then `/login`; press *Authorize* and paste the access token.
+* **Sign in**: `POST /api/v1/auth/register`, then `/login`; press *Authorize* and paste the access token. A
+  machine has an **API key** in its place, from `/api/v1/api-keys`.
 * A **usage** has a **usage type** (electricity in kwh), an `amount` and the instant it was used at.
 * Its `co2e_kg` is `amount` times the **emission factor** in force at `usage_at`, frozen into it: a later factor
   moves no recorded number. Numbers are exact decimals, from the request to the answer.
@@ -141,7 +142,9 @@ class Api(ProblemMixin, flask_smorest.Api):
         converter.add_attribute_function(_described)
         self.register_converter(IdConverter, IdConverter.json_schema)
         bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-        self.spec.components.security_scheme("access_token", bearer | {"description": "From `/auth/login`."})
+        self.spec.components.security_scheme(
+            "access_token", bearer | {"description": "From `/auth/login`; or an API key, which is no JWT."}
+        )
         self.spec.components.security_scheme(
             "refresh_token", bearer | {"description": "From `/auth/login`, for `/auth/refresh` alone."}
         )
@@ -177,6 +180,8 @@ def _complete(path: str, method: str, operation: dict[str, Any], document: dict[
     conventions["once"] = method == "post" and conventions.get("once")
     summary = re.sub(r"\b(a|an|the|your|several) |[^a-z ]", "", operation["summary"].lower())
     operation["operationId"] = summary.replace(" ", "_")
+    if conventions.get("in_person"):
+        operation["description"] += "\n\nNot with an API key."
     roles = conventions.get("roles")
     operation.setdefault("security", [{"access_token": []}] if roles is not None else [])
     if roles is not None and roles != EVERYONE:
@@ -214,7 +219,8 @@ def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -
     if conventions.get("defers"):
         _add_header(operation, "Prefer", "`respond-async`: answer 202 at once, and do it afterwards (RFC 7240).")
     if conventions["once"]:
-        _add_header(operation, HEADER, ONCE, minLength=1, maxLength=255, pattern="^[!-~]+$")
+        withheld = f" `{conventions['secret']}` is not kept either." if conventions.get("secret") else ""
+        _add_header(operation, HEADER, ONCE + withheld, minLength=1, maxLength=255, pattern="^[!-~]+$")
 
 
 def _heeds_if_match(operation: dict[str, Any], conventions: dict[str, Any]) -> bool:
@@ -235,7 +241,8 @@ def _possible_errors(
     yield from conventions.get("raises", ())
     if operation["security"]:
         yield errors.NotSignedIn
-    if conventions.get("roles") not in (None, EVERYONE):
+    is_for_all = conventions.get("roles") == EVERYONE and conventions["reads"] and not conventions["in_person"]
+    if conventions.get("roles") is not None and not is_for_all:
         yield errors.NotAllowed
     if "{" in path or any(parameter["name"] == "id" for parameter in operation.get("parameters", [])):
         yield errors.NotFound

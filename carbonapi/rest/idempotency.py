@@ -64,10 +64,13 @@ ANSWERS = Model.metadata.tables[KeptAnswer.__tablename__]
 KEY = (ANSWERS.c.organization_id, ANSWERS.c.user_id, ANSWERS.c.key)
 
 
-def once(view: Callable[..., Response], file: IO[bytes] | None = None) -> Callable[..., Response]:
+def once(
+    view: Callable[..., Response], file: IO[bytes] | None = None, *, secret: str | None = None
+) -> Callable[..., Response]:
     """The view of a signed-in actor, which for a POST that was answered before only repeats the answer.
 
     file: what the request brings, if it is no body that is small. The caller commits.
+    secret: the field of the answer that is shown once: it is not kept, so a repeated answer lacks it.
     Raises Invalid for no proper key, or one of another request; Conflict if that request is still running.
     """
 
@@ -84,7 +87,7 @@ def once(view: Callable[..., Response], file: IO[bytes] | None = None) -> Callab
         if not _claim({**row, "fingerprint": fingerprint, "claimed_at": moment}):
             return _kept_answer(row, fingerprint)
         answer = view(*args, **kwargs)
-        _keep(row, moment, answer)
+        _keep(row, moment, answer, secret)
         return answer
 
     return wrapper
@@ -134,8 +137,8 @@ def _kept_answer(row: dict[str, Any], fingerprint: bytes) -> Response:
     return Response(kept.body, kept.status, {**kept.headers, "Idempotency-Replayed": "true"})
 
 
-def _keep(row: dict[str, Any], moment: dt.datetime, answer: Response) -> None:
-    """Keep the answer, with the headers that the view gave it, and forget some that have expired."""
+def _keep(row: dict[str, Any], moment: dt.datetime, answer: Response, secret: str | None) -> None:
+    """Keep the answer, with the headers that the view gave it, without its secret; forget some that have expired."""
     headers = {name: value for name, value in answer.headers.items() if name != "Content-Length"}
     organization_id = row["organization_id"]
     expired = sa.select(*KEY).where(
@@ -145,5 +148,12 @@ def _keep(row: dict[str, Any], moment: dt.datetime, answer: Response) -> None:
     expired = expired.limit(MOST_FORGOTTEN).with_for_update(skip_locked=True)
     forgetting = sa.delete(ANSWERS).where(ANSWERS.c.organization_id == organization_id, sa.tuple_(*KEY).in_(expired))
     keeping = sa.update(ANSWERS).where(*(column == row[column.name] for column in KEY))
-    keeping = keeping.values(status=answer.status_code, headers=headers, body=answer.get_data())
+    keeping = keeping.values(status=answer.status_code, headers=headers, body=_without(secret, answer))
     db.session.execute(keeping.add_cte(forgetting.returning(ANSWERS.c.key).cte("forgotten")))
+
+
+def _without(secret: str | None, answer: Response) -> bytes:
+    if secret is None:
+        return answer.get_data()
+    fields = {name: value for name, value in answer.get_json().items() if name != secret}
+    return current_app.json.dumps(fields).encode()

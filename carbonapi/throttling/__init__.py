@@ -1,6 +1,7 @@
 """How often somebody may do something: counted over all workers, before it is done."""
 
 from .limits import (
+    ACCEPTANCE,
     IMPORTS,
     PASSWORD_CHANGE,
     REFRESH,
@@ -15,6 +16,6 @@ from .limits import (
 )
 
 __all__ = [
-    "IMPORTS", "PASSWORD_CHANGE", "REFRESH", "REGISTRATION", "SIGN_IN", "WRITES", "Standing", "Throttle",
+    "ACCEPTANCE", "IMPORTS", "PASSWORD_CHANGE", "REFRESH", "REGISTRATION", "SIGN_IN", "WRITES", "Standing", "Throttle",
     "forgive", "init_app", "spend",
 ]  # fmt: skip

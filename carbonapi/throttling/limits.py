@@ -38,6 +38,7 @@ SIGN_IN = Throttle("sign-in", "SIGN_IN", account_first=False)
 REGISTRATION = Throttle("registration", "REGISTRATION", account_first=False)
 # Account first: one that has gone wild does not use up what its neighbours have behind the same address.
 PASSWORD_CHANGE = Throttle("password-change", "SIGN_IN")  # Who gives the current one may be guessing, too.
+ACCEPTANCE = Throttle("acceptance", "SIGN_IN")  # Who sends a token may be guessing as well.
 REFRESH = Throttle("refresh", "REFRESH")
 WRITES = Throttle("writes", "WRITES", is_leased=True)
 IMPORTS = Throttle("imports", "IMPORTS")

@@ -35,6 +35,7 @@ def act(client, action, subject, subject_id, old=None, new=None, reason=None):
     return {
         "actor_id": client.user.id,
         "actor_role": client.user.role,
+        "api_key_id": None,
         "action": action,
         "subject": subject,
         "subject_id": subject_id,

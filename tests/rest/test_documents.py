@@ -17,6 +17,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 WITHOUT_ACCESS_TOKEN = {
     "register_organization": [],
     "log_in": [],
+    "accept_invitation": [],
     "check_liveness": [],
     "check_readiness": [],
     "refresh_tokens": [{"refresh_token": []}],
@@ -26,7 +27,9 @@ WALK = """
     register_organization log_in list_sessions end_session log_in refresh_tokens get_yourself change_yourself
     list_organizations get_organization replace_organization change_organization
     create_organization delete_organization
-    add_user list_users get_user replace_user change_user list_usages_of_user delete_user add_user delete_users
+    add_user list_users get_user replace_user change_user list_usages_of_user reset_password accept_invitation
+    delete_user add_user delete_users
+    make_api_key list_api_keys get_api_key delete_api_key
     create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
     enter_emission_factor list_emission_factors get_emission_factor
     record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
@@ -40,6 +43,7 @@ WALK = """
 CREATED = {
     "/api/v1/organizations": "organization_id",
     "/api/v1/users": "user_id",
+    "/api/v1/api-keys": "api_key_id",
     "/api/v1/usage-types": "usage_type_id",
     "/api/v1/usage-types/{usage_type_id}/factors": "factor_id",
     "/api/v1/usages": "usage_id",
@@ -274,6 +278,8 @@ def walk(app, as_admin, operations, renaming=False):
             client = Client(app, {"access_token": ada.tokens["refresh_token"]})
 
         changes = {}
+        if name == "accept_invitation":
+            changes["data"] = json.dumps(operation.media["application/json"]["example"] | {"token": ids["token"]})
         if renaming and operation.method in ("put", "patch"):
             changes["data"] = operation.renamed()
         answer = operation.request(client, ids, **changes)
@@ -283,6 +289,8 @@ def walk(app, as_admin, operations, renaming=False):
             ids["organization_id"] = answer.json["organization_id"]
         if name in ("log_in", "refresh_tokens"):
             ada.tokens = answer.json
+        if name == "reset_password":
+            ids["token"] = answer.json["token"]
         if name == "list_sessions":
             ids["session_id"] = answer.json[0]["id"]
         if name == "restate_usages":
@@ -314,12 +322,13 @@ def test_every_operation_that_writes_leaves_an_audit_entry_and_no_other_does(app
 
 
 def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
+    reader = as_auditor.post("/api-keys", json={"name": "A reader", "scope": "read"}).json["key"]
     monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", 2**20)
     ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
     failures = {
         400: (as_admin, {"data": b"{"}),
         401: (stranger, {}),
-        403: (as_auditor, {}),
+        403: (Client(app, {"access_token": reader}), {}),
         404: (as_admin, {}),
         411: (as_admin, {"headers": {"Transfer-Encoding": "chunked"}}),
         413: (as_admin, {"data": b"x" * (2**20 + 1)}),

@@ -1,0 +1,268 @@
+"""Invitations and resets through HTTP: a token is good once, for its user alone, and for a day."""
+
+import datetime as dt
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+
+from carbonapi import create_app
+from carbonapi.accounts import passwords
+from carbonapi.accounts.models import PasswordToken, User
+from carbonapi.accounts.named_secrets import NamedSecret, new_secret, read_secret
+from carbonapi.audit.models import AuditEntry
+from carbonapi.db import db
+from carbonapi.rest.idempotency import KeptAnswer
+from tests import factories
+from tests.conftest import Client, as_owner, operating, settings_for
+from tests.threads import at_once
+
+GRACE = {"email": "grace@example.org", "name": "Grace", "role": "member"}
+NEW_PASSWORD = "quite other words for a change"
+
+
+def accept(stranger, token, password=NEW_PASSWORD):
+    return stranger.post("/auth/accept", json={"token": token, "password": password})
+
+
+def log_in(stranger, email, password=NEW_PASSWORD):
+    return stranger.post("/auth/login", json={"email": email, "password": password})
+
+
+def reset(client, user):
+    answer = client.post(f"/users/{user.id}/reset")
+    assert answer.status_code == 200, answer.text
+    return answer.json["token"]
+
+
+def refused(answer):
+    assert answer.status_code == 422
+    return {**answer.json, "request_id": None}
+
+
+@pytest.fixture
+def wrong(stranger):
+    """What a token is answered that was never made."""
+    answer = refused(accept(stranger, "x"))
+    assert answer["errors"] == {"json": {"token": ["This token is wrong, used or expired. Ask for a new one."]}}
+    return answer
+
+
+def test_who_is_invited_sets_their_own_password(as_manager, stranger):
+    answer = as_manager.post("/users", json=GRACE)
+
+    assert answer.status_code == 201
+    invited = answer.json
+    expires_at = factories.at(invited.pop("invitation_expires_at"))
+    assert abs(expires_at - factories.now() - dt.timedelta(hours=24)) < dt.timedelta(minutes=1)
+    token = invited.pop("invitation_token")
+    assert invited == as_manager.get(answer.headers["Location"]).json
+    assert log_in(stranger, "grace@example.org").status_code == 401
+
+    accepted = accept(stranger, token)
+
+    assert (accepted.status_code, accepted.data) == (204, b"")
+    assert log_in(stranger, "grace@example.org").status_code == 200
+
+
+def test_who_has_no_password_yet_is_no_other_than_who_gives_a_wrong_one(as_manager, stranger, monkeypatch):
+    as_manager.post("/users", json=GRACE)
+    checked = []
+    verify = passwords._HASHER.verify
+
+    class Noting:
+        def verify(self, password_hash, password):
+            checked.append(password_hash.split("$")[3])
+            return verify(password_hash, password)
+
+    monkeypatch.setattr(passwords, "_HASHER", Noting())
+    answers = [log_in(stranger, email) for email in ("grace@example.org", as_manager.user.email, "nobody@example.org")]
+
+    assert [answer.status_code for answer in answers] == [401] * 3
+    assert len({str({**answer.json, "request_id": None}) for answer in answers}) == 1
+    assert checked == ["m=19456,t=2,p=1"] * 3
+
+
+def test_a_reset_changes_nothing_until_it_is_accepted_and_then_ends_every_session(as_manager, as_member, stranger):
+    token = reset(as_manager, as_member.user)
+    assert as_member.get("/auth/me").status_code == 200
+    assert log_in(stranger, as_member.user.email, factories.PASSWORD).status_code == 200
+
+    assert accept(stranger, token).status_code == 204
+
+    assert as_member.get("/auth/me").status_code == 401
+    assert log_in(stranger, as_member.user.email, factories.PASSWORD).status_code == 401
+    assert log_in(stranger, as_member.user.email).status_code == 200
+
+
+def test_a_token_is_good_once_and_the_newest_alone(as_manager, as_member, stranger, wrong):
+    first, second = (reset(as_manager, as_member.user) for _ in range(2))
+
+    assert refused(accept(stranger, first)) == wrong
+    assert accept(stranger, second).status_code == 204
+    assert refused(accept(stranger, second)) == wrong
+
+
+def test_a_token_is_good_for_a_day(as_manager, as_member, stranger, wrong):
+    token = reset(as_manager, as_member.user)
+    db.session.execute(sa.update(PasswordToken).values(expires_at=factories.now()))
+
+    assert refused(accept(stranger, token)) == wrong
+
+
+@pytest.mark.parametrize("change", ["deactivated", "back again", "another address", "another password", "deleted"])
+def test_a_token_is_worthless_once_its_user_is_not_who_they_were(as_manager, as_member, stranger, wrong, change):
+    token, path = reset(as_manager, as_member.user), f"/users/{as_member.user.id}"
+    if change == "another password":
+        passwords_ = {"current_password": factories.PASSWORD, "new_password": "a third set of words for this"}
+        assert as_member.post("/auth/password", json=passwords_).status_code == 204
+    elif change == "another address":
+        assert as_member.patch("/auth/me", json={"email": "mine@example.org"}).status_code == 200
+    elif change == "deleted":
+        assert as_manager.delete(path).status_code == 204
+    else:
+        assert as_manager.patch(path, json={"active": False}).status_code == 200
+    if change == "back again":
+        assert as_manager.patch(path, json={"active": True}).status_code == 200
+
+    assert refused(accept(stranger, token)) == wrong
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(PasswordToken)) == 0
+
+
+def test_another_name_leaves_the_token_good(as_manager, as_member, stranger):
+    token = reset(as_manager, as_member.user)
+    assert as_manager.patch(f"/users/{as_member.user.id}", json={"name": "Renamed"}).status_code == 200
+
+    assert accept(stranger, token).status_code == 204
+
+
+def test_a_token_is_its_own_users_alone(as_manager, as_member, as_other_manager, stranger, wrong):
+    mine = read_secret("carbonapi-password", reset(as_manager, as_member.user))
+    theirs = read_secret("carbonapi-password", reset(as_other_manager, as_other_manager.user))
+    key = as_member.post("/api-keys", json={"name": "x", "scope": "write"}).json["key"]
+    for forged in (
+        NamedSecret(mine.purpose, mine.organization_id, mine.id, new_secret()),
+        NamedSecret(mine.purpose, mine.organization_id, mine.id, theirs.secret),
+        NamedSecret(mine.purpose, theirs.organization_id, mine.id, mine.secret),
+        NamedSecret(mine.purpose, mine.organization_id, 10**15, mine.secret),
+        NamedSecret("carbonapi", mine.organization_id, mine.id, mine.secret),
+        key,
+    ):
+        assert refused(accept(stranger, str(forged))) == wrong
+    assert accept(stranger, str(mine)).status_code == 204
+    signed = {"Authorization": f"Bearer {theirs}"}
+    assert stranger.get("/auth/me", headers=signed).status_code == 401
+
+
+@pytest.mark.parametrize("password", ["password1234", "aaaaaaaaaaaaaaaaaaaa", "short", "about grace@example.org it"])
+def test_a_weak_password_is_refused_and_the_token_stays_good(as_manager, stranger, password):
+    token = as_manager.post("/users", json=GRACE).json["invitation_token"]
+
+    answer = accept(stranger, token, password)
+
+    assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["password"])
+    assert accept(stranger, token).status_code == 204
+
+
+def test_of_several_who_accept_one_token_at_once_one_does(committing):
+    user = committing.post("/users", json=GRACE).json
+    app = committing.http.application
+    words = [f"{number} unrelated words make good ones" for number in range(4)]
+
+    answers = at_once(4, lambda place: (place, accept(Client(app), user["invitation_token"], words[place]).status_code))
+
+    assert sorted(status for _, status in answers) == [204, 422, 422, 422]
+    (winner,) = [place for place, status in answers if status == 204]
+    assert log_in(Client(app), "grace@example.org", words[winner]).status_code == 200
+
+
+def test_who_may_reset_whose_password(
+    as_manager, as_member, as_auditor, as_admin, as_other_manager, sign_in, organization
+):
+    admin = sign_in(factories.user(organization, "admin"))
+    path = f"/users/{as_member.user.id}/reset"
+
+    assert [client.post(path).status_code for client in (as_member, as_auditor)] == [403, 403]
+    assert [client.post(path).status_code for client in (as_other_manager, as_admin, as_manager)] == [404, 200, 200]
+    assert as_manager.post(f"/users/{admin.user.id}/reset").status_code == 403
+    assert as_admin.post(f"/users/{admin.user.id}/reset").status_code == 200
+
+
+def test_nobody_is_reset_who_may_not_sign_in(as_manager, organization):
+    user = factories.user(organization, active=False)
+
+    answer = as_manager.post(f"/users/{user.id}/reset")
+
+    assert (answer.status_code, answer.json["title"]) == (409, "Conflict")
+
+
+def test_an_organization_keeps_a_manager_who_has_a_password(as_manager, stranger):
+    invited = as_manager.post("/users", json=GRACE | {"role": "manager"}).json
+    path = f"/users/{as_manager.user.id}"
+
+    assert as_manager.patch(path, json={"role": "member"}).status_code == 409
+    assert as_manager.delete(f"/users/{invited['id']}").status_code == 204
+    again = as_manager.post("/users", json=GRACE | {"role": "manager"}).json
+    accept(stranger, again["invitation_token"])
+    assert as_manager.patch(path, json={"role": "member"}).status_code == 200
+
+
+def test_who_has_been_invited_can_be_erased(as_manager):
+    invited = as_manager.post("/users", json=GRACE).json
+
+    assert as_manager.delete(f"/users/{invited['id']}").status_code == 204
+
+    assert db.session.scalar(sa.select(User.erased_at).where(User.id == invited["id"])) is not None
+
+
+def test_a_repeated_answer_has_no_token(as_manager, as_member):
+    headers = {"Idempotency-Key": "one"}
+    first, again = (as_manager.post("/users", json=GRACE, headers=headers) for _ in range(2))
+    headers = {"Idempotency-Key": "two"}
+    path = f"/users/{as_member.user.id}/reset"
+    reset_first, reset_again = (as_manager.post(path, headers=headers) for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json == {name: value for name, value in first.json.items() if name != "invitation_token"}
+    assert reset_again.json == {"expires_at": reset_first.json["expires_at"]}
+    kept = str(db.session.execute(sa.select(KeptAnswer.body, KeptAnswer.headers)).all())
+    for token in (first.json["invitation_token"], reset_first.json["token"]):
+        assert token[-51:] not in kept
+
+
+def test_invitations_resets_and_who_accepts_are_told_of_without_a_secret(as_manager, stranger, as_admin):
+    invited = as_manager.post("/users", json=GRACE).json
+    tokens = [invited["invitation_token"]]
+    accept(stranger, tokens[0])
+    answer = as_manager.post(f"/users/{invited['id']}/reset").json
+    tokens.append(answer["token"])
+
+    columns = (AuditEntry.action, AuditEntry.actor_id, AuditEntry.new)
+    told = sa.select(*columns).where(AuditEntry.subject == "user", AuditEntry.subject_id == invited["id"])
+    manager = as_manager.user.id
+    assert [tuple(row) for row in db.session.execute(told.order_by(AuditEntry.id))] == [
+        ("created", manager, {"email": "grace@example.org", "name": "Grace", "role": "member", "active": True}),
+        ("invited", manager, {"expires_at": invited["invitation_expires_at"]}),
+        ("password_changed", None, None),
+        ("accepted", None, None),
+        ("reset", manager, {"expires_at": answer["expires_at"]}),
+    ]
+    everything = as_admin.get("/audit-entries?page_size=1000").text
+    for secret in (*(token[-51:] for token in tokens), NEW_PASSWORD, "argon2"):
+        assert secret not in everything
+
+
+def test_who_was_invited_has_no_password_that_is_right_when_the_tables_go_down(fresh_database_url):
+    app = create_app(settings_for(as_owner(fresh_database_url)))
+    with operating(app):
+        user = factories.user(factories.organization(), "manager")
+        db.session.execute(sa.text("UPDATE users SET password_hash = NULL"))
+        db.session.commit()
+        flask_migrate.downgrade(revision="row_level_security")
+        kept = db.session.scalar(sa.text("SELECT password_hash FROM users"))
+        assert not passwords.password_matches(factories.PASSWORD, kept)
+        db.session.remove()
+        flask_migrate.upgrade()
+        assert log_in(Client(app), user.email, factories.PASSWORD).status_code == 401
+        db.session.remove()
+        db.engine.dispose()

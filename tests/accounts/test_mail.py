@@ -1,0 +1,176 @@
+"""Tokens by mail: to the user alone, and nothing done if it cannot be sent."""
+
+import re
+import socket
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.accounts import mail
+from carbonapi.accounts.models import PasswordToken, User
+from carbonapi.db import db
+from tests import factories
+from tests.mail_servers import receiving
+from tests.servers import free_port
+
+GRACE = {"email": "grace@example.org", "name": "Grace", "role": "member"}
+NEW_PASSWORD = "quite other words for a change"
+
+
+@pytest.fixture
+def sending(app, monkeypatch):
+    """A function that lets the service send its mail by this server."""
+
+    def by(url, page=None):
+        monkeypatch.setitem(app.config, "SMTP_URL", url)
+        monkeypatch.setitem(app.config, "MAIL_FROM", "accounts@carbon.example")
+        monkeypatch.setitem(app.config, "PUBLIC_URL", page)
+
+    return by
+
+
+@pytest.fixture
+def letters(sending):
+    """What is sent by mail."""
+    with receiving() as (port, letters):
+        sending(f"smtp://127.0.0.1:{port}")
+        yield letters
+
+
+def token_in(letter):
+    return re.search(r"carbonapi-password_\S+", "\n".join(letter["lines"]))[0]
+
+
+def kept():
+    """How many users and tokens there are."""
+    return [db.session.scalar(sa.select(sa.func.count()).select_from(model)) for model in (User, PasswordToken)]
+
+
+def test_an_invitation_goes_to_the_user_and_not_to_who_invites(as_manager, stranger, letters):
+    answer = as_manager.post("/users", json=GRACE)
+
+    assert answer.status_code == 201
+    assert "invitation_token" not in answer.json and "invitation_expires_at" in answer.json
+    (letter,) = letters
+    assert (letter["from"], letter["to"]) == ("<accounts@carbon.example>", ["<grace@example.org>"])
+    head, body = "\n".join(letter["lines"]).split("\n\n", 1)
+    headers = dict(line.split(": ", 1) for line in head.split("\n"))
+    assert {name: headers[name] for name in ("From", "To", "Subject", "Auto-Submitted")} == {
+        "From": "accounts@carbon.example",
+        "To": "grace@example.org",
+        "Subject": "Set your password",
+        "Auto-Submitted": "auto-generated",
+    }
+    assert headers["Message-ID"].endswith("@carbon.example>") and "Date" in headers
+    token = token_in(letter)
+    assert f"\n{token}\n" in body and answer.json["invitation_expires_at"] in body
+    assert token not in answer.text
+    accepted = stranger.post("/auth/accept", json={"token": token, "password": NEW_PASSWORD})
+    assert accepted.status_code == 204
+    login = {"email": "grace@example.org", "password": NEW_PASSWORD}
+    assert stranger.post("/auth/login", json=login).status_code == 200
+
+
+def test_a_reset_leads_to_the_page_that_is_configured_whatever_host_is_asked(as_manager, as_member, sending):
+    with receiving() as (port, letters):
+        sending(f"smtp://127.0.0.1:{port}", "https://carbon.example/password")
+        answer = as_manager.post(f"/users/{as_member.user.id}/reset", headers={"Host": "evil.example"})
+
+    assert (answer.status_code, list(answer.json)) == (200, ["expires_at"])
+    (letter,) = letters
+    assert f"https://carbon.example/password#token={token_in(letter)}" in letter["lines"]
+    assert "evil" not in str(letter)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "status"),
+    [
+        ({"MAIL": "451 later"}, 503),
+        ({"DATA": "554 no"}, 503),
+        ({"RCPT": "451 later"}, 503),
+        ({"RCPT": "550 nobody here"}, 422),
+    ],
+)
+def test_what_cannot_be_sent_is_not_done(as_manager, as_member, sending, refusals, status):
+    before = kept()
+    with receiving(refusals) as (port, _):
+        sending(f"smtp://127.0.0.1:{port}")
+        for answer in (as_manager.post("/users", json=GRACE), as_manager.post(f"/users/{as_member.user.id}/reset")):
+            assert answer.status_code == status
+            assert "nothing was changed" in answer.json["detail"]
+            assert ("Retry-After" in answer.headers) == (status == 503)
+    assert kept() == before
+    assert as_manager.get("/audit-entries?action=invited&action=reset").json == []
+
+
+def test_without_an_answer_it_is_given_up_after_seconds(as_manager, sending, monkeypatch):
+    monkeypatch.setattr(mail, "TIMEOUT_SECONDS", 0.2)
+    before = kept()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (silent.getsockname()[1], free_port()):
+            sending(f"smtp://127.0.0.1:{port}")
+            assert as_manager.post("/users", json=GRACE).status_code == 503
+    assert kept() == before
+
+
+def test_a_user_who_is_there_already_is_sent_nothing(as_manager, as_member, letters):
+    assert as_manager.post("/users", json=GRACE | {"email": as_member.user.email}).status_code == 409
+
+    assert letters == []
+
+
+def test_no_token_leaves_this_machine_without_tls(as_manager, sending):
+    """A server that says of itself that it has no STARTTLS may be somebody in between."""
+    elsewhere = socket.gethostname()  # By its name, this machine may be any.
+    with receiving() as (port, letters):
+        sending(f"smtp://{elsewhere}:{port}")
+        assert as_manager.post("/users", json=GRACE).status_code == 503
+    assert letters == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "grace@example.org\r\nBcc: everybody@example.org",
+        "grace@example.org\nX: y",
+        "grace@example.org\r\n\r\nBuy this",
+        "grace@example.org, everybody@example.org",
+        "Grace <grace@example.org>",
+    ],
+)
+def test_no_address_is_more_than_one_header(as_manager, letters, address):
+    answer = as_manager.post("/users", json=GRACE | {"email": address})
+
+    assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["email"])
+    assert letters == []
+
+
+@pytest.mark.parametrize("name", ["Grace https://evil.example", "Grace\u2028Bcc: x@example.org", "Gräce"])
+def test_nothing_that_a_caller_wrote_is_in_the_mail_but_the_address(as_manager, letters, name):
+    assert as_manager.post("/users", json=GRACE | {"name": name}).status_code == 201
+
+    text = "\n".join(letters[0]["lines"])
+    assert "Gr" not in text.replace("grace@", "") and "evil" not in text and "Bcc" not in text
+
+
+def test_a_long_address_stays_whole(as_manager, letters):
+    address = f"{'a' * 60}.{'b' * 60}@{'c' * 60}.{'d' * 60}.example"
+
+    assert as_manager.post("/users", json=GRACE | {"email": address}).status_code == 201
+
+    assert letters[0]["to"] == [f"<{address}>"]
+    assert f"To: {address}" in letters[0]["lines"]
+
+
+def test_who_signs_in_at_the_mail_server_does_so_with_what_its_url_says(sending, as_manager):
+    with receiving({"EHLO": "250-here\r\n250 AUTH PLAIN", "AUTH": "535 no"}) as (port, letters):
+        sending(f"smtp://us%40er:pass@127.0.0.1:{port}")
+        assert as_manager.post("/users", json=GRACE).status_code == 503
+    assert letters == []
+
+
+def test_a_user_who_is_added_with_a_password_is_sent_nothing(as_manager, letters):
+    answer = as_manager.post("/users", json=GRACE | {"password": factories.PASSWORD})
+
+    assert (answer.status_code, letters) == (201, [])
+    assert not [name for name in answer.json if name.startswith("invitation")]

@@ -1,0 +1,48 @@
+"""A mail server on this machine, which keeps what it is sent."""
+
+import contextlib
+import socketserver
+import threading
+
+
+class _Conversation(socketserver.StreamRequestHandler):
+    """As much of SMTP (RFC 5321) as it takes to be sent a message."""
+
+    def handle(self):
+        letter = {"to": []}
+        self.say("220 here")
+        while line := self.rfile.readline().decode().rstrip("\r\n"):
+            verb = line.split()[0].upper()
+            if verb == "DATA":
+                self.say("354 go on")
+                letter["lines"] = list(self.read_to_the_dot())
+                self.server.letters.append(letter)
+            elif verb == "MAIL":
+                letter["from"] = line.partition(":")[2].split()[0]
+            elif verb == "RCPT":
+                letter["to"].append(line.partition(":")[2])
+            refusal = self.server.refusals.get(verb)
+            self.say(refusal or ("221 bye" if verb == "QUIT" else "250 good"))
+
+    def read_to_the_dot(self):
+        while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+            yield line.removeprefix(".")
+
+    def say(self, line):
+        self.wfile.write(f"{line}\r\n".encode())
+
+
+@contextlib.contextmanager
+def receiving(refusals=None):
+    """The server's port, and the letters that it has been sent. refusals: what it answers to a verb, if not 250."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Conversation)
+    server.daemon_threads = True
+    server.letters, server.refusals = [], refusals or {}
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_address[1], server.letters
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

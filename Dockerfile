@@ -1,8 +1,8 @@
 FROM python:3.13-slim-trixie AS packages
 WORKDIR /build
 COPY requirements.lock .
-# Only the service itself: PostgreSQL has a container of its own, and tests are not run here.
-RUN sed '/^# ==== embedded PostgreSQL/,$d' requirements.lock > service.lock \
+# The service, and PostgreSQL's programs for its backups: the server has a container of its own. Tests are not run here.
+RUN sed '/^# ==== tests and checks/,$d' requirements.lock > service.lock \
     && python -m venv --without-pip /opt/carbonapi \
     && python -m pip --python /opt/carbonapi/bin/python install --no-cache-dir --require-hashes -r service.lock
 

@@ -15,6 +15,7 @@ import flask_migrate
 import marshmallow as ma
 import sqlalchemy as sa
 
+from . import backup as backups
 from . import create_app, embedded, server, tenancy
 from .access import ROLES, Actor, acting_as, fetch
 from .accounts import people
@@ -106,11 +107,15 @@ def serve(host: str, port: int, workers: int, threads: int) -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database up to date, and let the service's role in. Two at once wait for one another."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     with application(as_owner=True):
-        flask_migrate.upgrade()
-        with db.engine.begin() as connection:
-            tenancy.admit(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
+        _migrate()
+
+
+def _migrate() -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    flask_migrate.upgrade()
+    with db.engine.begin() as connection:
+        tenancy.admit(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
 
 
 @main.group()
@@ -243,6 +248,44 @@ def _tell_of(booked: Import) -> None:
         by_line = itertools.groupby(booked.faults, lambda fault: int(fault["line"]))
         told = {line: sentences(list(faults)) for line, faults in by_line}
         raise refused(told, "and so left out", booked.rejected_count)
+
+
+programs_option = click.option(
+    "--programs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of pg_dump, pg_restore and psql, where the installation comes without them.",
+)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@programs_option
+def backup(file: Path, programs: Path | None) -> None:
+    """Write all that the database has to a new FILE, and what it is compared with later to FILE.manifest.json.
+
+    Nobody need stop writing meanwhile: it is the database of one moment. FILE is in pg_dump's custom format.
+    """
+    with application(as_owner=True):
+        click.echo(f"Backed up {_size(backups.back_up(file, programs, now()))} to {file}.")
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@programs_option
+def restore(file: Path, programs: Path | None) -> None:
+    """Restore a backup FILE into a database that is empty yet, and compare it with FILE.manifest.json.
+
+    If anything differs, each such table is told, nothing is kept, and the exit code is 1. A backup of an older
+    carbonapi is migrated.
+    """
+    with application(as_owner=True):
+        click.echo(f"Restored {_size(backups.restore(file, programs))}, all as they were backed up.")
+        _migrate()
+
+
+def _size(manifest: dict[str, Any]) -> str:
+    tables = manifest["tables"].values()
+    return f"{sum(table['rows'] for table in tables)} rows of {len(tables)} tables"
 
 
 @main.command()

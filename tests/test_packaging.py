@@ -102,6 +102,13 @@ def test_images_are_pinned_by_tag() -> None:
         assert re.fullmatch(r"\w+:\d[\w.-]*", image), image
 
 
+def test_the_image_has_the_programs_that_backups_need() -> None:
+    cut = re.search(r"sed '/\^(# ==== [^/]+)/,\$d' requirements.lock", DOCKERFILE)
+
+    assert cut is not None
+    assert "\nembedded-postgres==" in LOCK.partition(cut[1])[0]
+
+
 def test_the_image_is_healthy_when_the_service_is_ready() -> None:
     assert "/health/ready" in DOCKERFILE.partition("\nHEALTHCHECK ")[2].partition("\nCMD ")[0]
 

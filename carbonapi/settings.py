@@ -189,9 +189,7 @@ SETTINGS = (
         whole(0, 10),
     ),
     Setting("REDIS_URL", "The Redis that counts what is throttled. Without it, PostgreSQL counts.", parse=redis_url),
-    *limits(
-        "SIGN_IN", "Sign-ins, changes of a password, and tokens for one,", "account", Limit(10, 300), Limit(100, 300)
-    ),
+    *limits("SIGN_IN", "Sign-ins, changes of a password, tokens for one,", "account", Limit(10, 300), Limit(100, 300)),
     *limits("REGISTRATION", "Registrations", "e-mail address", Limit(10, 300), Limit(100, 300)),
     *limits("REFRESH", "Refreshes of tokens", "user", Limit(60, 300), Limit(600, 300)),
     *limits("WRITES", "Every other POST, PUT, PATCH and DELETE", "user", Limit(30_000, 60), Limit(120_000, 60)),

@@ -49,7 +49,8 @@ def reset(user: User, now: dt.datetime) -> dict[str, Any]:
 def accept(token: str, password: str, now: dt.datetime) -> None:
     """Give the user whom the token names their password, and end their sessions.
 
-    Raises TooMany for too many of one user or address. Raises Invalid, the same for a token that is wrong, used, replaced or expired, and for one of nobody who is active.
+    Raises TooMany for too many of one user or address; Invalid, the same for a token that is wrong, used, replaced or
+    expired, and for one of nobody who is active.
     """
     named = read_secret(PURPOSE, token)
     spend(ACCEPTANCE, str(named.id) if named else "nobody", now)

@@ -222,6 +222,15 @@ def token_claims(kind: str) -> Claims:
     return claims
 
 
+def known_caller(app: Flask, authorization: str) -> object | None:
+    """Who sends an Authorization header that was found good before, as it stands. Checks nothing, and so costs nothing.
+
+    Says nothing of what they may do: it tells callers apart.
+    """
+    claims: Claims | None = app.extensions["carbonapi-tokens"].get(authorization.partition(" ")[2].strip())
+    return None if claims is None else claims["sub"]
+
+
 def _actor_of(claims: Claims) -> Actor:
     """The actor whom the claims name, read from the database at most SESSION_CACHE_SECONDS ago."""
     find_actor: Callable[[Claims], Actor | None]

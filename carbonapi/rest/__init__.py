@@ -10,8 +10,9 @@ from flask.json.provider import JSONProvider
 
 from . import bodies, errors, exports, pages
 from .blueprint import Blueprint
-from .bodies import prefers_async
+from .bodies import JSON_MAX_BYTES, prefers_async
 from .documents import Api
+from .errors import refusal
 from .etag import claim
 from .fields import now, plain
 from .pages import health
@@ -31,9 +32,9 @@ from .query import (
 )
 
 __all__ = [
-    "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
+    "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
     "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "prefers_async",
-    "read_exact_json", "time_range", "time_zone",
+    "read_exact_json", "refusal", "time_range", "time_zone",
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What is served beside the API: its document, Swagger UI, and whether the service is alive."""
 
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -68,8 +69,13 @@ class Ready(MethodView):
     def get(self) -> dict[str, str]:
         """Check readiness
 
-        503 while the database is away or has not been migrated.
+        503 while the database is away, takes no changes or has not been migrated, and once the service is told to stop.
         """
+        drain_file = flask.current_app.config["DRAIN_FILE"]
+        if drain_file and Path(drain_file).exists():
+            raise Unavailable("The service is stopping.")
+        if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
+            raise Unavailable("The database takes no changes now: it is a standby, or read-only.")
         is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
         revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
         if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:

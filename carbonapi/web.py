@@ -21,7 +21,7 @@ from .errors import CarbonError, TooSlow, Unavailable
 from .imports import book_queued
 from .rest import JSON_MAX_BYTES, refusal
 
-BODY_SECONDS = 15  # A body has so long to arrive, and a second more for each of these bytes that have come.
+BODY_SECONDS = 10  # A body has so long to arrive, and a second more for each of these bytes that have come.
 BODY_BYTES_A_SECOND = 16 * 1024
 HANDED_BYTES = 256 * 1024  # Of a long body, what a thread is handed at a time.
 HELD_BYTES = 256 * 1024 * 1024  # Of bodies that are still arriving, what a worker keeps at most.
@@ -204,7 +204,9 @@ async def _in_time(protocol: Any, length: int) -> AsyncIterator[bytes]:
     while received < length:
         try:
             async with asyncio.timeout_at(began + BODY_SECONDS + received / BODY_BYTES_A_SECOND):
-                chunk = await anext(parts, b"")
+                chunk = await parts.__anext__()  # Plainly: granian's awaitable cannot be cancelled through `anext`.
+        except StopAsyncIteration:
+            return
         except TimeoutError:
             raise TooSlow(f"Of {length} bytes, {received} came in time. Send the body faster.") from None
         if not chunk:

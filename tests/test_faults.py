@@ -143,7 +143,7 @@ def test_a_database_that_takes_no_changes_is_read_and_not_ready(committing, fres
     assert committing.get("/usages").status_code == 200
     for answer in (committing.post("/usages", json=usage), committing.get("/health/ready")):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    execute(fresh_database_url, f"SET default_transaction_read_only = off; ALTER DATABASE {name} RESET ALL")
+    execute(fresh_database_url, "SET default_transaction_read_only = off", f"ALTER DATABASE {name} RESET ALL")
     cut_connections(fresh_database_url)
     assert committing.post("/usages", json=usage).status_code == 201
     assert committing.get("/health/ready").status_code == 200

@@ -44,6 +44,8 @@ def test_of_a_flood_some_is_refused_and_who_asks_little_is_answered(url, tokens)
     flood, modest = tokens
 
     async def run():
+        for token in tokens:  # Until it has been checked once, a token does not tell its bearer from others.
+            assert set((await drive(url, token, 1, 0.1)).counts()) == {200}
         both = await asyncio.gather(drive(url, flood, 80, 3), drive(url, modest, 1, 3, pause=0.2))
         return *both, await drive(url, flood, 1, 1)
 

@@ -37,14 +37,13 @@ class Admission:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await turn
-        except TimeoutError:
-            self._forget(caller, turn)
-            raise Unavailable(FULL) from None
-        except asyncio.CancelledError:
+        except (TimeoutError, asyncio.CancelledError) as ending:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave()  # The place had just been given.
+                self.leave()  # The place was given at that very moment.
             else:
                 self._forget(caller, turn)
+            if isinstance(ending, TimeoutError):
+                raise Unavailable(FULL) from None
             raise
 
     def leave(self) -> None:
@@ -69,7 +68,8 @@ class Admission:
             raise Unavailable(FULL)
         newest = self._queues[longest][-1]
         self._forget(longest, newest)
-        newest.set_exception(Unavailable(FULL))
+        if not newest.done():  # As it is if its request went away just now.
+            newest.set_exception(Unavailable(FULL))
 
     def _forget(self, caller: Hashable, turn: Turn) -> None:
         queue = self._queues.get(caller)

@@ -1,6 +1,7 @@
 """Whose turn it is when there is more to do than can be done at once."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -68,6 +69,22 @@ def test_who_has_waited_too_long_is_refused_and_takes_no_place(monkeypatch):
         await crowd.ask("one", "two")
         await asyncio.sleep(0.2)
         await crowd.leave(1)
+        await crowd.ask("three")
+        return crowd.outcomes
+
+    assert asyncio.run(run()) == ["one in", "two refused", "three in"]
+
+
+def test_a_place_that_is_given_as_the_time_is_up_is_not_lost(monkeypatch):
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.05)
+
+    async def run():
+        crowd = Crowd(places=1, most_waiting=3)
+        await crowd.ask("one", "two")
+        loop = asyncio.get_running_loop()
+        loop.call_at(loop.time() + 0.049, crowd.admission.leave)
+        time.sleep(0.1)  # The loop is busy: it finds that both are due.
+        await asyncio.sleep(0.01)
         await crowd.ask("three")
         return crowd.outcomes
 

@@ -29,8 +29,6 @@ SETTINGS = {
     "log_min_messages": "log",  # What fails in a statement is for the application to say; it may be confidential, too.
     "log_checkpoints": "off",
 }
-# What the service sets itself, too: so no other way to connect as its role goes without.
-ROLE_TIMEOUTS = {"statement_timeout": "30s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 
 
 class Failed(Exception):
@@ -120,7 +118,6 @@ class PostgreSQL:
         )
         # The service is no superuser: what is withheld from it, such as to change its audit log, it cannot do.
         role = "CREATE ROLE carbonapi LOGIN\nCREATE DATABASE carbonapi OWNER carbonapi\n"
-        role += "".join(f"ALTER ROLE carbonapi SET {name} = '{value}'\n" for name, value in ROLE_TIMEOUTS.items())
         self._run("postgres", "--single", "-D", draft, "postgres", text=role)
         draft.rename(self.data)
 

@@ -27,6 +27,9 @@ bench: .venv/benchmarks ## Measure carbonapi beside a peer, and write benchmarks
 bench-quick: .venv/benchmarks ## Measure with 200,000 usages, in two minutes; writes nothing
 	.venv/bin/python -m benchmarks --quick $(ARGS)
 
+overload: .venv/everything ## Let ten times the load and 500 slow clients come, in a minute; fails if a promise is not kept
+	.venv/bin/python -m benchmarks.overload $(ARGS)
+
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -61,4 +64,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run test browser redis schemathesis bench bench-quick check lock clean
+.PHONY: help run test browser redis schemathesis bench bench-quick overload check lock clean

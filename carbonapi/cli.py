@@ -97,11 +97,19 @@ def _faults(error: Invalid) -> Iterator[str]:
     default=DEFAULTS["THREADS"],
     envvar="CARBONAPI_THREADS",
     show_default=True,
-    help="Threads of each worker; most wait for slow clients.",
+    help="Threads of each worker, at most; most wait for long uploads.",
 )
-def serve(host: str, port: int, workers: int, threads: int) -> None:
+@click.option(
+    "--drain-seconds",
+    type=click.IntRange(0),
+    default=DEFAULTS["DRAIN_SECONDS"],
+    envvar="CARBONAPI_DRAIN_SECONDS",
+    show_default=True,
+    help="Once told to stop, go on serving so long while /health/ready says 503.",
+)
+def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int) -> None:
     """Start the service, with a PostgreSQL of its own if CARBONAPI_DATABASE_URL is not set."""
-    sys.exit(server.serve(host, port, workers, threads, os.environ))
+    sys.exit(server.serve(host, port, workers, threads, drain_seconds, os.environ))
 
 
 @main.command()

@@ -33,7 +33,7 @@ CONNECT_ARGS = {
     "keepalives_interval": 5,
     "tcp_user_timeout": 5000,
     "application_name": "carbonapi",
-    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s",
 }
 
 IN_USE = metrics.POOL_CONNECTIONS.labels("in_use")

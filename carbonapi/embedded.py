@@ -30,6 +30,8 @@ import psycopg2
 KEEPER = Path(__file__).with_name("keeper.py")
 OWNER = "carbonapi"
 ROLE = "carbonapi_app"
+# What the service sets itself, too: so no other way to connect as its role goes without.
+ROLE_TIMEOUTS = {"statement_timeout": "30s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 SOCKET_FOLDER_BYTES = 80  # A socket's path has room for 103 bytes on macOS, and its name is still to be added.
 
 
@@ -176,6 +178,8 @@ def _make_role(sockets: Path) -> None:
             if cursor.fetchone() is None:
                 with contextlib.suppress(psycopg2.errors.DuplicateObject, psycopg2.errors.UniqueViolation):
                     cursor.execute(f"CREATE ROLE {ROLE} LOGIN")  # Somebody else may be about to do the same.
+                    for name, value in ROLE_TIMEOUTS.items():
+                        cursor.execute(f"ALTER ROLE {ROLE} SET {name} = '{value}'")
 
 
 def _word(connection: socket.socket) -> bytes:

@@ -69,6 +69,12 @@ class Malformed(CarbonError):
     title = "Malformed request"
 
 
+class TooSlow(CarbonError):
+    """The body has not arrived in time."""
+
+    title = "Too slow"
+
+
 class UnsupportedMedia(CarbonError):
     """The body is of a kind that is not taken here."""
 

@@ -56,8 +56,8 @@ class Signals:
         self.stop = True
 
 
-def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str, str]) -> int:
-    """Serve until asked to stop; the exit code: 0 if asked, and all went well.
+def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, environ: Mapping[str, str]) -> int:
+    """Serve until asked to stop, and then for so many seconds; the exit code: 0 if asked, and all went well.
 
     Without CARBONAPI_DATABASE_URL, PostgreSQL is embedded, and the secret key made unless there is one.
     """
@@ -90,11 +90,14 @@ def serve(host: str, port: int, workers: int, threads: int, environ: Mapping[str
         if environ.get("CARBONAPI_METRICS_TOKEN"):  # Where the workers count, so that each can tell of all.
             counts = tempfile.TemporaryDirectory(prefix="carbonapi-metrics-")
             environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(counts)
+        drain_file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carbonapi-"))) / "draining"
+        environ["CARBONAPI_DRAIN_FILE"] = str(drain_file)
         web_server = _start_web_server(host, port, workers, threads, environ)
         try:
             if _becomes_live(host, port, web_server, signals):
                 _introduce(host, port, data)
                 _keep_serving(web_server, signals, environ, is_migrated=reachable)
+                _drain(web_server, drain_file, drain_seconds)
         finally:
             stopped_well = _stop_web_server(web_server)
     if not signals.stop:
@@ -145,20 +148,21 @@ def _migrate(environ: Mapping[str, str]) -> int:
 
 
 def _start_web_server(
-    host: str, port: int, workers: int, threads: int, environ: Mapping[str, str]
+    host: str, port: int, workers: int, threads: int, environ: dict[str, str]
 ) -> "subprocess.Popen[bytes]":
     """The leash that holds the web server. Closing its standard input stops both."""
     files = _allowed_files()
-    granian = ["granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--workers", str(workers)]
+    granian = ["granian", "--interface", "rsgi", "--host", host, "--port", str(port), "--workers", str(workers)]
     # HTTP/1 alone, for only then are connections closed on which nothing is ever said.
     protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, files // 2))]
-    life = ["--blocking-threads", str(threads), "--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS)]
-    command = [sys.executable, "-m", *granian, *protocol, *life, "--log-level", "error", "wsgi:app"]
+    life = ["--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS), "--log-level", "error"]
+    command = [sys.executable, "-m", *granian, *protocol, *life, "--factory", "carbonapi.web:serving"]
     return subprocess.Popen(
         [sys.executable, "-P", str(LEASH), str(STOP_SECONDS + 10), *command],
         cwd=PROJECT,
         # Whoever breaks into it shall not find how to become the owner of the tables.
-        env={name: value for name, value in environ.items() if name != "CARBONAPI_OWNER_DATABASE_URL"},
+        env={name: value for name, value in environ.items() if name != "CARBONAPI_OWNER_DATABASE_URL"}
+        | {"CARBONAPI_THREADS": str(threads)},
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
@@ -220,6 +224,13 @@ def _keep_serving(
         if not is_migrated and time.monotonic() - tried_at > RETRY_SECONDS:
             is_migrated = _can_reach_database(environ) and _migrate(environ) == 0
             tried_at = time.monotonic()
+
+
+def _drain(web_server: "subprocess.Popen[bytes]", drain_file: Path, seconds: int) -> None:
+    """Go on serving for a while, no longer ready, so that whoever shares requests out notices and sends no more."""
+    drain_file.touch()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        web_server.wait(seconds)
 
 
 def _stop_web_server(web_server: "subprocess.Popen[bytes]") -> bool:

@@ -174,7 +174,7 @@ SETTINGS = (
         "Processes of `carbonapi serve` that answer requests. Without it, one for each core, from 2 to 8.",
         parse=whole(1, 1000),
     ),
-    Setting("THREADS", "Threads of one worker; most of them wait for slow clients.", 300, whole(1, 10_000)),
+    Setting("THREADS", "Threads of one worker, at most; most of them wait for long uploads.", 300, whole(1, 10_000)),
     Setting("POOL_SIZE", "Database connections of one worker, at most.", 10, whole(1, 1000)),
     Setting(
         "IMPORT_MAX_BYTES",
@@ -217,6 +217,13 @@ SETTINGS = (
         "The page where people set a password: mail leads there, with `#token=…` added. Else mail has the token.",
         parse=a_url("https", "http"),
     ),
+    Setting(
+        "DRAIN_SECONDS",
+        "How long `carbonapi serve`, told to stop, goes on serving while `/health/ready` says 503.",
+        0,
+        whole(0, 600),
+    ),
+    Setting("DRAIN_FILE", "While this file is there, `/health/ready` says 503. `carbonapi serve` has one of its own."),
     Setting("DATA_FOLDER", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
     Setting("POSTGRES_ACCOUNT", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
 )

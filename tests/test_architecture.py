@@ -33,10 +33,12 @@ MAY_IMPORT = {
     "server": {"embedded", "settings", "tenancy"},
     "programs": {"db", "errors", "keeper", "tenancy"},
     "backup": {"db", "programs"},
+    "admission": {"errors"},
+    "web": {"", "access", "admission", "errors", "imports", "rest"},
     "cli": {"", *FLOOR, "rest", "accounts", "backup", "catalogue", "usages", "embedded", "imports", "server"},
     "": {"access", "db", "settings", "throttling", "rest", *FEATURES},
 }
-ERROR_CODES = {400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 428, 429, 503}
+ERROR_CODES = {400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 422, 428, 429, 503}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -123,6 +123,71 @@ def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monk
         assert connection.scalar(sa.text("SELECT count(*) FROM organizations WHERE name = 'Changed'")) == 0
 
 
+def test_nothing_is_waited_for_without_end(committing):
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    with committing.http.application.app_context():
+        shown = {name: db.session.scalar(sa.text(f"SHOW {name}")) for name in names}
+        pool = db.engine.pool
+        db.session.remove()
+
+    assert shown == dict(zip(names, ("30s", "2s", "10s"), strict=True))
+    assert pool.timeout() == 2
+
+
+def test_a_database_that_takes_no_changes_is_read_and_not_ready(committing, fresh_database_url):
+    usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
+    name = sa.engine.make_url(fresh_database_url).database
+    execute(fresh_database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    cut_connections(fresh_database_url)
+
+    assert committing.get("/usages").status_code == 200
+    for answer in (committing.post("/usages", json=usage), committing.get("/health/ready")):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    execute(fresh_database_url, "SET default_transaction_read_only = off", f"ALTER DATABASE {name} RESET ALL")
+    cut_connections(fresh_database_url)
+    assert committing.post("/usages", json=usage).status_code == 201
+    assert committing.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("state", ["08006", "53100", "53300", "57014", "57P01", "25006", "40001", "55P03"])
+def test_what_the_database_cannot_do_now_is_503(as_manager, state):
+    def fail(connection, cursor, statement, parameters, context, executemany):
+        if " usages" in statement:
+            cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$")
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", fail)
+    try:
+        answer = as_manager.get("/usages")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", fail)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+
+
+def test_with_no_connection_left_it_is_503_in_two_seconds(committing):
+    app = committing.http.application
+    assert committing.get("/usages").status_code == 200
+    with taken_out(app, app.config["POOL_SIZE"]):
+        began = time.monotonic()
+        answer = committing.get("/usages")
+        assert 2 <= time.monotonic() - began < 3
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert committing.get("/usages").status_code == 200
+
+
+def test_a_service_that_drains_is_alive_and_not_ready(fresh_database_url, tmp_path):
+    app = create_app(settings_for(fresh_database_url, DRAIN_FILE=str(tmp_path / "draining")))
+    stranger = Client(app)
+    assert stranger.get("/health/ready").status_code == 200
+
+    (tmp_path / "draining").touch()
+
+    assert stranger.get("/health/ready").json["detail"] == "The service is stopping."
+    assert stranger.get("/health/ready").status_code == 503
+    assert stranger.get("/health/live").status_code == 200
+    with app.app_context():
+        db.engine.dispose()
+
+
 def test_a_statement_that_waits_too_long_for_a_lock_is_503(committing, fresh_database_url, monkeypatch):
     usage = committing.post(
         "/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}

@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,6 +149,73 @@ def test_a_request_in_flight_finishes_before_it_stops(folder: Path) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 201 ")
         assert service.process.wait(30) == 0
         assert alive(service.processes) == set()
+
+
+def test_while_it_drains_it_answers_and_is_not_ready_and_fails_nobody(folder: Path) -> None:
+    answered, failed = [0], list[str]()
+    told_at: list[float] = []
+
+    def hammer() -> None:
+        """Ask over connections that are kept, until there is nobody to connect to."""
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+            try:
+                connection.connect()
+            except OSError:
+                return
+            try:
+                while connection.sock is not None:  # It is closed after an answer that says so.
+                    connection.request("GET", "/health/live")
+                    answer = connection.getresponse()
+                    answer.read()
+                    answered[0] += 1
+                    if answer.status != 200:
+                        failed.append(f"{answer.status}")
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(f"{error!r} {time.monotonic() - told_at[0] if told_at else 0:.1f} s after it was told")
+            finally:
+                connection.close()
+
+    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "2"}) as service:
+        threads = [threading.Thread(target=hammer) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: answered[0] > 100)
+        service.process.send_signal(signal.SIGTERM)
+        told_at.append(time.monotonic())
+        wait_until(lambda: service.status("/health/ready") == 503, 1.5)
+        assert service.status("/health/live") == 200
+        before = answered[0]
+        assert service.process.wait(30) == 0
+        for thread in threads:
+            thread.join()
+        assert answered[0] > before
+        assert failed == []
+
+
+def test_a_postgresql_that_stands_still_for_seconds_is_waited_for(folder: Path) -> None:
+    with serving(folder) as service:
+        assert service.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+        credentials = {name: ACCOUNT[name] for name in ("email", "password")}
+        _, tokens = service.request("POST", "/api/v1/auth/login", credentials)
+        frozen = naming(f"-D {folder}/data/postgresql") | naming("postgres: carbonapi carbonapi")
+        frozen &= family(min(naming(f"-D {folder}/data/postgresql")))
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with ThreadPoolExecutor(30) as threads:
+            asked = [
+                threads.submit(service.request, "GET", "/api/v1/usages", token=tokens["access_token"])
+                for _ in range(30)
+            ]
+            time.sleep(3)
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+            statuses = {answer.result()[0] for answer in asked}
+        assert statuses <= {200, 503}
+        assert time.monotonic() - began < 7
+        wait_until(lambda: service.status("/health/ready") == 200)
+        assert service.stop() == 0
 
 
 def test_killing_it_takes_everything_along_and_loses_nothing(folder: Path) -> None:

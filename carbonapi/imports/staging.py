@@ -41,7 +41,8 @@ STAGED = sa.Table(
 Row = STAGED.c
 GOOD = Row.faults.is_(None)
 _PREPARED = (
-    f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'; DROP TABLE IF EXISTS pg_temp.staged; "
+    f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'; SET LOCAL lock_timeout = '30s'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '1min'; DROP TABLE IF EXISTS pg_temp.staged; "
     f"{sa.schema.CreateTable(STAGED).compile(dialect=sa.dialects.postgresql.dialect())}"
 )
 

@@ -8,10 +8,11 @@ import flask
 import orjson
 from flask.json.provider import JSONProvider
 
-from . import bodies, errors, exports, pages, telling, throttles
+from . import bodies, errors, exports, pages, protection, telling, throttles
 from .blueprint import Blueprint
-from .bodies import prefers_async
+from .bodies import JSON_MAX_BYTES, prefers_async
 from .documents import Api
+from .errors import refusal
 from .etag import claim
 from .fields import now, plain
 from .pages import health
@@ -31,9 +32,9 @@ from .query import (
 )
 
 __all__ = [
-    "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
+    "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
     "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "prefers_async",
-    "read_exact_json", "time_range", "time_zone",
+    "read_exact_json", "refusal", "time_range", "time_zone",
 ]  # fmt: skip
 
 
@@ -82,5 +83,5 @@ def init_app(app: flask.Flask) -> Api:
     exports.init_app(app)
     api = Api(app)
     app.register_blueprint(pages.pages)
-    app.after_request(pages.set_headers)
+    app.after_request(protection.set_headers)
     return api

@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import IO, Any
@@ -21,11 +19,11 @@ from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
 from ..errors import Invalid, LengthRequired, Malformed, UnsupportedMedia
+from .errors import request_id
 from .fields import MAX_ID, JSONSchema, number_of
 
 JSON_MAX_BYTES = 1024 * 1024
 SPOOLED_BYTES = 1024 * 1024  # Of a file; more goes to disk.
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class IdConverter(BaseConverter):
@@ -74,8 +72,7 @@ def init_app(app: Flask) -> None:
 
 
 def _name_request() -> None:
-    asked = request.headers.get("X-Request-ID", "")
-    g.request_id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+    g.request_id = request_id(request.headers.get("X-Request-ID", ""))
 
 
 def _echo_request_id(response: Response) -> Response:

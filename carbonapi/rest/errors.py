@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -16,12 +17,15 @@ from werkzeug.exceptions import HTTPException
 
 from .. import errors, metrics
 from ..db import constraint_message, db, is_momentary
+from .protection import PROTECTIVE
+from .telling import tell_of_refusal
 
 STATUS: dict[type[errors.CarbonError], int] = {
     errors.Malformed: 400,
     errors.NotSignedIn: 401,
     errors.NotAllowed: 403,
     errors.NotFound: 404,
+    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.LengthRequired: 411,
     errors.Stale: 412,
@@ -34,6 +38,7 @@ STATUS: dict[type[errors.CarbonError], int] = {
 }
 TITLES = {status: error.title for error, status in reversed(STATUS.items())}
 RETRY_AFTER_SECONDS = 2
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class ProblemSchema(ma.Schema):
@@ -76,18 +81,7 @@ def problem(
     status: int, title: str, detail: str, messages: errors.Messages | None = None, headers: dict[str, str] | None = None
 ) -> Response:
     """A problem+json response."""
-    body = {
-        "type": problem_type(title),
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "instance": quote(request.path, safe="/:@!$&'()*+,;=~"),
-        "request_id": g.get("request_id", ""),
-    }
-    if messages:
-        body["errors"] = messages
-    # A message may repeat what the caller sent: half a surrogate pair, which UTF-8 does not have, becomes a "?".
-    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    text = _text_of(status, title, detail, request.path, g.get("request_id", ""), messages)
     response = Response(text, status, mimetype="application/problem+json")
     response.headers.update(headers or {})
     if status == 401:
@@ -95,6 +89,46 @@ def problem(
     if status == 503:
         response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     return response
+
+
+def refusal(
+    error: errors.CarbonError, environ: Mapping[str, Any], seconds: float
+) -> tuple[int, list[tuple[str, str]], bytes]:
+    """The status, headers and body that answer a request (PEP 3333) that the application has not been asked.
+
+    seconds: how long it took to refuse it.
+    """
+    status, id_ = STATUS[type(error)], request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+    path = environ["PATH_INFO"]
+    tell_of_refusal(environ, id_, status, seconds)
+    headers = [
+        *PROTECTIVE.items(),
+        ("Content-Type", "application/problem+json"),
+        ("Cache-Control", "private, no-cache"),
+        ("X-Request-ID", id_),
+        *([("Retry-After", str(RETRY_AFTER_SECONDS))] if status == 503 else []),
+    ]
+    return status, headers, _text_of(status, error.title, str(error), path, id_, error.errors)
+
+
+def _text_of(status: int, title: str, detail: str, path: str, id_: str, messages: errors.Messages | None) -> bytes:
+    body = {
+        "type": problem_type(title),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": quote(path, safe="/:@!$&'()*+,;=~"),
+        "request_id": id_,
+    }
+    if messages:
+        body["errors"] = messages
+    # A message may repeat what the caller sent: half a surrogate pair, which UTF-8 does not have, becomes a "?".
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def request_id(asked: str) -> str:
+    """The id of a request: what the caller asks for, if it is one, or a new one."""
+    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
 
 
 def init_app(app: Flask) -> None:

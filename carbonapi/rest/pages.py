@@ -1,6 +1,7 @@
 """What is served beside the API: its document, Swagger UI, and whether the service is alive."""
 
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -13,12 +14,6 @@ from ..db import db
 from ..errors import Unavailable
 from .blueprint import Blueprint
 from .query import Schema
-
-# Strict: no inline script, and nothing from elsewhere. Swagger UI needs data: for its arrows.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 pages = flask.Blueprint("pages", __name__, template_folder="templates", static_folder="static")
 health = Blueprint("Health", __name__, url_prefix="/health", description="Whether the service runs and can answer.")
@@ -68,8 +63,13 @@ class Ready(MethodView):
     def get(self) -> dict[str, str]:
         """Check readiness
 
-        503 while the database is away or has not been migrated.
+        503 while the database is away, takes no changes or has not been migrated, and once the service is told to stop.
         """
+        drain_file = flask.current_app.config["DRAIN_FILE"]
+        if drain_file and Path(drain_file).exists():
+            raise Unavailable("The service is stopping.")
+        if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
+            raise Unavailable("The database takes no changes now: it is a standby, or read-only.")
         is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
         revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
         if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
@@ -77,15 +77,3 @@ class Ready(MethodView):
         if tenancy.is_above(db.session.connection()):
             raise Unavailable("The role of CARBONAPI_DATABASE_URL is above row-level security: take an ordinary one.")
         return {"status": "ok"}
-
-
-def set_headers(response: flask.Response) -> flask.Response:
-    """Headers that keep a browser from doing more with an answer than was meant."""
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    if flask.request.path.startswith("/api/"):
-        # What a signed-in person reads stays with them; an ETag asks again each time.
-        response.headers.setdefault("Cache-Control", "private, no-cache")
-        response.headers.setdefault("Vary", "Authorization")
-    return response

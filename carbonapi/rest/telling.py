@@ -3,6 +3,8 @@
 import hmac
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Flask, Response, current_app, g, request
 
@@ -45,6 +47,15 @@ def _tell_of(response: Response) -> Response:
     else:
         end()
     return response
+
+
+def tell_of_refusal(environ: Mapping[str, Any], request_id: str, status: int, seconds: float) -> None:
+    """Tell of a request that was refused before the application was asked: it is of no route yet, and of nobody."""
+    method = environ["REQUEST_METHOD"]
+    metrics.count_request(method if method in METHODS else "other", "refused", status, seconds)
+    told = {"request_id": request_id, "method": method, "route": None, "path": environ["PATH_INFO"]}
+    told |= {"actor_id": None, "organization_id": None, "address": environ["REMOTE_ADDR"]}
+    tell(_level(None, status), "request", **told, status=status, duration_ms=round(seconds * 1000, 3))
 
 
 def _level(route: object, status: int) -> int:

@@ -12,7 +12,8 @@ from tests import factories
 from tests.conftest import SECRET_KEY, as_owner, operating, settings_for
 from tests.test_database import REFERENCE_TABLES, rows
 
-SHARED = {"usage_types"}  # The catalogue's, which belong to nobody.
+# What belongs to nobody: the catalogue, and counts by hashes.
+SHARED = {"usage_types", "throttle_counts"}
 COUNT = sa.text("SELECT count(*) FROM usages")
 
 
@@ -161,7 +162,7 @@ def test_it_travels_with_the_statement_and_only_when_it_changed(committing):
 
 def test_a_role_above_the_policies_is_refused_and_never_ready(server_url, fresh_database_url, capsys):
     environ = {"CARBONAPI_DATABASE_URL": server_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
-    assert serve("127.0.0.1", 0, 1, 1, environ) == 1
+    assert serve("127.0.0.1", 0, 1, 1, 0, environ) == 1
     assert capsys.readouterr().err.strip() == ABOVE
     superuser_url = make_url(server_url).set(database=make_url(fresh_database_url).database)
     app = create_app(settings_for(superuser_url.render_as_string(False)))

@@ -28,6 +28,9 @@ HELD_BYTES = 256 * 1024 * 1024  # Of bodies that are still arriving, what a work
 KEPT_CONNECTIONS = 2  # Of the pool: for readiness and queued imports, which wait for no place.
 WAITING_FOR_EACH = 4  # So many requests may wait for each place.
 
+# granian leaves out what is not ASCII. A header that was sent must not pass for one that was not.
+UNREADABLE = "\xff"
+
 _ENVIRON = {
     "SCRIPT_NAME": "",
     "SERVER_SOFTWARE": "granian",
@@ -243,4 +246,6 @@ def _environ(scope: Any) -> dict[str, Any]:
             key = name.upper().replace("-", "_")
             key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
             environ[key] = f"{environ[key]},{value}" if key in environ else value
+    for name in scope.headers.keys():  # noqa: SIM118  # granian's headers are no mapping.
+        environ.setdefault(f"HTTP_{name.upper().replace('-', '_')}", UNREADABLE)
     return environ

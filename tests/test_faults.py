@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.db import db
 from tests import factories
-from tests.conftest import SEEING_ALL, Client, execute, operating, settings_for, url_of
+from tests.conftest import SEEING_ALL, Client, as_owner, execute, operating, settings_for, url_of
 
 
 def test_without_a_database_the_service_is_alive_and_not_ready():
@@ -30,21 +30,22 @@ def test_without_a_database_the_service_is_alive_and_not_ready():
 
 
 def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_database_url):
-    app = create_app(settings_for(fresh_database_url))
+    app, owner = (create_app(settings_for(url)) for url in (fresh_database_url, as_owner(fresh_database_url)))
     stranger = Client(app)
     assert stranger.get("/health/ready").status_code == 200
-    with operating(app):
+    with operating(owner):
         flask_migrate.downgrade(revision="first_tables")
     assert stranger.get("/health/ready").status_code == 503
-    with operating(app):
+    with operating(owner):
         flask_migrate.downgrade(revision="base")
     registration = {"email": "a@example.org", "password": factories.PASSWORD, "name": "A"}
     for answer in (stranger.get("/health/ready"), stranger.post("/auth/register", json=registration)):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    execute(fresh_database_url, "INSERT INTO alembic_version VALUES ('of a newer server')")
+    execute(as_owner(fresh_database_url), "INSERT INTO alembic_version VALUES ('of a newer server')")
     assert stranger.get("/health/ready").status_code == 200
-    with operating(app):
-        db.engine.dispose()
+    for used in (app, owner):
+        with operating(used):
+            db.engine.dispose()
 
 
 def test_a_database_that_was_not_migrated_is_not_ready(server_url):
@@ -137,13 +138,13 @@ def test_nothing_is_waited_for_without_end(committing):
 def test_a_database_that_takes_no_changes_is_read_and_not_ready(committing, fresh_database_url):
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     name = sa.engine.make_url(fresh_database_url).database
-    execute(fresh_database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    execute(as_owner(fresh_database_url), f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     cut_connections(fresh_database_url)
 
     assert committing.get("/usages").status_code == 200
     for answer in (committing.post("/usages", json=usage), committing.get("/health/ready")):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    execute(fresh_database_url, "SET default_transaction_read_only = off", f"ALTER DATABASE {name} RESET ALL")
+    execute(as_owner(fresh_database_url), "SET default_transaction_read_only = off", f"ALTER DATABASE {name} RESET ALL")
     cut_connections(fresh_database_url)
     assert committing.post("/usages", json=usage).status_code == 201
     assert committing.get("/health/ready").status_code == 200

@@ -47,7 +47,7 @@ def url(fresh_database_url, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     settings = {"METRICS_TOKEN": TOKEN, "POOL_SIZE": 7, "LOG_LEVEL": "warning"}
     with serving(fresh_database_url, SECRET_KEY, workers=2, **settings) as url:
-        assert len(list(tmp_path.iterdir())) == 1
+        assert len(list(tmp_path.glob("carbonapi-metrics-*"))) == 1
         yield url
     assert list(tmp_path.iterdir()) == []
 

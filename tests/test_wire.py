@@ -123,3 +123,16 @@ def test_odd_addresses_are_answered(service, line):
 
     assert status in (404, 422)
     assert problem["status"] == status
+
+
+def test_a_header_that_cannot_be_read_does_not_pass_for_none(service):
+    body = b'{"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}'
+    before = service.usages()
+    head = request(
+        "POST", "/api/v1/usages", b"", f"Content-Length: {len(body)}", f"Authorization: Bearer {service.token}"
+    )
+
+    status, problem = service.send(head.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: \xc3\xa9\r\n\r\n") + body)
+
+    assert (status, problem["detail"]) == (422, "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.")
+    assert service.usages() == before

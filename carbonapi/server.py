@@ -21,7 +21,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from . import embedded, tenancy
-from .settings import cores, psycopg2_url
+from .settings import SettingsError, cores, from_environ, psycopg2_url
 
 PROJECT = Path(__file__).resolve().parents[1]  # Where wsgi.py and migrations/ lie.
 LEASH = Path(__file__).with_name("leash.py")
@@ -80,6 +80,11 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
             except embedded.EmbeddedError as error:
                 print(error, file=sys.stderr)
                 return 1
+        try:
+            from_environ(environ)
+        except SettingsError as error:  # Before anything is asked of a database, or started.
+            print(error, file=sys.stderr)
+            return 1
         reachable = _can_reach_database(environ)
         if reachable and _is_above_policies(environ):
             print(ABOVE, file=sys.stderr)

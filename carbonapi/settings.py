@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 class SettingsError(Exception):
@@ -48,18 +48,50 @@ def psycopg2_url(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
         raise ValueError("must be a postgresql:// URL")
+    if _has_weak_password(rest):
+        raise ValueError("has a password that is guessed at once; `openssl rand -hex 32` makes one")
     return f"postgresql+psycopg2://{rest}"
 
 
+def _has_weak_password(rest: str) -> bool:
+    """Whether what follows the scheme of a database's URL takes a word that anybody would try to another machine.
+
+    A URL without a password is none: libpq has a file for it, and certificates.
+    """
+    parts = re.match(r"([^:/?@]*):([^@]+)@(\[[^\]]*\]|[^:/?]*)", rest)
+    if parts is None:
+        return False
+    user, password, host = (unquote(part).lower() for part in parts.groups())
+    is_near = host in ("", "localhost", "[::1]") or host.startswith(("127.", "/"))
+    return not is_near and password in {user, *WEAK_PASSWORDS}
+
+
 def secret(shortest: int) -> Callable[[str], str]:
-    """A parser of text of so many bytes or more."""
+    """A parser of text of so many bytes or more, which nobody guesses: no word of examples, nothing repeated."""
 
     def parse(text: str) -> str:
         if len(text.encode()) < shortest:
             raise ValueError(f"must be {shortest} bytes or longer; `openssl rand -hex 32` makes one")
+        is_repeated = text in (text + text)[1:-1]
+        is_example = any(word in text.lower() for word in PLACEHOLDERS)
+        # Of 32 random hexadecimal digits, fewer than 8 different ones are not to be expected in a lifetime.
+        if is_repeated or is_example or len(set(text)) < shortest // 4:
+            raise ValueError("can be guessed; `openssl rand -hex 32` makes one")
         return text
 
     return parse
+
+
+def origins(text: str) -> frozenset[str]:
+    """The origins of a list with commas, each as browsers send it: in lower case, without a path or a usual port."""
+    found = frozenset(part.strip() for part in text.split(",") if part.strip())
+    origin = r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
+    usual = (("http://", ":80"), ("https://", ":443"))
+    for each in found:
+        has_usual_port = any(each.startswith(scheme) and each.endswith(port) for scheme, port in usual)
+        if not re.fullmatch(origin, each) or has_usual_port:
+            raise ValueError("must be origins as browsers send them, such as https://carbon.example, and commas")
+    return found
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
@@ -135,6 +167,19 @@ def limits(name: str, what: str, of: str, per_account: Limit, per_address: Limit
 
 
 LONGEST_WINDOW = 86_400  # Seconds, a day.
+# What stands in examples in place of a secret.
+PLACEHOLDERS = (
+    "change",
+    "secret",
+    "password",
+    "example",
+    "default",
+    "insecure",
+    "placeholder",
+    "0123456789",
+    "abcdefgh",
+)
+WEAK_PASSWORDS = ("admin", "carbonapi", "changeme", "password", "postgres", "root", "secret", "1234", "12345678")
 
 SETTINGS = (
     Setting(
@@ -187,6 +232,11 @@ SETTINGS = (
         "Proxies in front, each of which adds to `X-Forwarded-For`. With 0 the header is ignored.",
         0,
         whole(0, 10),
+    ),
+    Setting(
+        "CORS_ORIGINS",
+        "Whose pages may read the API's answers, such as `https://carbon.example`, with commas between. Else nobody's.",
+        parse=origins,
     ),
     Setting("REDIS_URL", "The Redis that counts what is throttled. Without it, PostgreSQL counts.", parse=redis_url),
     *limits("SIGN_IN", "Sign-ins, changes of a password, tokens for one,", "account", Limit(10, 300), Limit(100, 300)),
@@ -250,6 +300,9 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
                 values[setting.name] = setting.parse(text)
             except ValueError as error:
                 faults.append(f"{setting.variable} {error}.")
+    for variable in ("FLASK_DEBUG", "DEBUG"):
+        if environ.get(variable, "").lower() not in ("", "0", "false", "no", "off"):
+            faults.append(f"{variable} is set. Unset it: what serves others tells its faults to its log alone.")
     if values.get("SMTP_URL") and not values.get("MAIL_FROM", "faulty"):
         faults.append("CARBONAPI_MAIL_FROM is not set, as it must be with CARBONAPI_SMTP_URL.")
     if faults:

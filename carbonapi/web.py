@@ -83,7 +83,8 @@ class Web:
                 async with place:
                     status, headers, chunks = await self._answered(environ)
         except CarbonError as error:
-            status, headers, chunks = refusal(error, environ, asyncio.get_running_loop().time() - began_at)
+            seconds = asyncio.get_running_loop().time() - began_at
+            status, headers, chunks = refusal(error, environ, seconds, self._app.config["CORS_ORIGINS"])
         if isinstance(chunks, bytes):
             protocol.response_bytes(status, headers + closing, chunks)
         else:

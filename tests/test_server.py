@@ -291,6 +291,27 @@ def test_a_server_of_ones_own_needs_a_secret_key_of_ones_own(folder: Path) -> No
         assert not (folder / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("CARBONAPI_SECRET_KEY", "change-me-change-me-change-me-change-me"),
+        ("CARBONAPI_DATABASE_URL", "postgresql://carbonapi:carbonapi@nowhere.invalid/carbonapi"),
+        ("CARBONAPI_METRICS_TOKEN", "hidden"),
+        ("FLASK_DEBUG", "1"),
+    ],
+)
+def test_what_is_weak_is_refused_by_name_before_a_database_is_asked(capsys, variable: str, text: str) -> None:
+    environ = {
+        "CARBONAPI_DATABASE_URL": "postgresql://carbonapi@nowhere.invalid/carbonapi",
+        "CARBONAPI_SECRET_KEY": "a key for tests alone, of 32 bytes and more",
+    }
+
+    assert server.serve("127.0.0.1", 0, 1, 1, 0, environ | {variable: text}) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"{variable} ")
+    assert text not in told.removeprefix(variable) or text == "1"
+
+
 def test_it_lives_while_its_database_is_away_and_migrates_it_later(folder: Path) -> None:
     with embedded.running(folder / "server") as url:
         pass

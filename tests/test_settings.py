@@ -1,20 +1,22 @@
 """Settings: what is missing or malformed is told all at once, by name, without values."""
 
+import secrets
+
 import pytest
 
 from carbonapi import create_app
 from carbonapi.settings import SETTINGS, Limit, SettingsError, from_environ
 
 REQUIRED = {
-    "CARBONAPI_DATABASE_URL": "postgresql://u:secret@db/carbonapi",
-    "CARBONAPI_SECRET_KEY": "x" * 32,
+    "CARBONAPI_DATABASE_URL": "postgresql://u:aPq7xW2m@db/carbonapi",
+    "CARBONAPI_SECRET_KEY": "zM0vT8rLk2qYb6WdN4xGh1PjC9uSf3Ea",
 }
 
 
 def test_defaults_stand_where_nothing_is_set():
     values = from_environ(REQUIRED)
 
-    assert values["DATABASE_URL"] == "postgresql+psycopg2://u:secret@db/carbonapi"
+    assert values["DATABASE_URL"] == "postgresql+psycopg2://u:aPq7xW2m@db/carbonapi"
     assert (values["ACCESS_TOKEN_MINUTES"], values["REFRESH_TOKEN_DAYS"]) == (15, 30)
     assert (values["SESSION_CACHE_SECONDS"], values["REGISTRATION"]) == (5, "open")
     assert set(values) == {setting.name for setting in SETTINGS}
@@ -56,6 +58,27 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_MAIL_FROM", "Carbon <hidden@mail.example>", "CARBONAPI_MAIL_FROM must be an e-mail address"),
         ("CARBONAPI_MAIL_FROM", "hidden@mail.example\r\nBcc: x@y", "CARBONAPI_MAIL_FROM must be an e-mail address"),
         ("CARBONAPI_PUBLIC_URL", "carbon.example", "CARBONAPI_PUBLIC_URL must be a URL that begins with https://"),
+        ("CARBONAPI_SECRET_KEY", "x" * 64, "CARBONAPI_SECRET_KEY can be guessed"),
+        ("CARBONAPI_SECRET_KEY", "zM0vT8rLk2qYb6Wd" * 2, "CARBONAPI_SECRET_KEY can be guessed"),
+        ("CARBONAPI_SECRET_KEY", "Change-Me zM0vT8rLk2qYb6WdN4xGh1", "CARBONAPI_SECRET_KEY can be guessed"),
+        ("CARBONAPI_SECRET_KEY", "my-SECRET-key-of-thirty-two-bytes", "CARBONAPI_SECRET_KEY can be guessed"),
+        ("CARBONAPI_SECRET_KEY", "0123456789abcdef0123456789ABCDEF", "CARBONAPI_SECRET_KEY can be guessed"),
+        ("CARBONAPI_METRICS_TOKEN", "aab" * 8, "CARBONAPI_METRICS_TOKEN can be guessed"),
+        ("CARBONAPI_DATABASE_URL", "postgresql://carbon:carbon@db/hidden", "CARBONAPI_DATABASE_URL has a password"),
+        ("CARBONAPI_DATABASE_URL", "postgres://u:p%6Fstgres@10.0.0.1:5432/hidden", "_DATABASE_URL has a password"),
+        (
+            "CARBONAPI_OWNER_DATABASE_URL",
+            "postgresql://u:PassWord@[fd00::1]/hidden",
+            "OWNER_DATABASE_URL has a password",
+        ),
+        ("CARBONAPI_CORS_ORIGINS", "*", "CARBONAPI_CORS_ORIGINS must be origins as browsers send them"),
+        ("CARBONAPI_CORS_ORIGINS", "null", "CARBONAPI_CORS_ORIGINS must be origins"),
+        ("CARBONAPI_CORS_ORIGINS", "https://*.hidden", "CARBONAPI_CORS_ORIGINS must be origins"),
+        ("CARBONAPI_CORS_ORIGINS", "https://a.hidden/", "CARBONAPI_CORS_ORIGINS must be origins"),
+        ("CARBONAPI_CORS_ORIGINS", "https://a.hidden:443", "CARBONAPI_CORS_ORIGINS must be origins"),
+        ("CARBONAPI_CORS_ORIGINS", "https://A.hidden", "CARBONAPI_CORS_ORIGINS must be origins"),
+        ("FLASK_DEBUG", "hidden", "FLASK_DEBUG is set"),
+        ("DEBUG", "True", "DEBUG is set. Unset it"),
         ("CARBONAPI_POOL_SIZE", "٣", "CARBONAPI_POOL_SIZE must be a whole number"),
     ],
 )
@@ -68,6 +91,33 @@ def test_a_setting_at_fault_is_named_and_its_value_is_not(variable, text, told):
     assert told in str(refusal.value)
     assert not text or text not in str(refusal.value)
     assert "hidden" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("CARBONAPI_DATABASE_URL", "postgresql://carbon:carbon@localhost/carbonapi"),
+        ("CARBONAPI_DATABASE_URL", "postgresql://carbon:carbon@127.0.0.1:5432/carbonapi"),
+        ("CARBONAPI_DATABASE_URL", "postgresql://carbon:carbon@/carbonapi?host=/run/postgresql"),
+        ("CARBONAPI_DATABASE_URL", "postgresql://carbon@db/carbonapi?sslmode=verify-full"),
+        ("FLASK_DEBUG", "0"),
+        ("DEBUG", ""),
+    ],
+)
+def test_what_stays_on_the_machine_or_is_no_password_is_taken(variable, text):
+    assert from_environ({**REQUIRED, variable: text})["REGISTRATION"] == "open"
+
+
+def test_what_openssl_makes_is_taken():
+    for _ in range(100):
+        made = {"CARBONAPI_SECRET_KEY": secrets.token_hex(16), "CARBONAPI_METRICS_TOKEN": secrets.token_hex(8)}
+        assert from_environ(REQUIRED | made)["METRICS_TOKEN"] == made["CARBONAPI_METRICS_TOKEN"]
+
+
+def test_origins_are_a_list_and_each_is_as_browsers_send_it():
+    values = from_environ(REQUIRED | {"CARBONAPI_CORS_ORIGINS": "https://a.example, http://[::1]:3000,"})
+
+    assert values["CORS_ORIGINS"] == {"https://a.example", "http://[::1]:3000"}
 
 
 def test_a_limit_is_a_count_and_seconds_and_0_is_none():

@@ -8,7 +8,7 @@ import flask
 import orjson
 from flask.json.provider import JSONProvider
 
-from . import bodies, errors, exports, pages, protection, telling, throttles
+from . import bodies, cors, errors, exports, pages, protection, telling, throttles
 from .blueprint import Blueprint
 from .bodies import JSON_MAX_BYTES, prefers_async
 from .documents import Api
@@ -83,5 +83,6 @@ def init_app(app: flask.Flask) -> Api:
     exports.init_app(app)
     api = Api(app)
     app.register_blueprint(pages.pages)
+    cors.init_app(app)
     app.after_request(protection.set_headers)
     return api

@@ -64,7 +64,7 @@ def init_app(app: Flask) -> None:
     layers = WholeBodies(app.wsgi_app)
     # Each proxy adds whom it was asked by, so what stands before the last of them may be anybody's invention.
     proxies = app.config["TRUSTED_PROXIES"]
-    layered = ProxyFix(layers, x_for=proxies, x_proto=0, x_host=0) if proxies else layers
+    layered = ProxyFix(layers, x_for=proxies, x_proto=proxies, x_host=0) if proxies else layers
     app.wsgi_app = layered  # type: ignore[method-assign]  # Flask documents this way of wrapping.
     app.before_request(_name_request)
     app.before_request(_refuse_partial_bodies)

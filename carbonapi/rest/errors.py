@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from .. import errors, metrics
 from ..db import constraint_message, db, is_momentary
+from .cors import shared_with
 from .protection import PROTECTIVE
 from .telling import tell_of_refusal
 
@@ -92,20 +93,22 @@ def problem(
 
 
 def refusal(
-    error: errors.CarbonError, environ: Mapping[str, Any], seconds: float
+    error: errors.CarbonError, environ: Mapping[str, Any], seconds: float, origins: frozenset[str] | None
 ) -> tuple[int, list[tuple[str, str]], bytes]:
     """The status, headers and body that answer a request (PEP 3333) that the application has not been asked.
 
-    seconds: how long it took to refuse it.
+    seconds: how long it took to refuse it. origins: whose pages may read the answer.
     """
     status, id_ = STATUS[type(error)], request_id(environ.get("HTTP_X_REQUEST_ID", ""))
     path = environ["PATH_INFO"]
     tell_of_refusal(environ, id_, status, seconds)
     headers = [
         *PROTECTIVE.items(),
+        *shared_with(environ.get("HTTP_ORIGIN", ""), origins).items(),
         ("Content-Type", "application/problem+json"),
         ("Cache-Control", "private, no-cache"),
         ("X-Request-ID", id_),
+        *([("Vary", "Origin")] if origins else []),
         *([("Retry-After", str(RETRY_AFTER_SECONDS))] if status == 503 else []),
     ]
     return status, headers, _text_of(status, error.title, str(error), path, id_, error.errors)

@@ -12,13 +12,21 @@ PROTECTIVE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+ALWAYS_TLS = "max-age=31536000"  # A year.
 
 
 def set_headers(response: Response) -> Response:
     """Give an answer its protective headers, and keep what a signed-in person reads with them."""
     for name, value in PROTECTIVE.items():
         response.headers.setdefault(name, value)
+    # A proxy that is trusted tells that it was asked by TLS.
+    if request.is_secure:
+        response.headers.setdefault("Strict-Transport-Security", ALWAYS_TLS)
     if request.path.startswith("/api/"):
         # An ETag asks again each time.
         response.headers.setdefault("Cache-Control", "private, no-cache")

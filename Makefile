@@ -30,6 +30,9 @@ bench-quick: .venv/benchmarks ## Measure with 200,000 usages, in two minutes; wr
 overload: .venv/everything ## Let ten times the load and 500 slow clients come, in a minute; fails if a promise is not kept
 	.venv/bin/python -m benchmarks.overload $(ARGS)
 
+mutants: .venv/everything ## Plant some fifty holes, one at a time, and see that the tests find each, in some ten minutes
+	.venv/bin/python -m tests.mutants $(ARGS)
+
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -64,4 +67,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run test browser redis schemathesis bench bench-quick overload check lock clean
+.PHONY: help run test browser redis schemathesis bench bench-quick overload mutants check lock clean

@@ -11,6 +11,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from carbonapi import server
+from carbonapi.settings import DEFAULTS
+
 PROJECT = Path(__file__).resolve().parents[1]
 LOCK = (PROJECT / "requirements.lock").read_text()
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
@@ -145,6 +148,76 @@ def test_compose_keeps_the_data_and_waits_for_a_database_that_answers() -> None:
     assert database["healthcheck"]["test"][1] == "pg_isready"
     assert COMPOSE["services"]["app"]["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert "ports" not in database
+
+
+def test_of_compose_nothing_has_rights_or_bounds_missing() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"] and "cap_add" not in service, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+        assert service["restart"] == "unless-stopped", name
+        assert {"mem_limit", "pids_limit", "stop_grace_period"} <= service.keys(), name
+        assert any(folder.startswith("/tmp:") for folder in service["tmpfs"]), name
+    assert COMPOSE["services"]["database"]["user"] == "postgres"
+    assert COMPOSE["services"]["app"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def unit() -> dict[str, list[str]]:
+    """What stands in the unit's section of the service; a name may stand there several times."""
+    _, _, section = (PROJECT / "docs/carbonapi.service").read_text().partition("[Service]")
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", section.partition("[Install]")[0], re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def test_the_unit_has_no_rights_to_gain_and_one_folder_to_write_to() -> None:
+    expected = {
+        "DynamicUser": "yes",
+        "NoNewPrivileges": "yes",
+        "CapabilityBoundingSet": "",
+        "ProtectSystem": "strict",
+        "ProtectHome": "yes",
+        "PrivateTmp": "yes",
+        "ReadWritePaths": "/var/lib/carbonapi",
+        "StateDirectory": "carbonapi",
+        "StateDirectoryMode": "0700",
+        "MemoryDenyWriteExecute": "yes",
+        "UMask": "0077",
+        "Restart": "on-failure",
+        "KillMode": "mixed",
+    }
+
+    assert {name: unit()[name] for name in expected} == {name: [value] for name, value in expected.items()}
+    assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged"]
+    assert "Environment" not in unit(), "secrets are for the file that root alone reads"
+
+
+def test_the_unit_waits_for_requests_in_flight_and_allows_their_connections() -> None:
+    drain = re.search(r"^CARBONAPI_DRAIN_SECONDS=(\d+)$", (PROJECT / "docs/running.md").read_text(), re.MULTILINE)
+
+    assert drain is not None
+    assert int(unit()["TimeoutStopSec"][0]) >= int(drain[1]) + server.STOP_SECONDS + 10 + 5
+    assert int(unit()["LimitNOFILE"][0]) == 2 * server.CONNECTIONS
+
+
+def test_the_proxy_takes_what_we_take_and_tells_who_asks() -> None:
+    nginx = (PROJECT / "docs/nginx.conf").read_text()
+    size = re.search(r"client_max_body_size (\d+)m;", nginx)
+
+    assert size is not None
+    assert DEFAULTS["IMPORT_MAX_BYTES"] < int(size[1]) * 2**20
+    assert "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;" in nginx
+    assert "proxy_set_header X-Forwarded-Proto $scheme;" in nginx
+    assert re.search(r"location = /metrics \{\s+return 404;", nginx)
+
+
+def test_the_threat_model_names_tests_that_are_there() -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs/threat-model.md").read_text()))
+
+    assert len(named) > 15
+    assert [name for name in named if not (PROJECT / name).exists()] == []
 
 
 def test_what_runs_from_the_shell_may_be_run() -> None:

@@ -118,6 +118,8 @@ def test_what_was_told_is_told_again_when_it_was_undone(committing, is_alone):
     user, app = committing.user, committing.http.application
     committing.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1})
     isolation = {"isolation_level": "AUTOCOMMIT"} if is_alone else {}
+    with app.app_context():
+        db.engine.dispose()  # Else a connection might have been told the same before, to which it would go back.
     with app.app_context(), db.engine.connect().execution_options(**isolation) as connection:
         with tenancy.within(user.organization_id):
             with pytest.raises(sa.exc.DataError):

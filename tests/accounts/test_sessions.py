@@ -1,6 +1,8 @@
 """Signing in and out through HTTP: tokens, their rotation and their end."""
 
 import datetime as dt
+import hmac
+import itertools
 import json
 
 import jwt
@@ -29,6 +31,13 @@ def claims_of(token):
 def forged(token, key=SECRET_KEY, algorithm="HS256", without=(), **changes):
     claims = {name: value for name, value in (claims_of(token) | changes).items() if name not in without}
     return jwt.encode(claims, key, algorithm)
+
+
+def signed_as(algorithm, body):
+    """A token with our own key by another algorithm, for which PyJWT would call the key too short."""
+    head = jwt.utils.base64url_encode(f'{{"alg":"{algorithm}","typ":"JWT"}}'.encode()).decode()
+    signature = hmac.digest(SECRET_KEY.encode(), f"{head}.{body}".encode(), algorithm.replace("HS", "sha"))
+    return f"{head}.{body}.{jwt.utils.base64url_encode(signature).decode()}"
 
 
 @pytest.fixture
@@ -122,12 +131,15 @@ def test_a_session_that_was_not_refreshed_in_time_is_over(stranger, tokens):
     assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 401
 
 
-def test_simultaneous_refreshes_have_one_successor(fresh_database_url):
+def test_simultaneous_refreshes_have_one_successor(fresh_database_url, monkeypatch):
     app = create_app(settings_for(fresh_database_url))
     with operating(app):
         factories.user(factories.organization(), email="ada@example.org")
     token = Client(app).post("/auth/login", json=CREDENTIALS).json["refresh_token"]
 
+    seconds, began_at = itertools.count(), factories.now()
+    # Each at a second of its own: so whoever does not wait for the first makes another token.
+    monkeypatch.setattr("carbonapi.accounts.views.now", lambda: began_at + dt.timedelta(seconds=next(seconds)))
     answers = at_once(8, lambda place: Client(app).post("/auth/refresh", headers=bearer(token)))
 
     assert [answer.status_code for answer in answers] == [200] * 8
@@ -280,7 +292,7 @@ def test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_databas
         "no signature": bearer(f"{head}.{body}."),
         "truncated": bearer(access[:-1]),
         "another key": bearer(forged(access, key="another key, also of 32 bytes or more")),
-        "another algorithm": bearer(forged(access, algorithm="HS512", key=SECRET_KEY * 2)),
+        **{f"signed as {name}": bearer(signed_as(name, body)) for name in ("HS384", "HS512")},
         **{
             f"alg {algorithm}": bearer(
                 jwt.utils.base64url_encode(f'{{"alg":"{algorithm}","typ":"JWT"}}'.encode()).decode() + f".{body}."

@@ -94,6 +94,7 @@ def test_a_refusal_before_the_application_is_asked_is_shared_alike(origin, allow
 
     assert dict(headers).get("Access-Control-Allow-Origin") == allowed
     assert dict(headers)["Vary"] == "Origin"
+    assert dict(headers)["Retry-After"] == "2"
 
 
 def test_no_cookie_signs_anybody_in_and_none_is_set(as_member, stranger, shared):

@@ -128,8 +128,8 @@ HOLES = (
     Hole(
         "sessions: two refresh at once",
         "carbonapi/accounts/sessions.py",
-        "        .with_for_update()\n",
-        "",
+        "        .with_for_update()\n    )\n    if session is None or",
+        '    )\n    __import__("time").sleep(0.2)\n    if session is None or',
         (f"{SESSIONS}test_simultaneous_refreshes_have_one_successor",),
     ),
     Hole(
@@ -210,8 +210,27 @@ HOLES = (
         "            return int(connection.execute(_ADDING, values).scalar_one())",
         "            mine = (COUNTS.c.bucket == bucket, COUNTS.c.ends_at == ends_at)\n"
         "            seen = connection.execute(sa.select(COUNTS.c.number).where(*mine)).scalar() or 0\n"
+        "            time.sleep(0.2)\n"
         "            connection.execute(_ADDING, values)\n"
         "            return int(seen) + number",
+        (f"{LIMITS}test_of_25_guesses_at_the_same_time_ten_are_looked_at",),
+    ),
+    Hole(
+        "throttles: a guess is counted once it was wrong",
+        "carbonapi/accounts/sessions.py",
+        """    spend(SIGN_IN, email.lower(), now)
+    with tenancy.everywhere():
+        user = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
+    db.session.commit()  # Hashing takes long, and may have to wait: it keeps no connection meanwhile.
+    matches = password_matches(password, user.password_hash if user else None)
+""",
+        """    with tenancy.everywhere():
+        user = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
+    db.session.commit()
+    matches = password_matches(password, user.password_hash if user else None)
+    if not matches:
+        spend(SIGN_IN, email.lower(), now)
+""",
         (f"{LIMITS}test_of_25_guesses_at_the_same_time_ten_are_looked_at",),
     ),
     Hole(

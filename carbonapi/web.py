@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import create_app
+from . import create_app, logs
 from .access import known_caller
 from .admission import FULL, Admission, Place
 from .errors import CarbonError, TooSlow, Unavailable
@@ -44,6 +44,7 @@ Answer = tuple[int, list[tuple[str, str]], Any]
 def serving() -> "Web":
     """The application of a process that serves: it also books queued imports. granian calls this."""
     app = create_app()
+    logs.begin(app.config["LOG_LEVEL"])
     book_queued(app)
     return Web(app)
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "programs": {"db", "errors", "keeper", "tenancy"},
     "backup": {"db", "programs"},
     "admission": {"errors"},
-    "web": {"", "access", "admission", "errors", "imports", "rest"},
+    "web": {"", "access", "admission", "errors", "imports", "logs", "rest"},
     "cli": {"", *FLOOR, "rest", "accounts", "backup", "catalogue", "usages", "embedded", "imports", "server"},
     "": {"access", "db", "settings", "throttling", "rest", *FEATURES},
 }

@@ -8,7 +8,7 @@ import urllib.request
 import sqlalchemy as sa
 
 from carbonapi import logs
-from tests.conftest import ROLE, SECRET_KEY, execute
+from tests.conftest import ROLE, SECRET_KEY, as_owner, execute
 from tests.processes import wait_until
 from tests.servers import serving
 
@@ -124,7 +124,7 @@ def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
         _, queued = caller.ask(*later, Prefer="respond-async")
         wait_until(lambda: caller.ask(f"/api/v1/imports/{queued['id']}")[1]["status"] == "booked")
 
-        execute(fresh_database_url, TALKATIVE, REFUSING)
+        execute(as_owner(fresh_database_url), TALKATIVE, REFUSING)
         assert statuses(("/api/v1/usages", usage), later[:3]) == [500, 500]
         caller.ask(*later, Prefer="respond-async")
         wait_until(lambda: b"queued imports are tried again" in path.read_bytes())
@@ -132,7 +132,7 @@ def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
             (f"REVOKE ALL ON users FROM {ROLE}", 500),
             ("ALTER TABLE users RENAME TO lost", 503),
         ):
-            execute(fresh_database_url, damage)
+            execute(as_owner(fresh_database_url), damage)
             assert statuses((login, account)) == [status]
 
     text = path.read_text()

@@ -30,6 +30,12 @@ bench-quick: .venv/benchmarks ## Measure with 200,000 usages, in two minutes; wr
 overload: .venv/everything ## Let ten times the load and 500 slow clients come, in a minute; fails if a promise is not kept
 	.venv/bin/python -m benchmarks.overload $(ARGS)
 
+crash: .venv/everything ## Kill and freeze the service at random, and compare its ledger with what it answered (make crash SECONDS=600 SEED=1)
+	.venv/bin/python -m tests.endurance.crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: .venv/everything ## Load the service, and see that its memory does not grow; needs Linux (make soak SECONDS=900)
+	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -64,4 +70,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run test browser redis schemathesis bench bench-quick overload check lock clean
+.PHONY: help run test browser redis schemathesis bench bench-quick overload crash soak check lock clean

@@ -22,6 +22,7 @@ PAUSE_SECONDS = 0.02
 WARM_UP = 0.2
 MOST_MIB_A_MINUTE = 1
 MOST_GROWTH = 0.05
+MOST_MORE = 2  # Files and connections: so few more are no growth.
 FILE_LINES = 500
 YEAR = "start=2025-01-01T00:00:00Z&end=2026-01-01T00:00:00Z"
 READS = (
@@ -134,7 +135,9 @@ def tell(load: Load, samples: Samples, seconds: float) -> bool:
     for name in ("workers_mib", "backends_mib", "open_files", "connections"):
         values = getattr(warm, name)
         a_minute, share = line(warm.seconds, values)
-        is_kept = share < MOST_GROWTH and (a_minute < MOST_MIB_A_MINUTE or not name.endswith("mib"))
+        is_memory = name.endswith("mib")
+        is_few = not is_memory and abs(share * values[0]) < MOST_MORE
+        is_kept = is_few or share < MOST_GROWTH and (not is_memory or a_minute < MOST_MIB_A_MINUTE)
         kept.append(is_kept)
         rise = f"{values[0]:.1f} at first, {values[-1]:.1f} at last; {a_minute:+.2f} a minute, {share:+.1%} in all"
         print(f"{name:<13} {rise} {'' if is_kept else 'MISSED'}")

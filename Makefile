@@ -33,6 +33,12 @@ overload: .venv/everything ## Let ten times the load and 500 slow clients come, 
 mutants: .venv/everything ## Plant some fifty holes, one at a time, and see that the tests find each, in some ten minutes
 	.venv/bin/python -m tests.mutants $(ARGS)
 
+crash: .venv/everything ## Kill and freeze the service at random, and compare its ledger with what it answered (make crash SECONDS=600 SEED=1)
+	.venv/bin/python -m tests.endurance.crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: .venv/everything ## Load the service, and see that its memory does not grow; needs Linux (make soak SECONDS=900)
+	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -67,4 +73,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run test browser redis schemathesis bench bench-quick overload mutants check lock clean
+.PHONY: help run test browser redis schemathesis bench bench-quick overload mutants crash soak check lock clean

@@ -21,6 +21,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ OWNER = "carbonapi"
 ROLE = "carbonapi_app"
 # What the service sets itself, too: so no other way to connect as its role goes without.
 ROLE_TIMEOUTS = {"statement_timeout": "30s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
+RETRY_SECONDS = 1  # Between attempts to get another keeper.
 SOCKET_FOLDER_BYTES = 80  # A socket's path has room for 103 bytes on macOS, and its name is still to be added.
 
 
@@ -50,24 +52,63 @@ def running(folder: Path) -> Iterator[str]:
     folder = _made(folder)
     account = _account(folder)
     sockets = _socket_folder(folder, account)
-    connection, keeper = _connected_to_keeper(folder, sockets, account)
-    with connection:
-        try:
-            _make_role(sockets)
-            yield f"postgresql+psycopg2://{ROLE}@/carbonapi?host={sockets}"
-        finally:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_WR)
-            farewell = _word(connection)
-            if farewell == b"stopped":
-                _word(connection)  # The connection ends with the keeper.
-            if keeper is not None and farewell != b"others":
-                keeper.wait()
-            elif keeper is not None:
-                keeper.returncode = 0  # It outlives us, so it is not ours to wait for.
+    use = _Use(folder, sockets, account)
+    try:
+        _make_role(sockets)
+        yield f"postgresql+psycopg2://{ROLE}@/carbonapi?host={sockets}"
+    finally:
+        farewell = use.end()
     if not farewell:
         with running(folder):  # The keeper was killed, PostgreSQL was not: another keeper stops it properly.
             pass
+
+
+class _Use:
+    """Our connection to a folder's keeper.
+
+    If the keeper is killed, we get another. Else nobody would start PostgreSQL again, should that die too.
+    """
+
+    def __init__(self, folder: Path, sockets: Path, account: pwd.struct_passwd | None) -> None:
+        self._of = folder, sockets, account
+        self._connection, self._keeper = _connected_to_keeper(*self._of)
+        self._ending = threading.Event()
+        self._changing = threading.Lock()
+        self._farewell = b""
+        self._watch = threading.Thread(target=self._stay_connected, name="keeper", daemon=True)
+        self._watch.start()
+
+    def _stay_connected(self) -> None:
+        while not (word := _word(self._connection)):
+            with self._changing:
+                if self._ending.is_set():
+                    break
+                self._connect_again()
+            self._ending.wait(RETRY_SECONDS)
+        self._farewell = word
+
+    def _connect_again(self) -> None:
+        """Where that does not succeed, the connection is still one that says nothing: it is tried again."""
+        self._connection.close()
+        if self._keeper is not None:
+            self._keeper.wait()
+        with contextlib.suppress(EmbeddedError, OSError):
+            self._connection, self._keeper = _connected_to_keeper(*self._of)
+
+    def end(self) -> bytes:
+        """What the keeper said in farewell, once PostgreSQL has stopped if we were the last."""
+        self._ending.set()
+        with self._changing, contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+        self._watch.join()
+        with self._connection:
+            if self._farewell == b"stopped":
+                _word(self._connection)  # The connection ends with the keeper.
+        if self._keeper is not None and self._farewell != b"others":
+            self._keeper.wait()
+        elif self._keeper is not None:
+            self._keeper.returncode = 0  # It outlives us, so it is not ours to wait for.
+        return self._farewell
 
 
 def owner_url(url: str) -> str:
@@ -186,7 +227,7 @@ def _word(connection: socket.socket) -> bytes:
     """What the keeper says next: "ready" or what is wrong; on leaving "others" or "stopped". Nothing: it is gone."""
     try:
         return connection.recv(4096)
-    except ConnectionResetError:
+    except OSError:
         return b""
 
 

@@ -3,7 +3,7 @@
 It makes the cluster, starts PostgreSQL, starts it again should it die, and stops it when the last user has gone. Users
 are connections to the socket that it inherits, together with the lock that makes it the folder's only keeper. It heeds
 no signal, so that PostgreSQL stops last after a Ctrl-C or at the end of a session. If the keeper is killed, PostgreSQL
-goes on serving, until the folder's next keeper stops it.
+goes on serving, until the folder's next keeper stops it: a user of the folder starts that at once.
 """
 
 import contextlib

@@ -193,13 +193,33 @@ def test_the_keeper_heeds_no_signal(folder: Path, number: signal.Signals) -> Non
         assert query(url, "SELECT 1") == 1
 
 
-def test_whoever_leaves_after_the_keeper_was_killed_stops_postgresql(folder: Path) -> None:
+def test_whoever_leaves_when_the_keeper_was_killed_stops_postgresql(folder: Path) -> None:
     with embedded.running(folder) as url:
-        server = server_of(url)
+        assert query(url, "SELECT 1") == 1
         os.kill(pid_of(folder, "keeper.py"), signal.SIGKILL)
-        wait_until(lambda: not naming(str(folder)) & naming("keeper.py"))
-        assert server_of(url) == server
     assert naming(str(folder)) == set()
+
+
+def test_a_killed_keeper_is_replaced_for_all_users_and_starts_postgresql_again(folder: Path) -> None:
+    with embedded.running(folder) as url, user(folder) as other:
+        assert url_of(other) == url
+        query(url, "CREATE TABLE kept AS SELECT 42 AS number")
+
+        def is_another(server: object) -> bool:
+            with contextlib.suppress(psycopg2.OperationalError):
+                return query(url, "SELECT number FROM kept") == 42 and server_of(url) != server
+            return False
+
+        first = server_of(url)
+        os.kill(pid_of(folder, "keeper.py"), signal.SIGKILL)
+        wait_until(lambda: is_another(first))
+        second = server_of(url)
+        leave(other)
+        assert server_of(url) == second, "its new keeper has two users"
+
+        os.kill(pid_of(folder, "/bin/postgres -D"), signal.SIGKILL)
+        wait_until(lambda: is_another(second))
+    wait_until(lambda: not naming(str(folder)))  # The keeper is no child of ours.
 
 
 def test_whoever_comes_after_keeper_and_user_were_killed_finds_everything(folder: Path) -> None:

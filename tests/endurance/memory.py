@@ -1,0 +1,73 @@
+"""The memory, open files and connections of a running service, sampled; and the line through such samples."""
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .service import Service
+
+SAMPLE_SECONDS = 2
+PROC = Path("/proc")
+
+
+@dataclass
+class Samples:
+    """What was sampled, each at its second. MiB of the workers, and what PostgreSQL's backends do not share."""
+
+    seconds: list[float] = field(default_factory=list)
+    workers_mib: list[float] = field(default_factory=list)
+    backends_mib: list[float] = field(default_factory=list)
+    open_files: list[float] = field(default_factory=list)
+    connections: list[float] = field(default_factory=list)
+
+    def after(self, second: float) -> "Samples":
+        """Those that were taken from this second on."""
+        first = sum(moment < second for moment in self.seconds)
+        return Samples(*(getattr(self, name)[first:] for name in self.__dataclass_fields__))
+
+
+class Sampler(threading.Thread):
+    """Samples a service until it is told to stop."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(daemon=True)
+        self.service, self.samples = service, Samples()
+        self.is_to_stop = threading.Event()
+
+    def run(self) -> None:
+        began = time.monotonic()
+        while not self.is_to_stop.wait(SAMPLE_SECONDS):
+            workers, backends = self.service.workers, self.service.backends
+            self.samples.seconds.append(time.monotonic() - began)
+            self.samples.workers_mib.append(sum(resident_mib(pid, "VmRSS") for pid in workers))
+            # What a backend has touched of the buffers that all share is none of its own.
+            self.samples.backends_mib.append(sum(resident_mib(pid, "RssAnon") for pid in backends))
+            self.samples.open_files.append(sum(map(open_files, workers)))
+            self.samples.connections.append(len(backends))
+
+
+def resident_mib(pid: int, name: str, proc: Path = PROC) -> float:
+    """Of the memory of a process, what proc(5) calls so; 0 if it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, StopIteration):
+        lines = (proc / str(pid) / "status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) / 1024
+    return 0
+
+
+def open_files(pid: int, proc: Path = PROC) -> int:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return len(list((proc / str(pid) / "fd").iterdir()))
+    return 0
+
+
+def line(seconds: list[float], values: list[float]) -> tuple[float, float]:
+    """By how much the least-squares line through the values rises in a minute, and in all, as a share of its start."""
+    count = len(seconds)
+    middle, mean = sum(seconds) / count, sum(values) / count
+    spread = sum((second - middle) ** 2 for second in seconds)
+    pairs = zip(seconds, values, strict=True)
+    slope = sum((second - middle) * (value - mean) for second, value in pairs) / spread
+    start = mean + slope * (seconds[0] - middle)
+    return slope * 60, slope * (seconds[-1] - seconds[0]) / start

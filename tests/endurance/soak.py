@@ -1,0 +1,158 @@
+"""`make soak`: load of every kind on the service for minutes, while its memory, files and connections stay as they are.
+
+What comes before the first fifth is over is warming up. The exit code is 1 if memory rises by 1 MiB a minute or 5 %, if
+open files or connections do, or for any answer but a good one.
+"""
+
+import argparse
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from typing import Any
+
+from .calls import Answer, Caller
+from .memory import Sampler, Samples, line
+from .service import ACCOUNT, Service, running
+
+CLIENTS = 6
+PAUSE_SECONDS = 0.02
+WARM_UP = 0.2
+MOST_MIB_A_MINUTE = 1
+MOST_GROWTH = 0.05
+MOST_MORE = 2  # Files and connections: so few more are no growth.
+FILE_LINES = 500
+YEAR = "start=2025-01-01T00:00:00Z&end=2026-01-01T00:00:00Z"
+READS = (
+    "/usages?page_size=100",
+    "/usages?page_size=50&page=7&sort=amount",
+    "/usages?cursor=&page_size=100&usage_type_id=101",
+    f"/emissions/trend?{YEAR}&bucket=month",
+    f"/emissions/trend?{YEAR}&bucket=day&group_by=usage_type&usage_type_id=100",
+    f"/emissions/summary?{YEAR}",
+    "/usages/export?format=csv&usage_type_id=102",
+    "/usages/export?format=ndjson&usage_type_id=101",
+    "/usage-types",
+    "/auth/me",
+    "/audit-entries?page_size=20",
+)
+
+
+class Load:
+    """Clients that do all there is to do, and how often each was answered well."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        self.port, self.token = service.port, service.token()
+        self.good: Counter[str] = Counter()
+        self.errors: list[str] = []
+        self.longest: defaultdict[str, float] = defaultdict(float)
+        self.is_to_stop = threading.Event()
+        dices = [random.Random(f"{seed}/{place}") for place in range(CLIENTS)]
+        self.threads = [threading.Thread(target=self._run, args=(dice,), daemon=True) for dice in dices]
+
+    def _run(self, dice: random.Random) -> None:
+        caller = Caller(self.port, self.token)
+        acts = {self._read: 60, self._record_and_correct: 20, self._import: 3, self._sign_in: 3}
+        while not self.is_to_stop.is_set():
+            try:
+                dice.choices(list(acts), list(acts.values()))[0](caller, dice)
+            except Exception as error:  # It would be a client less, and so no such load.
+                self.errors.append(repr(error))
+            self.is_to_stop.wait(dice.uniform(0, 2 * PAUSE_SECONDS))
+        caller.hang_up()
+
+    def _ask(self, caller: Caller, what: str, good: int, *request: Any) -> Answer:
+        began = time.monotonic()
+        answer = caller.ask(*request)
+        self.longest[what] = max(self.longest[what], time.monotonic() - began)
+        if answer.status == good:
+            self.good[what] += 1
+        else:
+            self.errors.append(f"{what}: {answer.status} {answer.body[:300].decode()}")
+        return answer
+
+    def _read(self, caller: Caller, dice: random.Random) -> None:
+        path = dice.choice(READS)
+        self._ask(caller, path.partition("?")[0], 200, "GET", path)
+
+    def _record_and_correct(self, caller: Caller, dice: random.Random) -> None:
+        """What is recorded is deleted in the end, so that the ledger does not grow, and reads stay as they are."""
+        usage = {"usage_type_id": 100, "usage_at": "2025-06-01T00:00:00Z", "amount": dice.randrange(1, 1000)}
+        id_ = self._ask(caller, "POST", 201, "POST", "/usages", json.dumps(usage).encode()).json["id"]
+        self._ask(caller, "PATCH", 200, "PATCH", f"/usages/{id_}", b'{"amount": "0.5"}')
+        self._ask(caller, "DELETE", 204, "DELETE", f"/usages/{id_}")
+
+    def _import(self, caller: Caller, dice: random.Random) -> None:
+        csv = {"Content-Type": "text/csv"}
+        path = "/imports?usage_type_id=104"
+        id_ = self._ask(caller, "import", 201, "POST", path, lines(FILE_LINES), csv).json["id"]
+        self._ask(caller, "revert", 200, "POST", f"/imports/{id_}/revert", b"{}")
+
+    def _sign_in(self, caller: Caller, dice: random.Random) -> None:
+        tokens = self._ask(caller, "sign in", 200, "POST", "/auth/login", json.dumps(ACCOUNT).encode()).json
+        refreshing = Caller(self.port, tokens["refresh_token"])
+        token = self._ask(refreshing, "refresh", 200, "POST", "/auth/refresh").json["access_token"]
+        refreshing.hang_up()
+        leaving = Caller(self.port, token)
+        self._ask(leaving, "log out", 204, "POST", "/auth/logout")
+        leaving.hang_up()
+
+
+def lines(count: int) -> bytes:
+    """A file of so many usages, over a year."""
+    rows = (f"2025-{1 + n % 12:02}-{1 + n % 28:02}T{n % 24:02}:00:00Z,{n}.25\n" for n in range(count))
+    return b"usage_at,amount\n" + "".join(rows).encode()
+
+
+def soak(service: Service, seconds: float, seed: int) -> tuple[Load, Samples]:
+    """What came of so many seconds of load."""
+    load, sampler = Load(service, seed), Sampler(service)
+    caller = Caller(load.port, load.token)
+    for usage_type in range(100, 105):
+        path, csv = f"/imports?usage_type_id={usage_type}", {"Content-Type": "text/csv"}
+        assert caller.ask("POST", path, lines(3000), csv).status == 201
+    caller.hang_up()
+    for thread in (*load.threads, sampler):
+        thread.start()
+    time.sleep(seconds)
+    load.is_to_stop.set()
+    sampler.is_to_stop.set()
+    for thread in (*load.threads, sampler):
+        thread.join()
+    return load, sampler.samples
+
+
+def tell(load: Load, samples: Samples, seconds: float) -> bool:
+    """Print the figures. Gives whether all is as it must be."""
+    print(f"{'what':<24} {'answered well':>13} {'longest, s':>11}")
+    for what, count in sorted(load.good.items()):
+        print(f"{what:<24} {count:>13} {load.longest[what]:>11.2f}")
+    kept = [not load.errors]
+    print(f"{load.good.total()} requests, {len(load.errors)} errors {'; '.join(load.errors[:5])}")
+    warm = samples.after(WARM_UP * seconds)
+    for name in ("workers_mib", "backends_mib", "open_files", "connections"):
+        values = getattr(warm, name)
+        a_minute, share = line(warm.seconds, values)
+        is_memory = name.endswith("mib")
+        is_few = not is_memory and abs(share * values[0]) < MOST_MORE
+        is_kept = is_few or share < MOST_GROWTH and (not is_memory or a_minute < MOST_MIB_A_MINUTE)
+        kept.append(is_kept)
+        rise = f"{values[0]:.1f} at first, {values[-1]:.1f} at last; {a_minute:+.2f} a minute, {share:+.1%} in all"
+        print(f"{name:<13} {rise} {'' if is_kept else 'MISSED'}")
+    return all(kept)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.endurance.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=900, help="for so long (default: 900)")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    with running() as service:
+        load, samples = soak(service, arguments.seconds, arguments.seed)
+        return 0 if tell(load, samples, arguments.seconds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,6 +20,9 @@ redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
 	.venv/bin/python -m pytest -m thorough $(ARGS)
 
+attack: .venv/everything ## Attack the running service from outside, for many minutes (make attack ARGS="matrix tokens" for parts)
+	.venv/bin/python -m tests.attack $(ARGS)
+
 bench: .venv/benchmarks ## Measure carbonapi beside a peer, and write benchmarks/RESULTS.md (make bench ROWS=20000000)
 	.venv/bin/python -m pytest -m peer tests/test_benchmarks.py
 	.venv/bin/python -m benchmarks --rows $(or $(ROWS),2000000) --write $(ARGS)
@@ -73,4 +76,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run test browser redis schemathesis bench bench-quick overload mutants crash soak check lock clean
+.PHONY: help run test browser redis schemathesis attack bench bench-quick overload mutants crash soak check lock clean

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -65,6 +66,7 @@ class Origin:
 
 
 Claims = Mapping[str, Any]
+Name = tuple[int, int, str] | bytes  # Of a session: organization, id, and user. Of an API key: its digest.
 FindActor = Callable[[Claims], Actor | None]
 FindKeyActor = Callable[[str, dt.datetime], tuple[Actor, dt.datetime | None] | None]
 _ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
@@ -238,13 +240,20 @@ def _claims_of(token: str, kind: str) -> Claims:
         raise NotSignedIn(f"The {kind} token has expired.") from None
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise NotSignedIn(f"This is not a valid {kind} token.") from None
-    if claims["type"] != kind:
+    if claims["type"] != kind or not _names_a_session(claims):
         raise NotSignedIn(f"This is not a valid {kind} token.")
     if kind == "access":
         if len(checked) >= MOST_REMEMBERED:
             checked.clear()
         checked[token] = claims
     return claims
+
+
+def _names_a_session(claims: Claims) -> bool:
+    """Whether a user, a session and an organization can be what the claims say they are."""
+    if re.fullmatch("[1-9][0-9]{0,18}", claims["sub"]) is None:
+        return False
+    return all(type(id_) is int and 0 < id_ < 2**63 for id_ in (int(claims["sub"]), claims["sid"], claims["org"]))
 
 
 def known_caller(app: Flask, authorization: str) -> object | None:
@@ -278,18 +287,19 @@ def _bearer() -> Actor:
         return actor
     claims = _claims_of(token, "access")
     with tenancy.within(claims["org"]):
-        actor = _remembered(claims["sid"], lambda: (found, None) if (found := find_actor(claims)) else None)
+        session = (claims["org"], claims["sid"], claims["sub"])
+        actor = _remembered(session, lambda: (found, None) if (found := find_actor(claims)) else None)
     if actor is None:
         raise NotSignedIn("This session has ended. Log in again.")
     return actor
 
 
-def _remembered(name: int | bytes, find: Callable[[], tuple[Actor, dt.datetime | None] | None]) -> Actor | None:
+def _remembered(name: Name, find: Callable[[], tuple[Actor, dt.datetime | None] | None]) -> Actor | None:
     """The actor of a session or key of this name, read from the database at most SESSION_CACHE_SECONDS ago.
 
     find: reads them, and tells until when they may act, if not for ever.
     """
-    memory: dict[int | bytes, tuple[float, Actor]] = current_app.extensions["carbonapi-access"][1]
+    memory: dict[Name, tuple[float, Actor]] = current_app.extensions["carbonapi-access"][1]
     now = time.monotonic()
     kept = memory.get(name)
     if kept and now < kept[0]:

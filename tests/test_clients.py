@@ -14,11 +14,11 @@ import pytest
 
 from carbonapi.settings import DEFAULTS
 from tests import factories
+from tests.attack import fuzzing
 from tests.conftest import SECRET_KEY
 from tests.servers import serving
 
 PROJECT = Path(__file__).resolve().parents[1]
-SCHEMATHESIS = Path(__file__).with_name("schemathesis.toml")
 # Who does one of these is somebody else afterwards, or nobody.
 CHANGES_ONESELF = ("change_password", "change_yourself", "end_session", "log_out", "refresh_tokens")
 thorough = pytest.mark.thorough  # `make schemathesis` runs these.
@@ -57,15 +57,12 @@ def test_schemathesis_finds_nothing_that_differs_from_the_document(
     """`examples` is how many requests are made up for each operation, beside those that its schema calls for."""
     report = run(
         tmp_path,
-        *("schemathesis.cli", "--config-file", SCHEMATHESIS, "run", f"{service}/openapi.json"),
-        *("--checks", "all", "--max-examples", examples, "--continue-on-failure"),
-        CARBONAPI_DATABASE_URL=fresh_database_url,
-        CARBONAPI_SECRET_KEY=SECRET_KEY,
-        CARBONAPI_TEST_ROLE=role,
+        *fuzzing.command(service, examples),
+        **fuzzing.environ(fresh_database_url, SECRET_KEY, role),
     )
 
     assert f"Tested: {operations_of(service)}\n" in report
-    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
+    for phase in fuzzing.PHASES:
         assert f"✅ {phase}\n" in report
 
 

@@ -27,9 +27,9 @@ SPOOLED_BYTES = 1024 * 1024  # Of a file; more goes to disk.
 
 
 class IdConverter(BaseConverter):
-    """An id in a path: ASCII digits, and no more of them than a bigint has."""
+    """An id in a path: ASCII digits, no more of them than a bigint has, and no zeros before them."""
 
-    regex = "[0-9]{1,19}"
+    regex = "[1-9][0-9]{0,18}"
 
     def to_python(self, value: str) -> int:
         if int(value) > MAX_ID:

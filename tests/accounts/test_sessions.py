@@ -307,6 +307,15 @@ def test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_databas
             f"without {claim}": bearer(forged(access, without=[claim]))
             for claim in ("exp", "sub", "jti", "type", "aud", "iss", "sid", "org")
         },
+        **{
+            f"{claim} {value!r}": bearer(forged(access, **{claim: value}))
+            for claim, values in {
+                "sub": ("0", "-1", "x", "\u0661", "", str(2**63)),
+                "sid": (0, 2**63, "1", True, [], None),
+                "org": (0, 2**63, "1", "*", True, [], None),
+            }.items()
+            for value in values
+        },
     }
     for what, headers in refused.items():
         answer = stranger.get("/auth/me", headers=headers)
@@ -316,6 +325,15 @@ def test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_databas
     assert stranger.post("/auth/refresh", headers=bearer(access)).status_code == 401
     assert statements == []
     # Well signed, but of a session that is not there, or is somebody else's.
+    for changes in ({"sid": 10**15}, {"org": 10**15}, {"sub": "1000000000000000"}):
+        assert stranger.get("/auth/me", headers=bearer(forged(access, **changes))).status_code == 401
+
+
+def test_a_session_is_remembered_with_its_user_and_its_organization(app, stranger, tokens, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    access = tokens["access_token"]
+    assert stranger.get("/auth/me", headers=bearer(access)).status_code == 200
+
     for changes in ({"sid": 10**15}, {"org": 10**15}, {"sub": "1000000000000000"}):
         assert stranger.get("/auth/me", headers=bearer(forged(access, **changes))).status_code == 401
 

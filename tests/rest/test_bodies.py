@@ -207,7 +207,8 @@ def test_the_layer_around_the_app_takes_the_flag_away():
 
 
 @pytest.mark.parametrize(
-    "id_", ["9" * 30, "9223372036854775808", "0", "-1", "1.0", "٣", "1_0", "abc", "%00", "1%0a", "+1", "", "1 OR 1=1"]
+    "id_",
+    ["9" * 30, "9223372036854775808", "0", "01", "-1", "1.0", "٣", "1_0", "abc", "%00", "1%0a", "+1", "", "1 OR 1=1"],
 )
 def test_an_id_that_cannot_be_is_404(as_manager, id_):
     for path in ("/usages/{}", "/users/{}", "/organizations/{}", "/usage-types/{}", "/imports/{}"):

@@ -1,0 +1,55 @@
+"""schemathesis, which makes requests up: with all its checks, and sequences of requests that follow from each other."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .report import Part
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONFIGURATION = PROJECT / "tests" / "schemathesis.toml"
+PHASES = ("Examples", "Coverage", "Fuzzing", "Stateful")
+ROLE = "manager"
+SECONDS = 7200
+
+
+def command(url, examples):
+    """What is run to try so many requests of each operation, beside those that its schema calls for."""
+    options = ["--checks", "all", "--max-examples", str(examples), "--continue-on-failure"]
+    return ["schemathesis.cli", "--config-file", str(CONFIGURATION), "run", f"{url}/openapi.json", *options]
+
+
+def environ(service_database_url, secret_key, role):
+    """What tests/schemathesis_hooks.py must be told."""
+    return {
+        "CARBONAPI_DATABASE_URL": service_database_url,
+        "CARBONAPI_SECRET_KEY": secret_key,
+        "CARBONAPI_TEST_ROLE": role,
+        "PYTHONPATH": str(PROJECT),
+        "NO_COLOR": "1",
+    }
+
+
+def run(service, operations, examples):
+    part = Part("schemathesis")
+    told = environ(service.database_url, service.secret_key, ROLE)
+    with tempfile.TemporaryDirectory(prefix="carbonapi-attack-") as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", *command(service.url, examples)],
+            cwd=folder,
+            env=os.environ | told,
+            text=True,
+            capture_output=True,
+            timeout=SECONDS,
+        )
+    report = done.stdout
+    part.expect(done.returncode == 0, report[-10_000:], done.stderr[-2_000:])
+    for phase in PHASES:
+        part.expect(f"✅ {phase}\n" in report, f"the phase {phase} has not gone well")
+    if f"Tested: {len(operations)}\n" in report:
+        part.reached |= {operation.id for operation in operations}
+    part.figures["examples each"] = examples
+    part.reaches({operation.id for operation in operations})
+    return part

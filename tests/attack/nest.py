@@ -1,0 +1,125 @@
+"""The organization that is attacked, full of canaries, and those who attack it."""
+
+import datetime as dt
+import time
+from dataclasses import dataclass
+
+import jwt
+
+from carbonapi.settings import DEFAULTS
+
+from .service import PASSWORD
+
+SHARED = "canary-shared-5d1f"  # What the whole organization may read.
+OWN = "canary-own-5d1f"  # What the manager's own rows hold.
+EXTERNAL_ID = f"{OWN}-external"
+EMAIL = f"{OWN}@example.org"
+
+
+@dataclass
+class Attacker:
+    """Somebody who tries everything.
+
+    role: what they are, or None for who is nobody to the service. spares: tokens of other sessions of theirs, for what
+    ends a session. is_outsider: of another organization, or of none; or who should be.
+    """
+
+    name: str
+    token: str | None
+    role: str | None
+    spares: list
+    is_outsider: bool = True
+    is_key: bool = False
+    user_id: int | None = None
+
+
+@dataclass
+class Nest:
+    """The organization: its manager's token, and the ids of its rows by the names that paths have for them."""
+
+    token: str
+    ids: dict
+
+
+def build(service):
+    """The organization, every text field of it planted with a canary."""
+    manager, token = service.register(EMAIL, f"{OWN} person", f"{SHARED} ltd")
+
+    def make(path, **body):
+        return service.made(path, token, **body)
+
+    def send(method, path, **body):
+        answer = service.ask(method, path, token, body or None)
+        assert answer.status in (200, 204), (path, answer.text)
+
+    member = make("/users", email=f"{OWN}.member@example.org", name=f"{OWN} member", role="member", password=PASSWORD)
+    usage_at = "2024-01-01T00:00:00Z"
+    recorded = {"usage_type_id": 101, "usage_at": usage_at, "amount": 7, "note": f"{OWN} note"}
+    usage = make("/usages", **recorded, external_id=EXTERNAL_ID)
+    send("PATCH", f"/usages/{usage['id']}", amount=8, reason=f"{OWN} reason")
+    gone = make("/usages", **recorded)
+    send("DELETE", f"/usages/{gone['id']}?reason={OWN}")
+    imports = [
+        service.ask(
+            "POST", f"/imports?mode={mode}&usage_type_id=102", token, content=file.encode(), content_type="text/csv"
+        ).json
+        for mode, file in (
+            ("atomic", f"usage_at,amount,note\n{usage_at},1,{OWN}\n"),
+            ("partial", f"usage_at,amount,note\n{usage_at},1,{OWN}\n{OWN},x,{OWN}\n"),
+        )
+    ]
+    send("POST", f"/imports/{imports[0]['id']}/revert", reason=OWN)
+    factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": f"{SHARED} source", "note": f"{SHARED} note"}
+    own_factor = make("/usage-types/101/factors", **factor)
+    restatement = make("/restatements", usage_type_id=101, reason=f"{OWN} reason", mode="apply")
+    period = make("/periods", until="2020-01-01T00:00:00Z", note=SHARED)
+    send("POST", f"/periods/{period['id']}/reopen", reason=SHARED)
+    period = make("/periods", until="2021-01-01T00:00:00Z", note=SHARED)
+    key = make("/api-keys", name=OWN, scope="write")
+    sessions = service.ask("GET", "/auth/sessions", token).json
+    ids = {
+        "usage_id": usage["id"],
+        "user_id": manager["id"],
+        "member_id": member["id"],
+        "session_id": sessions[0]["id"],
+        "api_key_id": key["id"],
+        "organization_id": manager["organization_id"],
+        "import_id": imports[1]["id"],
+        "restatement_id": restatement["id"],
+        "period_id": period["id"],
+        "usage_type_id": 101,
+        "factor_id": own_factor["id"],
+    }
+    return Nest(token, ids)
+
+
+def attackers(service, nest):
+    """Everybody who tries to get at the nest."""
+    strangers, strangers_token = service.register("other@example.org", "Other", "Another organization")
+
+    def added(by, email, role):
+        user = service.made("/users", by, email=email, name="Somebody", role=role, password=PASSWORD)
+        tokens = [service.log_in(email)["access_token"] for _ in range(3)]
+        return {"token": tokens[0], "role": role, "spares": tokens[1:], "user_id": user["id"]}
+
+    manager = {"token": strangers_token, "role": "manager"}
+    spares = [service.log_in("other@example.org")["access_token"] for _ in range(2)]
+    ended = service.log_in("other@example.org")["access_token"]
+    assert service.ask("POST", "/auth/logout", ended).status == 204
+    claims = jwt.decode(nest.token, options={"verify_signature": False})
+    past = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
+    expired = jwt.encode(claims | {"exp": past}, service.secret_key, "HS256")
+    key = service.made("/api-keys", nest.token, name="A reader", scope="read")["key"]
+    everybody = [
+        Attacker("nobody", None, None, []),
+        Attacker("manager of another organization", spares=spares, **manager),
+        Attacker("member of another organization", **added(strangers_token, "other.member@example.org", "member")),
+        Attacker("auditor of another organization", **added(strangers_token, "other.auditor@example.org", "auditor")),
+        Attacker("member", **added(nest.token, "member@example.org", "member"), is_outsider=False),
+        Attacker("auditor", **added(nest.token, "auditor@example.org", "auditor"), is_outsider=False),
+        Attacker("key that reads", key, "manager", [], is_outsider=False, is_key=True),
+        Attacker("expired token of the manager", expired, None, []),
+        Attacker("session that has ended", ended, None, []),
+    ]
+    time.sleep(DEFAULTS["SESSION_CACHE_SECONDS"])  # So long may a worker rely on what it read of a session.
+    return everybody

@@ -1,0 +1,148 @@
+"""What the malformed requests are about: for each operation a user, and rows, of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from .document import numbers
+from .service import PASSWORD
+
+AT = "2024-01-01T00:00:00Z"
+OTHER_PASSWORD = "quite other words for a change"
+FILE = b"usage_at,amount\n2024-01-01T00:00:00Z,1\nno,lines\n"
+
+
+@dataclass
+class Account:
+    """Somebody who is signed in."""
+
+    email: str
+    user: dict
+    token: str
+
+
+def manager(service):
+    """The manager of an organization of their own."""
+    email = f"target{next(numbers)}@example.org"
+    return Account(email, *service.register(email))
+
+
+def admin(service):
+    """An admin, who comes from the command line alone."""
+    email = f"target{next(numbers)}@example.org"
+    environ = os.environ | {
+        "CARBONAPI_DATABASE_URL": service.database_url,
+        "CARBONAPI_SECRET_KEY": service.secret_key,
+        "CARBONAPI_NEW_PASSWORD": PASSWORD,
+    }
+    options = ["--role", "admin", "--email", email, "--name", "Root", "--organization", f"Of {email}"]
+    command = [sys.executable, "-m", "carbonapi.cli", "users", "add", *options]
+    subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
+    token = service.log_in(email)["access_token"]
+    return Account(email, service.ask("GET", "/auth/me", token).json, token)
+
+
+class Target:
+    """Somebody who may do an operation, and the rows that a request of it names.
+
+    ids: by the names of the path. fields: what a right body must have, for its rows to be there.
+    """
+
+    def __init__(self, service, operation, account):
+        self.service, self.operation = service, operation
+        self.email, self.user, self.token = account.email, account.user, account.token
+        if operation.takes_refresh_token:
+            self.token = service.log_in(self.email)["refresh_token"]
+        self.ids, self.fields = {}, {}
+        self._make()
+
+    @property
+    def id(self):
+        """The row that a query must name."""
+        return self.ids["usage_id" if self.operation.id == "delete_usages" else "user_id"]
+
+    @property
+    def address(self):
+        return self.operation.path(self.ids)
+
+    def renew(self, content, answer):
+        """Make anew what an accepted request has used up."""
+        operation = self.operation
+        if operation.takes_refresh_token:
+            self.token = answer.json["refresh_token"]
+        elif operation.id in ("log_out", "end_session", "change_yourself"):
+            if operation.id == "change_yourself":
+                self.email = answer.json["email"]
+            self.token = self.service.log_in(self.email)["access_token"]
+            self._make()
+        elif operation.id == "change_password":
+            self.fields = {"current_password": json.loads(content)["new_password"], "new_password": OTHER_PASSWORD}
+            if self.fields["current_password"] == OTHER_PASSWORD:
+                self.fields["new_password"] = PASSWORD
+        elif operation.id == "close_period":
+            self._ask("POST", f"/periods/{answer.json['id']}/reopen", {"reason": "That the next can be closed"})
+        elif operation.method == "DELETE" or operation.id in ("accept_invitation", "reopen_period", "revert_import"):
+            self._make()
+
+    def _make(self):
+        """The rows that the operation needs."""
+        needed = {*self.operation.path_ids}
+        if "id" in self.operation.required:
+            needed.add("usage_id" if self.operation.id == "delete_usages" else "user_id")
+        for name in needed:
+            self.ids[name] = getattr(self, f"_{name}")()
+        if self.operation.id == "accept_invitation":
+            self.fields["token"] = self._ask("POST", f"/users/{self._user_id()}/reset", None)["token"]
+        if self.operation.id == "log_in":
+            self.fields = {"email": self.email, "password": PASSWORD}
+        if self.operation.id == "restate_usages":
+            self.fields["mode"] = "apply"
+
+    def _ask(self, method, path, body):
+        answer = self.service.ask(method, path, self.token, body)
+        assert answer.status in range(200, 300), (path, answer.status, answer.text)
+        return answer.json
+
+    def _usage_id(self):
+        return self._ask("POST", "/usages", {"usage_type_id": 100, "usage_at": AT, "amount": 1})["id"]
+
+    def _user_id(self):
+        email = f"somebody{next(numbers)}@example.org"
+        body = {"email": email, "name": "Somebody", "role": "member", "password": PASSWORD}
+        return self._ask("POST", "/users", body)["id"]
+
+    def _organization_id(self):
+        if self.operation.id != "delete_organization":
+            return self.user["organization_id"]
+        return self._ask("POST", "/organizations", {"name": f"Organization {next(numbers)}"})["id"]
+
+    def _usage_type_id(self):
+        if self.user["role"] != "admin":
+            return 100
+        return self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kwh"})["id"]
+
+    def _factor_id(self):
+        return self._ask("GET", "/usage-types/100/factors", None)[0]["id"]
+
+    def _import_id(self):
+        path = "/imports?mode=partial&usage_type_id=100"
+        answer = self.service.ask("POST", path, self.token, content=FILE, content_type="text/csv")
+        return answer.json["id"]
+
+    def _restatement_id(self):
+        self._usage_id()
+        self._ask("POST", "/usage-types/100/factors", {"factor": 2, "valid_from": AT, "source": "Ours"})
+        body = {"usage_type_id": 100, "reason": "To be read", "mode": "apply"}
+        return self._ask("POST", "/restatements", body)["id"]
+
+    def _period_id(self):
+        return self._ask("POST", "/periods", {"until": "1950-01-01T00:00:00Z"})["id"]
+
+    def _api_key_id(self):
+        return self._ask("POST", "/api-keys", {"name": "Key", "scope": "read"})["id"]
+
+    def _session_id(self):
+        self.service.log_in(self.email)
+        return self._ask("GET", "/auth/sessions", None)[0]["id"]

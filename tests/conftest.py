@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -272,7 +273,7 @@ def statements(app):
 
     def note(connection, cursor, statement, parameters, context, executemany):
         if not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
-            sent.append(statement)
+            sent.append(re.sub(f"^SET {tenancy.SETTING} = '[^']*'; ", "", statement))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     yield sent

@@ -27,7 +27,6 @@ from .fields import now
 HEADER = "Idempotency-Key"
 PATTERN = "[!-~]{1,255}"  # Visible ASCII.
 KEPT_FOR = dt.timedelta(hours=24)
-LOCK_TIMEOUT = "2s"
 MOST_FORGOTTEN = 100  # Expired answers that go with each one that is kept.
 MOST_BYTES = 1024 * 1024
 
@@ -117,14 +116,12 @@ def _claim(claimed: dict[str, Any]) -> bool:
         where=ANSWERS.c.claimed_at <= claimed["claimed_at"] - KEPT_FOR,
     )
     try:
-        db.session.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
         is_claimed = db.session.execute(claiming.returning(ANSWERS.c.key)).one_or_none() is not None
     except sa.exc.DBAPIError as error:
         if getattr(error.orig, "pgcode", None) != errorcodes.LOCK_NOT_AVAILABLE:
             raise
         message = f"The first request with the {HEADER} {claimed['key']} is still running. Send it again in a while."
         raise Conflict(message) from None
-    db.session.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
     return is_claimed
 
 

@@ -114,8 +114,8 @@ HOLES = (
     Hole(
         "tokens: a refresh token opens everything",
         "carbonapi/access.py",
-        'if claims["type"] != kind:',
-        "if False:",
+        'if claims["type"] != kind or not _names_a_session(claims):',
+        "if not _names_a_session(claims):",
         (TOKENS,),
     ),
     Hole(

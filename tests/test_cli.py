@@ -17,6 +17,7 @@ from tests import factories
 from tests.conftest import SECRET_KEY, SEEING_ALL
 
 FACTORS = Path(__file__).parents[1] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
+GREEN_BUTTON = Path(__file__).parent / "data/greenbutton-electricity-and-gas.xml"
 ADA = ("--email", "ada@example.org", "--name", "Ada", "--organization", "Operators", "--password", factories.PASSWORD)
 
 
@@ -100,6 +101,15 @@ def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path)
     file.write_text("start;value\n01/07/2024 12:00;1,35\n")
     assert carbonapi(*usages, *layout, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
     assert carbonapi(*usages, *layout, "--on-conflict", "replace") == (0, "Recorded 1 usages as import 4.\n")
+
+
+def test_a_green_button_file_is_imported(carbonapi):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    usages = ("usages", "import", GREEN_BUTTON, "--user", "ada@example.org", "--usage-type", "electricity")
+
+    asked = (*usages, "--format", "greenbutton", "--commodity", "electricity")
+    assert carbonapi(*asked) == (0, "Recorded 6 usages as import 1.\n")
+    assert carbonapi(*asked, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 2.\n")
 
 
 def test_an_option_at_fault_is_told_before_the_file_is_read(carbonapi, tmp_path):

@@ -21,6 +21,7 @@ from .access import ROLES, Actor, acting_as, fetch
 from .accounts import people
 from .accounts.models import Organization, User
 from .catalogue.factor_files import import_factors
+from .catalogue.factor_layouts import LAYOUTS
 from .db import constraint_message, db
 from .errors import CarbonError, Invalid
 from .imports.booking import book
@@ -154,12 +155,14 @@ def factors() -> None:
 
 @factors.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def import_factor_file(file: Path) -> None:
+@click.option("--layout", type=click.Choice(list(LAYOUTS)), default="own", show_default=True, help="Whose table it is.")
+def import_factor_file(file: Path, layout: str) -> None:
     """Book the emission factors of a CSV FILE. What is there already is left."""
     with application():
-        outcome = import_factors(file)
+        outcome = import_factors(file, layout)
         db.session.commit()
-        click.echo(f"{outcome.added} factors added, {outcome.same} there already.")
+        passed_over = f" {outcome.passed_over} lines passed over." if outcome.passed_over else ""
+        click.echo(f"{outcome.added} factors added, {outcome.same} there already.{passed_over}")
 
 
 @main.group()

@@ -77,6 +77,17 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
     assert (code, told) == (1, "Error: There is no user nobody@example.org.\n")
 
 
+def test_a_published_table_of_factors_is_imported_by_its_layout(carbonapi):
+    table = Path(__file__).parent / "data/egrid-2023-subregions.csv"
+
+    assert carbonapi("factors", "import", table, "--layout", "egrid") == (
+        0,
+        "2 factors added, 0 there already. 1 lines passed over.\n",
+    )
+    code, told = carbonapi("factors", "import", table)
+    assert (code, "lacks the columns kg_co2e_per_unit, source" in told) == (1, True)
+
+
 def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path):
     carbonapi("users", "add", "--role", "manager", *ADA)
     file = tmp_path / "usages.csv"

@@ -123,6 +123,23 @@ def test_a_green_button_file_is_imported(carbonapi):
     assert carbonapi(*asked, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 2.\n")
 
 
+def test_a_mapping_says_how_files_of_a_kind_are_written(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file, mapping = tmp_path / "usages.csv", tmp_path / "ours.toml"
+    file.write_text("Wann;Wert\n01.07.2024 12:00;1,25\n")
+    mapping.write_text(
+        'usage_type = "water"\ndelimiter = ";"\ndecimal = ","\ndate_order = "dmy"\ntimezone = "Europe/Berlin"\n'
+        '[columns]\nusage_at = "Wann"\namount = "Wert"\n'
+    )
+    usages = ("usages", "import", file, "--user", "ada@example.org", "--mapping", mapping)
+
+    assert carbonapi(*usages) == (0, "Recorded 1 usages as import 1.\n")
+    assert carbonapi(*usages, "--mode", "dry-run") == (0, "Would record 1 usages; nothing was recorded.\n")
+    mapping.write_text("mood = 1\n")
+    code, told = carbonapi(*usages)
+    assert (code, told.startswith("Error: ours.toml has mood, but a mapping has mode, ")) == (1, True)
+
+
 def test_an_option_at_fault_is_told_before_the_file_is_read(carbonapi, tmp_path):
     carbonapi("users", "add", "--role", "manager", *ADA)
     usages = ("usages", "import", "setup.cfg", "--user", "ada@example.org")

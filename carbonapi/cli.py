@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from . import backup as backups
 from . import create_app, embedded, server, tenancy
+from . import demo as demos
 from .access import ROLES, Actor, acting_as, fetch
 from .accounts import people
 from .accounts.models import Organization, User
@@ -124,6 +125,23 @@ def _migrate() -> None:
     flask_migrate.upgrade()
     with db.engine.begin() as connection:
         tenancy.admit(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
+
+
+@main.command()
+def demo() -> None:
+    """Fill an organization with the real readings of a British household, and tell how to sign in.
+
+    Once: what is there already is left as it is. A database that is not up to date yet is migrated.
+    """
+    with application(as_owner=True):
+        _migrate()
+        with application():
+            made = demos.fill(now())
+        if made is None:
+            click.echo(f"The demo is there already: sign in as {demos.EMAIL}.")
+        else:
+            click.echo(f"{demos.NAME}: {made.usage_count} hourly readings of electricity and gas, 2020 to 2022.")
+            click.echo(f"  Sign in as:  {demos.EMAIL}\n  Password:    {made.password}  (told only now; change it)")
 
 
 @main.group()

@@ -36,9 +36,11 @@ MAY_IMPORT = {
     "admission": {"errors"},
     "web": {"", "access", "admission", "errors", "imports", "logs", "rest"},
     "import_options": {"imports"},
+    "demo": {"access", "accounts", "catalogue", "db", "imports"},
     "cli": {
         "",
         *FLOOR,
+        "demo",
         "import_options",
         "rest",
         "accounts",

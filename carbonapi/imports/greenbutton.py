@@ -249,6 +249,7 @@ class _Parser:
 
     def __init__(self) -> None:
         self._expat = expat.ParserCreate("utf-8", " ")
+        self._expat.buffer_text = True
         self._expat.StartElementHandler = self._start
         self._expat.EndElementHandler = self._end
         self._expat.CharacterDataHandler = self._read_text

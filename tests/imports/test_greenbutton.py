@@ -58,7 +58,7 @@ def test_readings_of_an_hour_are_recorded_with_their_quality(as_member):
 def test_longer_intervals_are_periods_in_the_units_of_their_type(as_member):
     gas = factories.usage_type("gas", unit="kWh", factor="0.18")
 
-    imported = load(as_member, SAMPLE, usage_type_id=gas.id, commodity="natural gas", format="greenbutton")
+    imported = load(as_member, SAMPLE.rstrip(), usage_type_id=gas.id, commodity="natural gas", format="greenbutton")
 
     assert (imported["new_count"], imported["warnings"]) == (2, [])
     usages = as_member.get("/usages?sort=usage_at").json

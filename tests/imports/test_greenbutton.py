@@ -88,6 +88,17 @@ def test_one_import_is_of_one_commodity(as_member):
     }
 
 
+def test_each_meter_of_a_file_is_known_by_its_usage_point():
+    both = changed("<commodity>7<", "<commodity>1<")
+
+    ids = [
+        cells["external_id"].partition("/")[0] for _, cells in readings_of(io.BytesIO(both.encode()), None, (), (), {})
+    ]
+
+    assert len({*ids[:6]}) == len({*ids[6:]}) == 1
+    assert ids[0] != ids[6]
+
+
 def test_whose_type_they_are_must_be_said(as_member):
     refused = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
 

@@ -8,6 +8,9 @@ help: ## List these targets
 run: .venv/service ## Start the service, with a PostgreSQL of its own (options: make run ARGS="--port 8001")
 	@.venv/bin/python -m carbonapi.cli serve $(ARGS)
 
+demo: .venv/service ## Fill an organization with the real readings of a British household, and tell how to sign in
+	@.venv/bin/python -m carbonapi.cli demo
+
 test: .venv/everything ## Run all tests
 	.venv/bin/python -m pytest -n auto $(ARGS)
 
@@ -76,4 +79,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run test browser redis schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+.PHONY: help run demo test browser redis schemathesis attack bench bench-quick overload mutants crash soak check lock clean

@@ -5,29 +5,30 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import flask
 import flask_migrate
-import marshmallow as ma
 import sqlalchemy as sa
 
 from . import backup as backups
 from . import create_app, embedded, server, tenancy
+from . import demo as demos
 from .access import ROLES, Actor, acting_as, fetch
 from .accounts import people
 from .accounts.models import Organization, User
 from .catalogue.factor_files import import_factors
+from .catalogue.factor_layouts import LAYOUTS
 from .db import constraint_message, db
 from .errors import CarbonError, Invalid
+from .import_options import import_options, loaded
 from .imports.booking import book
-from .imports.cells import NAMES, sentences
+from .imports.cells import sentences
 from .imports.models import Import
 from .imports.reading import refused
-from .imports.schemas import ImportOptions
 from .imports.watching import WatchedFile
 from .rest import now
 from .settings import DEFAULTS, SettingsError, from_environ
@@ -126,6 +127,23 @@ def _migrate() -> None:
         tenancy.admit(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
 
 
+@main.command()
+def demo() -> None:
+    """Fill an organization with the real readings of a British household, and tell how to sign in.
+
+    Once: what is there already is left as it is. A database that is not up to date yet is migrated.
+    """
+    with application(as_owner=True):
+        _migrate()
+        with application():
+            made = demos.fill(now())
+        if made is None:
+            click.echo(f"The demo is there already: sign in as {demos.EMAIL}.")
+        else:
+            click.echo(f"{demos.NAME}: {made.usage_count} hourly readings of electricity and gas, 2020 to 2022.")
+            click.echo(f"  Sign in as:  {demos.EMAIL}\n  Password:    {made.password}  (told only now; change it)")
+
+
 @main.group()
 def users() -> None:
     """Users: the first admin comes from here."""
@@ -154,34 +172,19 @@ def factors() -> None:
 
 @factors.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def import_factor_file(file: Path) -> None:
+@click.option("--layout", type=click.Choice(list(LAYOUTS)), default="own", show_default=True, help="Whose table it is.")
+def import_factor_file(file: Path, layout: str) -> None:
     """Book the emission factors of a CSV FILE. What is there already is left."""
     with application():
-        outcome = import_factors(file)
+        outcome = import_factors(file, layout)
         db.session.commit()
-        click.echo(f"{outcome.added} factors added, {outcome.same} there already.")
+        passed_over = f" {outcome.passed_over} lines passed over." if outcome.passed_over else ""
+        click.echo(f"{outcome.added} factors added, {outcome.same} there already.{passed_over}")
 
 
 @main.group()
 def usages() -> None:
     """Usages."""
-
-
-def import_options(command: Callable[..., None]) -> Callable[..., None]:
-    """An option for each that `POST /imports` has, but for those that say whose usages they are and of what type."""
-    # From the last to the first, for each is put before those that are there.
-    for name, field in reversed(ImportOptions().fields.items()):
-        if name not in {*NAMES, *NAMES.values()}:
-            validator: Any = getattr(field, "inner", field).validate
-            is_choice = isinstance(validator, ma.validate.OneOf)
-            command = click.option(
-                f"--{name.replace('_', '-')}",
-                name,
-                type=click.Choice(list(validator.choices)) if is_choice else str,
-                multiple=isinstance(field, ma.fields.List),
-                help=field.metadata["description"],
-            )(command)
-    return command
 
 
 @usages.command("import")
@@ -191,9 +194,14 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
     "--usage-type",
     help="By id or name, if the file does not say it; of several types of one name, that in the unit of the line.",
 )
+@click.option(
+    "--mapping",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file with options for all files of its kind; those on the command line go before it.",
+)
 @import_options
-def import_usage_file(file: Path, email: str, usage_type: str | None, **given: Any) -> None:
-    """Record the usages of a FILE, CSV or NDJSON: all of them, or none if a line has a fault.
+def import_usage_file(file: Path, email: str, usage_type: str | None, mapping: Path | None, **given: Any) -> None:
+    """Record the usages of a FILE, CSV, NDJSON or Green Button: all of them, or none if a line has a fault.
 
     The other options are those of POST /imports. Lines with faults are told; if there are any, the exit code is 1.
     """
@@ -201,9 +209,7 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, **given: A
         owner = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
         if owner is None:
             raise click.ClickException(f"There is no user {email}.")
-        is_id = usage_type is not None and usage_type.isascii() and usage_type.isdigit()
-        which = "usage_type_id" if is_id else "usage_type"
-        options = _loaded({**given, "user_id": str(owner.id), which: usage_type})
+        options = loaded(owner.id, usage_type, mapping, **given)
         size, is_seen = file.stat().st_size, sys.stderr.isatty()
         with (
             acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")),
@@ -231,17 +237,6 @@ def recount_days(organization_id: int | None) -> None:
             recounted = ledger.recount(id_)
             db.session.commit()
             click.echo(f"Organization {id_}: {recounted.day_count} days, {recounted.mended_count} mended.")
-
-
-def _loaded(given: dict[str, Any]) -> dict[str, Any]:
-    """The options as `book` takes them. What is wrong with one is told as it is of the API's."""
-    try:
-        options = {name: value for name, value in given.items() if value not in (None, ())}
-        loaded: dict[str, Any] = ImportOptions().load(options)
-        return loaded
-    except ma.ValidationError as error:
-        (name, (message, *_)), *_ = error.normalized_messages().items()
-        raise click.BadParameter(message, param_hint=f"--{name.removesuffix('_id').replace('_', '-')}") from None
 
 
 def _tell_of(booked: Import) -> None:

@@ -35,7 +35,22 @@ MAY_IMPORT = {
     "backup": {"db", "programs"},
     "admission": {"errors"},
     "web": {"", "access", "admission", "errors", "imports", "logs", "rest"},
-    "cli": {"", *FLOOR, "rest", "accounts", "backup", "catalogue", "usages", "embedded", "imports", "server"},
+    "import_options": {"imports"},
+    "demo": {"access", "accounts", "catalogue", "db", "imports"},
+    "cli": {
+        "",
+        *FLOOR,
+        "demo",
+        "import_options",
+        "rest",
+        "accounts",
+        "backup",
+        "catalogue",
+        "usages",
+        "embedded",
+        "imports",
+        "server",
+    },
     "": {"access", "db", "settings", "throttling", "rest", *FEATURES},
 }
 ERROR_CODES = {400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 422, 428, 429, 503}

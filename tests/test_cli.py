@@ -17,6 +17,7 @@ from tests import factories
 from tests.conftest import SECRET_KEY, SEEING_ALL
 
 FACTORS = Path(__file__).parents[1] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
+GREEN_BUTTON = Path(__file__).parent / "data/greenbutton-electricity-and-gas.xml"
 ADA = ("--email", "ada@example.org", "--name", "Ada", "--organization", "Operators", "--password", factories.PASSWORD)
 
 
@@ -76,6 +77,17 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
     assert (code, told) == (1, "Error: There is no user nobody@example.org.\n")
 
 
+def test_a_published_table_of_factors_is_imported_by_its_layout(carbonapi):
+    table = Path(__file__).parent / "data/egrid-2023-subregions.csv"
+
+    assert carbonapi("factors", "import", table, "--layout", "egrid") == (
+        0,
+        "2 factors added, 0 there already. 1 lines passed over.\n",
+    )
+    code, told = carbonapi("factors", "import", table)
+    assert (code, "lacks the columns kg_co2e_per_unit, source" in told) == (1, True)
+
+
 def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path):
     carbonapi("users", "add", "--role", "manager", *ADA)
     file = tmp_path / "usages.csv"
@@ -100,6 +112,32 @@ def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path)
     file.write_text("start;value\n01/07/2024 12:00;1,35\n")
     assert carbonapi(*usages, *layout, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
     assert carbonapi(*usages, *layout, "--on-conflict", "replace") == (0, "Recorded 1 usages as import 4.\n")
+
+
+def test_a_green_button_file_is_imported(carbonapi):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    usages = ("usages", "import", GREEN_BUTTON, "--user", "ada@example.org", "--usage-type", "electricity")
+
+    asked = (*usages, "--format", "greenbutton", "--commodity", "electricity")
+    assert carbonapi(*asked) == (0, "Recorded 6 usages as import 1.\n")
+    assert carbonapi(*asked, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 2.\n")
+
+
+def test_a_mapping_says_how_files_of_a_kind_are_written(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file, mapping = tmp_path / "usages.csv", tmp_path / "ours.toml"
+    file.write_text("Wann;Wert\n01.07.2024 12:00;1,25\n")
+    mapping.write_text(
+        'usage_type = "water"\ndelimiter = ";"\ndecimal = ","\ndate_order = "dmy"\ntimezone = "Europe/Berlin"\n'
+        '[columns]\nusage_at = "Wann"\namount = "Wert"\n'
+    )
+    usages = ("usages", "import", file, "--user", "ada@example.org", "--mapping", mapping)
+
+    assert carbonapi(*usages) == (0, "Recorded 1 usages as import 1.\n")
+    assert carbonapi(*usages, "--mode", "dry-run") == (0, "Would record 1 usages; nothing was recorded.\n")
+    mapping.write_text("mood = 1\n")
+    code, told = carbonapi(*usages)
+    assert (code, told.startswith("Error: ours.toml has mood, but a mapping has mode, ")) == (1, True)
 
 
 def test_an_option_at_fault_is_told_before_the_file_is_read(carbonapi, tmp_path):

@@ -1,6 +1,5 @@
 """Emission factors from a CSV file, as published tables are brought into the catalogue."""
 
-import csv
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ..db import db
 from ..errors import Invalid
 from ..rest import Schema
 from ..rest.fields import InstantOrDate, Name, Quantity, Region, Whole, midnight
+from .factor_layouts import LAYOUTS
 from .models import EmissionFactor, UsageType
 from .upkeep import add_factor, create_usage_type
 
@@ -53,16 +53,21 @@ class Outcome:
 
     added: int = 0
     same: int = 0
+    passed_over: int = 0  # Lines that tell no factor of ours, such as one that was not published.
 
 
-def import_factors(path: Path) -> Outcome:
+def import_factors(path: Path, layout: str = "own") -> Outcome:
     """Book every factor of the file, making usage types that are missing. A factor that is there already is left.
 
+    layout: one of LAYOUTS.
     Raises Invalid, with the faults by line, for a file that is not wholly good; then nothing is booked.
     """
     outcome = Outcome()
     faults: dict[str, list[str]] = {}
-    for line, row in _rows(path, faults):
+    for line, row in _rows(path, layout, faults):
+        if row is None:
+            outcome.passed_over += 1
+            continue
         usage_type = db.session.scalar(
             sa.select(UsageType).where(UsageType.name == row["usage_type"], UsageType.unit == row["unit"])
         ) or create_usage_type(name=row["usage_type"], unit=row["unit"], scope=row["scope"])
@@ -96,16 +101,11 @@ def import_factors(path: Path) -> Outcome:
     return outcome
 
 
-def _rows(path: Path, faults: dict[str, list[str]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The lines of the file with their numbers; what is wrong with one goes to `faults`."""
+def _rows(path: Path, layout: str, faults: dict[str, list[str]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """The lines of the file with their numbers, None for one that is passed over; faults go to `faults`."""
     schema = FactorRowSchema()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        missing = {name for name, field in schema.fields.items() if field.required} - set(reader.fieldnames or ())
-        if missing:
-            raise Invalid(f"{path.name} lacks the columns {', '.join(sorted(missing))}.", {"file": {"1": ["Header."]}})
-        for row in reader:
-            try:
-                yield reader.line_num, schema.load(row)
-            except ma.ValidationError as error:
-                faults[str(reader.line_num)] = [f"{name}: {text}" for name, text in error.normalized_messages().items()]
+    for number, row in LAYOUTS[layout](path):
+        try:
+            yield number, None if row is None else schema.load(row)
+        except ma.ValidationError as error:
+            faults[str(number)] = [f"{name}: {text}" for name, text in error.normalized_messages().items()]

@@ -21,6 +21,7 @@ from ..usages.given import COLUMNS
 from ..usages.schemas import NewUsageSchema
 from .reading import Cells
 
+FORMATS = ("csv", "ndjson", "greenbutton")
 Fault = dict[str, str | None]  # column, found, message
 NOTHING = r"\N"  # As COPY has it.
 LONGEST_SHOWN = 100
@@ -53,6 +54,8 @@ class CellsSchema(NewUsageSchema):
 class Layout:
     """How a file writes what it says. As it is here, it is written as the API's own."""
 
+    format: str | None = None  # One of FORMATS; told by how it begins, if it is not said.
+    commodity: str | None = None  # Which of Green Button's is read.
     delimiter: str = ","
     decimal: str = "."
     timezone: str | None = None  # Of times without an offset.

@@ -30,7 +30,7 @@ class Digits(str):
 def examined(file: IO[bytes]) -> str:
     """The SHA-256 of a file, which is left at its beginning.
 
-    Raises Invalid for one that is not UTF-8, or that has been cut off.
+    Raises Invalid for one that is not UTF-8, or that has been cut off; XML tells that by itself.
     """
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -47,7 +47,8 @@ def examined(file: IO[bytes]) -> str:
     pending = len(decoder.getstate()[0])
     if pending:
         raise refused({1: [f"Not UTF-8 from byte {read - pending} on."]})
-    if not last.endswith(b"\n"):
+    file.seek(0)
+    if not last.endswith(b"\n") and not is_xml(file):
         raise refused({1: ["The last line has no line break: the file may have been cut off. End it with one."]})
     if holds_nul:
         raise refused({1: ["The file holds a NUL byte."]})
@@ -57,9 +58,18 @@ def examined(file: IO[bytes]) -> str:
 
 def is_ndjson(file: IO[bytes]) -> bool:
     """Whether a file begins as JSON does. It is left at its beginning."""
+    return _begins_with(b"{", file)
+
+
+def is_xml(file: IO[bytes]) -> bool:
+    """Whether a file begins as XML does. It is left at its beginning."""
+    return _begins_with(b"<", file)
+
+
+def _begins_with(mark: bytes, file: IO[bytes]) -> bool:
     beginning = file.read(1024).removeprefix(codecs.BOM_UTF8).lstrip()
     file.seek(0)
-    return beginning.startswith(b"{")
+    return beginning.startswith(mark)
 
 
 def cells_of(

@@ -10,8 +10,9 @@ from ..rest import ExportQuery, ListQuery, Query, Schema, Sort, equal_to, time_r
 from ..rest.fields import Email, Figure, Instant, Name, Region, Text, TimeZoneName, Whole
 from ..usages.schemas import quality, reason
 from .booking import MODES
-from .cells import NAMES, CellsSchema, Layout
+from .cells import FORMATS, NAMES, CellsSchema, Layout
 from .conflicts import ON_CONFLICT
+from .greenbutton import COMMODITIES
 from .models import STATUSES, Import, ImportFault
 
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
@@ -33,6 +34,15 @@ class ImportOptions(Query):
         "What becomes of a line whose usage the ledger has already: that of its `external_id`, or, for `skip` and "
         "`replace`, without one that of its user, usage type and time. `reject`, the default: a fault, by external_id "
         "alone. `skip`: what is in the ledger stays. `replace`: the line corrects it, if it says something else.",
+    )
+    format = one_of(
+        FORMATS,
+        "What the file is; by default, its beginning tells. `greenbutton` is the XML in which utilities hand out what "
+        "their meters read: send it as `file` of a form.",
+    )
+    commodity = one_of(
+        list(dict.fromkeys(COMMODITIES.values())),
+        "Which readings are read of a Green Button file that tells of several commodities; others are passed over.",
     )
     columns = Text(
         validate=ma.validate.Length(1, 2000),

@@ -19,7 +19,8 @@ from ..usages.models import Period
 from ..usages.refusals import ENDS_BEFORE_IT_BEGINS, LASTS_TOO_LONG, LONGEST_PERIOD
 from ..usages.schemas import UsageSchema
 from .cells import LONGEST_SHOWN, STAGED_COLUMNS, CellsSchema, LineReader, faulty_line
-from .reading import Faults, cells_of, is_ndjson, objects_of, refused
+from .greenbutton import readings_of
+from .reading import Faults, cells_of, is_ndjson, is_xml, objects_of, refused
 
 STATEMENT_TIMEOUT = "10min"
 MOST_UNITS = 1000
@@ -53,7 +54,10 @@ def stage(file: IO[bytes], reader: LineReader, ignored: Collection[str]) -> None
     skipped = {*ignored, *TOLD_OF_REJECTED, *(UsageSchema().fields.keys() - schema.fields.keys())}
     unreadable: Faults = {}
     layout = reader.layout
-    if is_ndjson(file):
+    kind = layout.format or ("ndjson" if is_ndjson(file) else "greenbutton" if is_xml(file) else "csv")
+    if kind == "greenbutton":
+        lines = readings_of(file, layout.commodity, reader.required, skipped, unreadable)
+    elif kind == "ndjson":
         lines = objects_of(file, schema, (), skipped, unreadable, layout.columns)
     else:
         lines = cells_of(file, schema, reader.required, skipped, unreadable, layout.delimiter, layout.columns)

@@ -58,6 +58,10 @@ class Imports(MethodView):
         the factors are those in force now. All of it is booked, or nothing: 422 then names the first 100 lines that
         have faults. With `mode=partial` the good lines are booked, and the answer tells of the others.
 
+        A Green Button file, the XML in which utilities hand out what their meters read, is taken as `file` of a form.
+        Its lines are its readings, counted from 1: those of up to an hour, and longer ones as periods. `external_id` is
+        made of the usage point and the beginning.
+
         In place of usage_type_id a line may give `usage_type`, the name; of several usage types of that name it is the
         one in the line's `unit`. In place of user_id it may give `user_email`, of a user of the same organization whom
         you see. A line that gives both of a pair has a fault.

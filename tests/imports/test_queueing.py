@@ -10,7 +10,7 @@ from carbonapi.accounts import sessions
 from carbonapi.db import db
 from carbonapi.imports.queueing import MOST_ATTEMPTS, book_next
 from tests import factories
-from tests.conftest import SEEING_ALL, Client, execute, operating, settings_for
+from tests.conftest import SEEING_ALL, Client, as_owner, execute, operating, settings_for
 
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01T01:00:00Z,0.2\n"
 BAD = "usage_at,amount,external_id\n" + "".join(f"2024-01-01T00:00:00Z,x,{number}\n" for number in range(150))
@@ -296,11 +296,11 @@ def test_what_somebody_works_on_is_left_to_them(house):
 
 def test_what_the_database_could_not_do_is_done_when_it_can(house):
     send(house.member, GOOD)
-    execute(house.database_url, "ALTER TABLE usages RENAME TO away")
+    execute(as_owner(house.database_url), "ALTER TABLE usages RENAME TO away")
     with pytest.raises(sa.exc.ProgrammingError):
         house.book_next()
     assert house.figures("SELECT status, attempt_count FROM imports") == [("running", 1)]
-    execute(house.database_url, "ALTER TABLE away RENAME TO usages")
+    execute(as_owner(house.database_url), "ALTER TABLE away RENAME TO usages")
 
     assert house.book_next() is True
 

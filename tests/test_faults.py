@@ -1,6 +1,7 @@
 """The database away: the service says so in seconds, and heals by itself."""
 
 import contextlib
+import threading
 import time
 
 import flask_migrate
@@ -11,6 +12,7 @@ from carbonapi import create_app
 from carbonapi.db import db
 from tests import factories
 from tests.conftest import SEEING_ALL, Client, as_owner, execute, operating, settings_for, url_of
+from tests.processes import wait_until
 
 
 def test_without_a_database_the_service_is_alive_and_not_ready():
@@ -111,6 +113,31 @@ def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_
             assert ask().status_code in (200, 201)
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", cut)
+
+
+@contextlib.contextmanager
+def cutting_copies(url):
+    """Within the block, the first connection that copies is cut."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    cutting = sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                      "WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY %'")  # fmt: skip
+    with engine.connect() as connection:
+        cutter = threading.Thread(target=lambda: wait_until(lambda: connection.scalar(cutting)))
+        cutter.start()
+        try:
+            yield
+        finally:
+            cutter.join()
+    engine.dispose()
+
+
+def test_an_import_whose_connection_is_cut_amid_its_copy_is_503(committing, fresh_database_url):
+    file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 50_000
+    with cutting_copies(fresh_database_url):
+        cut = committing.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
+
+    assert (cut.status_code, cut.headers["Retry-After"]) == (503, "2")
+    assert committing.get("/usages").json == []
 
 
 def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monkeypatch):

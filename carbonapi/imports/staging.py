@@ -79,11 +79,14 @@ def stage(file: IO[bytes], reader: LineReader, ignored: Collection[str]) -> None
     db.session.execute(sa.text(_PREPARED))
     stream = _Stream(chain([first], source))
     columns = ", ".join(["place", *STAGED_COLUMNS, "faults", "cells"])
-    driver = cast(Any, db.session.connection().connection.driver_connection)
+    connection = db.session.connection()
+    driver = cast(Any, connection.connection.driver_connection)
     try:
         with driver.cursor() as cursor:
             cursor.copy_expert(f"COPY staged ({columns}) FROM STDIN WITH (ENCODING 'UTF8')", stream)
     except psycopg2.Error as error:
+        if driver.closed:  # SQLAlchemy does not see what the driver is told directly, and would roll back in vain.
+            connection.invalidate()
         raise stream.failure or sa.exc.DBAPIError("COPY", None, error) from None
     # Else PostgreSQL takes the table for a small one, and compares every line with everything that it is joined to.
     db.session.execute(sa.text("ANALYZE pg_temp.staged"))

@@ -50,7 +50,7 @@ class Client:
         if answer.status == good:
             self.noted.acknowledge()
         elif answer.status not in REFUSED:
-            self._surprise(answer)
+            self._surprise(request, answer)
         return answer
 
     def until_answered(self, request: Request, good: int, *settled: int, busy: int = 0) -> Answer:
@@ -68,7 +68,7 @@ class Client:
         if answer.status == good:
             self.noted.acknowledge()
         elif answer.status not in settled:
-            self._surprise(answer)
+            self._surprise(request, answer)
         return answer
 
     def read(self, path: str) -> Answer:
@@ -77,11 +77,12 @@ class Client:
         while (answer := self.caller.ask("GET", path)).status in REFUSED and time.monotonic() < given_up_at:
             time.sleep(0.05)
         if answer.status != 200:
-            self._surprise(answer)
+            self._surprise(Request("GET", path), answer)
         return answer
 
-    def _surprise(self, answer: Answer) -> None:
-        self.noted.surprises.append(f"{self.name}: {answer.status} {answer.body[:300].decode()}")
+    def _surprise(self, request: Request, answer: Answer) -> None:
+        asked = f"{self.name}, {self.noted.kind}: {request.method} {request.path}"
+        self.noted.surprises.append(f"{asked}: {answer.status} {answer.body[:300].decode()}")
 
 
 class Recorder(Client):

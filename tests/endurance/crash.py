@@ -6,10 +6,13 @@ twice or half, or if the service does not recover.
 
 import argparse
 import random
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .calls import Caller, exact_json
 from .clients import Client, Importer, Recorder
@@ -144,7 +147,11 @@ def main() -> int:
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.seconds:.0f} seconds", flush=True)
     with running() as service:
-        return 0 if tell(run(service, arguments.seed, arguments.seconds), arguments.seconds) else 1
+        if tell(run(service, arguments.seed, arguments.seconds), arguments.seconds):
+            return 0
+        log = Path(tempfile.gettempdir()) / f"carbonapi-crash-{arguments.seed}.log"
+        print(f"What the service has logged: {shutil.copy(service.log, log)}")
+        return 1
 
 
 if __name__ == "__main__":

@@ -114,9 +114,16 @@ HOLES = (
     Hole(
         "tokens: a refresh token opens everything",
         "carbonapi/access.py",
-        'if claims["type"] != kind:',
-        "if False:",
+        'if claims["type"] != kind or not',
+        "if not",
         (TOKENS,),
+    ),
+    Hole(
+        "sessions: one is remembered by its id alone",
+        "carbonapi/access.py",
+        'session = (claims["org"], claims["sid"], claims["sub"])',
+        'session = (0, claims["sid"], "")',
+        ("tests/accounts/test_sessions.py::test_a_session_is_remembered_with_its_user_and_its_organization",),
     ),
     Hole(
         "sessions: one whose token was used twice goes on",

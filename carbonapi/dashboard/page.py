@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import flask
+from werkzeug.exceptions import NotFound
 
 # No script but ours, and no text that becomes markup: trusted types refuse it. Pictures to download are blobs.
 CONTENT_SECURITY_POLICY = (
@@ -34,9 +35,11 @@ def page() -> Any:
     return response.make_conditional(flask.request)
 
 
-@dashboard.get(f"/dashboard/<version>/<any({', '.join(map(repr, FILES))}):name>")
+@dashboard.get("/dashboard/<version>/<name>")
 def file(version: str, name: str) -> Any:
     """A file of the page, compressed for who takes that. One of another version is not to be kept."""
+    if name not in FILES:
+        raise NotFound
     is_compressed = flask.request.accept_encodings["gzip"] > 0
     response = flask.Response((COMPRESSED if is_compressed else FILES)[name], mimetype=mimetypes.guess_type(name)[0])
     if is_compressed:

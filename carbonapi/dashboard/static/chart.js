@@ -4,7 +4,7 @@ import { exact, massUnit } from "./decimals.js";
 import { h, s } from "./dom.js";
 
 const HEIGHT = 320;
-const EDGES = { top: 22, right: 6, bottom: 30, left: 58 };
+const EDGES = { top: 28, right: 6, bottom: 30, left: 58 };
 const LEAST_LABEL = 64; // Pixels from one name below the axis to the next.
 
 // A figure that draws itself anew when its width changes.
@@ -104,7 +104,7 @@ function bar({ one, place, stack, scale: { y }, slot, isCompared }) {
     s("rect", { class: "behind", x: left, y: EDGES.top, width: slot, height: HEIGHT - EDGES.top - EDGES.bottom }),
     isCompared && s("rect", { class: "previous", x: begin, width: before, y: y(Math.max(previous, 0)), height: y(Math.min(previous, 0)) - y(Math.max(previous, 0)) }),
     stack.spans.map(([low, high], number) => high > low && s("rect", { class: `series-${number}`, x, width, y: y(high), height: y(low) - y(high) })),
-    one.estimatedShare > 0 && s("rect", { ...whole, fill: "url(#hatch-estimated)" }),
+    one.estimatedShare > 0 && s("rect", { ...whole, height: whole.height * one.estimatedShare, fill: "url(#hatch-estimated)" }),
     one.isIncomplete && whole.height > 0 && s("rect", { class: "cut", ...whole, fill: "url(#hatch-incomplete)" }),
     one.isIncomplete && whole.height === 0 && s("rect", { class: "cut", x, width, y: y(0) - 6, height: 6, fill: "url(#hatch-incomplete)" }));
 }
@@ -112,7 +112,7 @@ function bar({ one, place, stack, scale: { y }, slot, isCompared }) {
 function names(shown, slot) {
   const every = Math.ceil(LEAST_LABEL / slot);
   return s("g", { class: "names", "aria-hidden": "true" }, shown.map((one, place) => place % every === 0 && s("text", {
-    x: EDGES.left + (place + 0.5) * slot, y: HEIGHT - 10, "text-anchor": place === 0 && slot < LEAST_LABEL / 2 ? "start" : "middle",
+    x: EDGES.left + (place + 0.5) * slot, y: HEIGHT - 10, "text-anchor": "middle",
   }, one.shortName)));
 }
 

@@ -70,3 +70,8 @@ export function percent(share) {
 export function count(number) {
   return COUNT.format(number);
 }
+
+// How many of something there are: 1 line, 2 lines.
+export function counted(number, noun) {
+  return `${count(number)} ${noun}${Number(number) === 1 ? "" : "s"}`;
+}

@@ -2,14 +2,14 @@
 
 import { get } from "./api.js";
 import { barChart } from "./chart.js";
-import { count, exact, percent, rounded, sum } from "./decimals.js";
+import { count, counted, exact, percent, rounded, sum } from "./decimals.js";
 import { directory, isAdmin, seesOthers, timezone as ownTimezone, typeChoices } from "./directory.js";
 import { button, h, say } from "./dom.js";
 import { saveCsv, savePng, saveSvg } from "./downloads.js";
 import { clearFaults, field, showFaults } from "./forms.js";
 import { change } from "./state.js";
 import { table } from "./table.js";
-import { range, timezones } from "./times.js";
+import { isTimezone, range, timezones } from "./times.js";
 import { seriesOf, toldOf } from "./trend.js";
 import { Problem } from "./wire.js";
 
@@ -52,8 +52,9 @@ function controls() {
 // What a link may leave unsaid.
 function completed(told) {
   const name = RANGES.some(([known]) => known === told.range) ? told.range : "all";
+  const timezone = told.timezone && isTimezone(told.timezone) ? told.timezone : ownTimezone();
   const bucket = { this_month: "day", last_month: "day" }[name] ?? "month";
-  return { range: name, bucket, group_by: "usage_type", timezone: ownTimezone(), compare: "", usage_type_id: "", method: "", ...told };
+  return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", method: "", ...told, timezone };
 }
 
 function synchronize(form, told) {
@@ -86,7 +87,7 @@ async function showResults(main, told) {
     const series = seriesOf(buckets, groupBy);
     const shown = buckets.map(one => toldOf(one, series, bucket, timezone));
     results.replaceChildren(...(buckets.length ? content({ shown, series, summary, bucket, compare, timezone }) : nothing(name)));
-    say(`${rounded(summary.co2e_kg)} CO2e in ${shown.length} ${bucket}s.`);
+    say(`${rounded(summary.co2e_kg)} CO2e in ${counted(shown.length, bucket)}.`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem) || problem.status === 401 || problem.status === 0) throw problem;

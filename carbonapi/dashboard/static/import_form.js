@@ -1,7 +1,7 @@
 // Booking a file: choose it, say which of its columns is what, let the API look at it, then book it.
 
 import { upload } from "./api.js";
-import { count, exact } from "./decimals.js";
+import { count, counted, exact } from "./decimals.js";
 import { timezone, typeChoices } from "./directory.js";
 import { button, h, say } from "./dom.js";
 import { guess, readHeader } from "./file_header.js";
@@ -46,18 +46,18 @@ export function importForm({ done }) {
     const options = (mode, told) => ({ mode, ...queryOf(told, header) });
     const element = form({
       submit: "Look at it (dry run)", cancel: startOver,
-      send: async told => showOutcome(outcome, (await upload("/imports", options("dry-run", told), file)).body, () => book(told)),
+      send: async told => showOutcome(outcome, (await upload("/imports", options("dry-run", told), file)).body, told.mode === "atomic", () => book(told)),
     }, ...fieldsOf(header));
     // What was looked at is no longer what would be booked.
     element.addEventListener("change", () => outcome.replaceChildren());
     const book = told => attempt(element, async () => {
       const { body } = await upload("/imports", options(told.mode, told), file);
-      say(`${body.usage_count} usages have been booked.`);
-      place.replaceChildren(place.firstElementChild, h("p", { class: "note", role: "status" }, `${file.name}: ${count(Number(body.usage_count))} usages booked, ${exact(body.co2e_kg ?? "0")} kg CO2e.`), chooser());
+      say(`${counted(body.usage_count, "usage")} booked.`);
+      place.replaceChildren(place.firstElementChild, h("p", { class: "note", role: "status" }, `${file.name}: ${counted(body.usage_count, "usage")} booked, ${exact(body.co2e_kg ?? "0")} kg CO2e.`), chooser());
       await done();
     });
     place.replaceChildren(place.firstElementChild,
-      h("p", { class: "lead" }, h("strong", {}, file.name), ` has ${header.names.length} columns: ${header.names.join(", ")}.`),
+      h("p", { class: "lead" }, h("strong", {}, file.name), ` has ${counted(header.names.length, "column")}: ${header.names.join(", ")}.`),
       preview(header), element, outcome);
     element.querySelector("select").focus();
   }
@@ -105,12 +105,12 @@ function queryOf(told, { names, delimiter }) {
   return { ...query, columns: pairs.join(",") };
 }
 
-function showOutcome(place, told, book) {
+function showOutcome(place, told, isAtomic, book) {
   const { faults, warnings } = told;
   const rejected = Number(told.rejected_count);
   place.replaceChildren(
-    h("h3", {}, rejected ? `${count(rejected)} lines have faults` : "No faults"),
-    h("p", {}, `${count(Number(told.new_count))} new usages, ${exact(told.co2e_kg ?? "0")} kg CO2e; ${count(Number(told.changed_count))} corrected, ${count(Number(told.same_count) + Number(told.skipped_count))} left as they are, ${count(Number(told.blank_count))} without an amount. Nothing has been booked yet.`),
+    h("h3", {}, rejected ? `${counted(rejected, "line")} with faults` : "No faults"),
+    h("p", {}, `${counted(told.new_count, "new usage")}, ${exact(told.co2e_kg ?? "0")} kg CO2e; ${count(Number(told.changed_count))} corrected, ${count(Number(told.same_count) + Number(told.skipped_count))} left as they are, ${count(Number(told.blank_count))} without an amount. Nothing has been booked yet.`),
     faults.length ? table({ caption: "Faults by line", rows: faults, columns: [
       { title: "Line", isNumber: true, of: one => one.line },
       { title: "Column", of: one => one.column ?? "" },
@@ -121,6 +121,8 @@ function showOutcome(place, told, book) {
       { title: "Line", isNumber: true, of: one => one.line },
       { title: "Worth a look", isLong: true, of: one => one.message },
     ] }) : "",
-    h("div", { class: "actions" }, button("Book it", book, { class: "primary" })));
-  say(rejected ? `${rejected} lines have faults.` : "No faults.");
+    rejected && isAtomic
+      ? h("p", { class: "note" }, "With a fault in any line, nothing is booked: mend the file, or choose that the others are booked.")
+      : h("div", { class: "actions" }, button("Book it", book, { class: "primary" })));
+  say(rejected ? `${counted(rejected, "line")} with faults.` : "No faults.");
 }

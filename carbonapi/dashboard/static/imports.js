@@ -1,7 +1,7 @@
 // The files that were booked, and taking one back.
 
 import { get, post } from "./api.js";
-import { count, exact } from "./decimals.js";
+import { count, counted, exact } from "./decimals.js";
 import { mayWrite, timezone, userName } from "./directory.js";
 import * as dialogs from "./dialogs.js";
 import { button, h, say } from "./dom.js";
@@ -47,7 +47,7 @@ function columns(refresh) {
 function askToRevert({ id, usage_count: usages }, refresh) {
   dialogs.confirm({
     title: `Take import ${id} back?`,
-    question: `Its ${count(Number(usages))} usages are deleted as one act; what was believed of them stays in their versions.`,
+    question: `${counted(usages, "usage")} will be deleted as one act; what was believed of them stays in their versions.`,
     submit: "Take back",
     act: async reason => {
       await post(`/imports/${id}/revert`, reason ? { reason } : {});

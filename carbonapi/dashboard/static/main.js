@@ -73,6 +73,12 @@ function showDoor({ isOver = false } = {}) {
   showSignIn(main, { isOver, onSignedIn: () => show() });
 }
 
+// What goes wrong where nobody waits for it, as behind a button of a table.
+addEventListener("unhandledrejection", event => {
+  if (!(event.reason instanceof Problem)) return;
+  event.preventDefault();
+  if (event.reason.status !== 401) showTrouble(event.reason);
+});
 startTheme();
 onChange(show);
 onOver(() => {

@@ -1,7 +1,7 @@
 // Booking usages anew with the factors there are now: what would change, by month, and then for a reason.
 
 import { get, post } from "./api.js";
-import { count, exact } from "./decimals.js";
+import { count, counted, exact } from "./decimals.js";
 import { timezone, typeChoices, typeName, userName } from "./directory.js";
 import { button, h, say } from "./dom.js";
 import { attempt, field, form } from "./forms.js";
@@ -55,7 +55,7 @@ function showPreview(place, told, apply) {
   const months = [...told.months, { month: "In all", ...told }];
   const isNothing = Number(told.usage_count) === 0;
   place.replaceChildren(
-    h("h3", {}, isNothing ? "Nothing would change" : `${count(Number(told.usage_count))} usages would change`),
+    h("h3", {}, isNothing ? "Nothing would change" : `${counted(told.usage_count, "usage")} would change`),
     isNothing ? "" : h("p", {}, `${signed(told.difference_kg)} kg CO2e${told.difference_percent === null ? "" : `, ${signed(told.difference_percent)} %`}: ${told.significant ? "significant" : "not significant"}, by your threshold of ${exact(told.significance_threshold)} %.`),
     isNothing ? "" : table({ caption: "What would change, by month", rows: months, columns: [
       { title: "Month", of: one => one.month },
@@ -65,7 +65,7 @@ function showPreview(place, told, apply) {
       { title: "Difference, kg", isNumber: true, of: one => signed(one.difference_kg) },
     ] }),
     isNothing ? "" : h("div", { class: "actions" }, button("Apply", apply, { class: "primary" })));
-  say(isNothing ? "Nothing would change." : `${told.usage_count} usages would change.`);
+  say(isNothing ? "Nothing would change." : `${counted(told.usage_count, "usage")} would change.`);
 }
 
 function signed(digits) {

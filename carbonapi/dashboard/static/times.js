@@ -58,8 +58,9 @@ export function instantOf(shown, timezone) {
   return new Date(right.length ? Math.min(...right) : candidates[0]).toISOString().replace(".000Z", "Z");
 }
 
-// A date so many days or months later.
+// A date so many days or months later. What is no date stays as it is, for the API to say so.
 export function later(date, { days = 0, months = 0 }) {
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(date)) return date;
   const [year, month, dayOfMonth] = date.split("-").map(Number);
   return new Date(Date.UTC(year, month - 1 + months, dayOfMonth + days)).toISOString().slice(0, 10);
 }
@@ -79,6 +80,15 @@ export function range(name, timezone, from, to) {
   };
   const [start, end] = ranges[name] ?? [];
   return { start: start || undefined, end: end || undefined };
+}
+
+// Whether the browser knows this time zone: an address may say anything.
+export function isTimezone(name) {
+  try {
+    return Boolean(new Intl.DateTimeFormat("en", { timeZone: name }));
+  } catch {
+    return false;
+  }
 }
 
 export function timezones(...known) {

@@ -1,7 +1,7 @@
 // The ledger as a list: filtered, sorted, a page at a time; adding, correcting and deleting what is in it.
 
 import { get, remove } from "./api.js";
-import { exact } from "./decimals.js";
+import { counted, exact } from "./decimals.js";
 import { mayWrite, seesOthers, timezone, typeChoices, typeName, userChoices, userName } from "./directory.js";
 import * as dialogs from "./dialogs.js";
 import { button, h, say } from "./dom.js";
@@ -51,14 +51,14 @@ async function refresh() {
 async function showPage(results, form, told) {
   const sort = told.sort ?? "-usage_at";
   const query = Object.fromEntries(FILTERS.map(name => [name, told[name]]));
-  if (told.end && !Number.isNaN(Date.parse(told.end))) query.end = later(told.end, { days: 1 });
+  if (told.end) query.end = later(told.end, { days: 1 });
   results.setAttribute("aria-busy", "true");
   try {
     const { body: rows, pagination } = await get("/usages", { ...query, sort, page: told.page, page_size: PAGE_SIZE });
     results.replaceChildren(
       table({ caption: "Usages", columns: columns(), rows, sort, onsort: order => change({ sort: order, page: "" }), empty: "There are no such usages." }),
       pager(pagination, page => change({ page })));
-    say(`${pagination.total} usages.`);
+    say(`${counted(pagination.total, "usage")}.`);
   } catch (problem) {
     if (!(problem instanceof Problem) || problem.status !== 422) throw problem;
     results.replaceChildren();

@@ -50,7 +50,8 @@ def test_the_first_chart_is_there_within_a_second(enter, household):
 def test_every_bar_tells_its_digits_to_pointer_and_keyboard(enter, household):
     page = enter(household, **JANUARY)
     trend = household.ask(
-        "GET", "/emissions/trend?bucket=month&start=2022-01-01&end=2022-04-01&group_by=usage_type&timezone=Europe/London"
+        "GET",
+        "/emissions/trend?bucket=month&start=2022-01-01&end=2022-04-01&group_by=usage_type&timezone=Europe/London",
     )
     bars = page.locator(".bar")
     expect(bars).to_have_count(3)
@@ -70,7 +71,9 @@ def test_every_bar_tells_its_digits_to_pointer_and_keyboard(enter, household):
     page.keyboard.press("ArrowRight")
     expect(bars.nth(2)).to_be_focused()
     page.keyboard.press("Home")
-    expect(bars.nth(0)).to_have_attribute("aria-label", re.compile(r"^January 2022: [\d,.]+ kg CO2e\. heating .* electricity"))
+    expect(bars.nth(0)).to_have_attribute(
+        "aria-label", re.compile(r"^January 2022: [\d,.]+ kg CO2e\. heating .* electricity")
+    )
     assert readout(page).get_attribute("aria-live") == "polite"
     page.keyboard.press("Escape")
     expect(readout(page)).to_be_hidden()
@@ -121,7 +124,11 @@ def test_the_year_before_stands_beside(enter, household):
 
 
 def test_the_incomplete_and_the_estimated_look_and_read_differently(enter, household):
-    household.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2022-05-10T00:00:00Z", "amount": "60", "quality": "estimated"})
+    household.ask(
+        "POST",
+        "/usages",
+        {"usage_type_id": 100, "usage_at": "2022-05-10T00:00:00Z", "amount": "60", "quality": "estimated"},
+    )
     page = enter(household)
 
     expect(page.locator(".bar").nth(4).locator("rect[fill='url(#hatch-estimated)']")).to_have_count(1)
@@ -134,7 +141,8 @@ def test_the_incomplete_and_the_estimated_look_and_read_differently(enter, house
 
 def test_the_table_and_the_csv_have_the_very_digits(enter, household):
     trend = household.ask(
-        "GET", "/emissions/trend?bucket=month&start=2022-01-01&end=2022-04-01&group_by=usage_type&timezone=Europe/London"
+        "GET",
+        "/emissions/trend?bucket=month&start=2022-01-01&end=2022-04-01&group_by=usage_type&timezone=Europe/London",
     )
     page = enter(household, **JANUARY)
 

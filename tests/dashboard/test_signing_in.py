@@ -71,8 +71,8 @@ def test_a_reload_keeps_somebody_signed_in_and_so_do_two_tabs(enter, household, 
         page.evaluate("setTimeout(() => location.reload())")
         other.reload()
 
-    expect(page.locator(".bar")).to_have_count(3)
-    expect(other.locator(".bar")).to_have_count(3)
+    expect(page.locator(".bar")).to_have_count(4)
+    expect(other.locator(".bar")).to_have_count(4)
     (session,) = [one for one in household.ask("GET", "/auth/sessions") if not one["is_current"]]
     assert session["expires_at"] > session["started_at"]
 

@@ -70,10 +70,11 @@ export function clearFaults(element) {
 export function showFaults(element, problem) {
   const rest = [];
   for (const [name, messages] of Object.entries(problem.byField)) {
-    const input = element.elements[name];
+    const input = element.elements.namedItem(name);
     const place = input instanceof Element && document.getElementById(`${input.id}-fault`);
     if (!place) {
-      rest.push(name === "_schema" ? messages.join(" ") : `${name}: ${messages.join(" ")}`);
+      const whose = name === "_schema" ? "" : name in problem.lines ? `Line ${name}: ` : `${name}: `;
+      rest.push(whose + messages.join(" "));
       continue;
     }
     input.setAttribute("aria-invalid", "true");

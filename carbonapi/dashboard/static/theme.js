@@ -19,7 +19,7 @@ export function themeToggle() {
   const toggle = button("Dark", () => {
     localStorage.setItem(KEPT, isDark() ? "light" : "dark");
     apply();
-  }, { class: "theme quiet", "aria-pressed": isDark() });
+  }, { class: "theme quiet", "aria-pressed": String(isDark()) });
   return toggle;
 }
 

@@ -30,7 +30,7 @@ export async function openUsage({ id, done }) {
       field({ name: "usage_at", label: "Time, or the begin of a period", type: "datetime-local", step: "1", value: shown.usage_at, hint: `Local time of ${zone}.` }),
       field({ name: "usage_until", label: "End of the period (of a bill)", type: "datetime-local", step: "1", value: shown.usage_until }),
       field({ name: "amount", label: "Amount", inputmode: "decimal", autocomplete: "off", value: shown.amount, hint: "With a decimal point: 12.5." }),
-      field({ name: "unit", label: "Unit", options: [] }),
+      field({ name: "unit", label: "Unit", options: shown.unit ? [[shown.unit, shown.unit]] : [] }),
       field({ name: "quality", label: "Quality", options: [["measured", "Measured"], ["estimated", "Estimated"]], value: shown.quality }),
       field({ name: "method", label: "Method", options: [["location", "Location-based"], ["market", "Market-based"]], value: shown.method }),
       field({ name: "region", label: "Region", autocomplete: "off", value: shown.region, hint: "Such as GB; without one it is the organization's." }),

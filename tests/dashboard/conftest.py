@@ -39,7 +39,8 @@ class Person:
 
     def book(self, kind, usage_type_id, months):
         """Import the household's readings of these months."""
-        lines = gzip.open(READINGS / f"gb-household-{kind}-hourly-kwh.csv.gz", "rt").read().splitlines(keepends=True)
+        packed = (READINGS / f"gb-household-{kind}-hourly-kwh.csv.gz").read_bytes()
+        lines = gzip.decompress(packed).decode().splitlines(keepends=True)
         chosen = [line for line in lines[1:] if line[:7] in months]
         query = {"usage_type_id": usage_type_id, "columns": "usage_at:start,amount:value", "round": 3}
         path = f"/imports?{urllib.parse.urlencode(query)}"

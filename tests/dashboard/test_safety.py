@@ -41,11 +41,8 @@ def settled(page):
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_nothing_sticks_out(enter, household, axe, scheme, width):
-    household.ask(
-        "POST",
-        "/usages",
-        {"usage_type_id": 100, "usage_at": "2022-05-10T00:00:00Z", "amount": "6", "quality": "estimated"},
-    )
+    estimate = {"usage_type_id": 100, "usage_at": "2022-05-10T00:00:00Z", "amount": "6", "quality": "estimated"}
+    household.ask("POST", "/usages", estimate)
     page = enter(household)
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)

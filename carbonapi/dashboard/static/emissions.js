@@ -42,7 +42,7 @@ function controls() {
     field({ name: "end", label: "To, included", ...days }),
     field({ name: "bucket", label: "In", options: BUCKETS }),
     field({ name: "group_by", label: "Split by", options: groups }),
-    field({ name: "compare", label: "Beside it", options: [["", "Nothing"], ["previous_year", "The year before"]] }),
+    field({ name: "compare", label: "Beside it", options: [["", "Nothing"], ["previous_year", "A year before"]] }),
     field({ name: "usage_type_id", label: "Usage type", options: [["", "All"], ...typeChoices({ archived: true })] }),
     field({ name: "method", label: "Method", options: [["", "Any"], ["location", "Location-based"], ["market", "Market-based"]] }),
     field({ name: "timezone", label: "Time zone", options: timezones(ownTimezone()).map(zone => [zone, zone]) }),
@@ -109,7 +109,7 @@ function content({ shown, series, summary, bucket, compare, timezone }) {
   const chart = barChart({ shown, series, name, isCompared: Boolean(compare) });
   const file = `emissions-by-${bucket}`;
   return [
-    tiles(shown, summary, compare),
+    tiles({ shown, summary, bucket, compare }),
     h("section", { class: "card", "aria-labelledby": "chart-title" },
       h("div", { class: "title" },
         h("h2", { id: "chart-title" }, `By ${bucket}`),
@@ -126,19 +126,20 @@ function content({ shown, series, summary, bucket, compare, timezone }) {
   ];
 }
 
-function tiles(shown, summary, compare) {
+function tiles({ shown, summary, bucket, compare }) {
   const tile = (label, value, note) => h("div", { class: "tile card" }, h("dt", {}, label), h("dd", {}, h("strong", {}, value), h("span", {}, note)));
   const incomplete = shown.filter(one => one.isIncomplete).length;
   const estimated = shown.filter(one => one.estimatedShare > 0).length;
   const before = compare && sum(shown.map(one => one.previous.total));
+  const isWhole = compare && shown.every(one => one.previous.isComplete);
   const change = compare && Number(before) ? Number(summary.co2e_kg) / Number(before) - 1 : null;
   return h("dl", { class: "tiles" },
     tile("In all", `${rounded(summary.co2e_kg)} CO₂e`, `${exact(summary.co2e_kg)} kg, to the last digit`),
     tile("Usages", count(Number(summary.usage_count)), `of ${directory.organization.name}`),
     compare && tile("The year before", `${rounded(before)} CO₂e`,
-      change === null ? "nothing to compare with" : `now ${percent(Math.abs(change))} ${change < 0 ? "less" : "more"}`),
-    tile("Data", incomplete ? `${count(incomplete)} of ${count(shown.length)} incomplete` : "Complete",
-      estimated ? `${count(estimated)} partly estimated` : "nothing estimated"));
+      change === null ? "nothing to compare with" : `now ${percent(Math.abs(change))} ${change < 0 ? "less" : "more"}${isWhole ? "" : "; its data are incomplete"}`),
+    tile("Complete", `${count(shown.length - incomplete)} of ${count(shown.length)}`,
+      `${bucket}s; ${estimated ? `${count(estimated)} partly estimated` : "nothing estimated"}`));
 }
 
 function legend(series, shown, compare) {

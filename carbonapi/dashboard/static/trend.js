@@ -53,7 +53,11 @@ export function toldOf(bucket, series, kind, timezone) {
     estimatedShare: bucket.estimated_share === null ? null : Number(bucket.estimated_share),
     isPartial: bucket.partial,
     isIncomplete: !isToCome && (bucket.partial || (coverage !== null && coverage < 1)),
-    previous: bucket.previous && { start: bucket.previous.bucket_start, total: bucket.previous.co2e_kg },
+    previous: bucket.previous && {
+      start: bucket.previous.bucket_start,
+      total: bucket.previous.co2e_kg,
+      isComplete: bucket.previous.coverage !== null && Number(bucket.previous.coverage) === 1,
+    },
   };
   return { ...told, remarks: remarksOf(told), text: textOf(told, series) };
 }

@@ -14,8 +14,11 @@ demo: .venv/service ## Fill an organization with the real readings of a British 
 test: .venv/everything ## Run all tests
 	.venv/bin/python -m pytest -n auto $(ARGS)
 
-browser: .venv/everything ## Run the tests that need Chromium: Swagger UI under its own Content-Security-Policy
+browser: .venv/everything .venv/axe/package/axe.min.js ## Run the tests that need Chromium, and npm for axe-core: the dashboard and Swagger UI
 	.venv/bin/python -m pytest -m browser $(ARGS)
+
+screenshots: .venv/everything ## Take the pictures of the dashboard anew: docs/pictures
+	.venv/bin/python -m pytest -m browser tests/dashboard/pictures.py
 
 redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
 	.venv/bin/python -m pytest -m redis $(ARGS)
@@ -79,4 +82,9 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run demo test browser redis schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+# What finds faults of accessibility. The tests know the file's hash.
+.venv/axe/package/axe.min.js: | .venv/bin/python
+	@mkdir -p .venv/axe
+	@cd .venv/axe && npm pack --silent axe-core@4.14.1 > /dev/null && tar -xzf axe-core-4.14.1.tgz
+
+.PHONY: help run demo test browser screenshots redis schemathesis attack bench bench-quick overload mutants crash soak check lock clean

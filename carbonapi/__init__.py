@@ -9,7 +9,20 @@ import flask
 from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
-from . import access, accounts, audit, catalogue, db, emissions, imports, rest, restatements, throttling, usages
+from . import (
+    access,
+    accounts,
+    audit,
+    catalogue,
+    dashboard,
+    db,
+    emissions,
+    imports,
+    rest,
+    restatements,
+    throttling,
+    usages,
+)
 from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
@@ -77,4 +90,5 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         rest.health,
     ):
         api.register_blueprint(blueprint)
+    app.register_blueprint(dashboard.dashboard)
     return app

@@ -212,6 +212,7 @@ def _introduce(host: str, port: int, data: str) -> None:
     print(
         f"\ncarbonapi is serving.\n"
         f"  The API:     {address}/api/v1\n"
+        f"  Dashboard:   {address}/dashboard\n"
         f"  Swagger UI:  {address}/docs\n"
         f"  The data:    {data}\n"
         f"  To stop it:  Ctrl-C\n",

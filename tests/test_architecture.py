@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "imports": FLOOR | {"rest", "audit", "accounts", "catalogue", "usages"},
     "emissions": FLOOR | {"rest", "accounts", "catalogue", "usages"},
     "restatements": FLOOR | {"rest", "audit", "accounts", "catalogue", "usages", "emissions"},
+    "dashboard": set(),
     "embedded": set(),
     "keeper": set(),
     "leash": set(),
@@ -51,7 +52,7 @@ MAY_IMPORT = {
         "imports",
         "server",
     },
-    "": {"access", "db", "settings", "throttling", "rest", *FEATURES},
+    "": {"access", "db", "settings", "throttling", "rest", "dashboard", *FEATURES},
 }
 ERROR_CODES = {400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 422, 428, 429, 503}
 FILES = sorted(PACKAGE.rglob("*.py"))

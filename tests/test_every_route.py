@@ -80,7 +80,7 @@ def operations(app, ids):
     """Every method of every route but the pages: the rule, the method, the path with its ids, and a right body."""
     document = app.extensions["carbonapi-api"].document
     for rule in app.url_map.iter_rules():
-        if rule.endpoint.startswith("pages."):
+        if rule.endpoint.startswith(("pages.", "dashboard.")):
             continue
         _, path = rule.build({name: ids[name] for name in rule.arguments})
         template = rule.rule.replace("<int:", "{").replace("<", "{").replace(">", "}")

@@ -1,0 +1,55 @@
+"""The one page of the dashboard, and the files that it is made of. It knows nothing but the public API."""
+
+import gzip
+import hashlib
+import mimetypes
+from pathlib import Path
+from typing import Any
+
+import flask
+from werkzeug.exceptions import NotFound
+
+# No script but ours, and no text that becomes markup: trusted types refuse it. Pictures to download are blobs.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
+)
+YEAR_SECONDS = 365 * 86_400
+
+FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "static").iterdir())}
+COMPRESSED = {name: gzip.compress(content, mtime=0) for name, content in FILES.items()}
+# It stands in the files' addresses: so a browser keeps them for good, and never mixes those of two versions.
+VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
+
+dashboard = flask.Blueprint("dashboard", __name__, template_folder="templates")
+
+
+@dashboard.get("/dashboard")
+def page() -> Any:
+    modules = [name for name in FILES if name.endswith(".js")]
+    response = flask.make_response(flask.render_template("dashboard.html", version=VERSION, modules=modules))
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.cache_control.no_cache = True
+    response.add_etag()
+    return response.make_conditional(flask.request)
+
+
+@dashboard.get("/dashboard/<version>/<name>")
+def file(version: str, name: str) -> Any:
+    """A file of the page, compressed for who takes that. One of another version is not to be kept."""
+    if name not in FILES:
+        raise NotFound
+    is_compressed = flask.request.accept_encodings["gzip"] > 0
+    response = flask.Response((COMPRESSED if is_compressed else FILES)[name], mimetype=mimetypes.guess_type(name)[0])
+    if is_compressed:
+        response.content_encoding = "gzip"
+    response.vary.add("Accept-Encoding")
+    response.cache_control.public = True
+    if version == VERSION:
+        response.cache_control.max_age = YEAR_SECONDS
+        response.cache_control.immutable = True
+    else:
+        response.cache_control.no_cache = True
+    response.add_etag()
+    return response.make_conditional(flask.request)

@@ -1,0 +1,124 @@
+"""The ledger in a browser: recording, correcting, deleting and explaining usages. `make browser` runs this."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+BILL = {"usage_type_id": 100, "usage_at": "2022-01-31T12:00:00Z", "amount": "0.3", "note": "Main meter"}
+
+
+def rows(page):
+    return page.locator(".results tbody tr")
+
+
+def test_a_usage_is_added_in_local_time_with_its_digits(enter, manager):
+    page = enter(manager, "usages")
+
+    page.get_by_role("button", name="Add a usage").click()
+    page.get_by_label("Usage type").last.select_option("heating (l)")
+    expect(page.get_by_label("Unit").locator("option").first).to_have_text("l")
+    page.get_by_label("Time, or the begin").fill("2022-07-01T00:00:00")
+    page.get_by_label("End of the period").fill("2022-08-01T00:00:00")
+    page.get_by_label("Amount").fill("123456789012.000001")
+    page.get_by_label("Quality").last.select_option("Estimated")
+    page.get_by_role("button", name="Add", exact=True).click()
+
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page).first).to_contain_text("1 Jul 2022, 00:00 to 1 Aug 2022, 00:00")
+    expect(rows(page).first).to_contain_text("123,456,789,012.000001 l")
+    expect(rows(page).first).to_contain_text("1,058,024,681,832.84000857")
+    (recorded,) = manager.ask("GET", "/usages")
+    assert (recorded["usage_at"], recorded["usage_until"]) == ("2022-06-30T23:00:00Z", "2022-07-31T23:00:00Z")
+
+
+def test_faults_stand_beside_their_fields_and_take_the_focus(enter, manager):
+    page = enter(manager, "usages")
+
+    page.get_by_role("button", name="Add a usage").click()
+    page.get_by_label("Amount").fill("two")
+    page.get_by_label("Region").fill("gb")
+    page.get_by_role("button", name="Add", exact=True).click()
+
+    amount = page.get_by_label("Amount")
+    expect(amount).to_be_focused()
+    expect(amount).to_have_attribute("aria-invalid", "true")
+    expect(amount).to_have_accessible_description(re.compile(r"Not a number\.$"))
+    expect(page.get_by_label("Region")).to_have_accessible_description(re.compile("Not a region"))
+    amount.fill("2")
+    page.get_by_label("Region").fill("GB")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(rows(page)).to_have_count(1)
+
+
+def test_a_usage_is_corrected_and_its_versions_are_told(enter, manager):
+    manager.ask("POST", "/usages", BILL)
+    page = enter(manager, "usages")
+
+    page.get_by_role("button", name=re.compile("Edit the usage of 31 Jan 2022")).click()
+    page.get_by_label("Amount").fill("0.7")
+    page.get_by_label("Why it is corrected").fill("Read again.")
+    page.get_by_role("button", name="Save").click()
+    expect(rows(page).first).to_contain_text("1.05")
+
+    page.get_by_role("button", name=re.compile("1.05 kg: how it came about")).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("0.7 kwh × 1.5 kg CO2e/kwh = 1.05 kg CO2e")
+    expect(dialog).to_contain_text("exercise")
+    expect(dialog.locator("tbody tr")).to_have_count(2)
+    expect(dialog.locator("tbody tr").first).to_contain_text("0.45")
+    expect(dialog.locator("tbody tr").last).to_contain_text("Read again.")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("1.05 kg: how"))).to_be_focused()
+
+
+def test_a_usage_that_somebody_else_has_changed_is_not_written_over(enter, manager):
+    usage = manager.ask("POST", "/usages", BILL)
+    page = enter(manager, "usages")
+
+    page.get_by_role("button", name=re.compile("^Edit")).click()
+    page.get_by_label("Amount").fill("7")
+    manager.ask("PATCH", f"/usages/{usage['id']}", {"amount": "5"})
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Somebody has changed this usage meanwhile.")
+    assert manager.ask("GET", f"/usages/{usage['id']}")["amount"] == 5
+
+
+def test_a_usage_is_deleted_only_once_that_is_confirmed(enter, manager):
+    usage = manager.ask("POST", "/usages", BILL)
+    page = enter(manager, "usages")
+
+    page.get_by_role("button", name=re.compile("^Delete the usage")).click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(rows(page)).to_have_count(1)
+    page.get_by_role("button", name=re.compile("^Delete the usage")).click()
+    page.get_by_label("Reason").fill("Twice in the books.")
+    page.get_by_role("button", name="Delete", exact=True).click()
+
+    expect(page.get_by_text("There are no such usages.")).to_be_visible()
+    (version,) = manager.ask("GET", f"/usages/{usage['id']}/versions")
+    assert version["end_reason"] == "Twice in the books."
+
+
+def test_the_list_is_sorted_filtered_and_paged_and_the_address_says_so(enter, household):
+    page = enter(household, "usages")
+    expect(page.locator(".pager")).to_contain_text("Page 1 of 173, 4,320 in all")
+
+    page.get_by_role("button", name="kg CO₂e", exact=True).click()
+    largest = household.ask("GET", "/usages?sort=-co2e_kg&page_size=1")[0]
+    expect(rows(page).first).to_contain_text(f"{largest['co2e_kg']}")
+    expect(page.get_by_role("columnheader", name="kg CO₂e")).to_have_attribute("aria-sort", "descending")
+    page.get_by_label("Usage type").select_option("electricity (kwh)")
+    page.get_by_label("From", exact=True).fill("2022-02-01")
+    page.get_by_label("To, included").fill("2022-02-02")
+    expect(page.locator(".pager")).to_contain_text("Page 1 of 2, 48 in all")
+    page.get_by_role("button", name="Next").click()
+    expect(rows(page)).to_have_count(23)
+
+    page.reload()
+    expect(rows(page)).to_have_count(23)
+    page.go_back()
+    expect(rows(page)).to_have_count(25)

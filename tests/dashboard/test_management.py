@@ -1,0 +1,104 @@
+"""Catalogue, restatements and users in a browser. `make browser` runs this."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.factories import PASSWORD, numbers
+
+from .conftest import Person
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def colleague(manager):
+    """A function that makes a user of the same organization."""
+
+    def colleague_with(role):
+        email = f"grace{next(numbers)}@example.org"
+        account = {"email": email, "password": PASSWORD, "name": "Grace Hopper", "role": role}
+        manager.ask("POST", "/users", account)
+        return Person(manager.service, email).sign_in()
+
+    return colleague_with
+
+
+def test_a_new_factor_is_restated_after_a_preview_by_month(enter, manager):
+    for month in ("01", "02"):
+        usage = {"usage_type_id": 100, "usage_at": f"2022-{month}-10T12:00:00Z", "amount": "10"}
+        manager.ask("POST", "/usages", usage)
+    page = enter(manager, "catalogue")
+
+    page.get_by_role("button", name="Factors of electricity (kwh)").click()
+    expect(page.locator(".factors tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Add a factor").click()
+    page.get_by_label("kg CO2e per kwh").fill("0.25")
+    page.get_by_label("In force from").fill("2022-01-01")
+    page.get_by_label("Source").fill("Our supplier")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".factors tbody tr")).to_have_count(2)
+    expect(page.locator(".factors tbody tr").first).to_contain_text("your organization's")
+
+    page.get_by_role("link", name="Restatements").click()
+    page.get_by_label("Usage type").select_option("electricity (kwh)")
+    page.get_by_label("Reason").fill("The supplier told us.")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="2 usages would change")).to_be_visible()
+    expect(page.locator(".outcome tbody tr").first).to_have_text("2022-011152.5-12.5")
+    expect(page.locator(".outcome tbody tr").last).to_have_text("In all2305-25")
+    assert manager.ask("GET", "/restatements") == []
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator(".results tbody tr")).to_contain_text("The supplier told us.")
+    assert manager.ask("GET", "/emissions/summary")["co2e_kg"] == 5
+
+
+def test_a_restatement_without_a_reason_is_refused_beside_the_field(enter, manager):
+    page = enter(manager, "restatements")
+
+    page.get_by_role("button", name="Preview").click()
+
+    expect(page.get_by_label("Reason")).to_be_focused()
+    expect(page.get_by_label("Reason")).to_have_attribute("aria-invalid", "true")
+
+
+def test_a_user_is_added_and_deactivated(enter, manager):
+    page = enter(manager, "users")
+    email = f"grace{next(numbers)}@example.org"
+
+    page.get_by_role("button", name="Add a user").click()
+    page.get_by_label("Name", exact=True).fill("Grace Hopper")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("First password").fill("short")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_label("First password")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("First password").fill(PASSWORD)
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".results tbody tr")).to_have_count(2)
+
+    page.get_by_role("button", name="Deactivate Grace Hopper").click()
+    page.get_by_role("button", name="Deactivate", exact=True).click()
+    expect(page.get_by_role("button", name="Activate Grace Hopper")).to_be_visible()
+    (grace,) = manager.ask("GET", "/users?active=false")
+    assert grace["email"] == email
+
+
+def test_a_member_sees_what_a_member_may_do(enter, colleague):
+    page = enter(colleague("member"), "users")
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Emissions")
+    tabs = page.get_by_role("navigation", name="Views").get_by_role("link")
+    expect(tabs).to_have_text(["Emissions", "Usages", "Imports", "Catalogue"])
+    tabs.get_by_text("Usages").click()
+    expect(page.get_by_role("button", name="Add a usage")).to_be_visible()
+
+
+def test_an_auditor_is_offered_nothing_to_write(enter, manager, colleague):
+    manager.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2022-01-10T12:00:00Z", "amount": "10"})
+    page = enter(colleague("auditor"), "usages")
+
+    expect(page.locator(".results tbody tr")).to_contain_text("Ada Lovelace")
+    expect(page.get_by_role("button", name="Edit")).to_have_count(0)
+    expect(page.get_by_role("button", name="Add a usage")).to_have_count(0)
+    page.get_by_role("link", name="Imports").click()
+    expect(page.get_by_text("No file has been booked yet.")).to_be_visible()
+    expect(page.get_by_text("Book a file")).to_have_count(0)

@@ -1,0 +1,107 @@
+"""Sessions in a browser: tokens that expire, tabs that share them. `make browser` runs this."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.factories import PASSWORD, numbers
+
+pytestmark = pytest.mark.browser
+
+
+def count_refreshes(context):
+    refreshes = []
+    context.on("request", lambda request: refreshes.append(request) if request.url.endswith("/auth/refresh") else None)
+    return refreshes
+
+
+def test_somebody_registers_and_is_signed_in(page):
+    page.goto("/dashboard")
+
+    page.get_by_role("button", name="Register an organization").click()
+    expect(page.get_by_role("heading", name="Register")).to_be_focused()
+    page.get_by_label("Organization").fill("Northwind House")
+    page.get_by_label("Your name").fill("Ada Lovelace")
+    page.get_by_label("E-mail address").fill("nobody")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Register", exact=True).click()
+    expect(page.get_by_label("E-mail address")).to_have_accessible_description("Not a valid email address.")
+    page.get_by_label("E-mail address").fill(f"ada{next(numbers)}@new.example.org")
+    page.get_by_role("button", name="Register", exact=True).click()
+
+    expect(page.get_by_text("Ada Lovelace, Northwind House")).to_be_visible()
+    expect(page.get_by_text("There are no usages yet.")).to_be_visible()
+
+
+def test_a_wrong_password_is_told(page, manager):
+    page.goto("/dashboard")
+
+    page.get_by_label("E-mail address").fill(manager.email)
+    page.get_by_label("Password").fill("something else altogether")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+    expect(page.get_by_role("alert")).to_have_text("The e-mail address or the password is wrong.")
+
+
+def test_requests_whose_token_has_expired_share_one_refresh(enter, household, context):
+    page = enter(household)
+    page.locator(".bar").first.wait_for()
+    refreshes = count_refreshes(context)
+    refused = []
+
+    def expire(route):
+        # The first two carry a token that is no good any more.
+        refused.append(route.request.url)
+        headers = route.request.headers | ({"authorization": "Bearer expired"} if len(refused) <= 2 else {})
+        route.continue_(headers=headers)
+
+    page.route("**/api/v1/emissions/**", expire)
+    page.get_by_label("In", exact=True).select_option("Weeks")
+
+    expect(page.locator(".bar")).to_have_count(14)
+    assert len(refused) == 4
+    assert len(refreshes) == 1
+
+
+def test_a_reload_keeps_somebody_signed_in_and_so_do_two_tabs(enter, household, context):
+    page = enter(household)
+    page.locator(".bar").first.wait_for()
+    other = context.new_page()
+    other.goto("/dashboard")
+    for _ in range(2):
+        page.evaluate("setTimeout(() => location.reload())")
+        other.reload()
+
+    expect(page.locator(".bar")).to_have_count(4)
+    expect(other.locator(".bar")).to_have_count(4)
+    (session,) = [one for one in household.ask("GET", "/auth/sessions") if not one["is_current"]]
+    assert session["expires_at"] > session["started_at"]
+
+
+def test_signing_out_ends_the_session_in_every_tab(enter, household, context):
+    page = enter(household)
+    other = context.new_page()
+    other.goto("/dashboard")
+    other.locator(".bar").first.wait_for()
+
+    page.get_by_role("button", name="Sign out").click()
+
+    expect(page.get_by_role("heading", name="Sign in")).to_be_focused()
+    expect(page.get_by_text("Your session is over.")).to_have_count(0)
+    expect(other.get_by_text("Your session is over.")).to_be_visible()
+    assert page.evaluate("localStorage.getItem('carbonapi-refresh-token')") is None
+    assert [one["is_current"] for one in household.ask("GET", "/auth/sessions")] == [True]
+
+
+def test_a_session_that_was_ended_elsewhere_leads_to_the_door_and_back(enter, household):
+    page = enter(household, "usages")
+    page.locator(".results tbody tr").first.wait_for()
+    (mine,) = [one for one in household.ask("GET", "/auth/sessions") if not one["is_current"]]
+    household.ask("DELETE", f"/auth/sessions/{mine['id']}")
+    page.reload()
+
+    expect(page.get_by_text("Your session is over.")).to_be_visible()
+    page.get_by_label("E-mail address").fill(household.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+    expect(page.get_by_role("heading", name="Usages")).to_be_visible()

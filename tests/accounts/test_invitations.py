@@ -68,14 +68,14 @@ def test_who_is_invited_sets_their_own_password(as_manager, stranger):
 def test_who_has_no_password_yet_is_no_other_than_who_gives_a_wrong_one(as_manager, stranger, monkeypatch):
     as_manager.post("/users", json=GRACE)
     checked = []
-    verify = passwords._HASHER.verify
+    verify = passwords.HASHER.verify
 
     class Noting:
         def verify(self, password_hash, password):
             checked.append(password_hash.split("$")[3])
             return verify(password_hash, password)
 
-    monkeypatch.setattr(passwords, "_HASHER", Noting())
+    monkeypatch.setattr(passwords, "HASHER", Noting())
     answers = [log_in(stranger, email) for email in ("grace@example.org", as_manager.user.email, "nobody@example.org")]
 
     assert [answer.status_code for answer in answers] == [401] * 3

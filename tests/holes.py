@@ -119,6 +119,13 @@ HOLES = (
         (TOKENS,),
     ),
     Hole(
+        "sessions: one is remembered by its id alone",
+        "carbonapi/access.py",
+        'session = (claims["org"], claims["sid"], claims["sub"])',
+        'session = (0, claims["sid"], "")',
+        ("tests/accounts/test_sessions.py::test_a_session_is_remembered_with_its_user_and_its_organization",),
+    ),
+    Hole(
         "sessions: one whose token was used twice goes on",
         "carbonapi/accounts/sessions.py",
         'session.ended_at, session.end_reason = now, "a refresh token was used twice"',

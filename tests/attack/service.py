@@ -17,6 +17,7 @@ from tests.servers import serving
 SECRET_KEY = "a key for attacks alone, of 32 bytes and more"
 # As it is shipped, but that nobody is refused for asking often, and no token expires amid the attack.
 SETTINGS = {name: 0 for name in DEFAULTS if name.startswith("LIMIT_")} | {"ACCESS_TOKEN_MINUTES": 1440}
+SETTINGS["LOG_LEVEL"] = "error"  # Else a line for each request stands between the figures.
 PASSWORD = "unrelated words make good ones"
 WORKERS = 2
 

@@ -20,6 +20,9 @@ browser: .venv/everything ## Run the tests that need Chromium: Swagger UI under 
 redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
 	.venv/bin/python -m pytest -m redis $(ARGS)
 
+newman: .venv/everything .venv/node/installed ## Run the Postman collection by newman, against a service that has just been started
+	.venv/bin/python -m pytest -m newman $(ARGS)
+
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
 	.venv/bin/python -m pytest -m thorough $(ARGS)
 
@@ -79,4 +82,13 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-.PHONY: help run demo test browser redis schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+# With the versions and the hashes of its lock file, as pip has them of requirements.lock.
+.venv/node/installed: tests/node/package-lock.json | .venv/bin/python
+	@npm --version > /dev/null || { echo "npm is missing: it comes with Node.js, 20 or newer. On Debian: apt install npm"; exit 1; }
+	@echo "Installing what the tests need of npm (once, and when tests/node/package-lock.json changes)."
+	@mkdir -p .venv/node
+	@cp tests/node/package.json tests/node/package-lock.json .venv/node
+	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: help run demo test browser redis newman schemathesis attack bench bench-quick overload mutants crash soak check lock clean

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "imports": FLOOR | {"rest", "audit", "accounts", "catalogue", "usages"},
     "emissions": FLOOR | {"rest", "accounts", "catalogue", "usages"},
     "restatements": FLOOR | {"rest", "audit", "accounts", "catalogue", "usages", "emissions"},
+    "postman": {"errors", "rest"},
     "embedded": set(),
     "keeper": set(),
     "leash": set(),
@@ -49,9 +50,10 @@ MAY_IMPORT = {
         "usages",
         "embedded",
         "imports",
+        "postman",
         "server",
     },
-    "": {"access", "db", "settings", "throttling", "rest", *FEATURES},
+    "": {"access", "db", "settings", "throttling", "rest", "postman", *FEATURES},
 }
 ERROR_CODES = {400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 422, 428, 429, 503}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -23,6 +23,9 @@ redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
 newman: .venv/everything .venv/node/installed ## Run the Postman collection by newman, against a service that has just been started
 	.venv/bin/python -m pytest -m newman $(ARGS)
 
+typescript: .venv/everything .venv/node/installed ## Let a client in TypeScript be made from the OpenAPI document, and do the tour
+	.venv/bin/python -m pytest -m typescript $(ARGS)
+
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
 	.venv/bin/python -m pytest -m thorough $(ARGS)
 
@@ -91,4 +94,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser redis newman schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+.PHONY: help run demo test browser redis typescript newman schemathesis attack bench bench-quick overload mutants crash soak check lock clean

@@ -23,7 +23,7 @@ redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
 newman: .venv/everything .venv/node/installed ## Run the Postman collection by newman, against a service that has just been started
 	.venv/bin/python -m pytest -m newman $(ARGS)
 
-typescript: .venv/everything .venv/node/installed ## Let a client in TypeScript be made from the OpenAPI document, and do the tour
+typescript: .venv/everything .venv/node/installed ## Run the tests that need Node.js: a client in TypeScript, and docs/clients.md in JavaScript
 	.venv/bin/python -m pytest -m typescript $(ARGS)
 
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes

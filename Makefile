@@ -23,6 +23,12 @@ screenshots: .venv/everything ## Take the pictures of the dashboard anew: docs/p
 redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
 	.venv/bin/python -m pytest -m redis $(ARGS)
 
+newman: .venv/everything .venv/node/installed ## Run the Postman collection by newman, against a service that has just been started
+	.venv/bin/python -m pytest -m newman $(ARGS)
+
+typescript: .venv/everything .venv/node/installed ## Run the tests that need Node.js: a client in TypeScript, and docs/clients.md in JavaScript
+	.venv/bin/python -m pytest -m typescript $(ARGS)
+
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
 	.venv/bin/python -m pytest -m thorough $(ARGS)
 
@@ -87,4 +93,13 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@mkdir -p .venv/axe
 	@cd .venv/axe && npm pack --silent axe-core@4.14.1 > /dev/null && tar -xzf axe-core-4.14.1.tgz
 
-.PHONY: help run demo test browser screenshots redis schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+# With the versions and the hashes of its lock file, as pip has them of requirements.lock.
+.venv/node/installed: tests/node/package-lock.json | .venv/bin/python
+	@npm --version > /dev/null || { echo "npm is missing: it comes with Node.js, 20 or newer. On Debian: apt install npm"; exit 1; }
+	@echo "Installing what the tests need of npm (once, and when tests/node/package-lock.json changes)."
+	@mkdir -p .venv/node
+	@cp tests/node/package.json tests/node/package-lock.json .venv/node
+	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: help run demo test browser screenshots redis typescript newman schemathesis attack bench bench-quick overload mutants crash soak check lock clean

@@ -18,6 +18,7 @@ from . import (
     db,
     emissions,
     imports,
+    postman,
     rest,
     restatements,
     throttling,
@@ -76,13 +77,14 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     accounts.init_app(app)
     api = rest.init_app(app)
     for blueprint in (
+        # In the order in which one learns them, which is that of the document.
         accounts.auth,
+        catalogue.catalogue,
         usages.usages,
-        usages.periods,
         imports.imports,
         emissions.emissions,
         restatements.restatements,
-        catalogue.catalogue,
+        usages.periods,
         accounts.organizations,
         accounts.users,
         accounts.api_keys,
@@ -91,4 +93,5 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     ):
         api.register_blueprint(blueprint)
     app.register_blueprint(dashboard.dashboard)
+    app.register_blueprint(postman.pages)
     return app

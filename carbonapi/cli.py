@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import logging
 import os
 import sys
@@ -30,6 +31,7 @@ from .imports.cells import sentences
 from .imports.models import Import
 from .imports.reading import refused
 from .imports.watching import WatchedFile
+from .postman import collection_of
 from .rest import now
 from .settings import DEFAULTS, SettingsError, from_environ
 from .usages import ledger
@@ -296,6 +298,14 @@ def openapi() -> None:
     """Print the OpenAPI document."""
     with application():
         click.echo(flask.current_app.json.dumps(flask.current_app.extensions["carbonapi-api"].document))
+
+
+@main.command()
+def postman() -> None:
+    """Print the Postman collection."""
+    with application():
+        collection = collection_of(flask.current_app.extensions["carbonapi-api"].document)
+        click.echo(json.dumps(collection, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

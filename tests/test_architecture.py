@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "emissions": FLOOR | {"rest", "accounts", "catalogue", "usages"},
     "restatements": FLOOR | {"rest", "audit", "accounts", "catalogue", "usages", "emissions"},
     "dashboard": set(),
+    "postman": {"errors", "rest"},
     "embedded": set(),
     "keeper": set(),
     "leash": set(),
@@ -50,9 +51,10 @@ MAY_IMPORT = {
         "usages",
         "embedded",
         "imports",
+        "postman",
         "server",
     },
-    "": {"access", "db", "settings", "throttling", "rest", "dashboard", *FEATURES},
+    "": {"access", "db", "settings", "throttling", "rest", "dashboard", "postman", *FEATURES},
 }
 ERROR_CODES = {400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 422, 428, 429, 503}
 FILES = sorted(PACKAGE.rglob("*.py"))

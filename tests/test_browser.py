@@ -68,9 +68,40 @@ def test_swagger_ui_shows_all_operations_signs_in_and_tries_them_out(service, pa
     ]
     assert sorted(shown) == sorted(documented)
     assert recorded[:2] == (f"{service}/api/v1/usages", "201")
-    assert listed == (f"{service}/api/v1/usages?page=1&page_size=50", "200", [recorded[2]])
+    assert listed == (f"{service}/api/v1/usages?page_size=50", "200", [recorded[2]])
     assert page.run("violations") == []
     assert page.errors == []
+
+
+def test_a_newcomer_registers_signs_in_and_is_still_signed_in_when_the_page_is_loaded_again(service, page):
+    page.open(f"{service}/docs")
+    registered = execute(page, "register_organization")
+    logged_in = execute(page, "log_in")
+    page.click("button.authorize")
+    page.type(".auth-container input", logged_in[2]["access_token"])
+    page.click(".auth-container button[type=submit]")
+    page.click(".auth-container button.btn-done")
+    before = execute(page, "list_usages")
+    violations = page.run("violations")
+    page.run("window.isBefore = true")
+    page.open(f"{service}/docs")
+    page.wait_for("window.isBefore === undefined && document.querySelectorAll('.opblock').length")
+    again = execute(page, "list_usages")
+
+    assert (registered[1], logged_in[1]) == ("201", "200")
+    assert before == again == (f"{service}/api/v1/usages?page_size=50", "200", [])
+    assert (violations, page.run("violations"), page.errors) == ([], [], [])
+
+
+def test_tags_stand_in_the_order_in_which_one_learns_them(service, page):
+    page.open(f"{service}/docs")
+    page.wait_for("document.querySelectorAll('.opblock').length")
+
+    shown = page.run("[...document.querySelectorAll('.opblock-tag')].map(tag => tag.dataset.tag)")
+
+    assert shown[:6] == ["Auth", "Catalogue", "Usages", "Imports", "Emissions", "Restatements"]
+    assert page.run("document.querySelector('.info h3').innerText") == "To begin"
+    assert page.run("document.querySelector('section.models').className") == "models"  # Schemas are folded.
 
 
 def test_the_policy_would_have_been_told_of_had_it_been_violated(service, page):

@@ -1,9 +1,10 @@
-"""The service as other people's tools see it: schemathesis, which tries to break it, and openapi-python-client."""
+"""The service as other people's tools see it: schemathesis, which tries to break it, and generators of clients."""
 
 import datetime as dt
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import typing
@@ -135,7 +136,16 @@ def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
             client=signed_in, start=dt.date(2026, 1, 1), quality=[models.ListUsagesQualityItem.MEASURED]
         )
         months = client("api.emissions.get_trend").sync(client=signed_in, bucket=models.GetTrendBucket.MONTH)
-        nothing = client("api.usages.get_usage").sync(client=signed_in, usage_id=2**62)
+        corrected = client("api.usages.correct_usage").sync(
+            recorded.id, client=signed_in, body=models.UsageChanges(amount="12.75"), if_match='"1"'
+        )
+        late = client("api.usages.correct_usage").sync(
+            recorded.id, client=signed_in, body=models.UsageChanges(amount="13"), if_match='"1"'
+        )
+        explained = client("api.usages.explain_usage").sync(recorded.id, client=signed_in)
+        exported = client("api.imports.export_usages").sync_detailed(client=signed_in, usage_type_id=[100])
+        deleted = client("api.usages.delete_usage").sync_detailed(recorded.id, client=signed_in)
+        nothing = client("api.usages.get_usage").sync(client=signed_in, usage_id=recorded.id)
 
     assert (ada.role, ada.name) == (models.UserRole.MANAGER, "Ada")
     assert (recorded.amount, recorded.co2e_kg, recorded.usage_at) == (12.5, 18.75, january)
@@ -147,6 +157,11 @@ def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
         (1, 18.75, "kwh"),
         (2, 4.5, "kwh"),
     ]
+    assert (corrected.version, corrected.co2e_kg, corrected.note) == (2, 19.125, None)
+    assert (late.status, late.title) == (412, "Changed meanwhile")
+    assert explained.calculation == "12.75 kwh × 1.5 kg CO2e/kwh = 19.125 kg CO2e"
+    assert len(exported.content.splitlines()) == 3
+    assert deleted.status_code == 204
     assert isinstance(nothing, models.Problem)
     assert (nothing.status, nothing.type_) == (404, "urn:carbonapi:problem:not-found")
 
@@ -164,3 +179,47 @@ def test_a_client_made_from_the_document_has_types_to_rely_on(client):
     assert (usage["co2e_kg"], usage["recorded_at"], usage["region"]) == (float, dt.datetime, None | str)
     assert (bucket["bucket_start"], bucket["usage_count"], bucket["groups"]) == (dt.datetime, int, list[group] | unset)
     assert answer == client("models").Problem | list[client("models").Usage] | None
+
+
+def test_a_client_made_from_the_document_passes_a_check_of_types(client, tmp_path):
+    assert client("client")
+
+    said = run(tmp_path, "mypy", "--strict", "generated_client", MYPYPATH=tmp_path)
+
+    assert said.startswith("Success: no issues found")
+
+
+@pytest.mark.typescript
+def test_typescript_made_from_the_document_can_do_what_people_do(service, tmp_path):
+    with urllib.request.urlopen(f"{service}/openapi.json") as answer:
+        (tmp_path / "openapi.json").write_bytes(answer.read())
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "node_modules").symlink_to(PROJECT / ".venv/node/node_modules")
+    shutil.copy(PROJECT / "tests/node/tour.ts", tmp_path)
+
+    # Else what has a default would have to be given.
+    run_node(tmp_path, "openapi-typescript", "openapi.json", "--default-non-nullable=false", "--output=api.ts")
+    run_node(tmp_path, "tsc", "--strict", "--module", "nodenext", "--target", "es2022", "tour.ts")
+    told = json.loads(run_node(tmp_path, "node", "tour.js", service))
+
+    assert told == {
+        "role": "manager",
+        "recorded": 18.75,
+        "listed": [12.5],
+        "months": [["2026-01-01T00:00:00Z", 18.75]],
+        "corrected": [2, 19.125],
+        "late": 412,
+        "explained": "12.75 kwh × 1.5 kg CO2e/kwh = 19.125 kg CO2e",
+        "exported": 2,
+        "deleted": 204,
+        "mistyped": "boolean",
+        "misspelt": ["strat"],
+    }
+
+
+def run_node(folder, program, *arguments):
+    """What a program prints, one of npm's or node itself; it must be content."""
+    environ = {**os.environ, "PATH": f"{folder}/node_modules/.bin:{os.environ['PATH']}"}
+    done = subprocess.run([program, *arguments], cwd=folder, env=environ, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout

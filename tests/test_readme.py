@@ -16,6 +16,7 @@ PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
 TOUR = README.partition("\n## A tour\n")[2].partition("\n## ")[0]
 AFTERNOON = (PROJECT / "docs/an-auditors-afternoon.md").read_text()
+JOBS = (PROJECT / "docs/clients.md").read_text()
 
 
 def steps(text):
@@ -51,7 +52,9 @@ def shell(fresh_database_url, tmp_path):
         yield run
 
 
-@pytest.mark.parametrize(("text", "least"), [(TOUR, 15), (AFTERNOON, 40)], ids=["tour", "afternoon"])
+@pytest.mark.parametrize(
+    ("text", "least"), [(TOUR, 15), (AFTERNOON, 40), (JOBS, 20)], ids=["tour", "afternoon", "jobs"]
+)
 def test_commands_answer_what_is_shown(shell, text, least):
     commands, expected = zip(*steps(text), strict=True)
     assert len(commands) >= least

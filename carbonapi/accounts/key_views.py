@@ -10,7 +10,11 @@ from .api_keys import make_api_key, remove_api_key
 from .key_schemas import ApiKeyQuery, ApiKeySchema, MadeApiKeySchema, NewApiKeySchema
 from .models import ApiKey
 
-api_keys = Blueprint("API keys", __name__, description="What machines sign in with, as the user for whom they act.")
+api_keys = Blueprint(
+    "API keys",
+    __name__,
+    description="What machines sign in with, as the user for whom they act: to read alone, or to write as well.",
+)
 
 
 @api_keys.route("/api-keys")

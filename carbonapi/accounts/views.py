@@ -32,9 +32,20 @@ from .schemas import (
     UserSchema,
 )
 
-auth = Blueprint("Auth", __name__, url_prefix="/api/v1/auth", description="Register, sign in and out.")
-organizations = Blueprint("Organizations", __name__, description="Customers: the owners of users and ledgers.")
-users = Blueprint("Users", __name__, description="The people of an organization, each with one role.")
+auth = Blueprint(
+    "Auth",
+    __name__,
+    url_prefix="/api/v1/auth",
+    description="Register, sign in and out. The access token is short-lived; the refresh token gets a new pair, once.",
+)
+organizations = Blueprint(
+    "Organizations",
+    __name__,
+    description="Customers: the owners of users and ledgers. Their time zone says what a day is.",
+)
+users = Blueprint(
+    "Users", __name__, description="The people of an organization, each with one role. Erasing one keeps the numbers."
+)
 
 
 @auth.route("/register")

@@ -9,7 +9,11 @@ from ..rest import Blueprint
 from .models import AuditEntry
 from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
 
-audit_entries = Blueprint("Audit", __name__, description="Who changed what, when, and what it was before.")
+audit_entries = Blueprint(
+    "Audit",
+    __name__,
+    description="Who changed what, when, from where, and what it was before. Kept when a person is erased.",
+)
 
 
 @audit_entries.route("/audit-entries")

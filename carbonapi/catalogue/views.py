@@ -24,7 +24,7 @@ catalogue = Blueprint(
     "Catalogue",
     __name__,
     url_prefix="/api/v1/usage-types",
-    description="Usage types, and what one unit of each causes.",
+    description="Usage types, and the emission factors that say what one unit of each causes.",
 )
 
 

@@ -153,7 +153,7 @@ class BucketSchema(SpanSchema):
     groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: its parts."})
 
 
-class ShareSchema(GroupSchema):
+class ContributionSchema(GroupSchema):
     """A part with its share of the whole."""
 
     class Meta:
@@ -172,9 +172,13 @@ class SummarySchema(FiguresSchema):
         required=True,
         metadata={"example": [], "description": "The restatements by which some were booked."},
     )
-    by_scope = ma.fields.List(ma.fields.Nested(ShareSchema), metadata={"description": "Only if it is asked for."})
-    by_usage_type = ma.fields.List(ma.fields.Nested(ShareSchema), metadata={"description": "Only if it is asked for."})
-    by_user = ma.fields.List(ma.fields.Nested(ShareSchema), metadata={"description": "Only if it is asked for."})
+    by_scope = ma.fields.List(
+        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if it is asked for."}
+    )
+    by_usage_type = ma.fields.List(
+        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if it is asked for."}
+    )
+    by_user = ma.fields.List(ma.fields.Nested(ContributionSchema), metadata={"description": "Only if it is asked for."})
 
 
 class DifferenceSchema(Schema):

@@ -12,7 +12,10 @@ from .summary import summary
 from .trend import trend
 
 emissions = Blueprint(
-    "Emissions", __name__, url_prefix="/api/v1/emissions", description="What the usages add up to, exactly."
+    "Emissions",
+    __name__,
+    url_prefix="/api/v1/emissions",
+    description="What the usages add up to, exactly: by time, by kind, and why one time differs from another.",
 )
 
 

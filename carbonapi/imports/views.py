@@ -26,7 +26,11 @@ from .schemas import (
 )
 from .verifying import verify
 
-imports = Blueprint("Imports", __name__, description="Files of usages, each booked as one act.")
+imports = Blueprint(
+    "Imports",
+    __name__,
+    description="Files of usages, each booked as one act, which can be reverted; and exports, which can be verified.",
+)
 
 EXAMPLES = {
     "csv": "usage_type_id,usage_at,amount,note\n100,2026-01-01T00:00:00Z,0.312,Main meter\n"

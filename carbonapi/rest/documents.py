@@ -18,28 +18,8 @@ from .bodies import IdConverter
 from .errors import STATUS, ProblemMixin, problem_type
 from .fields import Figure, Instant, InstantOrDate, Quantity
 from .idempotency import HEADER
+from .introduction import INTRODUCTION
 from .throttles import LEFT, POLICY
-
-DESCRIPTION = """\
-carbonapi keeps a ledger of **usages**: so much electricity, water or heating, when, and the kg of CO2e that it caused.
-
-* **Sign in**: `POST /api/v1/auth/register`, then `/login`; press *Authorize* and paste the access token. A
-  machine has an **API key** in its place, from `/api/v1/api-keys`.
-* A **usage** has a **usage type** (electricity in kwh), an `amount` and the instant it was used at.
-* Its `co2e_kg` is `amount` times the **emission factor** in force at `usage_at`, frozen into it: a later factor
-  moves no recorded number. Numbers are exact decimals, from the request to the answer.
-* Nothing is overwritten: a correction keeps what was **believed** before (`/versions`), lists and figures can be read
-  `as_of` a moment, a **restatement** books usages anew in the open, and a closed **period** stays as it is.
-* Times are RFC 3339 with an offset, of the years 1900 to 2200, to the microsecond; answers have them in UTC.
-* Lists page (`page`, `page_size`, `X-Pagination`, `Link`), sort (`sort=-usage_at`) and filter; time ranges are
-  half-open: `[start, end)`. An unknown query argument is refused. To read a long list whole, begin with an empty
-  `cursor` and follow `rel="next"`: every page costs the same, and nothing that stays is missed or comes twice.
-* Errors are `application/problem+json` (RFC 9457) that name the field. What you may not see is 404.
-* A POST may be sent again without harm if it has an `Idempotency-Key`, but for signing in, which takes none.
-* Whatever writes is limited, so often in so many seconds, by account and by address: `RateLimit-Policy` tells the
-  limits, `RateLimit` what is left of them, and past one it is 429 with `Retry-After`.
-* `X-Request-ID` is in every answer, yours if you sent one of up to 64 letters, digits, dots, hyphens and underscores.
-"""
 
 PLACES = ("total", "total_pages", "first_page", "last_page", "page")
 NEIGHBOURS = ("previous_page", "next_page")
@@ -128,7 +108,7 @@ class Api(ProblemMixin, flask_smorest.Api):
                 "openapi_version": "3.1.0",
                 "marshmallow_plugin": plugin,
                 "info": {
-                    "description": DESCRIPTION,
+                    "description": INTRODUCTION,
                     "license": {"name": "MIT", "identifier": "MIT"},
                     "contact": {"name": "The carbonapi maintainers"},
                 },

@@ -11,7 +11,9 @@ from .restating import restate
 from .schemas import NewRestatementSchema, RestatementQuery, RestatementSchema
 
 restatements = Blueprint(
-    "Restatements", __name__, description="Booking usages anew, in the open, when emission factors have changed."
+    "Restatements",
+    __name__,
+    description="Booking usages anew when factors have changed: first previewed, then applied, in the open.",
 )
 
 

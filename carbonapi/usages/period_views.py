@@ -10,7 +10,11 @@ from .closing import close, reopen
 from .models import Period
 from .period_schemas import NewPeriodSchema, PeriodQuery, PeriodSchema, ReopeningSchema
 
-periods = Blueprint("Periods", __name__, description="Closed books: up to an instant, what is recorded stays as it is.")
+periods = Blueprint(
+    "Periods",
+    __name__,
+    description="Closed books: up to an instant, what is recorded stays as it is, unless it is reopened for a reason.",
+)
 
 
 @periods.route("/periods")

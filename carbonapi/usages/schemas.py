@@ -35,6 +35,14 @@ def quality(**kwargs: object) -> Text:
     )
 
 
+def adjusted_period(**kwargs: object) -> Whole:
+    return Whole(
+        allow_none=True,
+        metadata={"example": None, "description": "The closed period that this usage, dated after it, makes up for."},
+        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
+    )
+
+
 def reason() -> Text:
     return Text(
         validate=ma.validate.Length(max=2000),
@@ -83,11 +91,7 @@ class NewUsageSchema(Schema):
     note = Text(
         load_default=None, allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Main meter."}
     )
-    adjusts_period_id = Whole(
-        load_default=None,
-        allow_none=True,
-        metadata={"example": None, "description": "The closed period that this usage, dated after it, makes up for."},
-    )
+    adjusts_period_id = adjusted_period(load_default=None)
     external_id = Name(
         load_default=None,
         allow_none=True,
@@ -117,6 +121,7 @@ class UsageChangesSchema(NewUsageSchema):
     method = method()
     quality = quality()
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
+    adjusts_period_id = adjusted_period()
     external_id = Name(allow_none=True, validate=ma.validate.Length(1, 200))
     reason = reason()
 

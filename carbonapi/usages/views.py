@@ -26,7 +26,11 @@ from .schemas import (
     UsageVersionSchema,
 )
 
-usages = Blueprint("Usages", __name__, description="The ledger: what was used, when, and the kg CO2e that it caused.")
+usages = Blueprint(
+    "Usages",
+    __name__,
+    description="The ledger: what was used, when, and the kg CO2e that it caused, by a factor that is frozen.",
+)
 
 
 @usages.route("/usages")

@@ -205,6 +205,17 @@ def test_every_schema_is_used_and_none_is_named_twice(document):
     assert [name for name in schemas if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
 
 
+def test_what_changes_a_part_has_no_defaults_that_a_client_would_send_unasked(document, operations):
+    reached = 0
+    for operation in operations.values():
+        if operation.method == "patch":
+            name = operation.media["application/json"]["schema"]["$ref"].split("/")[-1]
+            fields = document["components"]["schemas"][name]["properties"]
+            assert [field for field, schema in fields.items() if "default" in schema] == [], operation.id
+            reached += 1
+    assert reached == 5
+
+
 def test_only_what_must_be_open_is_open(operations):
     security = {name: operation.described["security"] for name, operation in operations.items()}
 

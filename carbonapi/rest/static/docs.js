@@ -4,7 +4,9 @@ window.ui = SwaggerUIBundle({
   domNode: place,
   url: place.dataset.document,
   deepLinking: true,
+  defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
+  docExpansion: "list",
   persistAuthorization: true,
   tryItOutEnabled: true,
 });

@@ -77,7 +77,7 @@ def test_a_user_is_added_and_deactivated(enter, manager):
 
     page.get_by_role("button", name="Deactivate Grace Hopper").click()
     page.get_by_role("button", name="Deactivate", exact=True).click()
-    expect(page.get_by_role("button", name="Activate Grace Hopper")).to_be_visible()
+    expect(page.get_by_role("button", name="Activate Grace Hopper", exact=True)).to_be_visible()
     (grace,) = manager.ask("GET", "/users?active=false")
     assert grace["email"] == email
 

@@ -68,8 +68,8 @@ def test_a_reload_keeps_somebody_signed_in_and_so_do_two_tabs(enter, household, 
     other = context.new_page()
     other.goto("/dashboard")
     for _ in range(2):
-        page.evaluate("setTimeout(() => location.reload())")
-        other.reload()
+        page.reload(wait_until="commit")
+        other.reload(wait_until="commit")
 
     expect(page.locator(".bar")).to_have_count(4)
     expect(other.locator(".bar")).to_have_count(4)

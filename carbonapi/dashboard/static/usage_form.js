@@ -38,16 +38,18 @@ export async function openUsage({ id, done }) {
       field({ name: "external_id", label: "Your own id of it", autocomplete: "off", value: shown.external_id }),
       field({ name: "note", label: "Note", multiline: true, rows: 2, value: shown.note }),
       usage && field({ name: "reason", label: "Why it is corrected", autocomplete: "off" }));
-    const showUnits = unit => fillUnits(element.elements.unit, element.elements.usage_type_id.value, unit);
+    const showUnits = unit => fillUnits(element.elements, unit);
     element.elements.usage_type_id.addEventListener("change", () => showUnits());
     showUnits(shown.unit);
     return element;
   }, { wide: true });
 }
 
-async function fillUnits(select, typeId, unit) {
-  if (!typeId) return;
-  const { body: units } = await get(`/usage-types/${typeId}/units`);
+async function fillUnits({ unit: select, usage_type_id: type }, unit) {
+  const asked = type.value;
+  if (!asked) return;
+  const { body: units } = await get(`/usage-types/${asked}/units`);
+  if (type.value !== asked) return; // Another has been chosen meanwhile.
   const names = units.map(one => one.unit);
   if (unit && !names.includes(unit)) names.push(unit);
   select.replaceChildren(...names.map(name => choice([name, name])));

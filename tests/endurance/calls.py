@@ -70,6 +70,12 @@ class Caller:
             self._send(Request(*request))
         self.hang_up()
 
+    def __enter__(self) -> "Caller":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hang_up()
+
     def hang_up(self) -> None:
         self._connection.close()
 

@@ -14,6 +14,7 @@ PATIENCE_SECONDS = 120  # How long something is sent again and again.
 REFUSED = (0, 503)  # It may go well another time; whether it went well this time is not known.
 KEPT_SHARE = 0.2  # Of the answers to requests with a key, so many are asked for again in the end.
 HANG_UPS = 0.05
+RETRY_SECONDS = 0.2
 
 
 class Client:
@@ -64,7 +65,7 @@ class Client:
             self.noted.retry()
         while (answer := self.caller.ask(*request)).status in (*REFUSED, busy) and time.monotonic() < given_up_at:
             self.noted.retry()
-            time.sleep(0.05)
+            time.sleep(RETRY_SECONDS)
         if answer.status == good:
             self.noted.acknowledge()
         elif answer.status not in settled:
@@ -75,7 +76,7 @@ class Client:
         """What is there, once the service says so."""
         given_up_at = time.monotonic() + PATIENCE_SECONDS
         while (answer := self.caller.ask("GET", path)).status in REFUSED and time.monotonic() < given_up_at:
-            time.sleep(0.05)
+            time.sleep(RETRY_SECONDS)
         if answer.status != 200:
             self._surprise(Request("GET", path), answer)
         return answer

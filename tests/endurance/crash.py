@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .calls import Caller, exact_json
 from .clients import Client, Importer, Recorder
-from .faults import KINDS, Faults
+from .faults import KINDS, LAST, Faults
 from .ledger import Findings, Noted, Written, compare
 from .service import Service, running
 
@@ -74,39 +74,38 @@ def run(service: Service, seed: int, seconds: float | None, pause: float = 0.02,
 
 
 def _schedule(dice: random.Random, ends_at: float | None) -> Iterator[str]:
-    """Each kind once, in any order; and so on until the end."""
+    """Each kind once, in any order, and so on until the end; then the last."""
+    others = [kind for kind in KINDS if ends_at is not None or kind != LAST]
     while True:
-        for kind in dice.sample(KINDS, len(KINDS)):
+        for kind in dice.sample(others, len(others)):
             if ends_at is not None and time.monotonic() >= ends_at:
-                return
+                break
             yield kind
-        if ends_at is None:
-            return
+        if ends_at is None or time.monotonic() >= ends_at:
+            break
+    yield LAST
 
 
 def _compared(service: Service, faults: Faults) -> Outcome:
-    """What the service says once it has been stopped and started: so nothing is under way any more."""
+    """What the service says when all clients have ended, and that it stops well."""
     noted = faults.noted
+    with Caller(service.port, service.token()) as caller:
+        exported = caller.ask("GET", "/usages/export?format=ndjson").body
+        findings = compare(noted, map(exact_json, exported.splitlines()))
+        for written in noted.written.values():
+            if written.answer is not None and (written.is_deleted or len(written.amounts) > 1):
+                findings.versions += len(written.amounts)
+                findings.changed += _faults_of_versions(caller, written)
+        outcome = Outcome(noted, faults, findings)
+        summary = caller.ask("GET", "/emissions/summary").json
+        if (summary["usage_count"], summary["co2e_kg"]) != (findings.rows, findings.co2e_kg):
+            noted.surprises.append(f"The summary is not what {findings.rows} rows add up to: {findings.co2e_kg} kg.")
+        outcome.replays_differing += [
+            str(request.headers) for request, body in noted.kept if caller.ask(*request).body != body
+        ]
+    outcome.mended = service.command("usages", "recount").strip()
     if service.stop() != 0:
         noted.surprises.append(f"It did not stop well.\n{service.told()}")
-    service.keep_up()
-    service.wait_until_ready()
-    caller = Caller(service.port, service.token())
-    exported = caller.ask("GET", "/usages/export?format=ndjson").body
-    findings = compare(noted, map(exact_json, exported.splitlines()))
-    for written in noted.written.values():
-        if written.answer is not None and (written.is_deleted or len(written.amounts) > 1):
-            findings.versions += len(written.amounts)
-            findings.changed += _faults_of_versions(caller, written)
-    outcome = Outcome(noted, faults, findings)
-    summary = caller.ask("GET", "/emissions/summary").json
-    if (summary["usage_count"], summary["co2e_kg"]) != (findings.rows, findings.co2e_kg):
-        noted.surprises.append(f"The summary is not what {findings.rows} rows add up to: {findings.co2e_kg} kg.")
-    outcome.replays_differing += [
-        str(request.headers) for request, body in noted.kept if caller.ask(*request).body != body
-    ]
-    caller.hang_up()
-    outcome.mended = service.command("usages", "recount").strip()
     return outcome
 
 

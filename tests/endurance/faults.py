@@ -17,6 +17,7 @@ RECOVERY_SECONDS = 60
 VICTIMS = ("worker", "web server", "supervisor", "everything", "backend", "PostgreSQL", "postmaster", "keeper")
 KINDS = tuple(f"{verb} {victim}" for verb in ("kill", "freeze") for victim in VICTIMS)
 VITAL = ("web server", "supervisor", "everything")  # Without these it ends, and is started again.
+LAST = "kill everything"  # After it, nothing that was begun before is still under way, and can be booked late.
 AMID_IMPORTS = 0.7  # Of the faults, so many wait for an import to be worked on.
 
 

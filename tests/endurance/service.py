@@ -52,11 +52,12 @@ class Service:
 
     def wait_until_ready(self) -> None:
         given_up_at = time.monotonic() + START_SECONDS
-        while Caller(self.port).ask("GET", "/health/ready").status != 200:
-            if time.monotonic() > given_up_at:
-                raise RuntimeError(f"The service is not ready within {START_SECONDS} seconds.\n{self.told()}")
-            self.keep_up()
-            time.sleep(0.05)
+        with Caller(self.port) as caller:
+            while caller.ask("GET", "/health/ready").status != 200:
+                if time.monotonic() > given_up_at:
+                    raise RuntimeError(f"The service is not ready within {START_SECONDS} seconds.\n{self.told()}")
+                self.keep_up()
+                time.sleep(0.1)
 
     def stop(self) -> int:
         """The exit code after SIGTERM."""
@@ -70,9 +71,9 @@ class Service:
 
     def token(self) -> str:
         """An access token of a manager, who registers the first time."""
-        caller = Caller(self.port)
-        caller.ask("POST", "/auth/register", json.dumps(ACCOUNT | {"name": "Ada"}).encode())
-        return str(caller.ask("POST", "/auth/login", json.dumps(ACCOUNT).encode()).json["access_token"])
+        with Caller(self.port) as caller:
+            caller.ask("POST", "/auth/register", json.dumps(ACCOUNT | {"name": "Ada"}).encode())
+            return str(caller.ask("POST", "/auth/login", json.dumps(ACCOUNT).encode()).json["access_token"])
 
     def told(self) -> str:
         """The end of what it has logged."""
@@ -116,6 +117,7 @@ class Service:
         while processes:
             kill(processes)
             self.supervisor.poll()
+            time.sleep(0.05)
             processes = alive(processes | self.everything)
 
 

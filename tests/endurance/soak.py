@@ -53,15 +53,14 @@ class Load:
         self.threads = [threading.Thread(target=self._run, args=(dice,), daemon=True) for dice in dices]
 
     def _run(self, dice: random.Random) -> None:
-        caller = Caller(self.port, self.token)
         acts = {self._read: 60, self._record_and_correct: 20, self._import: 3, self._sign_in: 3}
-        while not self.is_to_stop.is_set():
-            try:
-                dice.choices(list(acts), list(acts.values()))[0](caller, dice)
-            except Exception as error:  # It would be a client less, and so no such load.
-                self.errors.append(repr(error))
-            self.is_to_stop.wait(dice.uniform(0, 2 * PAUSE_SECONDS))
-        caller.hang_up()
+        with Caller(self.port, self.token) as caller:
+            while not self.is_to_stop.is_set():
+                try:
+                    dice.choices(list(acts), list(acts.values()))[0](caller, dice)
+                except Exception as error:  # It would be a client less, and so no such load.
+                    self.errors.append(repr(error))
+                self.is_to_stop.wait(dice.uniform(0, 2 * PAUSE_SECONDS))
 
     def _ask(self, caller: Caller, what: str, good: int, *request: Any) -> Answer:
         began = time.monotonic()
@@ -92,12 +91,10 @@ class Load:
 
     def _sign_in(self, caller: Caller, dice: random.Random) -> None:
         tokens = self._ask(caller, "sign in", 200, "POST", "/auth/login", json.dumps(ACCOUNT).encode()).json
-        refreshing = Caller(self.port, tokens["refresh_token"])
-        token = self._ask(refreshing, "refresh", 200, "POST", "/auth/refresh").json["access_token"]
-        refreshing.hang_up()
-        leaving = Caller(self.port, token)
-        self._ask(leaving, "log out", 204, "POST", "/auth/logout")
-        leaving.hang_up()
+        with Caller(self.port, tokens["refresh_token"]) as refreshing:
+            token = self._ask(refreshing, "refresh", 200, "POST", "/auth/refresh").json["access_token"]
+        with Caller(self.port, token) as leaving:
+            self._ask(leaving, "log out", 204, "POST", "/auth/logout")
 
 
 def lines(count: int) -> bytes:
@@ -109,11 +106,10 @@ def lines(count: int) -> bytes:
 def soak(service: Service, seconds: float, seed: int) -> tuple[Load, Samples]:
     """What came of so many seconds of load."""
     load, sampler = Load(service, seed), Sampler(service)
-    caller = Caller(load.port, load.token)
-    for usage_type in range(100, 105):
-        path, csv = f"/imports?usage_type_id={usage_type}", {"Content-Type": "text/csv"}
-        assert caller.ask("POST", path, lines(3000), csv).status == 201
-    caller.hang_up()
+    with Caller(load.port, load.token) as caller:
+        for usage_type in range(100, 105):
+            path, csv = f"/imports?usage_type_id={usage_type}", {"Content-Type": "text/csv"}
+            assert caller.ask("POST", path, lines(3000), csv).status == 201
     for thread in (*load.threads, sampler):
         thread.start()
     time.sleep(seconds)

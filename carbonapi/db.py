@@ -52,12 +52,25 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 def init_app(app: Flask) -> None:
     """Give the app its database, a pool that hands out no connection that was cut, and the second wall."""
     db.init_app(app)
+    app.teardown_appcontext(_end_session)  # Those that are added last are called first.
     metrics.POOL_CONNECTIONS.labels("size").set(app.config["POOL_SIZE"])
     with app.app_context():
         sa.event.listen(db.engine, "checkout", _refuse_if_cut)
         sa.event.listen(db.engine, "checkout", _count_as_used)
         sa.event.listen(db.engine, "checkin", _prepare_for_next)
         tenancy.guard(db.engine)
+
+
+def _end_session(_: BaseException | None) -> None:
+    """Let the session go, although there may be no database any more that could roll back what it has read.
+
+    The request has its answer: it shall not fail for that.
+    """
+    if db.session.registry.has():
+        try:
+            db.session.close()
+        except sa.exc.DBAPIError:
+            db.session().invalidate()
 
 
 class Kept:

@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 
+import flask
 import flask_migrate
 import pytest
 import sqlalchemy as sa
@@ -138,6 +139,15 @@ def test_an_import_whose_connection_is_cut_amid_its_copy_is_503(committing, fres
 
     assert (cut.status_code, cut.headers["Retry-After"]) == (503, "2")
     assert committing.get("/usages").json == []
+
+
+def test_a_connection_that_is_cut_after_the_last_statement_fails_no_request(committing, fresh_database_url):
+    def cut(sender, response):
+        cut_connections(fresh_database_url)
+
+    with flask.request_finished.connected_to(cut, committing.http.application):
+        assert committing.get("/usages").status_code == 200
+    assert committing.get("/usages").status_code == 200
 
 
 def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monkeypatch):

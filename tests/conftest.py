@@ -47,6 +47,8 @@ def pytest_configure(config):
         config.stack.callback(shutil.rmtree, folder)
         embedded_url = make_url(config.stack.enter_context(running(folder)))
         config.server_url = embedded_url.set(username="postgres", database="postgres").render_as_string()
+        # What tests roll back it would take for empty tables, and plans would be those of empty tables for what follows.
+        execute(config.server_url, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
     for role in (OWNER, ROLE):
         make_role = f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"
         execute(config.server_url, f"DO $$ BEGIN {make_role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")

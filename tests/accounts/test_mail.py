@@ -150,7 +150,8 @@ def test_nothing_that_a_caller_wrote_is_in_the_mail_but_the_address(as_manager, 
     assert as_manager.post("/users", json=GRACE | {"name": name}).status_code == 201
 
     text = "\n".join(letters[0]["lines"])
-    assert "Gr" not in text.replace("grace@", "") and "evil" not in text and "Bcc" not in text
+    # No shorter ones: a token, which is random, could hold them.
+    assert not [part for part in ("Grace", "Gräce", "Gr=C3", "evil.example", "Bcc:") if part in text]
 
 
 def test_a_long_address_stays_whole(as_manager, letters):

@@ -47,7 +47,7 @@ def pytest_configure(config):
         config.stack.callback(shutil.rmtree, folder)
         embedded_url = make_url(config.stack.enter_context(running(folder)))
         config.server_url = embedded_url.set(username="postgres", database="postgres").render_as_string()
-        # What tests roll back it would take for empty tables, and plans would be those of empty tables for what follows.
+        # What tests roll back it would take for empty tables, and what follows would be planned for these.
         execute(config.server_url, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
     for role in (OWNER, ROLE):
         make_role = f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"

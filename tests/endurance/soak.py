@@ -26,8 +26,9 @@ MOST_MORE = 2  # Files and connections: so few more are no growth.
 FILE_LINES = 500
 # With each import, a backend takes more of the 8 MiB that PostgreSQL allows it for temporary tables. Rarely used ones
 # would do so for the better part of an hour, which looks like a leak: so all are driven to that bound beforehand.
-DRY_RUNS, AT_ONCE = 12, 20
-LONG_FILE_LINES = 3000
+DRY_RUNS, AT_ONCE = 3, 20
+LONG_FILE_LINES = 30_000
+LEDGER_LINES = 3000  # Of each of five usage types.
 YEAR = "start=2025-01-01T00:00:00Z&end=2026-01-01T00:00:00Z"
 READS = (
     "/usages?page_size=100",
@@ -113,7 +114,7 @@ def soak(service: Service, seconds: float, seed: int) -> tuple[Load, Samples]:
     with Caller(load.port, load.token) as caller:
         for usage_type in range(100, 105):
             path, csv = f"/imports?usage_type_id={usage_type}", {"Content-Type": "text/csv"}
-            assert caller.ask("POST", path, lines(LONG_FILE_LINES), csv).status == 201
+            assert caller.ask("POST", path, lines(LEDGER_LINES), csv).status == 201
     _warm_up(load)
     for thread in (*load.threads, sampler):
         thread.start()
@@ -126,13 +127,14 @@ def soak(service: Service, seconds: float, seed: int) -> tuple[Load, Samples]:
 
 
 def _warm_up(load: Load) -> None:
-    """Have each connection of the workers' pools check long files. Who finds no place is refused, and may be."""
+    """Have the connections of the workers' pools check long files, many at once. Who finds no place tries again."""
 
     def run() -> None:
+        path, csv = "/imports?usage_type_id=104&mode=dry-run", {"Content-Type": "text/csv"}
         with Caller(load.port, load.token) as caller:
             for _ in range(DRY_RUNS):
-                path, csv = "/imports?usage_type_id=104&mode=dry-run", {"Content-Type": "text/csv"}
-                caller.ask("POST", path, lines(LONG_FILE_LINES), csv)
+                while caller.ask("POST", path, lines(LONG_FILE_LINES), csv).status == 503:
+                    time.sleep(0.2)
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(AT_ONCE)]
     for thread in threads:

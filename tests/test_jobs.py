@@ -1,6 +1,5 @@
 """The ten jobs of docs/clients.md do what they say, in Python and JavaScript; test_readme.py does those of curl."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -47,7 +46,6 @@ def test_python_does_them(told):
     assert len(printed) == 11
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="pandas is large, and so not of the tests")
 def test_pandas_reads_an_export_in_one_line(told):
     printed, expected = told("python", sys.executable, "py", lambda block: False)
 

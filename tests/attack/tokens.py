@@ -114,7 +114,7 @@ def forgeries(token, refresh_token, key):
         yield "another key", signed(right, claims, secret)
     hostile = {
         "kid": ["/dev/null", "../../../../dev/null", "' UNION SELECT 'x", "x\x00", 7],
-        "jku": ["http://127.0.0.1:1/keys.json", "file:///dev/null"],
+        "jku": ["http://127.0.0.1:1/keys.json", "data:application/json,{}"],
         "x5u": ["http://127.0.0.1:1/cert.pem"],
         "x5c": [["MIIB"]],
         "jwk": [{"kty": "oct", "k": encoded("x" * 32)}],

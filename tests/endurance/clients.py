@@ -1,5 +1,6 @@
 """Clients that write without end, send again what was not answered, and note what was."""
 
+import abc
 import json
 import random
 import threading
@@ -17,7 +18,7 @@ HANG_UPS = 0.05
 RETRY_SECONDS = 0.2
 
 
-class Client:
+class Client(abc.ABC):
     """Somebody who writes until told to stop, and then ends what they are at."""
 
     def __init__(self, name: str, port: int, token: str, noted: Noted, seed: object, pause: float) -> None:
@@ -38,8 +39,9 @@ class Client:
         finally:
             self.caller.hang_up()
 
+    @abc.abstractmethod
     def act(self) -> None:
-        raise NotImplementedError
+        """Write once, and note what came of it."""
 
     def next_name(self) -> str:
         self.number += 1

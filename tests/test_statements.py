@@ -1,6 +1,7 @@
 """What a request costs the database: the number of its statements, and the shape of their plans."""
 
 import datetime as dt
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -266,3 +267,46 @@ def test_whole_days_of_an_organization_are_read_off_their_key_and_no_usage_is(
         ("Bitmap Heap Scan", "usage_days"),
     }
     assert read
+
+
+@pytest.mark.parametrize("many", ["replaced", "restated"])
+def test_many_usages_are_joined_by_hash_although_postgresql_takes_their_table_for_empty(as_manager, many):
+    usage_type = factories.usage_type(factor="1")
+    times = [f"2024-01-{day:02}T{hour:02}:00:00Z" for day in range(1, 29) for hour in range(24)]
+
+    def book(amount):
+        file = "usage_at,external_id,amount\n" + "".join(f"{time},{time},{amount}\n" for time in times)
+        path = f"/imports?usage_type_id={usage_type.id}&on_conflict=replace"
+        return as_manager.post(path, data=file, content_type="text/csv")
+
+    assert book(1).status_code == 201
+    factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": "Tests"}
+    assert as_manager.post(f"/usage-types/{usage_type.id}/factors", json=factor).status_code == 201
+    # As when it is looked at while many usages are recorded and not committed yet.
+    statistics = "'schemaname', 'public', 'relname', 'usages', 'relpages', 100, 'reltuples', 0::real"
+    db.session.execute(sa.text(f"SELECT pg_restore_relation_stats({statistics})"))
+    filters = []
+
+    def walk(node):
+        filters.append(node.get("Join Filter", ""))
+        for child in node.get("Plans", []):
+            walk(child)
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        if "UPDATE usages" in statement:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+            walk(cursor.fetchone()[0][0]["Plan"])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        if many == "replaced":
+            answer = book(3).json
+        else:
+            body = {"usage_type_id": usage_type.id, "mode": "apply", "reason": "Tests"}
+            answer = as_manager.post("/restatements", json=body).json
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+    assert answer["usage_count"] == len(times)
+    assert filters
+    assert not [each for each in filters if re.search(r"\busages\w*\.id\b", each)]

@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from ...access import current_actor, seen_by_actor
 from ...accounts.models import Organization, User
@@ -63,12 +64,13 @@ def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: 
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == staged.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
-        .where(Usage.organization_id == organization_id, *seen_by_actor(Usage))
+        .where(*_among(sa.select(staged.c.usage_id), organization_id), *seen_by_actor(Usage))
         .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, staged.c.usage_at))
         .with_for_update(of=Usage)
         .cte("replaced")
     )
-    booked, days = _booked_anew(usages, now, reason, {name: usages.c[name] for name in given})
+    booked, days = _booked_anew(usages, organization_id, now, reason, {name: usages.c[name] for name in given})
+    _join_by_hash()
     number = db.session.scalar(sa.select(sa.func.count()).select_from(booked).add_cte(days)) or 0
     look_hours_up([organization_id])
     return number
@@ -83,8 +85,8 @@ def delete_all(now: dt.datetime, organization_id: int, reason: str | None, *crit
     mine = (Usage.organization_id == organization_id, *seen_by_actor(Usage))
     found = sa.select(Usage.organization_id, Usage.id).where(*mine, *criteria, still_open)
     usages = found.with_for_update(of=Usage).cte("usages_deleted")
-    kept = _kept(usages, now, reason, deleted=True)
-    gone = sa.delete(Usage).where(*_these(usages)).returning(*COUNTED).cte("gone")
+    kept = _kept(usages, organization_id, now, reason, deleted=True)
+    gone = sa.delete(Usage).where(*_among(sa.select(usages.c.id), organization_id)).returning(*COUNTED).cte("gone")
     sums = (sa.func.count().label("usage_count"), sa.func.coalesce(sa.func.sum(gone.c.co2e_kg), 0).label("co2e_kg"))
     told = db.session.execute(sa.select(*sums).add_cte(kept, counting(go(gone)))).one()
     look_hours_up([organization_id])
@@ -127,13 +129,16 @@ def rebook(
     restatement. told: what tells of these usages; it is the one statement that books them, too.
     """
     anew = {"emission_factor_id": usages.c.factor_id, "factor": usages.c.factor, "restatement_id": restatement_id}
-    _, days = _booked_anew(usages, now, reason, anew)
+    _, days = _booked_anew(usages, organization_id, now, reason, anew)
+    _join_by_hash()
     rows = db.session.execute(told.add_cte(days)).all()
     look_hours_up([organization_id])
     return rows
 
 
-def _booked_anew(usages: sa.CTE, now: dt.datetime, reason: str, values: dict[str, Any]) -> tuple[sa.CTE, sa.CTE]:
+def _booked_anew(
+    usages: sa.CTE, organization_id: int, now: dt.datetime, reason: str, values: dict[str, Any]
+) -> tuple[sa.CTE, sa.CTE]:
     """What writes these values into usages, keeping what was believed before: the usages then, and their days."""
     written = {
         "version": Usage.version + 1,
@@ -141,16 +146,29 @@ def _booked_anew(usages: sa.CTE, now: dt.datetime, reason: str, values: dict[str
         "recorded_by": current_actor().id,
         "reason": reason,
     }
-    writing = sa.update(Usage).where(*_these(usages)).values(values | written)
+    these = (*_among(sa.select(usages.c.id), organization_id), Usage.id == usages.c.id)
+    writing = sa.update(Usage).where(*these).values(values | written)
     booked = writing.returning(*COUNTED).cte("booked")
-    return booked, counting(go(_kept(usages, now, reason, deleted=False)), come(booked))
+    kept = _kept(usages, organization_id, now, reason, deleted=False)
+    return booked, counting(go(kept), come(booked))
 
 
-def _kept(usages: sa.CTE, now: dt.datetime, reason: str | None, *, deleted: bool) -> sa.CTE:
+def _kept(usages: sa.CTE, organization_id: int, now: dt.datetime, reason: str | None, *, deleted: bool) -> sa.CTE:
     """What was believed of these usages, as it is kept; columns COUNTED."""
-    kept = keeping(now, reason, sa.exists().where(*_these(usages)), deleted=deleted)
+    kept = keeping(now, reason, *_among(sa.select(usages.c.id), organization_id), deleted=deleted)
     return kept.returning(*(UsageVersion.__table__.c[column.key] for column in COUNTED)).cte("kept")
 
 
-def _these(usages: sa.CTE) -> tuple[sa.ColumnElement[bool], ...]:
-    return Usage.organization_id == usages.c.organization_id, Usage.id == usages.c.id
+def _among(ids: sa.Select[Any], organization_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """The criteria of an organization's usages of these ids: PostgreSQL looks each up, however few it expects."""
+    of_ids = sa.func.array(ids.scalar_subquery(), type_=postgresql.ARRAY(sa.BigInteger))
+    return Usage.organization_id == organization_id, Usage.id == sa.any_(of_ids)
+
+
+def _join_by_hash() -> None:
+    """Have the transaction's next statements compare no rows each with each where they can be hashed.
+
+    If PostgreSQL takes a table for nearly empty, which many have just come into or gone from, it does that by
+    preference: minutes for a year of hours.
+    """
+    db.session.execute(sa.text("SET LOCAL enable_nestloop = off"))

@@ -315,7 +315,11 @@ def test_what_is_weak_is_refused_by_name_before_a_database_is_asked(capsys, vari
 def test_it_lives_while_its_database_is_away_and_migrates_it_later(folder: Path) -> None:
     with embedded.running(folder / "server") as url:
         pass
-    settings = {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_SECRET_KEY": "a key for tests alone, of 32 bytes and more"}
+    settings = {
+        "CARBONAPI_DATABASE_URL": url,
+        "CARBONAPI_OWNER_DATABASE_URL": embedded.owner_url(url),
+        "CARBONAPI_SECRET_KEY": "a key for tests alone, of 32 bytes and more",
+    }
     with serving(folder, settings) as service:
         assert service.status("/health/live") == 200
         assert service.status("/health/ready") == 503

@@ -65,22 +65,13 @@ def test_who_is_invited_sets_their_own_password(as_manager, stranger):
     assert log_in(stranger, "grace@example.org").status_code == 200
 
 
-def test_who_has_no_password_yet_is_no_other_than_who_gives_a_wrong_one(as_manager, stranger, monkeypatch):
+def test_who_has_no_password_yet_is_no_other_than_who_gives_a_wrong_one(as_manager, stranger, hashes_checked):
     as_manager.post("/users", json=GRACE)
-    checked = []
-    verify = passwords.HASHER.verify
-
-    class Noting:
-        def verify(self, password_hash, password):
-            checked.append(password_hash.split("$")[3])
-            return verify(password_hash, password)
-
-    monkeypatch.setattr(passwords, "HASHER", Noting())
     answers = [log_in(stranger, email) for email in ("grace@example.org", as_manager.user.email, "nobody@example.org")]
 
     assert [answer.status_code for answer in answers] == [401] * 3
     assert len({str({**answer.json, "request_id": None}) for answer in answers}) == 1
-    assert checked == ["m=19456,t=2,p=1"] * 3
+    assert hashes_checked == ["m=19456,t=2,p=1"] * 3
 
 
 def test_a_reset_changes_nothing_until_it_is_accepted_and_then_ends_every_session(as_manager, as_member, stranger):

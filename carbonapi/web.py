@@ -6,6 +6,7 @@ a thread runs the WSGI application. Any number of slow callers therefore costs n
 
 import asyncio
 import io
+import logging
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -158,8 +159,15 @@ class _Stream:
         return bool(self._first)
 
     def next(self) -> bytes:
-        """The next chunk; nothing at the end."""
-        chunk, self._first = self._first or next(self._rest, b""), b""
+        """The next chunk; nothing at the end, nor behind what has failed and says so in its last chunk.
+
+        A failure ends here: it would hold on to the connection, by its traceback, and the caller would wait for ever.
+        """
+        try:
+            chunk, self._first = self._first or next(self._rest, b""), b""
+        except Exception:
+            logging.getLogger(__package__).exception("An answer was broken off")
+            return b""
         return chunk
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from tests.conftest import SECRET_KEY, SEEING_ALL, Client, operating, settings_f
 from tests.processes import wait_until
 from tests.servers import serving
 
-ROWS = 8_000  # Some 9 MB: far more than is written ahead.
+ROWS = 8_000  # Some 100 MB: far more than is written ahead, and than sockets keep.
 PATH = "/api/v1/usages/export?sort=id"
 
 
@@ -37,7 +37,7 @@ def real_app(fresh_database_url):
                 INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit,
                                     amount_in_type_unit, emission_factor_id, factor, recorded_by, version, note)
                 SELECT :organization_id, :user_id, 100, '2024-01-01'::timestamptz + n * interval '1 minute', 1, 'kwh',
-                       1, f.id, f.factor, :user_id, 1, repeat('x', 1000)
+                       1, f.id, f.factor, :user_id, 1, repeat('x', 12500)
                 FROM generate_series(1, :rows) n, emission_factors f WHERE f.usage_type_id = 100
                 """
             ),

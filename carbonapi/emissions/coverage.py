@@ -34,7 +34,7 @@ from .spreading import ASKED, DAYS, Edges, within
 TIMEZONE = sa.bindparam("timezone", type_=sa.Text)
 HORIZON = 62
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
-DAY_NOUGHT = dt.date(1899, 1, 1)  # Before all usages and what is asked of them: so no day has a negative number.
+DAY_NOUGHT = dt.date(1899, 1, 1)  # Before all usages: so no day of theirs has a negative number.
 Hours = int
 
 
@@ -178,6 +178,8 @@ def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, ti
     """The seconds within [begin, end) of the hours of all types."""
     zone = ZoneInfo(timezone)
     first, last = (moment.astimezone(zone).date() for moment in (begin, end))
+    if last < DAY_NOUGHT:  # What a long range is compared with may lie before all usages.
+        return Decimal(0)
     whole_from = first if midnight(first, timezone) == begin else first + DAY
     # Where a day is cut, or the clock moved, an hour is looked at by itself.
     cut = [(first, begin, end if first == last else midnight(whole_from, timezone))] if whole_from > first else []
@@ -185,18 +187,20 @@ def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, ti
         cut.append((last, midnight(last, timezone), end))
     odd = _odd_days(timezone, whole_from, last)
     cut += [(day, midnight(day, timezone), midnight(day + DAY, timezone)) for day in odd]
-    place, length = _place(whole_from), max(HOURS * (last - whole_from).days, 0)
+    length = max(HOURS * (last - whole_from).days, 0)
     seconds = Decimal(0)
     for hours in of_types:
-        seconds += 3600 * (hours >> place & ((1 << length) - 1)).bit_count()
-        seconds -= 3600 * sum((hours >> _place(day) & ALL_HOURS).bit_count() for day in odd)
+        seconds += 3600 * (_from_day(hours, whole_from) & ((1 << length) - 1)).bit_count()
+        seconds -= 3600 * sum((_from_day(hours, day) & ALL_HOURS).bit_count() for day in odd)
         for day, since, until in cut:
-            seconds += _seconds_of_day(hours >> _place(day) & ALL_HOURS, day, since, until, zone)
+            seconds += _seconds_of_day(_from_day(hours, day) & ALL_HOURS, day, since, until, zone)
     return seconds
 
 
-def _place(day: dt.date) -> int:
-    return HOURS * (day - DAY_NOUGHT).days
+def _from_day(hours: Hours, day: dt.date) -> Hours:
+    """The hours from the beginning of this day on."""
+    place = HOURS * (day - DAY_NOUGHT).days
+    return hours >> place if place >= 0 else hours << -place
 
 
 def _seconds_of_day(mask: int, day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Decimal:

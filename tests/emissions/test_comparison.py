@@ -144,3 +144,19 @@ def test_another_comparison_is_refused_by_name(as_member):
     answer = as_member.get("/emissions/trend?compare=yesterday")
 
     assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, ["compare"])
+
+
+def test_what_a_long_range_is_compared_with_may_lie_before_all_usages(as_manager):
+    at = {"usage_type_id": 100, "usage_at": "2026-12-01T00:00:00Z", "amount": 1}
+    assert as_manager.post("/usages", json=at).status_code == 201
+
+    for bucket in ("week", "month", "quarter", "year"):
+        answer = as_manager.get(
+            f"/emissions/trend?usage_type_id=100&compare=previous_period&bucket={bucket}&end=2200-12-31"
+        )
+
+        assert answer.status_code == 200, answer.text
+        first, *others = answer.json
+        assert first["previous"]["bucket_start"] < "1899"
+        assert (first["usage_count"], first["previous"]["usage_count"], first["previous"]["coverage"]) == (1, 0, 0)
+        assert not any(other["usage_count"] or other["previous"]["co2e_kg"] for other in others)

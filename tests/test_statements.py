@@ -157,18 +157,19 @@ def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_be
 
 def plan_of(statement, parameters=None):
     """The nodes of a statement's plan, with the index or table that each reads."""
-    nodes = []
-
-    def walk(node):
-        nodes.append((node["Node Type"], node.get("Index Name") or node.get("Relation Name")))
-        for child in node.get("Plans", []):
-            # What the policies of row-level security ask is asked once for the statement, and reads no table.
-            if child["Parent Relationship"] != "InitPlan" or child["Node Type"] != "Result":
-                walk(child)
-
     explained = db.session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-    walk(explained.scalar()[0]["Plan"])
-    return nodes
+    return [
+        (node["Node Type"], node.get("Index Name") or node.get("Relation Name"))
+        for node in nodes_of(explained.scalar()[0]["Plan"])
+        # What the policies of row-level security ask is asked once for the statement, and reads no table.
+        if node.get("Parent Relationship") != "InitPlan" or node["Node Type"] != "Result"
+    ]
+
+
+def nodes_of(plan):
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes_of(child)
 
 
 @pytest.fixture
@@ -287,15 +288,10 @@ def test_many_usages_are_joined_by_hash_although_postgresql_takes_their_table_fo
     db.session.execute(sa.text(f"SELECT pg_restore_relation_stats({statistics})"))
     filters = []
 
-    def walk(node):
-        filters.append(node.get("Join Filter", ""))
-        for child in node.get("Plans", []):
-            walk(child)
-
     def note(connection, cursor, statement, parameters, context, executemany):
         if "UPDATE usages" in statement:
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-            walk(cursor.fetchone()[0][0]["Plan"])
+            filters.extend(node.get("Join Filter", "") for node in nodes_of(cursor.fetchone()[0][0]["Plan"]))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:

@@ -178,8 +178,6 @@ def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, ti
     """The seconds within [begin, end) of the hours of all types."""
     zone = ZoneInfo(timezone)
     first, last = (moment.astimezone(zone).date() for moment in (begin, end))
-    if last < DAY_NOUGHT:  # What a long range is compared with may lie before all usages.
-        return Decimal(0)
     whole_from = first if midnight(first, timezone) == begin else first + DAY
     # Where a day is cut, or the clock moved, an hour is looked at by itself.
     cut = [(first, begin, end if first == last else midnight(whole_from, timezone))] if whole_from > first else []
@@ -198,7 +196,7 @@ def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, ti
 
 
 def _from_day(hours: Hours, day: dt.date) -> Hours:
-    """The hours from the beginning of this day on."""
+    """The hours from the beginning of this day on. What a long range is compared with may lie before all usages."""
     place = HOURS * (day - DAY_NOUGHT).days
     return hours >> place if place >= 0 else hours << -place
 

@@ -156,7 +156,8 @@ def service(real_app, fresh_database_url):
 
 def opened(service, app, query=""):
     signature = {"Authorization": f"Bearer {app.tokens['access_token']}"}
-    return urllib.request.urlopen(urllib.request.Request(f"{service}{PATH}{query}", headers=signature))
+    asked = urllib.request.Request(f"{service}{PATH}{query}", headers=signature)
+    return urllib.request.urlopen(asked, timeout=60)  # What never ends is a failure, not a wait.
 
 
 def test_over_http_a_caller_who_goes_away_leaves_nothing_behind(service, real_app, fresh_database_url):

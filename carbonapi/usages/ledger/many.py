@@ -55,7 +55,7 @@ def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: 
     }
     given = {name: staged.c[name] for name in COLUMNS} | anew
     usages = (
-        sa.select(Usage.organization_id, Usage.id, *(value.label(name) for name, value in given.items()))
+        sa.select(Usage.id, *(value.label(name) for name, value in given.items()))
         .join(staged, staged.c.usage_id == Usage.id)
         .join(
             User,
@@ -64,7 +64,7 @@ def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: 
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == staged.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
-        .where(*_among(sa.select(staged.c.usage_id), organization_id), *seen_by_actor(Usage))
+        .where(*_among(staged.c.usage_id, organization_id), *seen_by_actor(Usage))
         .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, staged.c.usage_at))
         .with_for_update(of=Usage)
         .cte("replaced")
@@ -83,10 +83,10 @@ def delete_all(now: dt.datetime, organization_id: int, reason: str | None, *crit
     """
     still_open = is_open(Usage.organization_id, Usage.usage_at)
     mine = (Usage.organization_id == organization_id, *seen_by_actor(Usage))
-    found = sa.select(Usage.organization_id, Usage.id).where(*mine, *criteria, still_open)
+    found = sa.select(Usage.id).where(*mine, *criteria, still_open)
     usages = found.with_for_update(of=Usage).cte("usages_deleted")
     kept = _kept(usages, organization_id, now, reason, deleted=True)
-    gone = sa.delete(Usage).where(*_among(sa.select(usages.c.id), organization_id)).returning(*COUNTED).cte("gone")
+    gone = sa.delete(Usage).where(*_among(usages.c.id, organization_id)).returning(*COUNTED).cte("gone")
     sums = (sa.func.count().label("usage_count"), sa.func.coalesce(sa.func.sum(gone.c.co2e_kg), 0).label("co2e_kg"))
     told = db.session.execute(sa.select(*sums).add_cte(kept, counting(go(gone)))).one()
     look_hours_up([organization_id])
@@ -146,7 +146,7 @@ def _booked_anew(
         "recorded_by": current_actor().id,
         "reason": reason,
     }
-    these = (*_among(sa.select(usages.c.id), organization_id), Usage.id == usages.c.id)
+    these = (*_among(usages.c.id, organization_id), Usage.id == usages.c.id)
     writing = sa.update(Usage).where(*these).values(values | written)
     booked = writing.returning(*COUNTED).cte("booked")
     kept = _kept(usages, organization_id, now, reason, deleted=False)
@@ -155,13 +155,13 @@ def _booked_anew(
 
 def _kept(usages: sa.CTE, organization_id: int, now: dt.datetime, reason: str | None, *, deleted: bool) -> sa.CTE:
     """What was believed of these usages, as it is kept; columns COUNTED."""
-    kept = keeping(now, reason, *_among(sa.select(usages.c.id), organization_id), deleted=deleted)
+    kept = keeping(now, reason, *_among(usages.c.id, organization_id), deleted=deleted)
     return kept.returning(*(UsageVersion.__table__.c[column.key] for column in COUNTED)).cte("kept")
 
 
-def _among(ids: sa.Select[Any], organization_id: int) -> tuple[sa.ColumnElement[bool], ...]:
-    """The criteria of an organization's usages of these ids: PostgreSQL looks each up, however few it expects."""
-    of_ids = sa.func.array(ids.scalar_subquery(), type_=postgresql.ARRAY(sa.BigInteger))
+def _among(ids: sa.ColumnElement[Any], organization_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """The criteria of the organization's usages whose ids this column has: PostgreSQL looks each up by its key."""
+    of_ids = sa.func.array(sa.select(ids).scalar_subquery(), type_=postgresql.ARRAY(sa.BigInteger))
     return Usage.organization_id == organization_id, Usage.id == sa.any_(of_ids)
 
 

@@ -153,9 +153,8 @@ def _json(rows: Sequence[Any], schema: type[ma.Schema]) -> bytes:
 
 def _links(links: dict[str, tuple[str, Any]]) -> str:
     others = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
-    return ", ".join(
-        f'<{request.path}?{urlencode([*others, argument])}>; rel="{relation}"' for relation, argument in links.items()
-    )
+    address = f"{request.path}?{urlencode(others)}{'&' if others else ''}"
+    return ", ".join(f'<{address}{urlencode([argument])}>; rel="{relation}"' for relation, argument in links.items())
 
 
 def _beyond(keys: Sequence[tuple[Any, bool]], values: Sequence[Any]) -> sa.ColumnElement[bool]:

@@ -18,6 +18,7 @@ PROTECTIVE = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+ONCE = {name: [value] for name, value in PROTECTIVE.items()}
 
 
 @pytest.mark.parametrize(
@@ -48,9 +49,20 @@ def test_every_answer_protects_who_reads_it(as_member, method, path, status):
 
     answer.close()
     assert answer.status_code == status
-    assert {name: answer.headers.get(name) for name in PROTECTIVE} == PROTECTIVE
+    assert {name: answer.headers.getlist(name) for name in PROTECTIVE} == {
+        name: [PROTECTIVE[name]] for name in PROTECTIVE
+    }
     assert "Strict-Transport-Security" not in answer.headers
     assert answer.headers.get("Cache-Control") == "private, no-cache" or not path.startswith("/api/")
+
+
+def test_the_dashboard_has_its_own_policy_in_place_of_the_common_one(as_member):
+    answer = as_member.http.get("/dashboard")
+
+    (policy,) = answer.headers.getlist("Content-Security-Policy")
+    assert "trusted-types 'none'" in policy
+    others = [name for name in PROTECTIVE if name != "Content-Security-Policy"]
+    assert all(answer.headers.getlist(name) == ONCE[name] for name in others)
 
 
 def test_a_fault_of_our_own_and_an_early_refusal_protect_too(app, as_member, monkeypatch):

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 SETTING = "carbonapi.organization_id"
 EVERYWHERE = "*"
 _NOWHERE = ""
+_ADMITTING = 6_120_743_902  # An advisory lock. Any number of our own, but that of migrations.
 _SAVEPOINTS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 _SCOPE: ContextVar[str] = ContextVar("scope", default=_NOWHERE)
 
@@ -62,6 +63,8 @@ def admit(connection: sa.Connection, role: str | None) -> None:
     if role is None or role == owner:
         return
     name = connection.dialect.identifier_preparer.quote_identifier(role)
+    # Of two that grant the same at once, PostgreSQL lets one fail.
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMITTING})
     connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
     for table, withheld in (("audit_entries", "UPDATE, DELETE"), ("alembic_version", "INSERT, UPDATE, DELETE")):
         connection.execute(sa.text(f"REVOKE {withheld} ON {table} FROM {name}"))

@@ -1,5 +1,7 @@
 """The second wall: what PostgreSQL shows and takes, whatever the application asks it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg2
 import pytest
 import sqlalchemy as sa
@@ -9,7 +11,7 @@ from carbonapi import create_app, tenancy
 from carbonapi.db import Base, db
 from carbonapi.server import ABOVE, serve
 from tests import factories
-from tests.conftest import SECRET_KEY, as_owner, operating, settings_for
+from tests.conftest import ROLE, SECRET_KEY, as_owner, cloned_database, operating, settings_for
 from tests.test_database import REFERENCE_TABLES, rows
 
 # What belongs to nobody: the catalogue, and counts by hashes.
@@ -172,3 +174,18 @@ def test_a_role_above_the_policies_is_refused_and_never_ready(server_url, fresh_
     assert (answer.status_code, "above row-level security" in answer.json["detail"]) == (503, True)
     with app.app_context():
         db.engine.dispose()
+
+
+def test_two_that_start_at_once_both_let_the_role_in(server_url):
+    """As when two servers begin on one new database."""
+    with cloned_database(server_url, "admitting") as url:
+        superuser = sa.create_engine(make_url(server_url).set(database=make_url(url).database))
+
+        def admit(_):
+            with superuser.begin() as connection:
+                tenancy.admit(connection, ROLE)
+            return True
+
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(admit, range(80))) == [True] * 80
+        superuser.dispose()

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -126,8 +126,19 @@ def origin() -> Origin:
 
 def seen_by_actor(model: Any) -> tuple[sa.ColumnElement[bool], ...]:
     """The criteria of the rows of `model` that the actor may see."""
-    criteria: tuple[sa.ColumnElement[bool], ...] = model.seen_by(current_actor())
-    return criteria
+    return tuple(model.seen_by(viewer()))
+
+
+def viewer() -> Actor:
+    """The actor as statements have them: named by parameters, so that what is kept serves all of the same role."""
+    names: Any = [sa.bindparam(name, value, sa.BigInteger) for name, value in viewer_values().items()]
+    return replace(current_actor(), id=names[0], organization_id=names[1])
+
+
+def viewer_values() -> dict[str, int]:
+    """The values of the parameters that `viewer` names."""
+    actor = current_actor()
+    return {"viewer_id": actor.id, "viewer_organization_id": actor.organization_id}
 
 
 def visible(model: type[M]) -> sa.Select[M]:

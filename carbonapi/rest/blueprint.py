@@ -19,7 +19,7 @@ from .etag import not_modified
 from .exports import example_of, file_of
 from .fields import MEDIA_TYPES
 from .idempotency import once
-from .paging import Tally, page_of
+from .paging import Listed, Tally, page_of
 from .query import ExportQuery, ListQuery, Narrowing, Query
 from .throttles import throttled
 
@@ -79,11 +79,13 @@ class Blueprint(flask_smorest.Blueprint):
         *,
         roles: frozenset[str] = EVERYONE,
         tally: Callable[[Narrowing], Tally | None] | None = None,
+        is_kept: bool = False,
         in_person: bool = False,
     ) -> Decorator:
         """GET of a list. The view returns a SELECT; it is sorted, paged and written here.
 
-        tally: what may know how many rows there are without counting them. in_person: whether it takes no API key.
+        tally: what may know how many rows there are without counting them. is_kept: whether the SELECT depends on
+        nothing but what narrows it and the actor's role, so that it is built once. in_person: whether it takes no key.
         """
 
         def decorate(view: View) -> View:
@@ -91,8 +93,8 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
                 without_transaction()
-                known = tally(narrow) if tally else None
-                body, headers = page_of(view(resource, narrow, **path), schema, narrow, known)
+                listed = Listed(lambda: view(resource, narrow, **path), schema, tally, view if is_kept else None)
+                body, headers = page_of(listed, narrow)
                 return Response(body, mimetype="application/json", headers=headers)
 
             return self._guarded(wrapper, roles, query, reads=True, in_person=in_person, paged=True)

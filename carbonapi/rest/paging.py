@@ -5,7 +5,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,8 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..db import db
+from ..access import current_actor, viewer_values
+from ..db import Kept, db
 from ..errors import Invalid
 from .fields import plain, rfc3339
 from .lines import line_of
@@ -23,7 +24,9 @@ from .query import Narrowing
 
 SEAL_BYTES = 12
 DEEP = 1000  # Rows before a page that are passed over rather than looked for.
+MOST_KEPT = 500  # Statements of pages, by all that makes one unlike another but its values.
 Headers = dict[str, str]
+_KEPT: dict[Hashable, Kept] = {}
 
 
 @dataclass(frozen=True)
@@ -67,37 +70,80 @@ class Position:
 class Tally:
     """How many rows a list has, where that is known without counting them.
 
-    around: what narrows the list to rows around those of a page, told its offset and its size, and the offset among
-    these; None if nobody knows.
+    around: what narrows the list to rows around those of a page, told its offset and its size as parameters, and the
+    offset among these; None if nobody knows.
     """
 
     total: sa.ColumnElement[int]
-    around: Callable[[int, int], tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]] | None = None
+    around: Callable[[Any, Any], tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]] | None = None
 
 
-def page_of(
-    statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing, tally: Tally | None = None
-) -> tuple[bytes, Headers]:
+@dataclass(frozen=True)
+class Listed:
+    """A list of which a page is asked for.
+
+    rows: builds the SELECT of all of it. tally: may know how many these are. kept_as: names the list, if its statement
+    depends on nothing but what narrows it and the actor's role. If PostgreSQL writes the rows, it is built once then.
+    """
+
+    rows: Callable[[], sa.Select[Any]]
+    schema: type[ma.Schema]
+    tally: Callable[[Narrowing], Tally | None] | None = None
+    kept_as: Hashable = None
+
+    def counted(self, narrowing: Narrowing) -> tuple[sa.Select[Any], Tally]:
+        """The SELECT, and how many rows it has."""
+        rows = self.rows()
+        known = self.tally(narrowing) if self.tally else None
+        return rows, known or Tally(_counted(rows))
+
+
+def page_of(listed: Listed, narrowing: Narrowing) -> tuple[bytes, Headers]:
     """The JSON of the page that `narrowing` asks for, by its number or by a cursor, and the headers that go with it."""
     if "cursor" in narrowing.arguments:
-        return _page_by_cursor(statement, schema, narrowing)
-    return _page_by_number(statement, schema, narrowing, tally)
+        return _page_by_cursor(listed.rows(), listed.schema, narrowing)
+    return _page_by_number(listed, narrowing)
 
 
-def _page_by_number(
-    statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing, tally: Tally | None
-) -> tuple[bytes, Headers]:
+def _page_by_number(listed: Listed, narrowing: Narrowing) -> tuple[bytes, Headers]:
     """The exact total comes with the rows in one statement; past the end, where there are no rows, it takes another."""
     page, page_size = narrowing.arguments.get("page", 1), narrowing.arguments["page_size"]
-    counted = tally.total if tally else _counted(statement)
-    offset: Any = (page - 1) * page_size
-    if tally and tally.around and offset >= DEEP:
-        criterion, offset = tally.around(offset, page_size)
+    cut = {"page_offset": (page - 1) * page_size, "page_size": page_size}
+    rows = _rows(listed, narrowing, cut)
+    if rows or page == 1:
+        total = rows[0][-1] if rows else 0
+    else:
+        _, tally = listed.counted(narrowing)
+        total = db.session.scalars(sa.select(tally.total)).one()
+    return _json(rows, listed.schema), Position(page, page_size, total).headers()
+
+
+def _rows(listed: Listed, narrowing: Narrowing, cut: dict[str, int]) -> Sequence[Any]:
+    """The page's rows, each with the total at its end; by the statement of a like page, if one was built."""
+    if listed.kept_as is None or narrowing.rewrites:
+        return db.session.execute(_numbered(listed, narrowing, cut)).all()
+    name = (listed.kept_as, current_actor().role, narrowing.shape(), cut["page_offset"] >= DEEP)
+    kept = _KEPT.get(name)
+    if kept is None:
+        statement = _numbered(listed, narrowing, cut)
+        if not isinstance(statement.column_descriptions[0]["type"], sa.Text):  # The session makes the rows.
+            return db.session.execute(statement).all()
+        if len(_KEPT) >= MOST_KEPT:
+            _KEPT.clear()
+        kept = _KEPT[name] = Kept(statement)
+    return kept.execute(viewer_values() | narrowing.values() | cut).all()
+
+
+def _numbered(listed: Listed, narrowing: Narrowing, cut: dict[str, int]) -> sa.Select[Any]:
+    """The SELECT of a page by its number; all that another page of its kind has otherwise is a named parameter."""
+    statement, tally = listed.counted(narrowing)
+    offset, page_size = (sa.bindparam(name, value, sa.BigInteger) for name, value in cut.items())
+    beyond: Any = offset
+    if tally.around and cut["page_offset"] >= DEEP:
+        criterion, beyond = tally.around(offset, page_size)
         statement = statement.where(criterion)
-    of_page = statement.order_by(*narrowing.order).limit(page_size).offset(offset)
-    rows = db.session.execute(_shown(of_page, schema, _keys(narrowing)).add_columns(counted)).all()
-    total = rows[0][-1] if rows else db.session.scalars(sa.select(counted)).one() if page > 1 else 0
-    return _json(rows, schema), Position(page, page_size, total).headers()
+    of_page = statement.order_by(*narrowing.order).limit(page_size).offset(beyond)
+    return _shown(of_page, listed.schema, _keys(narrowing)).add_columns(tally.total)
 
 
 def _counted(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:

@@ -1,12 +1,14 @@
 """Query arguments: each kind is declared here once, and gives the documents, the 422s, WHERE and ORDER BY."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import marshmallow as ma
 import sqlalchemy as sa
+from sqlalchemy.types import NULLTYPE
 from webargs.fields import DelimitedList
 
 from ..access import current_actor
@@ -110,8 +112,8 @@ class Narrowing:
     """What a list was asked for. Called with a SELECT, it narrows it; the floor sorts and pages."""
 
     arguments: Mapping[str, Any]
-    criteria: Mapping[str, sa.ColumnElement[bool]]
-    order: tuple[sa.ColumnElement[Any], ...]
+    filters: Mapping[str, Criterion]
+    sort: Sort | None
     rewrites: tuple[tuple[Callable[..., sa.Select[Any]], Any], ...] = ()
 
     def __call__(self, statement: sa.Select[Any]) -> sa.Select[Any]:
@@ -126,6 +128,36 @@ class Narrowing:
         for rewrite, value in self.rewrites:
             statement = rewrite(statement, value)
         return statement
+
+    @cached_property
+    def criteria(self) -> Mapping[str, sa.ColumnElement[bool]]:
+        return {name: criterion(self.parameter(name)) for name, criterion in self.filters.items()}
+
+    @cached_property
+    def order(self) -> tuple[sa.ColumnElement[Any], ...]:
+        return tuple(self.sort.order_by(self.arguments["sort"])) if self.sort else ()
+
+    def parameter(self, name: str) -> Any:
+        """What stands for an argument's value in a statement: a named parameter, or a list of them.
+
+        Its type is that of what it is compared with: by its value, an id would be cast to an integer of four bytes.
+        """
+        named = [sa.bindparam(key, value, NULLTYPE) for key, value in self._values_of(name).items()]
+        return named if isinstance(self.arguments[name], list) else named[0]
+
+    def values(self) -> dict[str, Any]:
+        """The values of all parameters of the filters, by their names."""
+        return {key: value for name in self.filters for key, value in self._values_of(name).items()}
+
+    def shape(self) -> Hashable:
+        """What is the same for all that filter and sort a statement alike, be it by other values."""
+        return tuple(self.values()), tuple(self.arguments.get("sort", ()))
+
+    def _values_of(self, name: str) -> dict[str, Any]:
+        value = self.arguments[name]
+        if isinstance(value, list):
+            return {f"asked_{name}_{place}": one for place, one in enumerate(value)}
+        return {f"asked_{name}": value}
 
     @property
     def start(self) -> dt.datetime | None:
@@ -148,19 +180,19 @@ class Filter(Query):
         if "timezone" in self.fields:
             arguments.setdefault("timezone", current_actor().timezone)
             _resolve_bare_dates(arguments)
-        criteria: dict[str, sa.ColumnElement[bool]] = {}
-        order: list[sa.ColumnElement[Any]] = []
+        filters: dict[str, Criterion] = {}
+        sort: Sort | None = None
         rewrites: list[tuple[Callable[..., sa.Select[Any]], Any]] = []
         for name, value in arguments.items():
             field = self.fields[name]
             if isinstance(field, Sort):
-                order.extend(field.order_by(value))
+                sort = field
             elif "criterion" in field.metadata:
-                criteria[name] = field.metadata["criterion"](value)
+                filters[name] = field.metadata["criterion"]
             elif "rewrite" in field.metadata:
                 _refuse_future(name, value)
                 rewrites.append((field.metadata["rewrite"], value))
-        return Narrowing(arguments, criteria, tuple(order), tuple(rewrites))
+        return Narrowing(arguments, filters, sort, tuple(rewrites))
 
 
 def _resolve_bare_dates(arguments: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..access import current_actor, visible
+from ..access import current_actor, viewer, visible
 from ..accounts.models import Organization
 from ..catalogue.models import UsageType
 from ..rest.paging import Tally
@@ -26,12 +26,11 @@ BEFORE_ALL, AFTER_ALL = sa.literal_column("date '-infinity'", sa.Date), sa.liter
 
 def days_of(narrow: Narrowing) -> sa.Select[Any] | None:
     """The days of the usages that `narrow` asks for, but for its range; None where days cannot tell these apart."""
-    actor = current_actor()
-    asked = narrow.criteria.keys() - RANGE
-    if actor.role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
+    asked = narrow.filters.keys() - RANGE
+    if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
         return None
-    criteria = (FILTERS[name](narrow.arguments[name]) for name in sorted(asked))
-    return sa.select(UsageDay).where(UsageDay.organization_id == actor.organization_id, *criteria)
+    criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
+    return sa.select(UsageDay).where(UsageDay.organization_id == viewer().organization_id, *criteria)
 
 
 def tally(narrow: Narrowing) -> Tally | None:
@@ -44,10 +43,10 @@ def tally(narrow: Narrowing) -> Tally | None:
     parts = [whole.where(UsageDay.day >= _of(bounds.c.first), UsageDay.day < _of(bounds.c.last)).group_by(UsageDay.day)]
     usages = narrow.unbounded(visible(Usage)).with_only_columns(sa.func.count().label("number"))
     if narrow.start is not None:
-        front = usages.where(Usage.usage_at >= narrow.start, Usage.usage_at < _of(bounds.c.front_end))
+        front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
         parts.append(sa.select(_of(bounds.c.first) - 1, front.scalar_subquery()))
     if narrow.end is not None:
-        back = usages.where(Usage.usage_at >= _of(bounds.c.back_begin), Usage.usage_at < narrow.end)
+        back = usages.where(Usage.usage_at >= _of(bounds.c.back_begin), narrow.criteria["end"])
         parts.append(sa.select(_of(bounds.c.last), back.scalar_subquery()))
     numbers = sa.union_all(*parts).cte("numbers")
     total = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(numbers.c.number), 0), sa.BigInteger)).scalar_subquery()
@@ -57,7 +56,7 @@ def tally(narrow: Narrowing) -> Tally | None:
 
     descends = by.modifier is sa.sql.operators.desc_op
 
-    def around(offset: int, page_size: int) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]:
+    def around(offset: Any, page_size: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]:
         so_far = sa.func.sum(numbers.c.number).over(order_by=numbers.c.day.desc() if descends else numbers.c.day)
         passed = sa.select(numbers.c.day, so_far.label("so_far"), (so_far - numbers.c.number).label("before"))
         days = passed.subquery("passed").c
@@ -84,8 +83,10 @@ def _bounds(narrow: Narrowing) -> sa.CTE:
 
     Of the range, `front_end` ends what is before the first whole day, and `back_begin` begins what is after the last.
     """
-    start, end = (None if moment is None else sa.literal(moment, MOMENT) for moment in (narrow.start, narrow.end))
-    timezone = sa.select(Organization.timezone).where(Organization.id == current_actor().organization_id).cte("local")
+    start, end = (
+        sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
+    )
+    timezone = sa.select(Organization.timezone).where(Organization.id == viewer().organization_id).cte("local")
     zone = timezone.c.timezone
     first: Any = BEFORE_ALL
     if start is not None:

@@ -35,7 +35,7 @@ usages = Blueprint(
 
 @usages.route("/usages")
 class Usages(MethodView):
-    @usages.listing(UsageSchema, UsageQuery, tally=tally)
+    @usages.listing(UsageSchema, UsageQuery, tally=tally, is_kept=True)
     def get(self, narrow: Any) -> Any:
         """List usages
 

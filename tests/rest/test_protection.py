@@ -67,7 +67,7 @@ def test_the_dashboard_has_its_own_policy_in_place_of_the_common_one(as_member):
 
 def test_a_fault_of_our_own_and_an_early_refusal_protect_too(app, as_member, monkeypatch):
     monkeypatch.setattr("carbonapi.usages.views.Usage", None)
-    answer = as_member.get("/usages")
+    answer = as_member.get("/usages/1")
     _, headers, _ = refusal(TooSlow("Slow."), {"REQUEST_METHOD": "PUT", "PATH_INFO": "/", "REMOTE_ADDR": ""}, 1, None)
 
     assert answer.status_code == 500

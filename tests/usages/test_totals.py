@@ -54,6 +54,41 @@ def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, 
             assert told.json == as_counted.json, f"{asked}&page={page}"
 
 
+def test_what_is_kept_of_a_page_answers_everybody_for_themselves(sign_in, monkeypatch):
+    """The statement is built for the first of each role; a page by cursor is built for each."""
+    monkeypatch.setattr(paging, "DEEP", 2)
+    monkeypatch.setattr(paging, "_KEPT", kept := {})
+    clients = []
+    for place in (1, 2):
+        organization = factories.organization()
+        people = [factories.user(organization, role) for role in ("manager", "auditor", "member", "member")]
+        for number, user in enumerate(people):
+            for day in range(1, 5 + place + number):
+                factories.usage(user, str(10 * number + place), f"2024-01-{day:02}", 100 + day % 2)
+        ledger.recount(organization.id)
+        clients += map(sign_in, people)
+    clients.append(sign_in(factories.user(factories.organization(), "admin")))
+    users = [client.user.id for client in clients]
+    asked = ["", "&start=2024-01-02&end=2024-01-06", "&start=2024-01-03&end=2024-01-05"]
+    asked += [f"&usage_type_id={type_id}" for type_id in (100, 101)] + ["&usage_type_id=100&usage_type_id=101"]
+    asked += [f"&user_id={user_id}" for user_id in (*users[:4], 2**62)] + ["&scope=1", "&scope=2", "&method=market"]
+
+    seen = 0
+    for narrowed in asked:
+        for sort in ("usage_at", "-amount"):
+            for client in clients:
+                everything = client.get(f"/usages?cursor=&page_size=1000&sort={sort}{narrowed}").json
+                for page, size in ((1, 50), (1, 3), (2, 3), (3, 2), (90, 1)):
+                    answer = client.get(f"/usages?page={page}&page_size={size}&sort={sort}{narrowed}")
+                    assert total_of(answer) == len(everything)
+                    assert answer.json == everything[(page - 1) * size : page * size]
+                    seen += len(answer.json)
+
+    assert seen > 2500
+    # Four roles, two orders, begun and deep; of the ways to narrow, those by other values are the same.
+    assert len(kept) == 4 * 2 * 2 * 7
+
+
 @pytest.fixture
 def read(app):
     """The number of rows of `usages` that each statement reads, as PostgreSQL counts them."""

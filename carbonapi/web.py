@@ -7,6 +7,7 @@ a thread runs the WSGI application. Any number of slow callers therefore costs n
 import asyncio
 import io
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from .access import known_caller
 from .admission import FULL, Admission, Place
 from .errors import CarbonError, TooSlow, Unavailable
 from .imports import book_queued
+from .listening import take_no_further_connections
 from .rest import JSON_MAX_BYTES, refusal
 
 BODY_SECONDS = 10  # A body has so long to arrive, and a second more for each of these bytes that have come.
@@ -27,6 +29,7 @@ BODY_BYTES_A_SECOND = 16 * 1024
 HANDED_BYTES = 256 * 1024  # Of a long body, what a thread is handed at a time.
 HELD_BYTES = 256 * 1024 * 1024  # Of bodies that are still arriving, what a worker keeps at most.
 KEPT_CONNECTIONS = 2  # Of the pool: for readiness and queued imports, which wait for no place.
+CLOSING_SECONDS = 0.5  # Between the last connection and the end: who has connected has so long to begin asking.
 WAITING_FOR_EACH = 4  # So many requests may wait for each place.
 
 # granian leaves out what is not ASCII. A header that was sent must not pass for one that was not.
@@ -64,11 +67,25 @@ class Web:
         self._idle_threads: int = app.config["THREADS"]
         self._arriving_bytes = 0
         self._drain_file = Path(app.config["DRAIN_FILE"]) if app.config["DRAIN_FILE"] else None
+        self._is_closing = False
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be told to stop. granian itself, which heeds SIGINT too, would drop who has connected and not asked yet."""
+        loop.add_signal_handler(signal.SIGTERM, self._close, loop)
+
+    def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            take_no_further_connections()
+            loop.call_later(CLOSING_SECONDS, signal.raise_signal, signal.SIGINT)
+
+    def _takes_leave(self) -> bool:
+        return self._is_closing or bool(self._drain_file and self._drain_file.exists())
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         environ, began_at = _environ(scope), asyncio.get_running_loop().time()
         # While the service stops, who keeps a connection is told to take another: it will find another server.
-        closing = [("Connection", "close")] if self._drain_file and self._drain_file.exists() else []
+        closing = [("Connection", "close")] if self._takes_leave() else []
         try:
             length = int(environ.get("CONTENT_LENGTH", "0"))
             if 0 < length <= JSON_MAX_BYTES:

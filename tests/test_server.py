@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -151,14 +151,17 @@ def test_a_request_in_flight_finishes_before_it_stops(folder: Path) -> None:
         assert alive(service.processes) == set()
 
 
-def test_while_it_drains_it_answers_and_is_not_ready_and_fails_nobody(folder: Path) -> None:
-    answered, failed = [0], list[str]()
-    told_at: list[float] = []
+@dataclass
+class Hammer:
+    """Threads that ask over connections which they keep, until there is nobody to connect to."""
 
-    def hammer() -> None:
-        """Ask over connections that are kept, until there is nobody to connect to."""
+    service: Service
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def hit(self) -> None:
         while True:
-            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=10)
             try:
                 connection.connect()
             except OSError:
@@ -168,29 +171,47 @@ def test_while_it_drains_it_answers_and_is_not_ready_and_fails_nobody(folder: Pa
                     connection.request("GET", "/health/live")
                     answer = connection.getresponse()
                     answer.read()
-                    answered[0] += 1
+                    self.answered += 1
                     if answer.status != 200:
-                        failed.append(f"{answer.status}")
+                        self.failed.append(f"{answer.status}")
             except (OSError, http.client.HTTPException) as error:
-                failed.append(f"{error!r} {time.monotonic() - told_at[0] if told_at else 0:.1f} s after it was told")
+                self.failed.append(f"{error!r}")
             finally:
                 connection.close()
 
-    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "2"}) as service:
-        threads = [threading.Thread(target=hammer) for _ in range(8)]
+    @classmethod
+    @contextlib.contextmanager
+    def hitting(cls, service: Service, count: int) -> Iterator["Hammer"]:
+        """So many threads at it; at the end, they have ended."""
+        hammer = cls(service)
+        threads = [threading.Thread(target=hammer.hit) for _ in range(count)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: answered[0] > 100)
-        service.process.send_signal(signal.SIGTERM)
-        told_at.append(time.monotonic())
-        wait_until(lambda: service.status("/health/ready") == 503, 1.5)
-        assert service.status("/health/live") == 200
-        before = answered[0]
-        assert service.process.wait(30) == 0
+        wait_until(lambda: hammer.answered > 100)
+        yield hammer
         for thread in threads:
             thread.join()
-        assert answered[0] > before
-        assert failed == []
+
+
+def test_while_it_drains_it_answers_and_is_not_ready_and_fails_nobody(folder: Path) -> None:
+    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "4"}) as service:
+        with Hammer.hitting(service, 8) as hammer:
+            service.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: service.status("/health/ready") == 503, 3)
+            assert service.status("/health/live") == 200
+            before = hammer.answered
+            assert service.process.wait(30) == 0
+        assert hammer.answered > before
+        assert hammer.failed == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux lets a socket take no further connections")
+def test_without_draining_too_it_answers_whoever_it_has_let_connect(folder: Path) -> None:
+    for _ in range(3):
+        with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "0"}) as service:
+            with Hammer.hitting(service, 24) as hammer:
+                assert service.stop() == 0
+            assert hammer.failed == []
 
 
 def test_a_postgresql_that_stands_still_for_seconds_is_waited_for(folder: Path) -> None:

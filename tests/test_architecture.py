@@ -32,11 +32,12 @@ MAY_IMPORT = {
     "embedded": set(),
     "keeper": set(),
     "leash": set(),
+    "listening": set(),
     "server": {"embedded", "settings", "tenancy"},
     "programs": {"db", "errors", "keeper", "tenancy"},
     "backup": {"db", "programs"},
     "admission": {"errors"},
-    "web": {"", "access", "admission", "errors", "imports", "logs", "rest"},
+    "web": {"", "access", "admission", "errors", "imports", "listening", "logs", "rest"},
     "import_options": {"imports"},
     "demo": {"access", "accounts", "catalogue", "db", "imports"},
     "cli": {

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -151,17 +151,14 @@ def test_a_request_in_flight_finishes_before_it_stops(folder: Path) -> None:
         assert alive(service.processes) == set()
 
 
-@dataclass
-class Hammer:
-    """Threads that ask over connections which they keep, until there is nobody to connect to."""
+def test_while_it_drains_it_answers_and_is_not_ready_and_fails_nobody(folder: Path) -> None:
+    answered, failed = [0], list[str]()
+    told_at: list[float] = []
 
-    service: Service
-    answered: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    def hit(self) -> None:
+    def hammer() -> None:
+        """Ask over connections that are kept, until there is nobody to connect to."""
         while True:
-            connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
             try:
                 connection.connect()
             except OSError:
@@ -171,46 +168,74 @@ class Hammer:
                     connection.request("GET", "/health/live")
                     answer = connection.getresponse()
                     answer.read()
-                    self.answered += 1
+                    answered[0] += 1
                     if answer.status != 200:
-                        self.failed.append(f"{answer.status}")
+                        failed.append(f"{answer.status}")
             except (OSError, http.client.HTTPException) as error:
-                self.failed.append(f"{error!r}")
+                failed.append(f"{error!r} {time.monotonic() - told_at[0] if told_at else 0:.1f} s after it was told")
             finally:
                 connection.close()
 
-    @classmethod
-    @contextlib.contextmanager
-    def hitting(cls, service: Service, count: int) -> Iterator["Hammer"]:
-        """So many threads at it; at the end, they have ended."""
-        hammer = cls(service)
-        threads = [threading.Thread(target=hammer.hit) for _ in range(count)]
+    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "4"}) as service:
+        threads = [threading.Thread(target=hammer) for _ in range(8)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: hammer.answered > 100)
-        yield hammer
+        wait_until(lambda: answered[0] > 100)
+        service.process.send_signal(signal.SIGTERM)
+        told_at.append(time.monotonic())
+        wait_until(lambda: service.status("/health/ready") == 503, 3)
+        assert service.status("/health/live") == 200
+        before = answered[0]
+        assert service.process.wait(30) == 0
         for thread in threads:
             thread.join()
+        assert answered[0] > before
+        assert failed == []
 
 
-def test_while_it_drains_it_answers_and_is_not_ready_and_fails_nobody(folder: Path) -> None:
-    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "4"}) as service:
-        with Hammer.hitting(service, 8) as hammer:
-            service.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: service.status("/health/ready") == 503, 3)
-            assert service.status("/health/live") == 200
-            before = hammer.answered
-            assert service.process.wait(30) == 0
-        assert hammer.answered > before
-        assert hammer.failed == []
+def test_who_has_connected_when_it_stops_is_answered(folder: Path) -> None:
+    def status(connection: http.client.HTTPConnection) -> int:
+        connection.request("GET", "/health/live")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    with serving(folder) as service, contextlib.ExitStack() as stack:
+        kept, *silent = (http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(11))
+        for connection in (kept, *silent):
+            connection.connect()
+            stack.callback(connection.close)
+        service.process.send_signal(signal.SIGTERM)
+        while kept.sock is not None:  # It is closed after the first answer of a worker that stops.
+            assert status(kept) == 200
+        assert [status(connection) for connection in silent] == [200] * 10
+        assert service.process.wait(30) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux lets a socket take no further connections")
-def test_without_draining_too_it_answers_whoever_it_has_let_connect(folder: Path) -> None:
-    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "0"}) as service:
-        with Hammer.hitting(service, 32) as hammer:
-            assert service.stop() == 0
-        assert hammer.failed == []
+def test_a_socket_keeps_the_connections_that_wait_and_takes_no_further_ones() -> None:
+    """In a process of its own, for it is about all sockets of the process."""
+    program = """
+import socket
+from carbonapi.listening import take_no_further_connections
+
+listener = socket.create_server(("127.0.0.1", 0))
+waiting = socket.create_connection(listener.getsockname(), timeout=5)
+take_no_further_connections()
+try:
+    socket.create_connection(listener.getsockname(), timeout=0.3)
+except TimeoutError:
+    print("no answer")
+waiting.sendall(b"a request")
+print(listener.accept()[0].recv(100).decode())
+listener.close()
+try:
+    socket.create_connection(waiting.getpeername(), timeout=5)
+except ConnectionRefusedError:
+    print("refused")
+"""
+    printed = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, timeout=30)
+    assert (printed.stdout, printed.stderr) == ("no answer\na request\nrefused\n", "")
 
 
 def test_a_postgresql_that_stands_still_for_seconds_is_waited_for(folder: Path) -> None:

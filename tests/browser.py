@@ -106,16 +106,17 @@ class Page:
             self.errors.append(" ".join(str(part.get("value")) for part in parameters["args"]))
 
 
-def find() -> str | None:
-    """The path of a Chromium, or of a browser that is one."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+def find() -> str:
+    """The path of a Chromium, or of a browser that is one. Fails where there is none."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    assert path, f"There is no browser: none of {', '.join(NAMES)} is installed. On Debian: apt install chromium."
+    return path
 
 
 @contextlib.contextmanager
 def page(profile: Path) -> Iterator[Page]:
     """A new page in a Chromium of its own, which keeps what it must below the folder `profile`."""
     path = find()
-    assert path, f"There is no browser: none of {', '.join(NAMES)} is installed. On Debian: apt install chromium."
     read_commands, write_commands = os.pipe()
     read_events, write_events = os.pipe()
 

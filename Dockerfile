@@ -18,4 +18,4 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
-CMD ["python", "-m", "carbonapi.cli", "serve", "--host", "0.0.0.0"]
+CMD ["python", "-m", "carbonapi.commands", "serve", "--host", "0.0.0.0"]

@@ -6,10 +6,10 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/service ## Start the service, with a PostgreSQL of its own (options: make run ARGS="--port 8001")
-	@.venv/bin/python -m carbonapi.cli serve $(ARGS)
+	@.venv/bin/python -m carbonapi.commands serve $(ARGS)
 
 demo: .venv/service ## Fill an organization with the real readings of a British household, and tell how to sign in
-	@.venv/bin/python -m carbonapi.cli demo
+	@.venv/bin/python -m carbonapi.commands demo
 
 test: .venv/everything ## Run all tests
 	.venv/bin/python -m pytest -n auto $(ARGS)
@@ -57,10 +57,10 @@ soak: .venv/everything ## Load the service, and see that its memory does not gro
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m mypy carbonapi wsgi.py .ci/lock.py
+	.venv/bin/python -m mypy carbonapi wsgi.py tools/lock.py
 
 lock: .venv/everything ## Write requirements.lock anew, with the newest versions that setup.cfg allows
-	.venv/bin/python .ci/lock.py
+	.venv/bin/python tools/lock.py
 
 clean: ## Remove the virtual environment and all caches, but no data
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -9,15 +9,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import files, jobs, ledger, report, servers
-from .stage import Findings, Stage, Target
+from . import files, ledger, report, servers, workloads
+from .runner import Findings, Stage, Target
 
 JOBS = (
-    jobs.page_of_one_user,
-    jobs.pages_at_depth,
-    jobs.post_one_usage,
-    jobs.trend_by_month,
-    jobs.total_of_a_year,
+    workloads.page_of_one_user,
+    workloads.pages_at_depth,
+    workloads.post_one_usage,
+    workloads.trend_by_month,
+    workloads.total_of_a_year,
     files.export_a_file,
     files.import_a_file,
 )
@@ -78,7 +78,7 @@ def measured(folder: Path, rows: int, is_quick: bool, chosen: list, note: str | 
                 seconds=2 if is_quick else 8,
                 rounds=2 if is_quick else 3,
             )
-            difference = jobs.difference(database, service, peer, stage.member)
+            difference = workloads.difference(database, service, peer, stage.member)
             if difference:
                 sys.exit(f"The peer does not do the same work. {difference}")
             for job in chosen:

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import measuring
+from . import sampling
 from .ledger import COLUMNS, LARGE, MANAGER, Database, usages
-from .measuring import connection_to
+from .runner import FIELDS, Findings, Stage, Target
+from .sampling import connection_to
 from .servers import Server
-from .stage import FIELDS, Findings, Stage, Target
 
 LATER = "2026-02-01"  # After everything else: what is added here is taken away again.
 FLAT_MIB = 32  # What a worker may need beside what it has, however long the file.
@@ -35,7 +35,7 @@ def import_a_file(stage: Stage) -> Findings:
                     return Findings("Import of a CSV file", {}, notes, [Target("import", "is booked", "is refused", 0)])
                 tried //= 10
             finally:
-                more = measuring.growth_mib(resting, measuring.peaks_mib(stage.service.pid))
+                more = sampling.growth_mib(resting, sampling.peaks_mib(stage.service.pid))
                 notes.append(f"The worker took {more:.0f} MiB more for a file of {size:.0f} MiB.")
                 grown = max(grown, more)
     rates = {"COPY": stage.file_rows / copied_s, "carbonapi": tried / booked_s}
@@ -67,12 +67,12 @@ def export_a_file(stage: Stage) -> Findings:
         began = time.perf_counter()
         copied_out(stage.programs / "psql", stage.database.superuser_url, statement)
         psqls.append(time.perf_counter() - began)
-    grown = measuring.growth_mib(resting, measuring.peaks_mib(stage.service.pid))
+    grown = sampling.growth_mib(resting, sampling.peaks_mib(stage.service.pid))
     lines = {found.lines for found in ours}
     seconds, first_ms = (
-        measuring.percentile([getattr(found, name) for found in ours], 50) for name in ("seconds", "first_byte_ms")
+        sampling.percentile([getattr(found, name) for found in ours], 50) for name in ("seconds", "first_byte_ms")
     )
-    psql_s = measuring.percentile(psqls, 50)
+    psql_s = sampling.percentile(psqls, 50)
     ratio = psql_s / seconds
     return Findings(
         "Export as CSV",

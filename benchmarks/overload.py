@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from . import ledger, servers
-from .measuring import percentile
+from .sampling import percentile
 
 FLOOD, MODEST = 1, 2  # The users who ask for too much, and for little.
 CLIENTS = 8  # What the service is busy with.

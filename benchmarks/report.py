@@ -6,9 +6,9 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from .measuring import Run
+from .runner import Findings, Target
+from .sampling import Run
 from .servers import PROJECT
-from .stage import Findings, Target
 
 PACKAGES = (
     "Flask", "flask-smorest", "marshmallow", "SQLAlchemy", "psycopg2-binary", "orjson", "granian",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonapi import embedded
+from carbonapi.postgres import embedded
 
 from .ledger import PASSWORD, Database
 
@@ -44,7 +44,7 @@ def database(folder: Path) -> Iterator[Database]:
     with embedded.running(folder) as url:
         environ = os.environ | {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
         environ["CARBONAPI_OWNER_DATABASE_URL"] = embedded.owner_url(url)
-        subprocess.run([sys.executable, "-m", "carbonapi.cli", "migrate"], cwd=PROJECT, env=environ, check=True)
+        subprocess.run([sys.executable, "-m", "carbonapi.commands", "migrate"], cwd=PROJECT, env=environ, check=True)
         pid = int((folder / "postgresql" / "postmaster.pid").read_text().split()[0])
         url = url.replace("postgresql+psycopg2://", "postgresql://")
         yield Database(url, url.replace(f"//{embedded.ROLE}@", "//postgres@"), pid)
@@ -53,7 +53,7 @@ def database(folder: Path) -> Iterator[Database]:
 def count_days(database_url: str) -> None:
     """Have the days of the ledger counted, which the service keeps itself when it writes usages."""
     environ = os.environ | {"CARBONAPI_DATABASE_URL": database_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
-    command = [sys.executable, "-m", "carbonapi.cli", "usages", "recount"]
+    command = [sys.executable, "-m", "carbonapi.commands", "usages", "recount"]
     subprocess.run(command, cwd=PROJECT, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -64,7 +64,7 @@ def carbonapi(database_url: str) -> Iterator[Server]:
     settings |= {"LIMIT_WRITES_PER_ACCOUNT": "0", "LIMIT_WRITES_PER_ADDRESS": "0"}
     environ = {f"CARBONAPI_{name}": value for name, value in settings.items()}
     port = free_port()
-    command = ["carbonapi.cli", "serve", "--port", str(port), "--workers", "2"]
+    command = ["carbonapi.commands", "serve", "--port", str(port), "--workers", "2"]
     with served(command, port, "/health/ready", environ | {"CARBONAPI_SECRET_KEY": SECRET_KEY}) as server:
         yield server
 

@@ -10,18 +10,19 @@ from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
 from . import (
-    access,
     accounts,
     audit,
+    auth,
     catalogue,
     dashboard,
     db,
     emissions,
     imports,
+    periods,
     postman,
+    rate_limiting,
     rest,
     restatements,
-    throttling,
     usages,
 )
 from .settings import Settings, from_environ
@@ -72,8 +73,8 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     )
     db.init_app(app)
     Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
-    access.init_app(app, accounts.find_actor, accounts.find_key_actor)
-    throttling.init_app(app)
+    auth.init_app(app, accounts.find_actor, accounts.find_key_actor)
+    rate_limiting.init_app(app)
     accounts.init_app(app)
     api = rest.init_app(app)
     for blueprint in (
@@ -84,10 +85,10 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         imports.imports,
         emissions.emissions,
         restatements.restatements,
-        usages.periods,
+        periods.periods,
         accounts.organizations,
         accounts.users,
-        accounts.api_keys,
+        accounts.api_keys.api_keys,
         audit.audit_entries,
         rest.health,
     ):

@@ -14,14 +14,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from carbonapi import create_app, logs, tenancy
-from carbonapi.access import Actor, acting_as
+from carbonapi import create_app
 from carbonapi.accounts import sessions
-from carbonapi.db import db
-from carbonapi.embedded import running
+from carbonapi.auth import Actor, acting_as
+from carbonapi.db import db, row_security
+from carbonapi.observability.logging import LOG, Lines
+from carbonapi.postgres.embedded import running
 from carbonapi.settings import DEFAULTS
 
-from . import factories
+from .support import factories
 
 TEMPLATE = "carbonapi_template"
 ROLE = "carbonapi_tests"  # An ordinary one, which owns nothing, as the service's is.
@@ -57,7 +58,7 @@ def pytest_configure(config):
     with app.app_context():
         flask_migrate.upgrade()
         with db.engine.begin() as connection:
-            tenancy.admit(connection, ROLE)
+            row_security.admit(connection, ROLE)
             # For tests that look at plans; else a table's owner alone may ANALYZE it.
             connection.execute(sa.text(f"GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO {ROLE}"))
         db.engine.dispose()
@@ -80,13 +81,13 @@ def url_of(server_url, database, role=ROLE):
 
 
 # For a connection of a test's own: a policy hides from it what it does not ask for.
-SEEING_ALL = {"options": f"-c {tenancy.SETTING}={tenancy.EVERYWHERE}"}
+SEEING_ALL = {"options": f"-c {row_security.SETTING}={row_security.EVERYWHERE}"}
 
 
 @contextlib.contextmanager
 def operating(app):
     """The app's context, in which the rows of all organizations are seen."""
-    with app.app_context(), tenancy.everywhere():
+    with app.app_context(), row_security.everywhere():
         yield
 
 
@@ -261,11 +262,11 @@ def unthrottled(app, monkeypatch):
 @pytest.fixture
 def told(capfd, monkeypatch):
     """A function that gives the lines that were logged since it was last called, as a process that serves has them."""
-    monkeypatch.setattr(logs.LOG, "handlers", [logs.Lines()])
-    monkeypatch.setattr(logs.LOG, "propagate", False)
-    logs.LOG.setLevel("DEBUG")
+    monkeypatch.setattr(LOG, "handlers", [Lines()])
+    monkeypatch.setattr(LOG, "propagate", False)
+    LOG.setLevel("DEBUG")
     yield lambda: [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    logs.LOG.setLevel("NOTSET")
+    LOG.setLevel("NOTSET")
 
 
 @pytest.fixture
@@ -275,7 +276,7 @@ def statements(app):
 
     def note(connection, cursor, statement, parameters, context, executemany):
         if not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
-            sent.append(re.sub(f"^SET {tenancy.SETTING} = '[^']*'; ", "", statement))
+            sent.append(re.sub(f"^SET {row_security.SETTING} = '[^']*'; ", "", statement))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     yield sent

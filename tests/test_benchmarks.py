@@ -5,10 +5,10 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.engine import make_url
 
-from benchmarks import ledger, measuring, report, servers
-from benchmarks.jobs import difference
-from benchmarks.measuring import Run, cpu_seconds, percentile, tree
-from benchmarks.stage import Findings, Target
+from benchmarks import ledger, report, sampling, servers
+from benchmarks.runner import Findings, Target
+from benchmarks.sampling import Run, cpu_seconds, percentile, tree
+from benchmarks.workloads import difference
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_cpu_of_a_tree_is_that_of_its_processes_and_of_those_that_have_ended
     (tmp_path / "self").mkdir()
 
     assert tree(10, tmp_path) == {10: 3520, 11: 10, 12: 50}
-    assert cpu_seconds(10, tmp_path) == 3580 / measuring.TICKS_A_SECOND
+    assert cpu_seconds(10, tmp_path) == 3580 / sampling.TICKS_A_SECOND
     assert cpu_seconds(99, tmp_path) == 0
 
 
@@ -64,18 +64,18 @@ def test_runs_of_one_contestant_are_added_up():
         Run(100, 1.0, 2.0, 99.0, 0.4, 0.2),
     ]
 
-    run = measuring.together(runs)
+    run = sampling.together(runs)
 
     assert run.rate == 125
     assert (run.p50_ms, run.p99_ms) == (2.0, 9.0)
     assert run.application_us == pytest.approx(2000)
     assert run.database_us == pytest.approx(800)
-    assert measuring.together([Run(1, 1.0, 1.0, 1.0, None, 0.1)]).application_us is None
+    assert sampling.together([Run(1, 1.0, 1.0, 1.0, None, 0.1)]).application_us is None
 
 
 def test_memory_is_that_of_the_worker_that_had_the_work():
-    assert measuring.growth_mib({1: 100.0, 2: 900.0}, {1: 149.0, 2: 901.0}) == 49
-    assert measuring.growth_mib({1: 100.0}, {1: 100.0, 3: 30.0}) == 30
+    assert sampling.growth_mib({1: 100.0, 2: 900.0}, {1: 149.0, 2: 901.0}) == 49
+    assert sampling.growth_mib({1: 100.0}, {1: 100.0, 3: 30.0}) == 30
 
 
 def test_the_memory_of_a_tree_is_the_peak_of_each_of_its_processes(tmp_path):
@@ -88,7 +88,7 @@ def test_the_memory_of_a_tree_is_the_peak_of_each_of_its_processes(tmp_path):
         put(tmp_path, pid, "carbonapi", parent, 1, 1, 1, 1)
         (tmp_path / str(pid) / "status").write_text(status)
 
-    assert measuring.peaks_mib(10, tmp_path) == {10: 100, 11: 50}
+    assert sampling.peaks_mib(10, tmp_path) == {10: 100, 11: 50}
 
 
 def test_the_report_tells_what_is_reached_and_by_how_much_not():

@@ -11,7 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from carbonapi import server
+from carbonapi.serving import supervisor
 from carbonapi.settings import DEFAULTS
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def test_the_service_installs_from_its_section_alone(tmp_path: Path) -> None:
     options = ["--quiet", "--no-compile", "--no-deps", "--require-hashes"]
     subprocess.run([*pip, "install", *options, "-r", str(section)], check=True)
     subprocess.run([*pip, "check"], check=True)
-    subprocess.run([python, "-c", "import carbonapi.cli, granian"], cwd=PROJECT, check=True)
+    subprocess.run([python, "-c", "import carbonapi.commands, granian"], cwd=PROJECT, check=True)
 
 
 def test_the_image_runs_as_an_account_without_rights() -> None:
@@ -143,8 +143,8 @@ def test_compose_keeps_the_data_and_waits_for_a_database_that_answers() -> None:
 
     assert name in COMPOSE["volumes"]
     assert directory == "/var/lib/postgresql", "from 18 on, the image declares its volume there"
-    assert script == "./docker-database.sh:/docker-entrypoint-initdb.d/carbonapi.sh:ro"
-    assert (PROJECT / "docker-database.sh").stat().st_mode & 0o111 == 0o111
+    assert script == "./docker/init-database-roles.sh:/docker-entrypoint-initdb.d/carbonapi.sh:ro"
+    assert (PROJECT / "docker/init-database-roles.sh").stat().st_mode & 0o111 == 0o111
     assert database["healthcheck"]["test"][1] == "pg_isready"
     assert COMPOSE["services"]["app"]["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert "ports" not in database
@@ -198,8 +198,8 @@ def test_the_unit_waits_for_requests_in_flight_and_allows_their_connections() ->
     drain = re.search(r"^CARBONAPI_DRAIN_SECONDS=(\d+)$", (PROJECT / "docs/running.md").read_text(), re.MULTILINE)
 
     assert drain is not None
-    assert int(unit()["TimeoutStopSec"][0]) >= int(drain[1]) + server.STOP_SECONDS + 10 + 5
-    assert int(unit()["LimitNOFILE"][0]) == 2 * server.CONNECTIONS
+    assert int(unit()["TimeoutStopSec"][0]) >= int(drain[1]) + supervisor.STOP_SECONDS + 10 + 5
+    assert int(unit()["LimitNOFILE"][0]) == 2 * supervisor.CONNECTIONS
 
 
 def test_the_proxy_takes_what_we_take_and_tells_who_asks() -> None:

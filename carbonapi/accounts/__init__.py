@@ -1,7 +1,7 @@
 """Organizations, users, and being signed in."""
 
-from .api_keys import find_key_actor
-from .key_views import api_keys
+from . import api_keys
+from .api_keys.service import find_key_actor
 from .passwords import init_app
 from .sessions import actor_of, find_actor
 from .views import auth, organizations, users

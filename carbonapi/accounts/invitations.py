@@ -11,14 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from .. import audit, tenancy
-from ..access import current_actor
-from ..db import db
+from .. import audit
+from ..auth import current_actor
+from ..db import db, row_security
 from ..errors import Conflict, Invalid, NotAllowed
-from ..throttling import ACCEPTANCE, spend
+from ..rate_limiting import ACCEPTANCE, spend
 from . import mail, sessions
 from .models import PasswordToken, User
-from .named_secrets import NamedSecret, digest_of, new_secret, read_secret
+from .opaque_tokens import NamedSecret, digest_of, new_secret, read_secret
 from .passwords import hash_password, refuse_weak
 
 PURPOSE = "carbonapi-password"
@@ -54,7 +54,7 @@ def accept(token: str, password: str, now: dt.datetime) -> None:
     """
     named = read_secret(PURPOSE, token)
     spend(ACCEPTANCE, str(named.id) if named else "nobody", now)
-    with tenancy.within(named.organization_id if named else audit.NOBODYS):
+    with row_security.within(named.organization_id if named else audit.NOBODYS):
         user = _user_of(named, now) if named else None
         if user is None:
             raise Invalid("This token is wrong, used or expired. Ask for a new one.", field="token")

@@ -5,7 +5,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from ..access import ROLES
+from ..auth import ROLES
 from ..rest import ListQuery, Schema, Sort, equal_to
 from ..rest.fields import Email, Figure, Instant, Name, Quantity, Region, Text, TimeZoneName, Truth, Whole
 from .models import Organization, Session, User

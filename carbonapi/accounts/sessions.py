@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
-from .. import audit, metrics, tenancy
-from ..access import Actor, Claims, seen_by_actor, visible
-from ..db import db, when_committed
+from .. import audit
+from ..auth import Actor, Claims, seen_by_actor, visible
+from ..db import db, row_security, when_committed
 from ..errors import NotFound, NotSignedIn
-from ..throttling import REFRESH, SIGN_IN, forgive, spend
+from ..observability import metrics
+from ..rate_limiting import REFRESH, SIGN_IN, forgive, spend
 from .models import Organization, Session, User
 from .passwords import password_matches
 
@@ -32,11 +33,11 @@ def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
     """
     # Before the password is looked at: of guesses at the same time, each counts.
     spend(SIGN_IN, email.lower(), now)
-    with tenancy.everywhere():
+    with row_security.everywhere():
         user = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
     db.session.commit()  # Hashing takes long, and may have to wait: it keeps no connection meanwhile.
     matches = password_matches(password, user.password_hash if user else None)
-    with tenancy.within(user.organization_id if user else audit.NOBODYS):
+    with row_security.within(user.organization_id if user else audit.NOBODYS):
         if user is not None and matches and user.active:
             forgive(SIGN_IN, email.lower(), now)
             tokens = begin(user, now)
@@ -72,7 +73,7 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     Raises NotSignedIn if the session has ended, and ends it if the token was used before; TooMany for too many.
     """
     spend(REFRESH, claims["sub"], now)
-    with tenancy.within(claims["org"]):
+    with row_security.within(claims["org"]):
         return _refreshed(claims, now)
 
 

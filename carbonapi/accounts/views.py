@@ -4,11 +4,11 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..access import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all, token_claims, visible
+from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all, token_claims, visible
 from ..errors import NotAllowed, NotSignedIn
+from ..rate_limiting import PASSWORD_CHANGE
 from ..rest import Blueprint, Ids, claim, now
-from ..throttling import PASSWORD_CHANGE
-from . import invitations, people, sessions
+from . import invitations, service, sessions
 from .models import Organization, User
 from .schemas import (
     AcceptanceSchema,
@@ -64,7 +64,7 @@ class Register(MethodView):
 
         Makes the organization and its first manager, who adds its other users. Log in next.
         """
-        return people.register(fields["email"], fields["password"], fields["name"], fields.get("organization"), now())
+        return service.register(fields["email"], fields["password"], fields["name"], fields.get("organization"), now())
 
 
 @auth.route("/login")
@@ -133,7 +133,7 @@ class Password(MethodView):
 
         Your other sessions end. Your API keys go on: delete those that somebody else may have.
         """
-        people.change_password(fetch(User, current_actor().id, lock=True), now(), **fields)
+        service.change_password(fetch(User, current_actor().id, lock=True), now(), **fields)
 
 
 @auth.route("/accept")
@@ -164,7 +164,7 @@ class Me(MethodView):
 
         Your name and e-mail address; a manager sets roles.
         """
-        return people.change_user(claim(User, current_actor().id), now(), **fields)
+        return service.change_user(claim(User, current_actor().id), now(), **fields)
 
 
 @organizations.route("/organizations")
@@ -183,7 +183,7 @@ class Organizations(MethodView):
 
         Its users are added with `POST /users`.
         """
-        return people.create_organization(**fields)
+        return service.create_organization(**fields)
 
 
 @organizations.route("/organizations/<int:organization_id>")
@@ -202,7 +202,7 @@ class OrganizationById(MethodView):
 
         What is left out gets its default.
         """
-        return people.change_organization(claim(Organization, organization_id), **fields)
+        return service.change_organization(claim(Organization, organization_id), **fields)
 
     @organizations.writing(OrganizationChangesSchema(partial=True), OrganizationSchema, roles=MANAGERS)
     def patch(self, fields: dict[str, Any], organization_id: int) -> Organization:
@@ -210,7 +210,7 @@ class OrganizationById(MethodView):
 
         What is left out stays. Numbers that are recorded already stay too.
         """
-        return people.change_organization(claim(Organization, organization_id), **fields)
+        return service.change_organization(claim(Organization, organization_id), **fields)
 
     @organizations.removing(roles=ADMINS, conflicts=True)
     def delete(self, organization_id: int) -> None:
@@ -218,7 +218,7 @@ class OrganizationById(MethodView):
 
         Only one without users and without a ledger.
         """
-        people.remove_organization(claim(Organization, organization_id))
+        service.remove_organization(claim(Organization, organization_id))
 
 
 @users.route("/users")
@@ -247,7 +247,7 @@ class Users(MethodView):
         it themselves at `/auth/accept`, by a token that is good once, for 24 hours. It is sent to them if this service
         sends mail; if not, it is in this answer, for you to hand over.
         """
-        return people.create_user(now(), **fields)
+        return service.create_user(now(), **fields)
 
     @users.removing(Ids, roles=MANAGERS, conflicts=True, in_person=True)
     def delete(self, query: dict[str, Any]) -> None:
@@ -255,7 +255,7 @@ class Users(MethodView):
 
         All of them, or none. Their personal data is erased; their usages, and so every total, stay.
         """
-        people.erase(fetch_all(User, query["id"], lock=True), now())
+        service.erase(fetch_all(User, query["id"], lock=True), now())
 
 
 @users.route("/users/<int:user_id>")
@@ -274,7 +274,7 @@ class UserById(MethodView):
 
         What is left out gets its default. The password stays.
         """
-        return people.change_user(claim(User, user_id), now(), **fields)
+        return service.change_user(claim(User, user_id), now(), **fields)
 
     @users.writing(UserChangesSchema(partial=True), UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
@@ -282,7 +282,7 @@ class UserById(MethodView):
 
         `active: false` signs them out and keeps them out; their API keys do nothing until they are active again.
         """
-        return people.change_user(claim(User, user_id), now(), **fields)
+        return service.change_user(claim(User, user_id), now(), **fields)
 
     @users.removing(roles=MANAGERS, conflicts=True, in_person=True)
     def delete(self, user_id: int) -> None:
@@ -290,7 +290,7 @@ class UserById(MethodView):
 
         Their personal data is erased; their usages, and so every total, stay.
         """
-        people.erase([claim(User, user_id)], now())
+        service.erase([claim(User, user_id)], now())
 
 
 @users.route("/users/<int:user_id>/reset")

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..access import OVERSEERS, visible
+from ..auth import OVERSEERS, visible
 from ..rest import Blueprint
 from .models import AuditEntry
 from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema

@@ -4,9 +4,9 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..access import ADMINS, MANAGERS, fetch, visible
+from ..auth import ADMINS, MANAGERS, fetch, visible
 from ..rest import Blueprint, claim
-from . import upkeep
+from . import service
 from .models import EmissionFactor, UsageType
 from .schemas import (
     EmissionFactorQuery,
@@ -44,7 +44,7 @@ class UsageTypes(MethodView):
 
         Name and unit together are unique. Enter a factor next: without one nothing can be recorded.
         """
-        return upkeep.create_usage_type(**fields)
+        return service.create_usage_type(**fields)
 
 
 @catalogue.route("/<int:usage_type_id>")
@@ -63,7 +63,7 @@ class UsageTypeById(MethodView):
 
         What is left out gets its default. Factors and recorded numbers stay.
         """
-        return upkeep.change_usage_type(claim(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(claim(UsageType, usage_type_id), **fields)
 
     @catalogue.writing(UsageTypeChangesSchema(partial=True), UsageTypeSchema, roles=ADMINS, conflicts=True)
     def patch(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
@@ -71,7 +71,7 @@ class UsageTypeById(MethodView):
 
         `archived: true` hides it: what is recorded stays, and nothing new is taken.
         """
-        return upkeep.change_usage_type(claim(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(claim(UsageType, usage_type_id), **fields)
 
     @catalogue.removing(roles=ADMINS, conflicts=True)
     def delete(self, usage_type_id: int) -> None:
@@ -79,7 +79,7 @@ class UsageTypeById(MethodView):
 
         With its factors. One that a usage needs is 409: archive it.
         """
-        upkeep.remove_usage_type(claim(UsageType, usage_type_id))
+        service.remove_usage_type(claim(UsageType, usage_type_id))
 
 
 @catalogue.route("/<int:usage_type_id>/units")
@@ -113,7 +113,7 @@ class Factors(MethodView):
         end closes the open one before it. Validity of one owner, region and method may not overlap: 409. Numbers that
         are recorded already stay, until a restatement books them anew.
         """
-        return upkeep.enter_factor(fetch(UsageType, usage_type_id, lock=True), **fields)
+        return service.enter_factor(fetch(UsageType, usage_type_id, lock=True), **fields)
 
 
 @catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")
@@ -124,4 +124,4 @@ class FactorById(MethodView):
 
         Its validity and its source. A factor is never edited: enter a new one.
         """
-        return upkeep.factor_of(fetch(UsageType, usage_type_id), factor_id)
+        return service.factor_of(fetch(UsageType, usage_type_id), factor_id)

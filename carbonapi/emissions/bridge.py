@@ -18,11 +18,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
+from ..local_time.proration import LAST_DIGIT
 from ..usages.models import UsageVersion
-from ..usages.parts import LAST_DIGIT
-from .adding import Figures, refuse_two_methods
-from .asking import Asked, Question, Source
-from .spreading import Edges
+from .aggregation import Figures, refuse_two_methods
+from .figures_query import Asked, Question, Source
+from .prorated_rows import Edges
 
 BEFORE, AFTER = Edges("edges_before"), Edges("edges_after")
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")

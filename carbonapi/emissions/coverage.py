@@ -26,10 +26,10 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from ..local_time.clock import INSTANT, SHOWN, begin_of, clock, day_of
+from ..local_time.hours import ALL_HOURS, HOURS, bit_of, bits_of_period
 from ..rest.fields import midnight
-from ..usages.hours import ALL_HOURS, HOURS, bit_of, bits_of_period
-from ..usages.local_time import INSTANT, SHOWN, begin_of, clock, day_of
-from .spreading import ASKED, DAYS, Edges, within
+from .prorated_rows import ASKED, DAYS, Edges, within
 
 TIMEZONE = sa.bindparam("timezone", type_=sa.Text)
 HORIZON = 62

@@ -5,7 +5,7 @@ import marshmallow as ma
 from ..rest import Schema
 from ..rest.fields import Figure, Instant, InstantOrDate
 from ..usages.schemas import UsageFilter
-from .adding import GROUPS
+from .aggregation import GROUPS
 from .buckets import BUCKETS
 from .comparison import COMPARISONS
 from .summary import BREAKDOWNS

@@ -7,9 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..rest.fields import midnight
-from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
-from .asking import Asked, Question, Source
-from .spreading import Edges
+from .aggregation import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
+from .figures_query import Asked, Question, Source
+from .prorated_rows import Edges
 
 BREAKDOWNS = ("scope", "usage_type", "user")
 EDGES = Edges()

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..db import db
-from ..usages.local_time import INSTANT
+from ..local_time.clock import INSTANT
 from ..usages.models import Usage
-from .adding import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
-from .asking import Asked, Question, Source
+from .aggregation import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
 from .buckets import boundaries
 from .comparison import is_folded, per_day, previous
 from .coverage import covered, hours_of_types
-from .spreading import Edges
+from .figures_query import Asked, Question, Source
+from .prorated_rows import Edges
 
 NOW, PREVIOUS = Edges(), Edges("previous_edges")
 ORDER = "is_whole DESC, group_id NULLS LAST"

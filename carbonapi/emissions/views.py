@@ -5,8 +5,8 @@ from typing import Any
 from flask.views import MethodView
 
 from ..rest import Blueprint
-from .asking import Asked
 from .bridge import bridge
+from .figures_query import Asked
 from .schemas import BridgeQuery, BridgeSchema, BucketSchema, SummaryQuery, SummarySchema, TrendQuery
 from .summary import summary
 from .trend import trend

@@ -1,6 +1,6 @@
 """Files of usages: read, staged, checked and booked as one act, at once or queued; and taken back."""
 
+from .jobs.worker import book_queued
 from .views import imports
-from .worker import book_queued
 
 __all__ = ["book_queued", "imports"]

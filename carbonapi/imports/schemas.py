@@ -9,11 +9,11 @@ from ..catalogue.schemas import method
 from ..rest import ExportQuery, ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
 from ..rest.fields import Email, Figure, Instant, Name, Region, Text, TimeZoneName, Whole
 from ..usages.schemas import quality, reason
-from .booking import MODES
-from .cells import FORMATS, NAMES, CellsSchema, Layout
-from .conflicts import ON_CONFLICT
-from .greenbutton import COMMODITIES
+from .checks.conflicts import ON_CONFLICT
+from .formats.green_button import COMMODITIES
+from .formats.rows import FORMATS, NAMES, CellsSchema, Layout
 from .models import STATUSES, Import, ImportFault
+from .service import MODES
 
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
 

@@ -8,19 +8,19 @@ import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from ..access import visible
+from ..auth import visible
 from ..catalogue.models import UsageType
 from ..catalogue.units import FRACTION_DIGITS, LARGEST_AMOUNT, unit_in
 from ..db import db
 from ..errors import Invalid
-from ..rest.lines import plain_text
-from ..usages import given
-from ..usages.models import Period
-from ..usages.refusals import ENDS_BEFORE_IT_BEGINS, LASTS_TOO_LONG, LONGEST_PERIOD
+from ..periods.models import Period
+from ..rest.json_sql import plain_text
+from ..usages import candidates
 from ..usages.schemas import UsageSchema
-from .cells import LONGEST_SHOWN, STAGED_COLUMNS, CellsSchema, LineReader, faulty_line
-from .greenbutton import readings_of
-from .reading import Faults, cells_of, is_ndjson, is_xml, objects_of, refused
+from ..usages.validation import ENDS_BEFORE_IT_BEGINS, LASTS_TOO_LONG, LONGEST_PERIOD
+from .formats.green_button import readings_of
+from .formats.rows import LONGEST_SHOWN, STAGED_COLUMNS, CellsSchema, LineReader, faulty_line
+from .formats.text_files import Faults, cells_of, is_ndjson, is_xml, objects_of, refused
 
 STATEMENT_TIMEOUT = "10min"
 MOST_UNITS = 1000
@@ -30,10 +30,10 @@ STAGED = sa.Table(
     "staged",
     sa.MetaData(),
     sa.Column("place", sa.BigInteger),
-    *(sa.Column(name, given.COLUMNS.get(name, sa.Text())) for name in STAGED_COLUMNS),
+    *(sa.Column(name, candidates.COLUMNS.get(name, sa.Text())) for name in STAGED_COLUMNS),
     sa.Column("faults", JSONB),
     sa.Column("cells", JSONB),
-    sa.Column("amount_in_type_unit", given.COLUMNS["amount_in_type_unit"]),
+    sa.Column("amount_in_type_unit", candidates.COLUMNS["amount_in_type_unit"]),
     sa.Column("usage_id", sa.BigInteger),  # The one in the ledger that it is about, if there is one,
     sa.Column("same", sa.Boolean),  # and whether that says the same already.
     prefixes=["TEMPORARY"],
@@ -143,7 +143,7 @@ def mark_twice(
 
 def good(*criteria: sa.ColumnElement[bool]) -> Any:
     """The good lines, as usages are given to the ledger."""
-    columns = (Row.place, *(Row[name] for name in given.COLUMNS), Row.usage_id)
+    columns = (Row.place, *(Row[name] for name in candidates.COLUMNS), Row.usage_id)
     return sa.select(*columns).where(GOOD, *criteria).subquery("given")
 
 

@@ -4,15 +4,15 @@ from typing import IO, Any
 
 from flask.views import MethodView
 
-from ..access import EVERYONE, fetch, visible
+from ..auth import EVERYONE, fetch, visible
+from ..exports.verification import verify
 from ..rest import Blueprint, now, prefers_async
 from ..usages.models import Usage
 from ..usages.schemas import UsageExportQuery, UsageSchema
-from .booking import book
-from .faults import faults_of, rejected_lines
+from .checks.row_errors import faults_of, rejected_lines
+from .jobs.queue import enqueue
 from .models import Import
-from .queueing import enqueue
-from .reverting import revert
+from .revert import revert
 from .schemas import (
     FaultQuery,
     FaultSchema,
@@ -24,7 +24,7 @@ from .schemas import (
     ReversalSchema,
     VerificationSchema,
 )
-from .verifying import verify
+from .service import book
 
 imports = Blueprint(
     "Imports",

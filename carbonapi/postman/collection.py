@@ -7,9 +7,9 @@ from typing import Any
 
 import flask
 
-from .checks import script_of
-from .course import COURSE
-from .steps import Chapter, Step
+from .chapters import COURSE
+from .requests import Chapter, Step
+from .scripts import script_of
 
 pages = flask.Blueprint("postman", __name__)
 

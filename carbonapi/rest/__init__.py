@@ -8,14 +8,22 @@ import flask
 import orjson
 from flask.json.provider import JSONProvider
 
-from . import bodies, cors, errors, exports, pages, protection, telling, throttles
+from . import (
+    copy_stream,
+    cors,
+    docs_pages,
+    errors,
+    rate_limit_headers,
+    request_log,
+    request_parsing,
+    security_headers,
+)
 from .blueprint import Blueprint
-from .bodies import JSON_MAX_BYTES, prefers_async
-from .documents import Api
 from .errors import refusal
 from .etag import claim
 from .fields import now, plain
-from .pages import health
+from .health import health
+from .openapi import Api
 from .query import (
     ExportQuery,
     Filter,
@@ -30,6 +38,7 @@ from .query import (
     time_range,
     time_zone,
 )
+from .request_parsing import JSON_MAX_BYTES, prefers_async
 
 __all__ = [
     "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
@@ -76,13 +85,13 @@ def _digits(value: Any) -> orjson.Fragment:
 def init_app(app: flask.Flask) -> Api:
     """Give the app its conventions, its document and its pages; features register with the Api returned."""
     app.json = ExactJSON(app)
-    telling.init_app(app)
-    throttles.init_app(app)
-    bodies.init_app(app)
+    request_log.init_app(app)
+    rate_limit_headers.init_app(app)
+    request_parsing.init_app(app)
     errors.init_app(app)
-    exports.init_app(app)
+    copy_stream.init_app(app)
     api = Api(app)
-    app.register_blueprint(pages.pages)
+    app.register_blueprint(docs_pages.pages)
     cors.init_app(app)
-    app.after_request(protection.set_headers)
+    app.after_request(security_headers.set_headers)
     return api

@@ -10,18 +10,18 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import Response, request
 
-from ..access import EVERYONE, WRITERS, signed_in
+from ..auth import EVERYONE, WRITERS, signed_in
 from ..db import db, was_undone_for_others, without_transaction
 from ..errors import CarbonError
-from ..throttling import IMPORTS, WRITES, Throttle
-from .bodies import StrictParser, uploaded_file
+from ..rate_limiting import IMPORTS, WRITES, Throttle
+from .copy_stream import example_of, file_of
 from .etag import not_modified
-from .exports import example_of, file_of
 from .fields import MEDIA_TYPES
 from .idempotency import once
 from .paging import Listed, Tally, page_of
 from .query import ExportQuery, ListQuery, Narrowing, Query
-from .throttles import throttled
+from .rate_limit_headers import throttled
+from .request_parsing import StrictParser, uploaded_file
 
 ACCEPTED = {"Preference-Applied": "respond-async", "Retry-After": "1"}  # RFC 7240; RFC 9110, section 10.2.3.
 MOST_REPETITIONS = 3

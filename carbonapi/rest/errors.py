@@ -15,11 +15,12 @@ from psycopg2 import errorcodes
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
-from .. import errors, metrics
+from .. import errors
 from ..db import constraint_message, db, is_momentary
+from ..observability import metrics
 from .cors import shared_with
-from .protection import PROTECTIVE
-from .telling import tell_of_refusal
+from .request_log import tell_of_refusal
+from .security_headers import PROTECTIVE
 
 STATUS: dict[type[errors.CarbonError], int] = {
     errors.Malformed: 400,

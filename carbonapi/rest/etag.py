@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from flask import request
 
-from ..access import fetch, noun
+from ..auth import fetch, noun
 from ..db import Model
 from ..errors import Stale
 

@@ -19,7 +19,7 @@ from psycopg2 import errorcodes
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..access import current_actor
+from ..auth import current_actor
 from ..db import Model, db
 from ..errors import Conflict, Invalid
 from .fields import now

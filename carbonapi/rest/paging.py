@@ -15,11 +15,11 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..access import current_actor, viewer_values
+from ..auth import current_actor, viewer_values
 from ..db import Kept, db
 from ..errors import Invalid
 from .fields import plain, rfc3339
-from .lines import line_of
+from .json_sql import line_of
 from .query import Narrowing
 
 SEAL_BYTES = 12

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import NULLTYPE
 from webargs.fields import DelimitedList
 
-from ..access import current_actor
+from ..auth import current_actor
 from .fields import MEDIA_TYPES, Instant, InstantOrDate, Text, TimeZoneName, Whole, midnight, now
 
 Criterion = Callable[[Any], sa.ColumnElement[bool]]

@@ -4,11 +4,11 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..access import MANAGERS, fetch, visible
+from ..auth import MANAGERS, fetch, visible
 from ..rest import Blueprint, now
 from .models import Restatement
-from .restating import restate
 from .schemas import NewRestatementSchema, RestatementQuery, RestatementSchema
+from .service import restate
 
 restatements = Blueprint(
     "Restatements",

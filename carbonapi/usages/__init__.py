@@ -1,6 +1,5 @@
 """The ledger."""
 
-from .period_views import periods
 from .views import usages
 
-__all__ = ["periods", "usages"]
+__all__ = ["usages"]

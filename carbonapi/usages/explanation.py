@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
-from ..catalogue.choice import Want
+from ..catalogue.factor_selection import Want
 from ..catalogue.models import EmissionFactor, UsageType
 from ..catalogue.units import unit_in
 from ..db import db

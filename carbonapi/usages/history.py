@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..access import seen_by_actor, visible
+from ..auth import seen_by_actor, visible
 from ..db import db
 from ..errors import NotFound
 from .models import Usage, UsageVersion, belief_of

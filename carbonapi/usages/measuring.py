@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from ..access import fetch
+from ..auth import fetch
 from ..catalogue.models import UsageType
 from ..catalogue.units import unit_in
 from .models import Usage

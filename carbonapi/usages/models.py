@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from ..audit import Audited
 from ..catalogue.models import FACTOR
 from ..db import Model, Owned, Versioned
 
@@ -173,29 +172,6 @@ class UsageDay(Model):
     period_hours: Mapped[int] = mapped_column(sa.Integer)
     # Within a transaction: a usage has left the day, so its hours must be looked up again.
     hours_are_doubtful: Mapped[bool]
-
-
-class Period(Owned, Model):
-    """The books of an organization, closed up to an instant: usages before it stay as they are until it is reopened."""
-
-    __tablename__ = "periods"
-    __table_args__ = (
-        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
-        sa.CheckConstraint("num_nulls(reopened_at, reopened_by, reopen_reason) IN (0, 3)", name="reopened"),
-        sa.Index("ix_periods_closed", "organization_id", "until", postgresql_where=sa.text("reopened_at IS NULL")),
-    )
-    AUDIT = Audited(
-        ("until", "note", "reopened_at"), created="closed", acts={"reopened_at": "reopened"}, reason="reopen_reason"
-    )
-    MEMBERS_SEE_BY = None
-
-    until: Mapped[dt.datetime]
-    note: Mapped[str | None]
-    closed_at: Mapped[dt.datetime]
-    closed_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
-    reopened_at: Mapped[dt.datetime | None]
-    reopened_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
-    reopen_reason: Mapped[str | None]
 
 
 BELIEF_COLUMNS = [column.name for column in Usage.__table__.columns]

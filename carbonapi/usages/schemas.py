@@ -24,7 +24,7 @@ from ..rest import (
 from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
 from .history import believed_at
 from .models import QUALITIES, Usage, UsageVersion
-from .refusals import fault_of_period
+from .validation import fault_of_period
 
 
 def quality(**kwargs: object) -> Text:

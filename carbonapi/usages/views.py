@@ -4,11 +4,11 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..access import fetch, fetch_all, visible
 from ..accounts.models import User
+from ..auth import fetch, fetch_all, visible
 from ..rest import Blueprint, claim, now
 from . import ledger
-from .days import tally
+from .daily_totals_query import tally
 from .explanation import explain
 from .history import versions_of
 from .models import Usage

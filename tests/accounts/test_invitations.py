@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.accounts import passwords
 from carbonapi.accounts.models import PasswordToken, User
-from carbonapi.accounts.named_secrets import NamedSecret, new_secret, read_secret
+from carbonapi.accounts.opaque_tokens import NamedSecret, new_secret, read_secret
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from carbonapi.rest.idempotency import KeptAnswer
-from tests import factories
 from tests.conftest import Client, as_owner, operating, settings_for
-from tests.threads import at_once
+from tests.support import factories
+from tests.support.threads import at_once
 
 GRACE = {"email": "grace@example.org", "name": "Grace", "role": "member"}
 NEW_PASSWORD = "quite other words for a change"

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from carbonapi.accounts import mail
 from carbonapi.accounts.models import PasswordToken, User
 from carbonapi.db import db
-from tests import factories
-from tests.mail_servers import receiving
-from tests.servers import free_port
+from tests.support import factories
+from tests.support.mail_server import receiving
+from tests.support.servers import free_port
 
 GRACE = {"email": "grace@example.org", "name": "Grace", "role": "member"}
 NEW_PASSWORD = "quite other words for a change"

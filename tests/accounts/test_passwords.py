@@ -8,10 +8,10 @@ import pytest
 from carbonapi import create_app
 from carbonapi.accounts import passwords
 from carbonapi.settings import cores
-from tests import factories
 from tests.conftest import Client, settings_for
-from tests.sign_ins import log_in
-from tests.threads import at_once
+from tests.support import factories
+from tests.support.logins import log_in
+from tests.support.threads import at_once
 
 
 class Noting:

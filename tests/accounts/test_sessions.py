@@ -13,9 +13,9 @@ from carbonapi import create_app
 from carbonapi.accounts.models import Session
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
-from tests import factories
 from tests.conftest import SECRET_KEY, Client, operating, settings_for
-from tests.threads import at_once
+from tests.support import factories
+from tests.support.threads import at_once
 
 CREDENTIALS = {"email": "ada@example.org", "password": factories.PASSWORD}
 
@@ -248,7 +248,7 @@ def test_a_deactivated_user_is_signed_out_and_stays_out(stranger, tokens, ada, a
 def test_a_worker_relies_on_what_it_read_for_five_seconds_at_most(app, stranger, tokens, monkeypatch, statements):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     clock = [1000.0]
-    monkeypatch.setattr("carbonapi.access.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("carbonapi.auth.tokens.time.monotonic", lambda: clock[0])
     signed = {"headers": bearer(tokens["access_token"])}
 
     assert stranger.get("/usage-types", **signed).status_code == 200

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from carbonapi.accounts.models import User
 from carbonapi.db import db
-from tests import factories
+from tests.support import factories
 
 REGISTRATION = {
     "email": "ada@example.org",

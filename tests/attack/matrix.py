@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-from . import nest as nests
+from . import fixtures as nests
 from .document import NOBODYS_ID
 from .report import Part
 

@@ -3,7 +3,7 @@
 import time
 
 from carbonapi.settings import DEFAULTS
-from tests.threads import at_once
+from tests.support.threads import at_once
 
 from .document import numbers
 from .report import Part

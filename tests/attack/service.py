@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from carbonapi import embedded
+from carbonapi.postgres import embedded
 from carbonapi.settings import DEFAULTS
-from tests.servers import serving
+from tests.support.servers import serving
 
 SECRET_KEY = "a key for attacks alone, of 32 bytes and more"
 # As it is shipped, but that nobody is refused for asking often, and no token expires amid the attack.

@@ -38,7 +38,7 @@ def admin(service):
         "CARBONAPI_NEW_PASSWORD": PASSWORD,
     }
     options = ["--role", "admin", "--email", email, "--name", "Root", "--organization", f"Of {email}"]
-    command = [sys.executable, "-m", "carbonapi.cli", "users", "add", *options]
+    command = [sys.executable, "-m", "carbonapi.commands", "users", "add", *options]
     subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
     token = service.log_in(email)["access_token"]
     return Account(email, service.ask("GET", "/auth/me", token).json, token)

@@ -10,9 +10,9 @@ import time
 import jwt
 import sqlalchemy as sa
 
-from carbonapi.access import KEY_PURPOSE, REQUIRED_CLAIMS
 from carbonapi.accounts.invitations import PURPOSE
-from carbonapi.accounts.named_secrets import NamedSecret
+from carbonapi.accounts.opaque_tokens import NamedSecret
+from carbonapi.auth.tokens import KEY_PURPOSE, REQUIRED_CLAIMS
 
 from .document import NOBODYS_ID
 from .report import Part

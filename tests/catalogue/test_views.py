@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import factories
+from tests.support import factories
 
 FACTOR = {"factor": 0.5, "valid_from": "2024-01-01T00:00:00Z", "source": "a table"}
 

@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from carbonapi.settings import DEFAULTS
-from tests import browser as chromium
 from tests.conftest import SECRET_KEY, cloned_database
-from tests.factories import PASSWORD, numbers
-from tests.servers import serving
+from tests.support import browser as chromium
+from tests.support.factories import PASSWORD, numbers
+from tests.support.servers import serving
 
 READINGS = Path(__file__).parents[1] / "data"
 OPTIONS = [option for option in chromium.OPTIONS if not option.startswith(("--remote-debugging", "--window"))]

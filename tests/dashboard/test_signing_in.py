@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.factories import PASSWORD, numbers
+from tests.support.factories import PASSWORD, numbers
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from carbonapi.rest.fields import rfc3339
-from tests import factories
+from tests.support import factories
 from tests.usages.test_history import moment
 
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")

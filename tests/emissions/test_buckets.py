@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from carbonapi.emissions.buckets import BUCKETS, MOST_BUCKETS, boundaries
 from carbonapi.errors import Invalid
-from tests.factories import at
+from tests.support.factories import at
 
 
 def begins(start, end, bucket, timezone):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.catalogue.factor_files import import_factors
+from carbonapi.catalogue.factor_import import import_factors
 from carbonapi.catalogue.models import UsageType
 from carbonapi.db import db
 

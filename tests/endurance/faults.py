@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 
-from tests.processes import kill
+from tests.support.processes import kill
 
 from .ledger import Noted
 from .service import Service

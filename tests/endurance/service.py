@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests import factories
-from tests.processes import alive, children, family, kill, naming, public_folder, table
-from tests.servers import free_port
+from tests.support import factories
+from tests.support.processes import alive, children, family, kill, naming, public_folder, table
+from tests.support.servers import free_port
 
 from .calls import Caller
 
@@ -40,7 +40,7 @@ class Service:
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "carbonapi.cli", "serve", "--port", str(self.port), "--workers", "2"]
+        command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(self.port), "--workers", "2"]
         with open(self.log, "a") as log:
             self.supervisor = subprocess.Popen(command, cwd=PROJECT, env=self.environ, stdout=log, stderr=log)
         self.starts, self.started_at = self.starts + 1, time.monotonic()
@@ -66,7 +66,7 @@ class Service:
 
     def command(self, *arguments: str) -> str:
         """What a command of carbonapi prints, on the same data."""
-        command = [sys.executable, "-m", "carbonapi.cli", *arguments]
+        command = [sys.executable, "-m", "carbonapi.commands", *arguments]
         return subprocess.run(command, cwd=PROJECT, env=self.environ, check=True, capture_output=True, text=True).stdout
 
     def token(self) -> str:
@@ -83,7 +83,9 @@ class Service:
 
     @property
     def web_server(self) -> set[int]:
-        return {child for leash in family(self.supervisor.pid) & naming("leash.py") for child in children(leash)}
+        return {
+            child for leash in family(self.supervisor.pid) & naming("child_process.py") for child in children(leash)
+        }
 
     @property
     def workers(self) -> set[int]:
@@ -91,7 +93,7 @@ class Service:
 
     @property
     def keeper(self) -> set[int]:
-        return naming(f"keeper.py {self.folder}/data")
+        return naming(f"embedded_supervisor.py {self.folder}/data")
 
     @property
     def postmaster(self) -> set[int]:

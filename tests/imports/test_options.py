@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from carbonapi.catalogue.units import unit_in
-from carbonapi.imports.cells import CellsSchema, Layout, LineReader
+from carbonapi.imports.formats.rows import CellsSchema, Layout, LineReader
 from carbonapi.usages.schemas import NewUsageSchema
-from tests import factories
+from tests.support import factories
 
 HEADER = "usage_at,amount,external_id\n"
 THREE = HEADER + "2024-01-01T00:00:00Z,1,a\n2024-01-02T00:00:00Z,2,b\n2024-01-03T00:00:00Z,3,\n"

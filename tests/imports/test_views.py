@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests import factories
+from tests.support import factories
 
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01 01:00:00+00:00,0.2\n"
 

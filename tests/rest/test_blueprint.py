@@ -6,12 +6,12 @@ import pytest
 import sqlalchemy as sa
 from flask.views import MethodView
 
-from carbonapi import create_app, tenancy
+from carbonapi import create_app
 from carbonapi.accounts.models import Organization
-from carbonapi.db import db
+from carbonapi.db import db, row_security
 from carbonapi.rest import Blueprint
-from tests import factories
 from tests.conftest import Client, operating, settings_for
+from tests.support import factories
 
 FILE = {"data": "a\n1\n", "content_type": "text/csv"}
 NAMES = sa.select(Organization.name).where(Organization.name.like("Tried%")).order_by(Organization.id)
@@ -41,7 +41,7 @@ class Trials:
         else:
             self.add_row()
 
-    @tenancy.everywhere()
+    @row_security.everywhere()
     def add_row(self):
         db.session.execute(sa.insert(Organization).values(name=f"Tried {self.tried}", version=1))
 
@@ -162,7 +162,7 @@ class Crossing:
         return crossed
 
 
-@tenancy.everywhere()
+@row_security.everywhere()
 def add_one_to(organization_id):
     more = sa.update(Organization).values(significance_threshold=Organization.significance_threshold + 1)
     db.session.execute(more.where(Organization.id == organization_id))

@@ -13,9 +13,9 @@ from carbonapi.db import db
 from carbonapi.imports.models import Import
 from carbonapi.rest.idempotency import KeptAnswer
 from carbonapi.usages.models import Usage
-from tests import factories
 from tests.conftest import Client, operating
-from tests.threads import at_once
+from tests.support import factories
+from tests.support.threads import at_once
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 FILE = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n"

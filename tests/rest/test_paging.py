@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from carbonapi.rest import paging
-from tests import factories
-from tests.test_statements import many_usages, plan_of  # noqa: F401  # A fixture.
+from tests.db.test_statements import many_usages, plan_of  # noqa: F401  # A fixture.
+from tests.support import factories
 
 SORTS = re.compile(r"by default `(-?\w+)`")
 

@@ -3,8 +3,8 @@
 import pytest
 
 from carbonapi.db import db
-from tests import factories
 from tests.emissions.test_household import household  # noqa: F401  # A fixture.
+from tests.support import factories
 from tests.usages.test_history import moment
 
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from tests import factories
-from tests.ledgers import book_at_random
+from tests.support import factories
+from tests.support.random_ledger import book_at_random
 from tests.usages.test_history import moment
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from carbonapi.rest.fields import rfc3339
-from tests import factories
+from tests.support import factories
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
 

@@ -9,9 +9,9 @@ from carbonapi.db import db
 from carbonapi.errors import NotSignedIn
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
-from tests import factories
 from tests.conftest import Client, operating
-from tests.threads import at_once
+from tests.support import factories
+from tests.support.threads import at_once
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests import factories
+from tests.support import factories
 
 ELECTRICITY = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 

@@ -1,0 +1,1 @@
+"""Files of usages, and their verification."""

@@ -1,0 +1,1 @@
+"""What is checked before an import is written."""

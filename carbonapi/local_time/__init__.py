@@ -1,0 +1,1 @@
+"""Local time: the days and hours of a time zone, and the parts of an interval."""

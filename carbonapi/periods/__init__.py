@@ -1,0 +1,5 @@
+"""Closed periods."""
+
+from .views import periods
+
+__all__ = ["periods"]

@@ -1,0 +1,29 @@
+"""What is served beside the API: its document, Swagger UI, and whether the service is alive."""
+
+from importlib.resources import files
+from typing import Any
+
+import flask
+
+pages = flask.Blueprint("pages", __name__, template_folder="templates", static_folder="static")
+
+
+@pages.get("/")
+def root() -> Any:
+    return flask.redirect(flask.url_for("pages.docs"))
+
+
+@pages.get("/openapi.json")
+def openapi() -> Any:
+    return flask.jsonify(flask.current_app.extensions["carbonapi-api"].document)
+
+
+@pages.get("/docs")
+def docs() -> Any:
+    return flask.render_template("docs.html")
+
+
+@pages.get("/docs/<any('swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'):name>")
+def swagger_ui(name: str) -> Any:
+    """Swagger UI's own files, as its package ships them."""
+    return flask.send_from_directory(str(files("flask_swagger_ui") / "dist"), name, max_age=86_400)

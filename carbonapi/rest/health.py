@@ -1,0 +1,54 @@
+"""Liveness and readiness of the service."""
+
+from pathlib import Path
+
+import flask
+import marshmallow as ma
+import sqlalchemy as sa
+from flask.views import MethodView
+
+from ..db import db, row_security
+from ..errors import Unavailable
+from .blueprint import Blueprint
+from .query import Schema
+
+health = Blueprint("Health", __name__, url_prefix="/health", description="Whether the service runs and can answer.")
+
+
+class HealthSchema(Schema):
+    """The state of the service."""
+
+    status = ma.fields.String(required=True, metadata={"example": "ok"})
+
+
+@health.route("/live")
+class Live(MethodView):
+    @health.reading(HealthSchema, roles=None)
+    def get(self) -> dict[str, str]:
+        """Check liveness
+
+        Asks nothing of the database: a service whose database is away is alive, and need not be restarted.
+        """
+        return {"status": "ok"}
+
+
+@health.route("/ready")
+class Ready(MethodView):
+    @health.reading(HealthSchema, roles=None, raises=(Unavailable,))
+    def get(self) -> dict[str, str]:
+        """Check readiness
+
+        503 while the database is away, takes no changes or has not been migrated, and once the service is told to stop.
+        """
+        drain_file = flask.current_app.config["DRAIN_FILE"]
+        if drain_file and Path(drain_file).exists():
+            raise Unavailable("The service is stopping.")
+        if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
+            raise Unavailable("The database takes no changes now: it is a standby, or read-only.")
+        is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+        revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
+        if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
+            raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
+        if row_security.is_above(db.session.connection()):
+            raise Unavailable("The role of CARBONAPI_DATABASE_URL is above row-level security: take an ordinary one.")
+        return {"status": "ok"}

@@ -1,0 +1,132 @@
+"""Booking usages anew with the factors that the catalogue has now, in the open: what changes is told by month."""
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from .. import audit
+from ..accounts.models import Organization
+from ..auth import current_actor, fetch, named
+from ..catalogue.models import UsageType
+from ..db import db
+from ..local_time.clock import INSTANT, clock, instant_of
+from ..local_time.proration import part
+from ..usages import ledger
+from ..usages.models import Usage
+from .models import Restatement
+
+STATEMENT_TIMEOUT = "10min"
+
+
+def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
+    """What a restatement changes; with `mode` "apply" it is booked, in one transaction.
+
+    fields: usage_type_id, reason; start, end and region as far as they are given. Only usages of the actor's
+    organization are touched. A restatement that would change nothing is not booked: it has no id.
+    """
+    organization = fetch(Organization, current_actor().organization_id)
+    named(UsageType, fields["usage_type_id"], "usage_type_id")
+    outdated = ledger.outdated(*_criteria(organization, **fields))
+    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    restatement = Restatement(
+        organization_id=organization.id,
+        recorded_at=now,
+        recorded_by=current_actor().id,
+        significance_threshold=organization.significance_threshold,
+        **fields,
+    )
+    _tell(restatement, db.session.execute(_by_month(outdated.cte("outdated"), organization.timezone)).all())
+    if mode == "apply" and restatement.usage_count:
+        db.session.add(restatement)
+        db.session.flush()
+        locked = outdated.with_for_update(of=Usage).cte("outdated")
+        # Told again by the statement that books: between the two, somebody may have written.
+        told = _by_month(locked, organization.timezone)
+        _tell(restatement, ledger.rebook(locked, told, now, organization.id, fields["reason"], restatement.id))
+        db.session.flush()
+        new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}
+        audit.note(
+            "restated",
+            Restatement,
+            restatement.id,
+            organization.id,
+            old={"co2e_kg": restatement.before_kg},
+            new=new | {"co2e_kg": restatement.after_kg},
+            reason=restatement.reason,
+        )
+    return restatement
+
+
+def _criteria(
+    organization: Organization,
+    usage_type_id: int,
+    start: dt.datetime | None = None,
+    end: dt.datetime | None = None,
+    region: str | None = None,
+    **_: Any,
+) -> list[sa.ColumnElement[bool]]:
+    criteria = [Usage.organization_id == organization.id, Usage.usage_type_id == usage_type_id]
+    if start is not None:
+        criteria.append(Usage.usage_at >= start)
+    if end is not None:
+        criteria.append(Usage.usage_at < end)
+    if region is not None:
+        criteria.append(sa.func.coalesce(Usage.region, Organization.region) == region)
+    return criteria
+
+
+def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
+    """The number of usages and the kg CO2e before and after, by local month, oldest first; periods are spread.
+
+    `begun` is how many of the usages are in no month before.
+    """
+    at = clock(timezone, outdated.c.usage_at)
+    last = clock(timezone, outdated.c.usage_until - INSTANT)
+    a_month = sa.text("INTERVAL '1 month'")
+    first = sa.func.date_trunc("month", at)
+    months: Any = sa.func.generate_series(first, last, a_month).table_valued("begin").lateral("months")
+    months = months.render_derived()
+    begin, end = instant_of(timezone, months.c.begin), instant_of(timezone, months.c.begin + a_month)
+    amount = part(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
+    factors = (outdated.c.old_factor, outdated.c.factor)
+    at_once = sa.select(
+        first.label("month"), sa.true().label("begins"), outdated.c.amount_in_type_unit.label("amount"), *factors
+    ).where(outdated.c.usage_until.is_(None))
+    spread = (
+        sa.select(months.c.begin, months.c.begin == first, amount, *factors)
+        .select_from(outdated.join(months, sa.true()))
+        .where(outdated.c.usage_until.is_not(None))
+    )
+    parts = at_once.union_all(spread).subquery("parts")
+    return (
+        sa.select(
+            sa.func.to_char(parts.c.month, "YYYY-MM").label("month"),
+            sa.func.count().label("usage_count"),
+            sa.func.count().filter(parts.c.begins).label("begun"),
+            sa.func.sum(parts.c.amount * parts.c.old_factor).label("before_kg"),
+            sa.func.sum(parts.c.amount * parts.c.factor).label("after_kg"),
+        )
+        .group_by(parts.c.month)
+        .order_by(parts.c.month)
+    )
+
+
+def _tell(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> None:
+    """Write into the restatement what it changes."""
+    months = [row._mapping for row in by_month]
+    restatement.usage_count = sum(month["begun"] for month in months)
+    restatement.before_kg = sum((month["before_kg"] for month in months), Decimal(0))
+    restatement.after_kg = sum((month["after_kg"] for month in months), Decimal(0))
+    restatement.months = [
+        {
+            "month": month["month"],
+            "usage_count": month["usage_count"],
+            "before_kg": month["before_kg"],
+            "after_kg": month["after_kg"],
+            "difference_kg": month["after_kg"] - month["before_kg"],
+        }
+        for month in months
+    ]

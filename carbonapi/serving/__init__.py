@@ -1,0 +1,1 @@
+"""Serving: the supervisor, its workers, and what they do with connections."""

@@ -1,0 +1,377 @@
+"""API keys through HTTP: what they may do, for how long, and that nobody but their maker ever reads one."""
+
+import datetime as dt
+import re
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi import create_app
+from carbonapi.accounts.api_keys.models import ApiKey
+from carbonapi.accounts.opaque_tokens import NamedSecret, new_secret, read_secret
+from carbonapi.audit.models import AuditEntry
+from carbonapi.db import db
+from carbonapi.rest.idempotency import KeptAnswer
+from tests.conftest import Client, operating, settings_for
+from tests.support import factories
+
+USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 0.3}
+CHANGE = {"current_password": factories.PASSWORD, "new_password": "quite other words for a change"}
+
+
+def made(client, scope="write", **fields):
+    answer = client.post("/api-keys", json={"name": "A meter", "scope": scope} | fields)
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+def machine(client, scope="write", app=None, **fields):
+    """Who acts with a new key of this client."""
+    return Client(app or client.http.application, {"access_token": made(client, scope, **fields)["key"]})
+
+
+def later(**duration):
+    return (factories.now() + dt.timedelta(**duration)).isoformat()
+
+
+def test_a_key_is_shown_once_and_acts_as_its_user(as_member):
+    answer = as_member.post("/api-keys", json={"name": " Cellar ", "scope": "write"})
+
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
+    shown = answer.json
+    key = shown.pop("key")
+    organization_id, user_id = as_member.user.organization_id, as_member.user.id
+    assert re.fullmatch(rf"carbonapi_{organization_id}_{shown['id']}_[A-Za-z0-9_-]{{43}}[0-9a-f]{{8}}", key)
+    assert shown.pop("created_at").endswith("Z")
+    assert shown == {
+        "id": shown["id"],
+        "organization_id": organization_id,
+        "user_id": user_id,
+        "name": "Cellar",
+        "scope": "write",
+        "prefix": key[: len(shown["prefix"])],
+        "expires_at": None,
+        "last_used_at": None,
+    }
+    assert len(shown["prefix"]) == len(f"carbonapi_{organization_id}_{shown['id']}_") + 4
+    acting = Client(as_member.http.application, {"access_token": key})
+    assert acting.get("/auth/me").json["id"] == user_id
+    recorded = acting.post("/usages", json=USAGE).json
+    assert (recorded["user_id"], recorded["recorded_by"]) == (user_id, user_id)
+    for read in (as_member.get("/api-keys"), as_member.get(answer.headers["Location"]), acting.get("/api-keys")):
+        assert read.status_code == 200
+        assert key not in read.text and "digest" not in read.text
+
+
+def test_what_is_kept_of_a_key_opens_nothing(app, as_member):
+    shown = made(as_member)
+    secret = shown["key"].removeprefix(f"carbonapi_{shown['organization_id']}_{shown['id']}_")[:43]
+
+    kept = db.session.execute(sa.text("SELECT * FROM api_keys")).one()._mapping
+    entries = db.session.execute(sa.text("SELECT audit_entries::text FROM audit_entries")).scalars().all()
+
+    assert secret not in str(dict(kept)) and not [entry for entry in entries if secret in entry]
+    assert (len(kept["digest"]), kept["beginning"]) == (32, secret[:4])
+    app.config["SESSION_CACHE_SECONDS"] = 5
+    try:
+        Client(app, {"access_token": shown["key"]}).get("/auth/me")
+    finally:
+        app.config["SESSION_CACHE_SECONDS"] = 0
+    assert secret not in str(app.extensions["carbonapi-access"])
+    assert secret not in str(app.extensions["carbonapi-tokens"])
+
+
+def test_a_key_that_reads_changes_nothing(as_manager):
+    reader = machine(as_manager, "read")
+    usage = as_manager.post("/usages", json=USAGE).json
+    export = as_manager.get("/usages/export").data
+
+    assert reader.get("/usages").json == [usage]
+    assert reader.open("/usages", "HEAD").status_code == 200
+    assert reader.post("/verify", data=export, content_type="text/csv").json["reproduced"] == 1
+    for answer in (
+        reader.post("/usages", json=USAGE),
+        reader.patch(f"/usages/{usage['id']}", json={"amount": 1}),
+        reader.delete(f"/usages/{usage['id']}"),
+        reader.post("/imports?usage_type_id=100", data="usage_at,amount\n", content_type="text/csv"),
+    ):
+        assert (answer.status_code, answer.json["detail"]) == (
+            403,
+            "The scope of this API key, read, does not allow this. It takes a key of the scope write.",
+        )
+
+
+def test_a_key_has_the_role_that_its_user_has_now(as_manager, as_auditor, sign_in, organization):
+    assert machine(as_auditor).post("/usages", json=USAGE).status_code == 403
+    colleague = sign_in(factories.user(organization, "manager"))
+    acting = machine(colleague)
+    assert acting.post("/periods", json={"until": "2020-01-01T00:00:00Z"}).status_code == 201
+
+    as_manager.patch(f"/users/{colleague.user.id}", json={"role": "member"})
+
+    assert acting.post("/periods", json={"until": "2021-01-01T00:00:00Z"}).status_code == 403
+    assert acting.get("/users").json == [acting.get("/auth/me").json]
+
+
+def test_a_key_is_good_until_it_expires_and_not_a_moment_longer(app, as_member, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    expiring = machine(as_member, expires_at=later(seconds=1.2))
+
+    assert expiring.get("/usages").status_code == 200
+    time.sleep(0.3)
+    assert expiring.get("/usages").status_code == 200
+    time.sleep(1)
+    refused = expiring.get("/usages")
+
+    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
+    assert (
+        refused.json["detail"]
+        == "This API key is not good: it is wrong, deleted or expired, or its user is deactivated."
+    )
+    past = as_member.post("/api-keys", json={"name": "x", "scope": "read", "expires_at": "2024-01-01T00:00:00Z"})
+    assert (past.status_code, list(past.json["errors"]["json"])) == (422, ["expires_at"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"scope": "admin"}, "scope"),
+        ({"name": "  "}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"expires_at": "tomorrow"}, "expires_at"),
+        ({"user_id": 1}, "user_id"),
+        ({"key": "of my own"}, "key"),
+    ],
+)
+def test_a_key_that_is_not_right_is_refused_by_name(as_member, changes, field):
+    answer = as_member.post("/api-keys", json={"name": "x", "scope": "read"} | changes)
+
+    assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
+
+
+def test_what_was_never_a_key_is_refused_without_asking_the_database(stranger, as_member, statements):
+    key = made(as_member)["key"]
+    largest = NamedSecret("carbonapi", 2**63, 1, new_secret())
+    other_purpose = NamedSecret("carbonapi-password", 1, 1, new_secret())
+    statements.clear()
+    for text in (
+        key[:-1],
+        key + "0",
+        key.swapcase(),
+        key[:-9] + ("A" if key[-9] != "A" else "B") + key[-8:],
+        key.replace("carbonapi_", "carbonapi_1"),
+        f"{key} {key}",
+        "carbonapi_",
+        "carbonapi_é",
+        f"carbonapi_1_1_{'A' * 43}00000000",
+        str(largest),
+        str(other_purpose),
+    ):
+        assert stranger.get("/auth/me", headers={"Authorization": f"Bearer {text}"}).status_code == 401, text
+    assert stranger.post("/auth/refresh", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+    assert statements == []
+
+
+def test_a_secret_is_good_for_its_own_key_alone(stranger, as_member, as_other_manager):
+    mine, theirs = (read_secret("carbonapi", made(client)["key"]) for client in (as_member, as_other_manager))
+    for forged in (
+        NamedSecret("carbonapi", mine.organization_id, mine.id, new_secret()),
+        NamedSecret("carbonapi", mine.organization_id, mine.id, theirs.secret),
+        NamedSecret("carbonapi", theirs.organization_id, mine.id, mine.secret),
+        NamedSecret("carbonapi", mine.organization_id, 10**15, mine.secret),
+    ):
+        assert stranger.get("/auth/me", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
+    assert stranger.get("/auth/me", headers={"Authorization": f"Bearer {mine}"}).status_code == 200
+
+
+def test_who_sees_a_key_may_delete_it_and_nobody_else(
+    as_member, as_auditor, as_manager, as_admin, as_other_manager, sign_in, organization
+):
+    keys = {client: made(client)["id"] for client in (as_member, as_auditor, as_manager)}
+    other_member = sign_in(factories.user(organization, "member"))
+
+    def seen(client):
+        return [key["id"] for key in client.get("/api-keys").json]
+
+    assert seen(as_member) == [keys[as_member]]
+    assert seen(as_auditor) == [keys[as_auditor]]
+    assert seen(as_manager) == sorted(keys.values())
+    assert set(keys.values()) <= set(seen(as_admin))
+    assert as_manager.get(f"/api-keys?user_id={as_auditor.user.id}&scope=write").json[0]["id"] == keys[as_auditor]
+    for client in (as_auditor, other_member, as_other_manager):
+        assert client.delete(f"/api-keys/{keys[as_member]}").status_code == 404
+    acting = machine(as_member)
+    for client, key_id in ((as_member, keys[as_member]), (as_manager, keys[as_auditor]), (as_admin, keys[as_manager])):
+        assert client.delete(f"/api-keys/{key_id}").status_code == 204
+        assert client.delete(f"/api-keys/{key_id}").status_code == 404
+    assert acting.get("/usages").status_code == 200
+
+
+def test_a_manager_has_no_power_over_an_admins_keys(as_manager, sign_in, organization):
+    admin = sign_in(factories.user(organization, "admin"))
+    path = f"/api-keys/{made(admin)['id']}"
+
+    assert as_manager.delete(path).status_code == 403
+    assert admin.delete(path).status_code == 204
+
+
+def test_a_deactivated_users_key_rests_and_an_erased_users_is_gone(as_manager, as_member):
+    acting, path = machine(as_member), f"/users/{as_member.user.id}"
+
+    as_manager.patch(path, json={"active": False})
+    assert acting.get("/usages").status_code == 401
+    as_manager.patch(path, json={"active": True})
+    assert acting.get("/usages").status_code == 200
+    as_manager.delete(path)
+
+    assert acting.get("/usages").status_code == 401
+    assert db.session.scalars(sa.select(ApiKey)).all() == []
+
+
+def test_a_new_password_leaves_keys_alone(as_member):
+    acting = machine(as_member)
+
+    assert as_member.post("/auth/password", json=CHANGE).status_code == 204
+
+    assert acting.get("/auth/me").status_code == 200
+
+
+def test_an_organization_whose_people_had_keys_can_be_removed(as_admin, sign_in):
+    owner = sign_in(factories.user(factories.organization(), "admin"))
+    made(owner)
+
+    assert as_admin.delete(f"/users/{owner.user.id}").status_code == 204
+    assert as_admin.delete(f"/organizations/{owner.user.organization_id}").status_code == 204
+
+
+def test_its_last_use_is_noted_once_a_minute(app, as_member, statements, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    key = made(as_member)
+    acting = Client(app, {"access_token": key["key"]})
+    path = f"/api-keys/{key['id']}"
+    sent = []
+    for _ in range(3):
+        statements.clear()
+        assert acting.get("/usages").status_code == 200
+        sent.append([statement.split()[0] for statement in statements])
+        if len(sent) == 2:
+            app.extensions["carbonapi-access"][1].clear()
+
+    assert sent == [["SELECT", "UPDATE", "SELECT"], ["SELECT"], ["SELECT", "SELECT"]]
+    first = as_member.get(path).json["last_used_at"]
+    assert abs(factories.at(first) - factories.now()) < dt.timedelta(minutes=1)
+    db.session.execute(sa.update(ApiKey).values(last_used_at=ApiKey.last_used_at - dt.timedelta(seconds=60)))
+    app.extensions["carbonapi-access"][1].clear()
+    assert acting.get("/usages").status_code == 200
+    assert as_member.get(path).json["last_used_at"] > first
+
+
+def test_its_use_is_noted_though_who_reads_commits_nothing(committing):
+    key = made(committing, "read")
+
+    assert Client(committing.http.application, {"access_token": key["key"]}).get("/usages").status_code == 200
+
+    assert committing.get(f"/api-keys/{key['id']}").json["last_used_at"] is not None
+
+
+def test_what_a_key_writes_is_undone_if_it_is_refused(as_member):
+    """That its use was noted leaves the request a transaction of its own."""
+    acting = machine(as_member)
+    refused = [USAGE | {"external_id": "a"}, USAGE | {"external_id": "a"}]
+
+    assert [acting.post("/usages", json=usage).status_code for usage in refused] == [201, 409]
+    file = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-01T00:00:00Z,x\n"
+    assert machine(as_member).post("/imports?usage_type_id=100", data=file, content_type="text/csv").status_code == 422
+
+    assert len(as_member.get("/usages").json) == 1
+
+
+def test_a_key_that_is_made_twice_with_one_idempotency_key_is_one_and_its_text_is_not_repeated(as_member):
+    once = {"json": {"name": "x", "scope": "read"}, "headers": {"Idempotency-Key": "one"}}
+    first, again = (as_member.post("/api-keys", **once) for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    key = first.json["key"]
+    assert again.json == {name: value for name, value in first.json.items() if name != "key"}
+    assert (again.headers["Location"], again.headers["Idempotency-Replayed"]) == (first.headers["Location"], "true")
+    kept = db.session.execute(sa.select(KeptAnswer.body, KeptAnswer.headers)).one()
+    assert key[-51:] not in str(tuple(kept))
+    assert len(as_member.get("/api-keys").json) == 1
+
+
+def test_keys_are_told_of_when_they_are_made_and_deleted(as_member, as_manager):
+    key = made(as_member, "read", expires_at="2199-01-01T00:00:00Z")
+    as_manager.delete(f"/api-keys/{key['id']}")
+
+    columns = (AuditEntry.action, AuditEntry.actor_id, AuditEntry.subject_id, AuditEntry.old, AuditEntry.new)
+    told = sa.select(*columns).where(AuditEntry.subject == "api key").order_by(AuditEntry.id)
+    whole = {"user_id": as_member.user.id, "name": "A meter", "scope": "read", "expires_at": "2199-01-01T00:00:00Z"}
+    assert [tuple(row) for row in db.session.execute(told)] == [
+        ("created", as_member.user.id, key["id"], None, whole),
+        ("deleted", as_manager.user.id, key["id"], whole, None),
+    ]
+
+
+def test_what_a_machine_does_is_told_with_its_key(as_member, as_manager):
+    key = made(as_member)
+    acting = Client(as_member.http.application, {"access_token": key["key"]})
+    usage_id = acting.post("/usages", json=USAGE).json["id"]
+    acting.patch(f"/usages/{usage_id}", json={"amount": 1})
+    as_member.delete(f"/usages/{usage_id}")
+    file = "usage_at,amount\n2024-01-01T00:00:00Z,1\n"
+    acting.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
+
+    told = as_manager.get(f"/audit-entries?actor_id={as_member.user.id}&subject=usage&subject=import&sort=id").json
+    assert [(entry["action"], entry["api_key_id"]) for entry in told] == [
+        ("recorded", key["id"]),
+        ("corrected", key["id"]),
+        ("deleted", None),
+        ("imported", key["id"]),
+    ]
+    by_machines = as_manager.get(f"/audit-entries?api_key_id={key['id']}&sort=id").json
+    assert by_machines == [entry for entry in told if entry["api_key_id"]]
+
+
+@pytest.fixture(params=[0, 1])
+def workers(fresh_database_url, request):
+    """Two of them, that rely so many seconds on what they have read; and a manager and a member at the first."""
+    apps = [create_app(settings_for(fresh_database_url, SESSION_CACHE_SECONDS=request.param)) for _ in range(2)]
+    people = []
+    with operating(apps[0]):
+        organization = factories.organization()
+        for role in ("manager", "member"):
+            user = factories.user(organization, role)
+            credentials = {"email": user.email, "password": factories.PASSWORD}
+            people.append(Client(apps[0], Client(apps[0]).post("/auth/login", json=credentials).json, user))
+    yield apps[1], *people, request.param + 0.1
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
+
+
+def test_what_changes_about_a_user_is_seen_by_another_worker_in_time(workers):
+    other, manager, member, seconds = workers
+    path = f"/users/{member.user.id}"
+    credentials = {"email": member.user.email, "password": factories.PASSWORD}
+    session, ended = (Client(other, Client(other).post("/auth/login", json=credentials).json) for _ in range(2))
+    key, deleted = (Client(other, {"access_token": made(member)["key"]}) for _ in range(2))
+    everything = (session, ended, key, deleted)
+    assert [client.get("/users").status_code for client in everything] == [200] * 4
+
+    (first, second) = [each["id"] for each in member.get("/api-keys").json]
+    assert first < second
+    assert member.delete(f"/api-keys/{second}").status_code == 204
+    assert ended.post("/auth/logout").status_code == 204
+    assert manager.patch(path, json={"role": "auditor"}).status_code == 200
+    time.sleep(seconds)
+    assert [client.get("/users").status_code for client in everything] == [200, 401, 200, 401]
+    assert [len(client.get("/users").json) for client in (session, key)] == [2, 2]  # An auditor sees all of them.
+
+    assert member.post("/auth/password", json=CHANGE).status_code == 204
+    time.sleep(seconds)
+    assert [client.get("/users").status_code for client in (member, session, key)] == [200, 401, 200]
+
+    assert manager.patch(path, json={"active": False}).status_code == 200
+    time.sleep(seconds)
+    assert [client.get("/users").status_code for client in (member, key)] == [401, 401]

@@ -1,0 +1,69 @@
+"""Emission factors from files."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.catalogue.factor_import import Outcome, import_factors
+from carbonapi.catalogue.models import EmissionFactor, UsageType
+from carbonapi.db import db
+from carbonapi.errors import Invalid
+
+SHIPPED = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
+HEADER = "usage_type,unit,scope,region,valid_from,valid_until,kg_co2e_per_unit,source\n"
+
+
+def stored():
+    rows = sa.select(UsageType.name, EmissionFactor.factor).join(
+        UsageType, UsageType.id == EmissionFactor.usage_type_id
+    )
+    return db.session.execute(rows.where(EmissionFactor.source != "exercise")).all()
+
+
+def test_the_governments_table_is_booked_once(app):
+    assert import_factors(SHIPPED) == Outcome(added=32, same=0)
+    assert import_factors(SHIPPED) == Outcome(added=0, same=32)
+
+    assert len(stored()) == 32
+    gas, grid = db.session.scalars(sa.select(UsageType).where(UsageType.unit == "kWh").order_by(UsageType.scope)).all()
+    assert (gas.name, gas.scope, grid.name, grid.scope) == ("natural gas (gross CV)", 1, "grid electricity", 2)
+    of_2021 = db.session.scalar(
+        sa.select(EmissionFactor).where(
+            EmissionFactor.usage_type_id == grid.id, EmissionFactor.valid_from == sa.text("'2021-01-01+00'")
+        )
+    )
+    assert (str(of_2021.factor).rstrip("0"), of_2021.region) == ("0.21233", "GB")
+    assert of_2021.source == "UK Government GHG Conversion Factors 2021"
+
+
+@pytest.mark.parametrize(
+    ("lines", "faults"),
+    [
+        ("steam,kg,2,GB,2020-01-01,2021-01-01,,x\n", {"2": ["kg_co2e_per_unit"]}),
+        ("steam,kg,2,GB,2020-01-01,2021-01-01,1e-3,x\n", {"2": ["kg_co2e_per_unit"]}),
+        ("steam,kg,4,gb,2020-13-01,2021-01-01,1,x\n", {"2": ["scope", "region", "valid_from"]}),
+        (
+            "steam,kg,2,GB,2020-01-01,2021-01-01,1,x\nsteam,kg,2,GB,2020-12-31,2022-01-01,1,x\n",
+            {"3": ["Another factor of this usage type and region is valid within this time."]},
+        ),
+    ],
+)
+def test_a_file_that_is_not_wholly_good_books_nothing(app, tmp_path, lines, faults):
+    file = tmp_path / "factors.csv"
+    file.write_text(HEADER + lines)
+
+    with pytest.raises(Invalid) as refusal:
+        import_factors(file)
+
+    told = refusal.value.errors["file"]
+    assert {line: [message.split(":")[0] for message in messages] for line, messages in told.items()} == faults
+    assert stored() == []
+
+
+def test_a_file_without_its_columns_is_refused(app, tmp_path):
+    file = tmp_path / "factors.csv"
+    file.write_text("usage_type,unit\nsteam,kg\n")
+
+    with pytest.raises(Invalid, match="lacks the columns kg_co2e_per_unit, source, valid_from"):
+        import_factors(file)

@@ -1,0 +1,243 @@
+"""The operators' door."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+
+from carbonapi.commands import main
+from tests.conftest import SECRET_KEY, SEEING_ALL
+from tests.support import factories
+
+FACTORS = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
+GREEN_BUTTON = Path(__file__).parent / "data/greenbutton-electricity-and-gas.xml"
+ADA = ("--email", "ada@example.org", "--name", "Ada", "--organization", "Operators", "--password", factories.PASSWORD)
+
+
+@pytest.fixture
+def carbonapi(fresh_database_url):
+    """A function that runs a command on a fresh database and returns its exit code and what it printed."""
+    environ = {"CARBONAPI_DATABASE_URL": fresh_database_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
+
+    def run(*arguments):
+        outcome = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environ)
+        return outcome.exit_code, outcome.output
+
+    return run
+
+
+def test_the_first_admin_comes_from_here(carbonapi):
+    assert carbonapi("users", "add", "--role", "admin", *ADA) == (
+        0,
+        "Added admin ada@example.org, user 1 of organization 1.\n",
+    )
+    code, told = carbonapi("users", "add", "--role", "admin", *ADA)
+    assert (code, told) == (1, "Error: This e-mail address is taken.\n")
+    code, told = carbonapi("users", "add", "--role", "member", *ADA[:-1], "password1234")
+    assert (code, told.startswith("Error: Too easy to guess")) == (1, True)
+
+
+def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
+    assert carbonapi("factors", "import", FACTORS) == (0, "32 factors added, 0 there already.\n")
+    assert carbonapi("factors", "import", FACTORS) == (0, "0 factors added, 32 there already.\n")
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file = tmp_path / "usages.csv"
+    file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,1\n2021-01-01T01:00:00Z,2\n")
+    usages = ("usages", "import", file, "--user", "ADA@example.org")
+
+    assert carbonapi(*usages, "--usage-type", "grid electricity", "--region", "GB") == (
+        0,
+        "Recorded 2 usages as import 1.\n",
+    )
+    assert carbonapi(*usages, "--usage-type", "100") == (0, "Recorded 2 usages as import 2.\n")
+    ambiguous = "usage_type: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
+    assert carbonapi(*usages, "--usage-type", "heating") == (
+        1,
+        "Error: 2 lines are not good, so nothing was recorded. The first: line 2.\n"
+        f"  line 2: {ambiguous}\n  line 3: {ambiguous}\n",
+    )
+    heating = ("--usage-type", "heating", "--unit", "m3")
+    assert carbonapi(*usages, *heating) == (0, "Recorded 2 usages as import 3.\n")
+    code, told = carbonapi(*usages, "--usage-type", "steam")
+    assert (code, told) == (1, "Error: There is no usage type steam; GET /usage-types lists them.\n")
+    file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,-1\n")
+    assert carbonapi(*usages, "--usage-type", "100") == (
+        1,
+        "Error: 1 line is not good, so nothing was recorded. The first: line 2.\n"
+        "  line 2: amount: Must not be negative.\n",
+    )
+    code, told = carbonapi("usages", "import", file, "--user", "nobody@example.org")
+    assert (code, told) == (1, "Error: There is no user nobody@example.org.\n")
+
+
+def test_a_published_table_of_factors_is_imported_by_its_layout(carbonapi):
+    table = Path(__file__).parent / "data/egrid-2023-subregions.csv"
+
+    assert carbonapi("factors", "import", table, "--layout", "egrid") == (
+        0,
+        "2 factors added, 0 there already. 1 lines passed over.\n",
+    )
+    code, told = carbonapi("factors", "import", table)
+    assert (code, "lacks the columns kg_co2e_per_unit, source" in told) == (1, True)
+
+
+def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file = tmp_path / "usages.csv"
+    file.write_text("start;value;note\n01/07/2024 12:00;1,25;x\n01/07/2024 13:00;;x\nlater;;x\nlater;2;x\n")
+    usages = ("usages", "import", file, "--user", "ada@example.org", "--usage-type", "101")
+    layout = (
+        *("--columns", "usage_at:start,amount:value", "--delimiter", ";", "--decimal", ",", "--round", "1"),
+        *("--timezone", "Europe/London", "--date-order", "dmy", "--blank", "skip", "--ignore", "note"),
+    )
+    faults = "The first: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
+
+    code, told = carbonapi(*usages, *layout, "--mode", "dry-run")
+    assert (code, told.startswith("Would record 1 usages; nothing was recorded.\nError: 1 line is not good")) == (
+        1,
+        True,
+    )
+    code, told = carbonapi(*usages, *layout)
+    assert (code, told.startswith(f"Error: 1 line is not good, so nothing was recorded. {faults}")) == (1, True)
+    code, told = carbonapi(*usages, *layout, "--mode", "partial")
+    recorded = "Recorded 1 usages as import 2.\nError: 1 line is not good, and so left out. "
+    assert (code, told.startswith(recorded + faults)) == (1, True), told
+    file.write_text("start;value\n01/07/2024 12:00;1,35\n")
+    assert carbonapi(*usages, *layout, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
+    assert carbonapi(*usages, *layout, "--on-conflict", "replace") == (0, "Recorded 1 usages as import 4.\n")
+
+
+def test_a_green_button_file_is_imported(carbonapi):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    usages = ("usages", "import", GREEN_BUTTON, "--user", "ada@example.org", "--usage-type", "electricity")
+
+    asked = (*usages, "--format", "greenbutton", "--commodity", "electricity")
+    assert carbonapi(*asked) == (0, "Recorded 6 usages as import 1.\n")
+    assert carbonapi(*asked, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 2.\n")
+
+
+def test_a_mapping_says_how_files_of_a_kind_are_written(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file, mapping = tmp_path / "usages.csv", tmp_path / "ours.toml"
+    file.write_text("Wann;Wert\n01.07.2024 12:00;1,25\n")
+    mapping.write_text(
+        'usage_type = "water"\ndelimiter = ";"\ndecimal = ","\ndate_order = "dmy"\ntimezone = "Europe/Berlin"\n'
+        '[columns]\nusage_at = "Wann"\namount = "Wert"\n'
+    )
+    usages = ("usages", "import", file, "--user", "ada@example.org", "--mapping", mapping)
+
+    assert carbonapi(*usages) == (0, "Recorded 1 usages as import 1.\n")
+    assert carbonapi(*usages, "--mode", "dry-run") == (0, "Would record 1 usages; nothing was recorded.\n")
+    mapping.write_text("mood = 1\n")
+    code, told = carbonapi(*usages)
+    assert (code, told.startswith("Error: ours.toml has mood, but a mapping has mode, ")) == (1, True)
+
+
+def test_an_option_at_fault_is_told_before_the_file_is_read(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    usages = ("usages", "import", "setup.cfg", "--user", "ada@example.org")
+
+    for option, value, message in (
+        ("--round", "7", "Error: Invalid value for --round: Must be greater than or equal to 0"),
+        ("--columns", "usage_at", "Error: Invalid value for --columns: Name a column and what the file calls it"),
+        ("--ignore", "mood", "Error: Invalid value for '--ignore': 'mood' is not one of 'user_id'"),
+        ("--usage-type", "0", "Error: Invalid value for --usage-type: Must be greater than or equal to 1"),
+    ):
+        code, told = carbonapi(*usages, option, value)
+        assert (code, message in told) == (2, True), told
+
+
+def test_warnings_are_told_by_line(carbonapi, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file = tmp_path / "bills.ndjson"
+    bill = '{"usage_at": "2024-01-01T00:00:00Z", "usage_until": "2024-02-01T00:00:00Z", "amount": 1}\n'
+    file.write_text(bill * 2)
+
+    assert carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100") == (
+        0,
+        "Recorded 2 usages as import 1.\nLine 2: Its period overlaps that of line 1.\n",
+    )
+
+
+def test_days_that_are_not_right_are_mended_and_told(carbonapi, fresh_database_url, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    others = ("--email", "b@example.org", "--organization", "Others", *ADA[2:4], *ADA[6:])
+    carbonapi("users", "add", "--role", "manager", *others)
+    file = tmp_path / "usages.csv"
+    file.write_text("usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n2024-01-03T00:00:00Z,3\n")
+    carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100")
+    days = "SELECT day, usage_count, amount, reading_hours FROM usage_days ORDER BY day"
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    with engine.begin() as connection:
+        before = connection.execute(sa.text(days)).all()
+        connection.execute(sa.text("UPDATE usage_days SET amount = 7 WHERE day = '2024-01-01'"))
+        connection.execute(sa.text("DELETE FROM usage_days WHERE day = '2024-01-02'"))
+
+    assert carbonapi("usages", "recount", "--organization", "2") == (0, "Organization 2: 0 days, 0 mended.\n")
+    told = "Organization 1: 3 days, 2 mended.\nOrganization 2: 0 days, 0 mended.\n"
+    assert carbonapi("usages", "recount") == (0, told)
+    with engine.connect() as connection:
+        assert connection.execute(sa.text(days)).all() == before
+    assert carbonapi("usages", "recount", "--organization", "1") == (0, "Organization 1: 3 days, 0 mended.\n")
+    assert carbonapi("usages", "recount", "--organization", "3") == (1, "Error: There is no organization 3.\n")
+
+
+def test_a_database_that_is_away_is_told_in_a_sentence():
+    environ = {"CARBONAPI_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "CARBONAPI_SECRET_KEY": SECRET_KEY}
+
+    outcome = CliRunner().invoke(main, ["usages", "recount"], env=environ)
+
+    assert (outcome.exit_code, outcome.output) == (1, "Error: The database is away or busy. Try again shortly.\n")
+
+
+def test_a_terminal_is_shown_how_far_the_file_has_been_read(carbonapi, fresh_database_url, tmp_path):
+    carbonapi("users", "add", "--role", "manager", *ADA)
+    file = tmp_path / "usages.csv"
+    file.write_text(
+        "usage_at,amount\n" + "2024-01-01T00:00:00Z,1\n" * 5000
+    )  # Few steps: a terminal that nobody reads holds 4 KiB.
+    environ = os.environ | {"CARBONAPI_DATABASE_URL": fresh_database_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
+    command = ("usages", "import", str(file), "--user", "ada@example.org", "--usage-type", "100")
+    ours, theirs = pty.openpty()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "carbonapi.commands", *command],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
+
+    shown = os.read(ours, 65_536).decode()
+    os.close(ours), os.close(theirs)
+    assert (done.returncode, done.stdout) == (0, "Recorded 5000 usages as import 1.\n")
+    steps = [int(percent) for percent in re.findall(r" ([0-9]+)%", shown)]
+    assert len(set(steps)) > 2
+    assert steps == sorted(steps) and steps[-1] == 100
+
+
+def test_migrating_twice_changes_nothing(carbonapi):
+    assert carbonapi("migrate")[0] == 0
+    assert carbonapi("migrate")[0] == 0
+
+
+def test_the_document_can_be_printed(carbonapi):
+    code, text = carbonapi("openapi")
+
+    assert (code, json.loads(text)["openapi"]) == (0, "3.1.0")
+
+
+def test_a_setting_at_fault_is_told_in_a_sentence(fresh_database_url):
+    environ = {"CARBONAPI_DATABASE_URL": fresh_database_url, "CARBONAPI_SECRET_KEY": "short"}
+
+    outcome = CliRunner().invoke(main, ["openapi"], env=environ)
+
+    assert outcome.exit_code == 1
+    assert outcome.output.startswith("Error: CARBONAPI_SECRET_KEY must be 32 bytes or longer")

@@ -1,0 +1,328 @@
+"""What the database itself promises: its constraints, its shape for many machines, and its migrations."""
+
+import random
+import re
+from pathlib import Path
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+
+from carbonapi import create_app
+from carbonapi.accounts import sessions
+from carbonapi.auth import Actor, acting_as, noun
+from carbonapi.db import Base, constraint_message, db, is_momentary
+from carbonapi.usages.models import Usage, UsageDay
+from tests.conftest import Client, as_owner, operating, settings_for
+from tests.support import factories
+from tests.support.random_ledger import book_at_random
+
+# Small tables, a copy of which can be on every machine; all others are spread by organization.
+REFERENCE_TABLES = {"organizations", "users", "usage_types", "emission_factors"}
+# Of no organization, and forgotten soon.
+COUNTS = {"throttle_counts"}
+PROJECT = Path(__file__).parents[2]
+
+
+def rows(statement, **parameters):
+    return db.session.execute(sa.text(statement), parameters).all()
+
+
+def tables():
+    found = rows("SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace")
+    return {name for (name,) in found} - {"alembic_version"}
+
+
+def test_the_models_and_the_migrations_tell_of_the_same_tables(app):
+    assert tables() == set(Base.metadata.tables)
+
+
+def test_every_key_of_a_tenants_table_holds_the_organization(app):
+    keys = rows(
+        """
+        SELECT t.relname, i.relname, array_agg(a.attname ORDER BY k.place)
+        FROM pg_index x
+        JOIN pg_class t ON t.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid
+        CROSS JOIN unnest(x.indkey::int[]) WITH ORDINALITY k (number, place)
+        LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.number
+        WHERE t.relnamespace = 'public'::regnamespace GROUP BY 1, 2
+        """
+    )
+    tenants = tables() - REFERENCE_TABLES - COUNTS
+    assert tenants == {
+        "api_keys",
+        "audit_entries",
+        "password_tokens",
+        "sessions",
+        "usages",
+        "usage_days",
+        "usage_versions",
+        "imports",
+        "import_faults",
+        "import_uploads",
+        "import_chunks",
+        "kept_answers",
+        "periods",
+        "restatements",
+    }
+    checked = [(index, columns) for table, index, columns in keys if table in tenants]
+    assert len(checked) >= 9
+    for index, columns in checked:
+        assert columns[0] == "organization_id", index
+    # So do the keys of users that other tables refer to.
+    assert ["organization_id", "id"] in [columns for table, _, columns in keys if table == "users"]
+
+
+def test_foreign_keys_between_tenants_tables_hold_the_organization(app):
+    keys = rows(
+        """
+        SELECT conrelid::regclass::text, confrelid::regclass::text, conname, confdeltype,
+               (SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey))
+        FROM pg_constraint WHERE contype = 'f'
+        """
+    )
+    assert len(keys) >= 8
+    for table, target, name, on_delete, columns in keys:
+        assert on_delete in ("a", "r", "c"), f"{name} would set a column to NULL"
+        if table not in REFERENCE_TABLES and target not in REFERENCE_TABLES:
+            assert "organization_id" in columns, name
+
+
+def test_there_are_no_triggers_and_no_rules(app):
+    assert rows("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
+    assert rows("SELECT rulename FROM pg_rules WHERE schemaname = 'public'") == []
+
+
+def test_names_are_short_and_end_in_no_digit(app):
+    names = rows(
+        """
+        SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
+        UNION SELECT relname FROM pg_class WHERE relkind = 'i' AND relnamespace = 'public'::regnamespace
+        """
+    )
+    assert len(names) > 25
+    for (name,) in names:
+        assert len(name) < 50 and not name[-1].isdigit(), name
+        assert re.match(r"(pk|fk|uq|ck|ix|ex)_|alembic_", name), name
+
+
+def test_ids_are_bigints_that_only_the_database_makes(app):
+    identities = rows(
+        """
+        SELECT table_name, data_type, identity_generation FROM information_schema.columns
+        WHERE column_name = 'id' AND table_schema = 'public'
+        """
+    )
+    made_here = {name: (kind, made) for name, kind, made in identities}
+    assert made_here.pop("usage_versions") == ("bigint", None)  # The usage's own.
+    without = {"usage_versions", "usage_days", "kept_answers", "password_tokens", *COUNTS}
+    assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
+
+
+def test_times_are_instants_and_figures_are_exact(app):
+    kinds = {
+        kind
+        for (kind,) in rows("SELECT DISTINCT data_type FROM information_schema.columns WHERE table_schema = 'public'")
+    }
+    assert kinds == {
+        "bigint",
+        "boolean",
+        "bytea",
+        "character varying",  # Alembic's own.
+        "date",  # Of the days of the ledger, which are local.
+        "integer",
+        "jsonb",
+        "numeric",
+        "smallint",
+        "text",
+        "timestamp with time zone",
+    }
+
+
+USAGE = """
+INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, usage_until, amount, unit,
+                    amount_in_type_unit, emission_factor_id, factor,
+                    quality, external_id, import_id, recorded_by, version, note)
+SELECT {organization_id}, {user_id}, {usage_type_id}, {usage_at}, {usage_until}, {amount}, 'kwh',
+       1, {emission_factor_id}, f.factor, {quality}, {external_id}, {import_id}, u.id, 1, {note}
+FROM users u CROSS JOIN emission_factors f WHERE u.id = :user AND f.usage_type_id = 100
+"""
+GOOD = {
+    "organization_id": "u.organization_id",
+    "user_id": "u.id",
+    "usage_type_id": "100",
+    "usage_at": "'2024-01-01+00'",
+    "usage_until": "NULL",
+    "amount": "1",
+    "emission_factor_id": "f.id",
+    "quality": "'measured'",
+    "external_id": "'known'",
+    "import_id": "NULL",
+    "note": "NULL",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"amount": "-0.000001"}, "ck_usages_amount"),
+        ({"amount": "'NaN'"}, "ck_usages_amount"),
+        ({"usage_at": "'1899-12-31 23:59:59+00'"}, "ck_usages_usage_at"),
+        ({"usage_at": "'2201-01-01+00'"}, "ck_usages_usage_at"),
+        ({"usage_at": "'infinity'"}, "ck_usages_usage_at"),
+        ({"usage_at": "'2024-01-01+00'", "usage_until": "'2024-01-01+00'"}, "ck_usages_usage_until"),
+        ({"usage_at": "'2200-01-01+00'", "usage_until": "'2201-01-01+00'"}, "ck_usages_usage_until"),
+        ({"usage_until": "'2034-01-01 00:00:00.000001+00'"}, "ck_usages_length"),
+        ({"quality": "'guessed'"}, "ck_usages_quality"),
+        ({"organization_id": "u.organization_id + 1"}, "fk_usages_organization_id_user_id"),
+        ({"user_id": "u.id + 1000"}, "fk_usages_organization_id_user_id"),
+        ({"usage_type_id": "101"}, "fk_usages_usage_type_id_emission_factor_id"),
+        ({"import_id": "1"}, "fk_usages_organization_id_import_id"),
+        ({"external_id": "'taken'"}, "uq_usages_external_id"),
+    ],
+)
+def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constraint):
+    user = factories.user(organization)
+    for values in (GOOD, GOOD | {"external_id": "'taken'"}):
+        rows_before = db.session.execute(sa.text(USAGE.format(**values)), {"user": user.id}).rowcount
+        assert rows_before == 1
+
+    with pytest.raises(sa.exc.IntegrityError) as refusal:
+        db.session.execute(sa.text(USAGE.format(**(GOOD | {"external_id": "'new'"} | changes))), {"user": user.id})
+
+    assert refusal.value.orig.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        ("UPDATE usage_types SET scope = 4 WHERE id = 100", "ck_usage_types_scope"),
+        ("UPDATE usage_types SET name = 'heating' WHERE id = 100", "uq_usage_types_name_unit"),
+        ("UPDATE emission_factors SET factor = -1 WHERE usage_type_id = 100", "ck_emission_factors_factor"),
+        ("UPDATE emission_factors SET factor = 'NaN' WHERE usage_type_id = 100", "ck_emission_factors_factor"),
+        ("UPDATE emission_factors SET valid_until = valid_from", "ck_emission_factors_validity"),
+        (
+            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (100, 1, now(), 'x')",
+            "ex_emission_factors_validity",
+        ),
+        (
+            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (1, 1, now(), 'x')",
+            "fk_emission_factors_usage_type_id",
+        ),
+        ("UPDATE users SET role = 'king'", "ck_users_role"),
+        ("UPDATE users SET email = NULL", "ck_users_erased"),
+        ("UPDATE users SET erased_at = now()", "ck_users_erased"),
+        ("UPDATE users SET erased_at = now(), email = NULL, name = NULL", "ck_users_erased"),
+        ("UPDATE users SET name = NULL, password_hash = NULL", "ck_users_erased"),
+        (
+            "INSERT INTO api_keys (organization_id, user_id, name, scope, beginning, digest, created_at) "
+            "SELECT organization_id, id, 'x', 'all', '', '', now() FROM users",
+            "ck_api_keys_scope",
+        ),
+        (
+            "INSERT INTO api_keys (organization_id, user_id, name, scope, beginning, digest, created_at) "
+            "SELECT organization_id + 1000, id, 'x', 'read', '', '', now() FROM users",
+            "fk_api_keys_organization_id_user_id",
+        ),
+        (
+            "INSERT INTO password_tokens (organization_id, user_id, digest, expires_at) "
+            "SELECT organization_id + 1000, id, '', now() FROM users",
+            "fk_password_tokens_organization_id_user_id",
+        ),
+        ("UPDATE users SET email = 'same@example.org'", "uq_users_email"),
+        ("UPDATE users SET organization_id = 0", "fk_users_organization_id"),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, reverted_at) "
+            "SELECT organization_id, 'x', id, now() FROM users",
+            "ck_imports_reverted",
+        ),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, status) "
+            "SELECT organization_id, 'x', id, 'lost' FROM users",
+            "ck_imports_status",
+        ),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, status) "
+            "SELECT organization_id, 'x', id, 'failed' FROM users",
+            "ck_imports_failure",
+        ),
+        (
+            "INSERT INTO imports (organization_id, sha256, recorded_by, progress) "
+            "SELECT organization_id, 'x', id, 1.001 FROM users",
+            "ck_imports_progress",
+        ),
+        (
+            "INSERT INTO import_uploads (organization_id, import_id, options) VALUES (1, 1, '{}')",
+            "fk_import_uploads_organization_id_import_id",
+        ),
+        (
+            "INSERT INTO import_chunks (organization_id, upload_id, content) VALUES (1, 1, '')",
+            "fk_import_chunks_organization_id_upload_id",
+        ),
+        (
+            "INSERT INTO import_faults (organization_id, import_id, line, message, cells) VALUES (1, 1, 1, 'x', '{}')",
+            "fk_import_faults_organization_id_import_id",
+        ),
+        (
+            "INSERT INTO kept_answers (organization_id, user_id, key, fingerprint, claimed_at, body) "
+            "VALUES (1, 1, 'x', '', now(), convert_to(repeat('x', 1048577), 'UTF8'))",
+            "ck_kept_answers_body",
+        ),
+    ],
+)
+def test_the_other_tables_refuse_what_cannot_be(app, organization, statement, constraint):
+    factories.user(organization), factories.user(organization)
+
+    with pytest.raises(sa.exc.IntegrityError) as refusal:
+        db.session.execute(sa.text(statement))
+
+    assert refusal.value.orig.diag.constraint_name == constraint
+
+
+def test_what_a_caller_can_bring_about_has_a_message():
+    assert constraint_message("uq_users_email") == ("This e-mail address is taken.", "email")
+    assert constraint_message("ex_emission_factors_validity")[1] == "valid_from"
+    assert constraint_message("uq_usages_external_id")[1] == "external_id"
+    assert constraint_message("pk_usages") is None
+    assert is_momentary("fk_usage_days_organization_id_timezone")
+    assert not is_momentary("uq_users_email") and not is_momentary("pk_usages")
+    assert noun(Usage) == "usage"
+
+
+def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
+    app = create_app(settings_for(as_owner(fresh_database_url)))
+    with operating(app):
+        flask_migrate.downgrade(revision="base")
+        assert sa.inspect(db.engine).get_table_names() == ["alembic_version"]
+        flask_migrate.upgrade()
+        flask_migrate.check()
+        assert set(sa.inspect(db.engine).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize("timezone", ["Europe/London", "Australia/Lord_Howe"])
+def test_the_days_of_a_ledger_that_is_there_already_are_counted_when_it_is_migrated(fresh_database_url, timezone):
+    app = create_app(settings_for(as_owner(fresh_database_url)))
+    with operating(app):
+        with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
+            manager = factories.user(factories.organization(timezone=timezone), "manager")
+            tokens = sessions.begin(manager, factories.now())
+            book_at_random(Client(app, tokens, manager), random.Random(timezone), 40)
+        columns = list(UsageDay.__table__.c)
+        days = sa.select(*columns).where(UsageDay.usage_count + UsageDay.carried_count > 0).order_by(*columns)
+        before = db.session.execute(days).all()
+        db.session.commit()
+
+        flask_migrate.downgrade(revision="import_outcomes")
+        flask_migrate.upgrade()
+
+        assert len(before) > 1000
+        assert db.session.execute(days).all() == before
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_migrations_have_one_head(app):
+    versions = [path.read_text() for path in (PROJECT / "migrations/versions").glob("*.py")]
+    down = [re.search(r"^down_revision = (.+)$", text, re.M)[1] for text in versions]
+    assert len(down) == len(set(down))

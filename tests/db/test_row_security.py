@@ -1,0 +1,191 @@
+"""The second wall: what PostgreSQL shows and takes, whatever the application asks it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from carbonapi import create_app
+from carbonapi.db import Base, db, row_security
+from carbonapi.serving.supervisor import ABOVE, serve
+from tests.conftest import ROLE, SECRET_KEY, as_owner, cloned_database, operating, settings_for
+from tests.db.test_migrations import REFERENCE_TABLES, rows
+from tests.support import factories
+
+# What belongs to nobody: the catalogue, and counts by hashes.
+SHARED = {"usage_types", "throttle_counts"}
+COUNT = sa.text("SELECT count(*) FROM usages")
+
+
+def seen():
+    return db.session.scalar(COUNT)
+
+
+@pytest.fixture
+def two_ledgers(app):
+    """Two users, of different organizations: the first has one usage, the second two."""
+    first, second = (factories.user(factories.organization(), "manager") for _ in range(2))
+    for user in (first, second, second):
+        factories.usage(user)
+    return first, second
+
+
+def test_every_tenants_table_has_a_policy_that_binds_its_owner_too(app):
+    policies = rows(
+        """
+        SELECT relname, polname, polcmd::text, relrowsecurity AND relforcerowsecurity, polpermissive,
+               polwithcheck IS NULL
+        FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
+        """
+    )
+    owned = set(Base.metadata.tables) - SHARED
+    assert owned >= REFERENCE_TABLES - SHARED
+    assert sorted(policies) == sorted(
+        [(table, "tenant", "*", True, True, True) for table in owned]
+        + [("emission_factors", "shared", "r", True, True, True)]
+    )
+
+
+def test_an_organization_is_shown_its_own_rows_and_nobody_any(two_ledgers):
+    first, second = two_ledgers
+    for user, count in ((first, 1), (second, 2)):
+        with row_security.within(user.organization_id):
+            assert seen() == count
+    with row_security.everywhere():
+        assert seen() == 3
+    token = row_security._SCOPE.set("")
+    assert seen() == 0
+    row_security._SCOPE.reset(token)
+
+
+def test_a_connection_that_was_told_nothing_is_shown_nothing(fresh_database_url, committing):
+    committing.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1})
+    for url in (fresh_database_url, as_owner(fresh_database_url)):
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            for table in set(Base.metadata.tables) - SHARED - {"emission_factors"}:
+                assert connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0, table
+            with pytest.raises(sa.exc.ProgrammingError, match="violates row-level security"):
+                connection.execute(sa.text("INSERT INTO organizations (name, version) VALUES ('Nobody', 1)"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE usages SET note = 'mine' WHERE organization_id = {other}",
+        "DELETE FROM sessions WHERE organization_id = {other}",
+    ],
+)
+def test_anothers_rows_are_neither_changed_nor_deleted(two_ledgers, statement):
+    first, second = two_ledgers
+    with row_security.within(first.organization_id):
+        changed = db.session.execute(sa.text(statement.format(other=second.organization_id)))
+    assert changed.rowcount == 0
+
+
+def test_no_row_is_moved_or_added_to_another_organization(two_ledgers):
+    first, second = two_ledgers
+    with row_security.within(first.organization_id):
+        for statement in (
+            f"UPDATE usages SET organization_id = {second.organization_id}",
+            f"INSERT INTO kept_answers (organization_id, user_id, key, fingerprint, claimed_at) "
+            f"VALUES ({second.organization_id}, 1, 'key', '', now())",
+            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (100, 1, now(), 'nobody')",
+        ):
+            with pytest.raises(sa.exc.ProgrammingError, match="row-level security"), db.session.begin_nested():
+                db.session.execute(sa.text(statement))
+
+
+def test_the_services_role_cannot_take_the_wall_down(fresh_database_url, server_url):
+    connection = psycopg2.connect(make_url(fresh_database_url).set(drivername="postgresql").render_as_string(False))
+    connection.autocommit = True
+    for statement in (
+        "ALTER TABLE usages DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY tenant ON usages",
+        "UPDATE audit_entries SET actor_id = 1",
+        "DELETE FROM audit_entries",
+        "UPDATE alembic_version SET version_num = 'none'",
+        "SET row_security = off; SELECT * FROM usages",
+    ):
+        with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_what_was_told_is_told_again_when_it_was_undone(committing, is_alone):
+    """A setting is undone with the statement, or the transaction, in which it was told."""
+    user, app = committing.user, committing.http.application
+    committing.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1})
+    isolation = {"isolation_level": "AUTOCOMMIT"} if is_alone else {}
+    with app.app_context():
+        db.engine.dispose()  # Else a connection might have been told the same before, to which it would go back.
+    with app.app_context(), db.engine.connect().execution_options(**isolation) as connection:
+        with row_security.within(user.organization_id):
+            with pytest.raises(sa.exc.DataError):
+                connection.execute(sa.text("SELECT 1 / 0"))
+            connection.rollback()
+            assert connection.scalar(COUNT) == 1
+            connection.rollback()
+            assert connection.scalar(COUNT) == 1
+            if not is_alone:
+                connection.rollback()
+                with connection.begin(), pytest.raises(sa.exc.DataError), connection.begin_nested():
+                    connection.execute(sa.text("SELECT 1 / 0"))
+                assert connection.scalar(COUNT) == 1
+        assert connection.scalar(COUNT) == 0
+    with app.app_context(), row_security.within(user.organization_id):
+        for _ in range(2):  # On the same connection, which the pool has taken back with its transaction open.
+            with db.engine.connect() as connection:
+                assert connection.scalar(COUNT) == 1
+        db.engine.dispose()
+
+
+def test_it_travels_with_the_statement_and_only_when_it_changed(committing):
+    app, sent = committing.http.application, []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        sent.append(statement)
+
+    with operating(app):
+        sa.event.listen(db.engine, "before_cursor_execute", note)
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for _ in range(2):
+                connection.execute(COUNT)
+            with row_security.within(7):
+                connection.execute(COUNT)
+        sa.event.remove(db.engine, "before_cursor_execute", note)
+    assert sent == [
+        "SET carbonapi.organization_id = '*'; SELECT count(*) FROM usages",
+        "SELECT count(*) FROM usages",
+        "SET carbonapi.organization_id = '7'; SELECT count(*) FROM usages",
+    ]
+
+
+def test_a_role_above_the_policies_is_refused_and_never_ready(server_url, fresh_database_url, capsys):
+    environ = {"CARBONAPI_DATABASE_URL": server_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
+    assert serve("127.0.0.1", 0, 1, 1, 0, environ) == 1
+    assert capsys.readouterr().err.strip() == ABOVE
+    superuser_url = make_url(server_url).set(database=make_url(fresh_database_url).database)
+    app = create_app(settings_for(superuser_url.render_as_string(False)))
+    answer = app.test_client().get("/health/ready")
+    assert (answer.status_code, "above row-level security" in answer.json["detail"]) == (503, True)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_two_that_start_at_once_both_let_the_role_in(server_url):
+    """As when two servers begin on one new database."""
+    with cloned_database(server_url, "admitting") as url:
+        superuser = sa.create_engine(make_url(server_url).set(database=make_url(url).database))
+
+        def admit(_):
+            with superuser.begin() as connection:
+                row_security.admit(connection, ROLE)
+            return True
+
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(admit, range(80))) == [True] * 80
+        superuser.dispose()

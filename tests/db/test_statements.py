@@ -1,0 +1,308 @@
+"""What a request costs the database: the number of its statements, and the shape of their plans."""
+
+import datetime as dt
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.db import db
+from carbonapi.settings import Limit
+from tests.support import factories
+
+USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
+SUMMER = "start=2024-06-01&end=2024-09-01"
+COUNTED = 2  # Statements by which an import is counted: by account and by address.
+
+
+@pytest.fixture
+def signed_in_before(app, as_member, monkeypatch):
+    """A member whose session the worker has read already, with a few usages; returns their client.
+
+    The worker has leased a part of their limit of writes, too, in a window that does not end meanwhile.
+    """
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    moment = factories.now()
+    monkeypatch.setattr("carbonapi.rest.throttles.now", lambda: moment)
+    for month in (6, 7, 8):
+        factories.usage(as_member.user, usage_at=f"2024-{month:02}-01")
+    as_member.post("/usages", json={})  # It is refused, and counted.
+    return as_member
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "number"),
+    [
+        ("GET", "/usages", None, 1),
+        ("GET", f"/usages?{SUMMER}&sort=-amount&page_size=2&quality=measured", None, 1),
+        ("GET", "/usages?page=7", None, 2),  # Past the end, no row brings the total.
+        ("GET", f"/emissions/trend?{SUMMER}", None, 1),
+        ("GET", f"/emissions/trend?{SUMMER}&group_by=usage_type", None, 1),
+        ("GET", f"/emissions/trend?{SUMMER}&compare=previous_year&group_by=scope", None, 1),
+        ("GET", "/emissions/trend", None, 2),  # From the first usage to the last: they are looked up.
+        ("GET", "/emissions/summary", None, 1),
+        ("GET", f"/emissions/bridge?{SUMMER}&compare_start=2023-06-01&compare_end=2023-09-01", None, 1),
+        ("GET", "/usages?as_of=2024-01-01T00:00:00Z", None, 1),
+        ("GET", f"/emissions/trend?{SUMMER}&as_of=2024-01-01T00:00:00Z", None, 1),
+        ("GET", "/usage-types", None, 1),
+        ("GET", "/auth/me", None, 1),
+        ("POST", "/usages", USAGE, 1),
+        ("POST", "/usages", USAGE | {"note": "x", "region": "GB", "quality": "estimated", "external_id": "x"}, 1),
+    ],
+)
+def test_a_request_sends_so_many_statements(signed_in_before, statements, method, path, body, number):
+    answer = signed_in_before.open(path, method, json=body)
+
+    assert answer.status_code in (200, 201), answer.text
+    assert len(statements) == number, statements
+
+
+@pytest.mark.parametrize(("more", "before"), [({}, 0), ({"unit": "MWh"}, 1), ({"adjusts_period_id": ...}, 2)])
+def test_a_usage_is_written_by_a_single_statement_after_what_is_looked_up(
+    as_manager, signed_in_before, statements, more, before
+):
+    if "adjusts_period_id" in more:
+        period = as_manager.post("/periods", json={"until": "2023-01-01T00:00:00Z"}).json
+        more = {"adjusts_period_id": period["id"]}
+    statements.clear()
+
+    answer = signed_in_before.post("/usages", json=USAGE | more)
+
+    assert answer.status_code == 201, answer.text
+    assert [statement.split()[0] for statement in statements] == ["SELECT"] * before + ["WITH"]
+
+
+def test_of_many_writes_one_in_a_fiftieth_of_the_limit_asks_for_the_count_that_workers_share(
+    app, signed_in_before, statements, monkeypatch
+):
+    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ACCOUNT", Limit(100, 60))
+    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ADDRESS", Limit(200, 61))
+    moment = factories.now() + dt.timedelta(minutes=5)
+    monkeypatch.setattr("carbonapi.rest.throttles.now", lambda: moment)
+    sent = []
+    for _ in range(9):
+        statements.clear()
+        assert signed_in_before.post("/usages", json=USAGE).status_code == 201
+        sent.append(len(statements))
+
+    assert sent == [3, 1, 2, 1, 3, 1, 2, 1, 3]
+
+
+def test_reading_the_session_is_one_statement_more(app, signed_in_before, statements, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 0)
+    app.extensions["carbonapi-access"][1].clear()
+
+    signed_in_before.get("/usages")
+
+    assert len(statements) == 2
+
+
+def test_a_correction_reads_the_row_keeps_what_was_believed_and_writes_it(signed_in_before, statements):
+    usage_id = signed_in_before.get("/usages").json[0]["id"]
+    statements.clear()
+
+    assert signed_in_before.patch(f"/usages/{usage_id}", json={"amount": 3}).status_code == 200
+    assert len(statements) == 3
+    statements.clear()
+    assert signed_in_before.delete(f"/usages/{usage_id}").status_code == 204
+    assert len(statements) == 4  # What has left a day may leave an hour empty there.
+
+
+def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, statements):
+    for lines in (10, 1000):
+        file = "usage_at,amount\n" + "2024-01-01T00:00:00Z,1\n" * lines
+        statements.clear()
+        answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
+        assert answer.status_code == 201
+        assert len(statements) == COUNTED + 8
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "line", "number"),
+    [
+        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 10),
+        ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 12),
+        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 11),
+        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 16),
+        ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 16),
+    ],
+)
+def test_the_checks_of_an_import_are_statements_over_all_its_lines(
+    signed_in_before, statements, query, header, line, number
+):
+    for lines in (10, 1000):
+        file = header + "".join(line.format(n=f"{lines}-{n}") for n in range(lines))
+        statements.clear()
+        path = f"/imports?usage_type_id=100{query}"
+        assert signed_in_before.post(path, data=file, content_type="text/csv").status_code == 201
+        assert len(statements) == COUNTED + number, [statement[:60] for statement in statements]
+
+
+@pytest.mark.parametrize("query", ["", "&as_of=2024-01-01T00:00:00Z", "&sort=-amount&quality=measured"])
+def test_an_export_sets_its_time_out_and_copies(signed_in_before, statements, query):
+    answer = signed_in_before.get(f"/usages/export?format=csv{query}")
+
+    assert answer.text.startswith("id,organization_id,")
+    assert [statement.split()[0] for statement in statements] == ["SET"]  # COPY is sent by the driver itself.
+
+
+def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_before, statements):
+    for lines, number in ((1, 1), (5000, 1), (5001, 2)):
+        file = "id,version,co2e_kg\n" + "1,1,1\n" * lines
+        statements.clear()
+        answer = signed_in_before.post("/verify", data=file, content_type="text/csv")
+        assert answer.status_code == 200
+        assert len(statements) == COUNTED + number
+
+
+def plan_of(statement, parameters=None):
+    """The nodes of a statement's plan, with the index or table that each reads."""
+    explained = db.session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+    return [
+        (node["Node Type"], node.get("Index Name") or node.get("Relation Name"))
+        for node in nodes_of(explained.scalar()[0]["Plan"])
+        # What the policies of row-level security ask is asked once for the statement, and reads no table.
+        if node.get("Parent Relationship") != "InitPlan" or node["Node Type"] != "Result"
+    ]
+
+
+def nodes_of(plan):
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes_of(child)
+
+
+@pytest.fixture
+def many_usages(organization):
+    """So many usages that a plan matters, of four people, two types and other organizations. One of the people."""
+    people = [factories.user(organization) for _ in range(4)]
+    people += [factories.user(factories.organization()) for _ in range(4)]
+    db.session.execute(
+        sa.text(
+            """
+            INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit,
+                                emission_factor_id, factor, recorded_by, version)
+            SELECT u.organization_id, u.id, f.usage_type_id, '2024-01-01'::timestamptz + n * interval '1 hour', 1,
+                   'kwh', 1, f.id, 1, u.id, 1
+            FROM generate_series(1, 1000) n, users u, emission_factors f
+            WHERE u.id = ANY (:people) AND f.usage_type_id IN (100, 101)
+            """
+        ),
+        {"people": [person.id for person in people]},
+    )
+    db.session.execute(sa.text("ANALYZE usages"))
+    return people[0]
+
+
+@pytest.mark.parametrize(
+    ("criteria", "order", "index"),
+    [
+        ("user_id = {user_id}", "usage_at DESC, id DESC", "ix_usages_by_user"),
+        ("user_id = {user_id} AND usage_at >= '2024-02-01'", "usage_at, id", "ix_usages_by_user"),
+        ("usage_at >= '2024-02-01'", "usage_at DESC, id DESC", "ix_usages_by_time"),
+        ("usage_type_id = 100 AND usage_at < '2024-01-05'", "usage_at, id", "ix_usages_by_type"),
+        ("true", "id DESC", "pk_usages"),
+    ],
+)
+def test_a_page_is_read_off_an_index_without_sorting(many_usages, criteria, order, index):
+    plan = plan_of(
+        f"SELECT * FROM usages WHERE organization_id = {many_usages.organization_id} "
+        f"AND {criteria.format(user_id=many_usages.id)} ORDER BY {order} LIMIT 50"
+    )
+
+    assert plan == [("Limit", None), ("Index Scan", index)]
+
+
+@pytest.fixture
+def many_days(organization):
+    """Three years of days, of two usage types, of the organization and of twenty others."""
+    organizations = [organization, *(factories.organization() for _ in range(20))]
+    db.session.execute(
+        sa.text(
+            """
+            INSERT INTO usage_days (organization_id, usage_type_id, day, method, restatement_id, timezone, usage_count,
+                                    carried_count, amount, co2e_kg, estimated_kg, reading_hours, period_hours,
+                                    hours_are_doubtful)
+            SELECT o.id, t.id, date '2022-01-01' + n, 'location', 0, o.timezone, 24, 0, 24, 36, 0, 16777215, 0, false
+            FROM organizations o, usage_types t, generate_series(0, 1094) n
+            WHERE o.id = ANY (:ids) AND t.id IN (100, 101)
+            """
+        ),
+        {"ids": [each.id for each in organizations]},
+    )
+    db.session.execute(sa.text("ANALYZE usage_days"))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        f"trend?bucket=month&{SUMMER}",
+        f"trend?bucket=month&{SUMMER}&compare=previous_year&group_by=usage_type",
+        f"summary?by=scope&by=usage_type&{SUMMER}",
+    ],
+)
+def test_whole_days_of_an_organization_are_read_off_their_key_and_no_usage_is(
+    app, as_manager, many_days, monkeypatch, question
+):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    as_manager.get("/auth/me")
+    sent = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        sent.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        answer = as_manager.get(f"/emissions/{question}")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+    figures = answer.json if "trend" in question else [answer.json]
+    assert sum(figure["usage_count"] for figure in figures) == 2 * 24 * 92
+    ((statement, parameters),) = [each for each in sent if not each[0].startswith(("SAVEPOINT", "RELEASE", "ROLLBACK"))]
+    plan = plan_of(statement, parameters)
+    read = {(kind, name) for kind, name in plan if name in ("usage_days", "pk_usage_days") or "usages" in str(name)}
+    assert read <= {
+        ("Index Scan", "pk_usage_days"),
+        ("Bitmap Index Scan", "pk_usage_days"),
+        ("Bitmap Heap Scan", "usage_days"),
+    }
+    assert read
+
+
+@pytest.mark.parametrize("many", ["replaced", "restated"])
+def test_many_usages_are_joined_by_hash_although_postgresql_takes_their_table_for_empty(as_manager, many):
+    usage_type = factories.usage_type(factor="1")
+    times = [f"2024-01-{day:02}T{hour:02}:00:00Z" for day in range(1, 29) for hour in range(24)]
+
+    def book(amount):
+        file = "usage_at,external_id,amount\n" + "".join(f"{time},{time},{amount}\n" for time in times)
+        path = f"/imports?usage_type_id={usage_type.id}&on_conflict=replace"
+        return as_manager.post(path, data=file, content_type="text/csv")
+
+    assert book(1).status_code == 201
+    factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": "Tests"}
+    assert as_manager.post(f"/usage-types/{usage_type.id}/factors", json=factor).status_code == 201
+    # As when it is looked at while many usages are recorded and not committed yet.
+    statistics = "'schemaname', 'public', 'relname', 'usages', 'relpages', 100, 'reltuples', 0::real"
+    db.session.execute(sa.text(f"SELECT pg_restore_relation_stats({statistics})"))
+    filters = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        if "UPDATE usages" in statement:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+            filters.extend(node.get("Join Filter", "") for node in nodes_of(cursor.fetchone()[0][0]["Plan"]))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        if many == "replaced":
+            answer = book(3).json
+        else:
+            body = {"usage_type_id": usage_type.id, "mode": "apply", "reason": "Tests"}
+            answer = as_manager.post("/restatements", json=body).json
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+    assert answer["usage_count"] == len(times)
+    assert filters
+    assert not [each for each in filters if re.search(r"\busages\w*\.id\b", each)]

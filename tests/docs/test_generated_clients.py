@@ -1,0 +1,225 @@
+"""The service as other people's tools see it: schemathesis, which tries to break it, and generators of clients."""
+
+import datetime as dt
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import typing
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from carbonapi.settings import DEFAULTS
+from tests.attack import fuzzing
+from tests.conftest import SECRET_KEY
+from tests.support import factories
+from tests.support.servers import serving
+
+PROJECT = Path(__file__).resolve().parents[2]
+# Who does one of these is somebody else afterwards, or nobody.
+CHANGES_ONESELF = ("change_password", "change_yourself", "end_session", "log_out", "refresh_tokens")
+thorough = pytest.mark.thorough  # `make schemathesis` runs these.
+
+
+@pytest.fixture
+def service(fresh_database_url):
+    # A tool that tries everything asks more often than anybody may.
+    unlimited = {name: 0 for name in DEFAULTS if name.startswith("LIMIT_")}
+    with serving(fresh_database_url, SECRET_KEY, **unlimited) as url:
+        yield url
+
+
+def run(folder, *command, **environ):
+    """What a command line tool prints; it must be content."""
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT), "NO_COLOR": "1", **environ}
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=folder, env=environ, text=True, capture_output=True, timeout=900
+    )
+    assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
+    return done.stdout
+
+
+def operations_of(service):
+    with urllib.request.urlopen(f"{service}/openapi.json") as answer:
+        return sum(len(methods.keys() - {"parameters"}) for methods in json.load(answer)["paths"].values())
+
+
+@pytest.mark.parametrize(
+    ("role", "examples"),
+    [("admin", 2), pytest.param("admin", 50, marks=thorough), pytest.param("manager", 50, marks=thorough)],
+)
+def test_schemathesis_finds_nothing_that_differs_from_the_document(
+    service, fresh_database_url, tmp_path, role, examples
+):
+    """`examples` is how many requests are made up for each operation, beside those that its schema calls for."""
+    report = run(
+        tmp_path,
+        *fuzzing.command(service, examples),
+        **fuzzing.environ(fresh_database_url, SECRET_KEY, role),
+    )
+
+    assert f"Tested: {operations_of(service)}\n" in report
+    for phase in fuzzing.PHASES:
+        assert f"✅ {phase}\n" in report
+
+
+@thorough
+def test_schemathesis_reads_nothing_that_belongs_to_another_organization(service, tmp_path):
+    people = []
+    for name in ("alice", "bob"):
+        credentials = {"email": f"{name}@example.org", "password": factories.PASSWORD}
+        post(f"{service}/api/v1/auth/register", {**credentials, "name": name})
+        token = post(f"{service}/api/v1/auth/login", credentials)["access_token"]
+        people.append({"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {token}"}]})
+    (tmp_path / "people.json").write_text(json.dumps({"auth": people}))
+    (tmp_path / "peers.toml").write_text(
+        'hooks = "tests.schemathesis_files"\ncache.enabled = false\ngeneration.database = "none"\n'
+        '[auth.wfc]\npath = "people.json"\npeers = ["alice", "bob"]\n'
+    )
+    excluded = [option for name in CHANGES_ONESELF for option in ("--exclude-operation-id", name)]
+
+    report = run(
+        tmp_path,
+        *("schemathesis.cli", "--config-file", "peers.toml", "run", f"{service}/openapi.json"),
+        *("--checks", "object_level_authorization", "--max-examples", 50, *excluded),
+    )
+
+    assert f"Tested: {operations_of(service) - len(excluded) // 2}\n" in report
+
+
+def post(url, body):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def client(shared_app, tmp_path, monkeypatch):
+    """The modules of a client that openapi-python-client made without complaint, such as client("api.auth.log_in")."""
+    (tmp_path / "openapi.json").write_bytes(shared_app.test_client().get("/openapi.json").data)
+    # It knows no files by their media types, and would tidy up with the tools of whoever runs it.
+    kinds = ", ".join(f"{kind}: application/octet-stream" for kind in ("text/csv", "application/x-ndjson"))
+    (tmp_path / "config.yml").write_text(f"content_type_overrides: {{{kinds}}}\npost_hooks: []\n")
+    said = run(
+        tmp_path,
+        *("openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.yml"),
+        *("--meta", "none", "--output-path", "generated_client"),
+    )
+    assert said.strip() == "Generating generated_client"
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda name: importlib.import_module(f"generated_client.{name}")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "generated_client"]:
+        del sys.modules[name]
+
+
+def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
+    models = client("models")
+    credentials = {"email": "ada@example.org", "password": factories.PASSWORD}
+    january = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
+    file = client("types").File(payload=b"usage_at,amount\n2026-02-01T00:00:00Z,3\n")
+
+    with client("client").Client(base_url=service) as anybody:
+        ada = client("api.auth.register_organization").sync(
+            client=anybody, body=models.Registration(**credentials, name="Ada")
+        )
+        tokens = client("api.auth.log_in").sync(client=anybody, body=models.Credentials(**credentials))
+    with client("client").AuthenticatedClient(base_url=service, token=tokens.access_token) as signed_in:
+        recorded = client("api.usages.record_usage").sync(
+            client=signed_in, body=models.NewUsage(usage_type_id=100, usage_at=january, amount="12.5")
+        )
+        imported = client("api.imports.import_usages").sync(client=signed_in, body=file, usage_type_id=100)
+        listed = client("api.usages.list_usages").sync(
+            client=signed_in, start=dt.date(2026, 1, 1), quality=[models.ListUsagesQualityItem.MEASURED]
+        )
+        months = client("api.emissions.get_trend").sync(client=signed_in, bucket=models.GetTrendBucket.MONTH)
+        corrected = client("api.usages.correct_usage").sync(
+            recorded.id, client=signed_in, body=models.UsageChanges(amount="12.75"), if_match='"1"'
+        )
+        late = client("api.usages.correct_usage").sync(
+            recorded.id, client=signed_in, body=models.UsageChanges(amount="13"), if_match='"1"'
+        )
+        explained = client("api.usages.explain_usage").sync(recorded.id, client=signed_in)
+        exported = client("api.imports.export_usages").sync_detailed(client=signed_in, usage_type_id=[100])
+        deleted = client("api.usages.delete_usage").sync_detailed(recorded.id, client=signed_in)
+        nothing = client("api.usages.get_usage").sync(client=signed_in, usage_id=recorded.id)
+
+    assert (ada.role, ada.name) == (models.UserRole.MANAGER, "Ada")
+    assert (recorded.amount, recorded.co2e_kg, recorded.usage_at) == (12.5, 18.75, january)
+    assert (recorded.user_id, recorded.region) == (ada.id, None)
+    assert imported.usage_count == 1
+    assert [usage.amount for usage in listed] == [3, 12.5]
+    assert listed[1] == recorded
+    assert [(month.bucket_start.month, month.co2e_kg, month.unit) for month in months] == [
+        (1, 18.75, "kwh"),
+        (2, 4.5, "kwh"),
+    ]
+    assert (corrected.version, corrected.co2e_kg, corrected.note) == (2, 19.125, None)
+    assert (late.status, late.title) == (412, "Changed meanwhile")
+    assert explained.calculation == "12.75 kwh × 1.5 kg CO2e/kwh = 19.125 kg CO2e"
+    assert len(exported.content.splitlines()) == 3
+    assert deleted.status_code == 204
+    assert isinstance(nothing, models.Problem)
+    assert (nothing.status, nothing.type_) == (404, "urn:carbonapi:problem:not-found")
+
+
+def test_a_client_made_from_the_document_has_types_to_rely_on(client):
+    unset = client("types").Unset
+    new = typing.get_type_hints(client("models").NewUsage)
+    usage = typing.get_type_hints(client("models").Usage)
+    group = client("models.group").Group
+    parts = {"Group": group, "PreviousBucket": client("models.previous_bucket").PreviousBucket}
+    bucket = typing.get_type_hints(client("models").Bucket, localns=parts)
+    answer = typing.get_type_hints(client("api.usages.list_usages").sync)["return"]
+
+    assert (new["amount"], new["usage_at"], new["user_id"]) == (float | str, dt.datetime, int | unset)
+    assert (usage["co2e_kg"], usage["recorded_at"], usage["region"]) == (float, dt.datetime, None | str)
+    assert (bucket["bucket_start"], bucket["usage_count"], bucket["groups"]) == (dt.datetime, int, list[group] | unset)
+    assert answer == client("models").Problem | list[client("models").Usage] | None
+
+
+def test_a_client_made_from_the_document_passes_a_check_of_types(client, tmp_path):
+    assert client("client")
+
+    said = run(tmp_path, "mypy", "--strict", "generated_client", MYPYPATH=tmp_path)
+
+    assert said.startswith("Success: no issues found")
+
+
+@pytest.mark.typescript
+def test_typescript_made_from_the_document_can_do_what_people_do(service, tmp_path):
+    with urllib.request.urlopen(f"{service}/openapi.json") as answer:
+        (tmp_path / "openapi.json").write_bytes(answer.read())
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "node_modules").symlink_to(PROJECT / ".venv/node/node_modules")
+    shutil.copy(PROJECT / "tests/node/tour.ts", tmp_path)
+
+    # Else what has a default would have to be given.
+    run_node(tmp_path, "openapi-typescript", "openapi.json", "--default-non-nullable=false", "--output=api.ts")
+    run_node(tmp_path, "tsc", "--strict", "--module", "nodenext", "--target", "es2022", "tour.ts")
+    told = json.loads(run_node(tmp_path, "node", "tour.js", service))
+
+    assert told == {
+        "role": "manager",
+        "recorded": 18.75,
+        "listed": [12.5],
+        "months": [["2026-01-01T00:00:00Z", 18.75]],
+        "corrected": [2, 19.125],
+        "late": 412,
+        "explained": "12.75 kwh × 1.5 kg CO2e/kwh = 19.125 kg CO2e",
+        "exported": 2,
+        "deleted": 204,
+        "mistyped": "boolean",
+        "misspelt": ["strat"],
+    }
+
+
+def run_node(folder, program, *arguments):
+    """What a program prints, one of npm's or node itself; it must be content."""
+    environ = {**os.environ, "PATH": f"{folder}/node_modules/.bin:{os.environ['PATH']}"}
+    done = subprocess.run([program, *arguments], cwd=folder, env=environ, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout

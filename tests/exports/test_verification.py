@@ -1,0 +1,238 @@
+"""Exports verified: what the ledger holds is reproduced, and a single digit that was changed by hand is found."""
+
+import csv
+import hashlib
+import io
+import random
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.db import db
+from tests.support import factories
+from tests.support.random_ledger import book_at_random
+
+USAGES = 10_000
+
+
+def verified(client, file, content_type="text/csv"):
+    answer = client.post("/verify", data=file, content_type=content_type)
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def changed(cell, dice):
+    """The cell with a digit, or else a letter, that is another."""
+    kind = "0123456789" if re.search("[0-9]", cell) else "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    place = dice.choice([place for place, letter in enumerate(cell) if letter.upper() in kind])
+    other = dice.choice([letter for letter in kind if letter != cell[place].upper()])
+    return cell[:place] + other + cell[place + 1 :]
+
+
+def test_random_usages_are_all_reproduced_and_each_changed_digit_is_found(as_manager, as_auditor):
+    dice = random.Random(7)
+    before = book_at_random(as_manager, dice, USAGES)
+    lines = 0
+    for query in ("?sort=id", f"?as_of={before}", "?format=ndjson", f"?format=ndjson&as_of={before}&sort=amount"):
+        file = as_auditor.get(f"/usages/export{query}").data
+        found = verified(as_auditor, file, "application/x-ndjson" if "ndjson" in query else "text/csv")
+        assert (found["differing"], found["faults"]) == (0, {})
+        assert found["lines"] == found["reproduced"]
+        assert found["sha256"] == hashlib.sha256(file).hexdigest()
+        lines += found["lines"]
+    assert lines == 2 * (USAGES - 50) + 2 * USAGES
+
+    header, *rows = csv.reader(io.StringIO(as_auditor.get("/usages/export").text), strict=True)
+    places = list(range(len(rows)))
+    for _ in range(3):  # In each round four cells of every column: 288 in all.
+        altered = [list(row) for row in rows]
+        expected = {}
+        for column in [*range(len(header))] * 4:
+            full = (
+                place for place in dice.sample(places, len(places)) if re.search("[0-9A-Za-z]", rows[place][column])
+            )
+            place = next(place for place in full if str(place + 2) not in expected)
+            altered[place][column] = changed(rows[place][column], dice)
+            expected[str(place + 2)] = header[column]
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows([header, *altered])
+        found = verified(as_auditor, file.getvalue())
+        assert (found["differing"], found["reproduced"]) == (96, len(rows) - 96)
+        assert found["faults"].keys() == expected.keys()
+        for line, name in expected.items():
+            told = " ".join(found["faults"][line])
+            assert f"{name}: the file says" in told or name in ("id", "version"), (line, name, told)
+
+
+@pytest.fixture
+def usage(as_manager):
+    return factories.usage(as_manager.user, "12.5", note="n", external_id="a")
+
+
+def test_a_fault_says_what_the_file_and_the_ledger_say(as_manager, usage):
+    head = "id,version,amount,co2e_kg,note,usage_at,region\n"
+    lines = [
+        f"{usage.id},1,12.5,18.75,n,2024-01-01T00:00:00Z,",
+        f"{usage.id},1,12.6,18.76,,2024-01-02T00:00:00Z,GB",
+        f"{usage.id},2,12.5,18.75,n,2024-01-01T00:00:00Z,",
+        "x,1,,1,,,",
+        f"{usage.id},99999999999,12.5,18.75,n,,",
+        f"{10**18 * 9},1,12.5,18.75,n,,",
+        f"{usage.id},,12.5,18.75,n,,",
+        f"{usage.id},1,12.5,18.75,n,2024-01-01T00:00:00Z,",
+    ]
+
+    found = verified(as_manager, head + "\n".join(lines) + "\n")
+
+    assert (found["lines"], found["reproduced"], found["differing"]) == (8, 1, 7)
+    assert found["faults"] == {
+        "3": [
+            "amount: the file says 12.6; the ledger has 12.5 in version 1.",
+            "co2e_kg: the file says 18.76; the ledger has 18.75 in version 1.",
+            "note: the file says nothing; the ledger has n in version 1.",
+            "usage_at: the file says 2024-01-02T00:00:00Z; the ledger has 2024-01-01T00:00:00Z in version 1.",
+            "region: the file says GB; the ledger has nothing in version 1.",
+        ],
+        "4": [f"There is no version 2 of usage {usage.id}."],
+        "5": ["There is no version 1 of usage x."],
+        "6": [f"There is no version 99999999999 of usage {usage.id}."],
+        "7": ["There is no version 1 of usage 9000000000000000000."],
+        "8": [f"There is no version nothing of usage {usage.id}."],
+        "9": [f"Version 1 of usage {usage.id} stands in line 2 already."],
+    }
+
+
+def test_a_number_or_time_may_be_written_otherwise(as_manager, usage):
+    file = f"id,version,amount,co2e_kg,usage_at\n{usage.id},1,012.50,18.750,2024-01-01T01:00:00+01:00\n"
+
+    assert verified(as_manager, file)["differing"] == 0
+
+
+def test_versions_before_a_correction_and_a_deletion_are_known(as_manager, usage):
+    as_manager.patch(f"/usages/{usage.id}", json={"amount": 2})
+    as_manager.delete(f"/usages/{usage.id}")
+
+    found = verified(as_manager, f"id,version,co2e_kg\n{usage.id},1,18.75\n{usage.id},2,3\n{usage.id},2,4\n")
+
+    assert list(found["faults"]) == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("tampering", "messages"),
+    [
+        (
+            "amount_in_type_unit = 10",
+            [
+                "amount_in_type_unit: the ledger has 10 in version 1; 12.5 kwh are 12.5 kwh.",
+                "co2e_kg: the ledger has 15 in version 1; 12.5 kwh × 1.5 are 18.75.",
+            ],
+        ),
+        (
+            "factor = 1.6",
+            [
+                "factor: the ledger has 1.6 in version 1; emission factor {factor} of the catalogue is 1.5.",
+                "co2e_kg: the ledger has 20 in version 1; 12.5 kwh × 1.5 are 18.75.",
+            ],
+        ),
+        (
+            "amount = 12.6",
+            [
+                "amount_in_type_unit: the ledger has 12.5 in version 1; 12.6 kwh are 12.6 kwh.",
+                "co2e_kg: the ledger has 18.75 in version 1; 12.6 kwh × 1.5 are 18.9.",
+            ],
+        ),
+        ("unit = 'kg'", ["unit: kg cannot be converted into kwh."]),
+    ],
+)
+def test_a_value_that_was_changed_in_the_database_is_found(as_manager, usage, tampering, messages):
+    db.session.execute(sa.text(f"UPDATE usages SET {tampering} WHERE id = :id"), {"id": usage.id})
+
+    (faults,) = verified(as_manager, as_manager.get("/usages/export").text)["faults"].values()
+
+    expected = [message.format(factor=usage.emission_factor_id) for message in messages]
+    assert [fault[: len(message)] for fault, message in zip(faults, expected, strict=True)] == expected
+
+
+def test_a_consistent_change_in_the_database_is_found_by_an_export_from_before(as_manager, usage):
+    file = as_manager.get("/usages/export").text
+    change = "UPDATE usages SET amount = 20, amount_in_type_unit = 20 WHERE id = :id"
+    db.session.execute(sa.text(change), {"id": usage.id})
+
+    (faults,) = verified(as_manager, file)["faults"].values()
+
+    assert faults == [
+        "amount: the file says 12.5; the ledger has 20 in version 1.",
+        "amount_in_type_unit: the file says 12.5; the ledger has 20 in version 1.",
+        "co2e_kg: the file says 18.75; the ledger has 30 in version 1.",
+    ]
+
+
+def test_nobody_verifies_what_they_do_not_see(as_manager, as_member, as_other_manager, as_auditor, as_admin, usage):
+    file = f"id,version,co2e_kg\n{usage.id},1,18.75\n"
+    unseen = {"2": [f"There is no version 1 of usage {usage.id}."]}
+
+    for client, faults in (
+        (as_manager, {}),
+        (as_auditor, {}),
+        (as_admin, {}),
+        (as_member, unseen),
+        (as_other_manager, unseen),
+    ):
+        assert verified(client, file)["faults"] == faults
+
+
+def test_a_file_comes_as_a_form_too(as_manager, usage):
+    for name, query in (("a.csv", ""), ("a.ndjson", "?format=ndjson")):
+        form = {"file": (io.BytesIO(as_manager.get(f"/usages/export{query}").data), name)}
+        assert verified(as_manager, form, "multipart/form-data")["reproduced"] == 1
+
+
+GOOD = '{"id":1,"version":1,"co2e_kg":1}\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "faults"),
+    [
+        ("usage_at,amount\n", {"1": "The column id is missing."}),
+        ("id,version,co2e_kg,mood\n", {"1": "There is no column 'mood'"}),
+        ("id,version,co2e_kg,id\n", {"1": "The column id stands twice."}),
+        ("id,version,co2e_kg\n1,1\n", {"2": "2 cells, where the header has 3."}),
+        ("id,version,co2e_kg\n1,1,1", {"1": "The last line has no line break"}),
+        (GOOD + '{"id":1,"version":1}\n', {"2": "The column co2e_kg is missing."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":1,"mood":1}\n', {"2": "There is no column 'mood'"}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":1,"co2e_kg":2}\n', {"2": "The column co2e_kg stands twice."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":true}\n', {"2": "co2e_kg: Neither a text nor a number."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":{"a":1}}\n', {"2": "co2e_kg: Neither a text nor a number."}),
+        (GOOD + "[1]\n", {"2": "Not a JSON object."}),
+        (GOOD + "{\n", {"2": "Not a JSON object."}),
+        (GOOD + "[" * 100_000 + "\n", {"2": "Not a JSON object."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":1', {"1": "The last line has no line break"}),
+    ],
+)
+def test_what_is_no_export_is_told_by_line(as_member, file, faults):
+    answer = as_member.post("/verify", data=file, content_type="text/csv")
+
+    assert answer.status_code == 422
+    assert answer.json["detail"].startswith("1 line is not good, so nothing was verified.") or "1" in faults
+    told = answer.json["errors"]["file"]
+    assert list(told) == list(faults)
+    for line, beginning in faults.items():
+        assert told[line][0].startswith(beginning)
+
+
+def test_odd_values_are_shown_as_they_are_or_shortened(as_manager, usage):
+    values = ['"\\ud800"', f'"{"9" * 1000}"', "1e400000000", "NaN", '""', '"\\u0000"', "-18.75", '"18,75"']
+    file = "".join(f'{{"id":{usage.id},"version":1,"co2e_kg":{value}}}\n' for value in values)
+
+    faults = verified(as_manager, file, "application/x-ndjson")["faults"]
+
+    shown = ["?", "9" * 100 + "…", "1e400000000", "NaN", "an empty text", "\0", "-18.75", "18,75"]
+    assert [fault[0].removeprefix("co2e_kg: the file says ").partition(";")[0] for fault in faults.values()] == shown
+
+
+def test_a_file_over_the_limit_and_of_another_kind_is_refused(app, as_member, monkeypatch):
+    monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", 10)
+
+    assert as_member.post("/verify", data="id,version,co2e_kg\n", content_type="text/csv").status_code == 413
+    assert as_member.post("/verify", data="x", content_type="application/json").status_code == 415

@@ -1,0 +1,251 @@
+"""Files that name users by their e-mail addresses, and usage types by their names."""
+
+import pytest
+
+from tests.support import factories
+
+AT = "2024-01-01T00:00:00Z"
+AMBIGUOUS = "heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
+
+
+def post(client, file, query="", content_type="text/csv"):
+    return client.post(f"/imports{query}", data=file, content_type=content_type)
+
+
+def faults(answer):
+    assert answer.status_code == 422, answer.text
+    return answer.json["errors"]["file"]
+
+
+def booked(client, answer):
+    """(user, usage type, amount) of the usages of an import, in its order."""
+    assert answer.status_code == 201, answer.text
+    usages = client.get(f"/usages?import_id={answer.json['id']}&sort=id").json
+    return [(usage["user_id"], usage["usage_type_id"], usage["amount"]) for usage in usages]
+
+
+@pytest.fixture
+def eve(organization):
+    return factories.user(organization, email="Eve.Adams@Example.org")
+
+
+def test_users_and_usage_types_can_be_named(as_manager, eve):
+    file = (
+        "usage_at,amount,usage_type,user_email\n"
+        f"{AT},1,electricity,eve.ADAMS@example.org\n"
+        f"{AT},2,water,{as_manager.user.email}\n"
+        f"{AT},3, water ,\n"
+    )
+
+    mine = as_manager.user.id
+    assert booked(as_manager, post(as_manager, file)) == [(eve.id, 100, 1), (mine, 101, 2), (mine, 101, 3)]
+
+
+def test_the_query_can_name_them_too_and_a_line_says_otherwise(as_manager, eve):
+    query = f"?usage_type=water&user_email={eve.email.upper()}"
+    file = (
+        "usage_at,amount,usage_type,usage_type_id,user_email,user_id\n"
+        f"{AT},1,,,,\n{AT},2,electricity,,,\n{AT},3,,102,,\n{AT},4,,,{as_manager.user.email},\n"
+        f"{AT},5,,,,{as_manager.user.id}\n"
+    )
+
+    mine = as_manager.user.id
+    assert booked(as_manager, post(as_manager, file, query)) == [
+        (eve.id, 101, 1),
+        (eve.id, 100, 2),
+        (eve.id, 102, 3),
+        (mine, 101, 4),
+        (mine, 101, 5),
+    ]
+
+
+def test_of_several_types_of_a_name_the_unit_of_the_line_decides(as_member):
+    lines = f"{AT},1,heating,kWh\n{AT},2,heating,l\n{AT},3,heating,M3\n{AT},4,electricity,\n{AT},5,electricity,MWh\n"
+
+    imported = post(as_member, f"usage_at,amount,usage_type,unit\n{lines}")
+
+    mine = as_member.user.id
+    assert booked(as_member, imported) == [
+        (mine, 102, 1),
+        (mine, 103, 2),
+        (mine, 104, 3),
+        (mine, 100, 4),
+        (mine, 100, 5),
+    ]
+    file = f"usage_at,amount,unit\n{AT},1,\n{AT},2,l\n"
+    assert booked(as_member, post(as_member, file, "?usage_type=heating&unit=m3")) == [(mine, 104, 1), (mine, 103, 2)]
+    by_id = f"usage_at,amount,usage_type_id\n{AT},1,\n{AT},2,100\n"
+    in_kwh = post(as_member, by_id, "?usage_type=heating&unit=kWh")
+    assert booked(as_member, in_kwh) == [(mine, 102, 1), (mine, 100, 2)]
+
+
+def test_what_stays_ambiguous_is_a_fault_that_names_the_ids(as_member):
+    file = f"usage_at,amount,usage_type,unit\n{AT},1,heating,\n{AT},1,heating,MWh\n{AT},1,heating,l\n{AT},1,water,l\n"
+
+    told = faults(post(as_member, file))
+
+    assert told == {
+        "2": [f"usage_type: {AMBIGUOUS}"],
+        "3": [f"usage_type: {AMBIGUOUS}"],
+        "5": ["unit: l cannot be converted into kg. What can be used: kg, g, t, lb, short ton, long ton."],
+    }
+    assert faults(post(as_member, f"usage_at,amount\n{AT},1\n", "?usage_type=heating")) == {
+        "2": [f"usage_type: {AMBIGUOUS}"]
+    }
+
+
+def test_an_archived_type_stands_back_for_one_that_is_not(as_member):
+    old = factories.usage_type("steam", unit="l", archived=True)
+    new = factories.usage_type("steam", unit="kwh")
+    gone = factories.usage_type("gone", archived=True)
+    lines = f"{AT},1,steam\n"
+
+    assert booked(as_member, post(as_member, f"usage_at,amount,usage_type\n{lines}"))[0][1] == new.id != old.id
+    told = faults(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n"))
+    assert told == {"3": ["usage_type: gone (kwh) is archived: nothing new is recorded for it."]}
+
+
+def test_names_that_nobody_has_are_faults_of_their_columns(as_manager, as_other_manager):
+    stranger = as_other_manager.user.email
+    file = (
+        "usage_at,amount,usage_type,user_email\n"
+        f"{AT},1,stem,\n{AT},1,water,nobody@example.org\n{AT},1,water,{stranger}\n{AT},1,water,nobody\n{AT},1,,\n"
+        f"{AT},1,Water,\n{AT},x,stem,nobody@example.org\n"
+    )
+
+    assert faults(post(as_manager, file)) == {
+        "2": ["usage_type: There is no usage type stem; GET /usage-types lists them."],
+        "3": ["user_email: There is no user nobody@example.org."],
+        "4": [f"user_email: There is no user {stranger}."],
+        "5": ["user_email: Not a valid email address."],
+        "6": ["usage_type: Missing data for required field."],
+        "7": ["usage_type: There is no usage type Water; GET /usage-types lists them."],
+        "8": ["amount: Not a number."],
+    }
+
+
+def test_a_member_names_nobody_but_themself(as_member, as_manager):
+    file = f"usage_at,amount,user_email\n{AT},1,{as_member.user.email}\n{AT},1,{as_manager.user.email}\n"
+
+    assert faults(post(as_member, file, "?usage_type=water")) == {
+        "3": [f"user_email: There is no user {as_manager.user.email}."]
+    }
+
+
+def test_an_erased_user_is_named_no_more(as_manager, eve):
+    email = eve.email
+    assert as_manager.delete(f"/users/{eve.id}").status_code == 204
+
+    told = faults(post(as_manager, f"usage_at,amount,user_email\n{AT},1,{email}\n", "?usage_type=water"))
+
+    assert told == {"2": [f"user_email: There is no user {email}."]}
+
+
+def test_an_admin_names_users_of_the_imports_organization_alone(as_admin, as_manager, as_other_manager):
+    file = f"usage_at,amount,user_email\n{AT},1,{as_manager.user.email}\n{AT},1,{as_other_manager.user.email}\n"
+
+    told = faults(post(as_admin, file, f"?usage_type=water&user_email={as_manager.user.email}"))
+
+    assert told == {"3": [f"user_email: There is no user {as_other_manager.user.email}."]}
+    one = post(as_admin, f"usage_at,amount\n{AT},1\n", f"?usage_type=water&user_email={as_manager.user.email}")
+    assert one.json["organization_id"] == as_manager.user.organization_id
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("usage_type=stem", {"usage_type": ["There is no usage type stem; GET /usage-types lists them."]}),
+        ("user_email=nobody@example.org", {"user_email": ["There is no user nobody@example.org."]}),
+        ("user_email=nobody", {"user_email": ["Not a valid email address."]}),
+        ("usage_type=water&usage_type_id=101", {"usage_type": ["Give usage_type or usage_type_id, not both."]}),
+        ("user_email=a@example.org&user_id=1", {"user_email": ["Give user_email or user_id, not both."]}),
+    ],
+)
+def test_a_name_of_the_query_that_cannot_be_is_422(as_manager, query, told):
+    answer = post(as_manager, f"usage_at,amount\n{AT},1\n", f"?{query}")
+
+    assert (answer.status_code, answer.json["errors"]) == (422, {"query": told})
+
+
+def test_a_line_says_an_id_or_a_name(as_manager, eve):
+    file = (
+        "usage_at,amount,usage_type,usage_type_id,user_email,user_id\n"
+        f"{AT},1,water,101,,\n{AT},1,water,,{eve.email},{eve.id}\n{AT},1,,,,\n{AT},1,,101,,{eve.id}\n"
+    )
+
+    assert faults(post(as_manager, file)) == {
+        "2": ["usage_type: Give usage_type or usage_type_id, not both."],
+        "3": ["user_email: Give user_email or user_id, not both."],
+        "4": ["usage_type_id: Missing data for required field."],
+    }
+    assert faults(post(as_manager, f"usage_at,amount\n{AT},1\n")) == {
+        "1": ["The column usage_type_id or usage_type is missing."]
+    }
+
+
+def test_ndjson_names_them_line_by_line(as_manager, eve):
+    lines = (
+        f'{{"usage_at":"{AT}","amount":1,"usage_type":"water","user_email":"{eve.email}"}}\n'
+        f'{{"usage_at":"{AT}","amount":2,"usage_type_id":100}}\n'
+    )
+
+    imported = post(as_manager, lines, content_type="application/x-ndjson")
+
+    assert booked(as_manager, imported) == [(eve.id, 101, 1), (as_manager.user.id, 100, 2)]
+
+
+def test_columns_of_other_names_can_be_these(as_manager, eve):
+    file = f"Start,Value,Kind,Who\n{AT},1,water,{eve.email}\n"
+
+    imported = post(as_manager, file, "?columns=usage_at:Start,amount:Value,usage_type:Kind,user_email:Who")
+
+    assert booked(as_manager, imported) == [(eve.id, 101, 1)]
+
+
+def test_rejected_lines_say_what_the_file_said_and_can_be_sent_again(as_manager, eve):
+    late = factories.usage_type("late", valid_from="2020-01-01")
+    old = "2019-01-01T00:00:00Z"
+    file = (
+        "usage_at,amount,usage_type,user_email\n"
+        f"{AT},1,heating,Eve.Adams@example.org\n{AT},2,watr,\n{old},3,late,Eve.Adams@example.org\n"
+        f"{AT},x,water,Eve.Adams@example.org\n{AT},5,water,eva@example.org\n{AT},6,water,\n"
+    )
+
+    imported = post(as_manager, file, "?mode=partial").json
+
+    assert [(fault["line"], fault["column"], fault["found"]) for fault in imported["faults"]] == [
+        (2, "usage_type", "heating"),
+        (3, "usage_type", "watr"),
+        (4, "usage_at", old),
+        (5, "amount", "x"),
+        (6, "user_email", "eva@example.org"),
+    ]
+    rejected = as_manager.get(f"/imports/{imported['id']}/faults/export").text
+    mended = rejected.replace("watr", "water").replace(old, AT).replace("eva@", "eve.adams@").replace(",x,", ",4,")
+    again = booked(as_manager, post(as_manager, mended.replace(",heating,", ",electricity,")))
+    assert again == [
+        (eve.id, 100, 1),
+        (as_manager.user.id, 101, 2),
+        (eve.id, late.id, 3),
+        (eve.id, 101, 4),
+        (eve.id, 101, 5),
+    ]
+
+
+def test_a_file_that_names_can_be_sent_again(as_manager, eve):
+    file = f"usage_at,amount,usage_type,user_email\n{AT},1,water,{eve.email}\n"
+    post(as_manager, file)
+
+    again = post(as_manager, file.replace(",1,", ",2,"), "?on_conflict=replace").json
+
+    assert (again["new_count"], again["changed_count"]) == (0, 1)
+
+
+def test_names_are_found_by_statements_over_all_lines(as_manager, eve, statements):
+    sent = []
+    for lines in (10, 1000):
+        file = "usage_at,amount,usage_type,user_email\n" + f"{AT},1,water,{eve.email}\n{AT},1,heating,\n" * lines
+        statements.clear()
+        assert post(as_manager, file, "?unit=kg").status_code == 422
+        sent.append(len(statements))
+    assert sent[0] == sent[1]

@@ -1,0 +1,199 @@
+"""Green Button: the XML in which utilities hand out what their meters read."""
+
+import io
+import re
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from carbonapi.errors import Invalid
+from carbonapi.imports.formats.green_button import readings_of
+from tests.support import factories
+
+SAMPLE = (Path(__file__).parents[2] / "data" / "greenbutton-electricity-and-gas.xml").read_text()
+ELECTRICITY = {"usage_type_id": 100, "commodity": "electricity"}
+
+
+def load(client, text, status=201, **query):
+    form = {"file": (io.BytesIO(text.encode()), "usage.xml")}
+    answer = client.post("/imports", query_string=query, data=form, content_type="multipart/form-data")
+    assert answer.status_code == status, answer.text
+    return answer.json
+
+
+def faults_of(text, commodity="electricity"):
+    """What is wrong with which reading, or with the file."""
+    faults = {}
+    try:
+        list(readings_of(io.BytesIO(text.encode()), commodity, (), (), faults))
+    except Invalid as refusal:
+        return refusal.errors["file"]
+    return faults
+
+
+def changed(pattern, replacement, count=1):
+    text, made = re.subn(pattern, replacement, SAMPLE, count=count)
+    assert made == count
+    return text
+
+
+def test_readings_of_an_hour_are_recorded_with_their_quality(as_member):
+    imported = load(as_member, SAMPLE, **ELECTRICITY)
+
+    assert (imported["new_count"], imported["amount"], imported["co2e_kg"]) == (6, 3.298, 4.947)
+    usages = as_member.get("/usages?sort=usage_at").json
+    assert [(usage["usage_at"], usage["amount"], usage["unit"], usage["quality"]) for usage in usages] == [
+        ("2026-03-08T07:00:00Z", 412, "Wh", "measured"),
+        ("2026-03-08T08:00:00Z", 398, "Wh", "measured"),
+        ("2026-03-08T09:00:00Z", 405, "Wh", "estimated"),
+        ("2026-03-08T10:00:00Z", 1210, "Wh", "measured"),
+        ("2026-03-08T11:00:00Z", 873, "Wh", "measured"),
+        ("2026-03-08T12:00:00Z", 0, "Wh", "measured"),
+    ]
+    assert {usage["usage_until"] for usage in usages} == {None}
+    assert re.fullmatch("[0-9a-f]{16}/2026-03-08T07:00:00Z", usages[0]["external_id"])
+
+
+def test_longer_intervals_are_periods_in_the_units_of_their_type(as_member):
+    gas = factories.usage_type("gas", unit="kWh", factor="0.18")
+
+    imported = load(as_member, SAMPLE.rstrip(), usage_type_id=gas.id, commodity="natural gas", format="greenbutton")
+
+    assert (imported["new_count"], imported["warnings"]) == (2, [])
+    usages = as_member.get("/usages?sort=usage_at").json
+    assert [(u["usage_at"], u["usage_until"], u["amount"], u["unit"], u["quality"]) for u in usages] == [
+        ("2026-01-01T06:00:00Z", "2026-02-01T06:00:00Z", 98.123, "therm", "measured"),
+        ("2026-02-01T06:00:00Z", "2026-03-01T06:00:00Z", 80.45, "therm", "estimated"),
+    ]
+
+
+def test_a_file_that_comes_again_books_nothing_twice(as_member):
+    load(as_member, SAMPLE, **ELECTRICITY)
+
+    refused = load(as_member, SAMPLE, 422, **ELECTRICITY)["errors"]["file"]
+    assert len(refused) == 6
+    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is in the ledger already.", refused["1"][0])
+    again = load(as_member, SAMPLE, on_conflict="skip", **ELECTRICITY)
+    assert (again["new_count"], again["same_count"]) == (0, 6)
+    corrected = load(as_member, SAMPLE.replace("<value>412<", "<value>413<"), on_conflict="replace", **ELECTRICITY)
+    assert (corrected["changed_count"], corrected["same_count"]) == (1, 5)
+
+
+def test_one_import_is_of_one_commodity(as_member):
+    refused = load(as_member, SAMPLE, 422, usage_type_id=100)["errors"]["file"]
+
+    assert refused == {
+        "1": ["The file tells of several commodities, electricity, natural gas: say which with `commodity`."]
+    }
+
+
+def test_each_meter_of_a_file_is_known_by_its_usage_point():
+    both = changed("<commodity>7<", "<commodity>1<")
+
+    ids = [
+        cells["external_id"].partition("/")[0] for _, cells in readings_of(io.BytesIO(both.encode()), None, (), (), {})
+    ]
+
+    assert len({*ids[:6]}) == len({*ids[6:]}) == 1
+    assert ids[0] != ids[6]
+
+
+def test_whose_type_they_are_must_be_said(as_member):
+    refused = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
+
+    assert refused == {"1": ["Green Button does not tell usage_type_id or usage_type: say it."]}
+
+
+def test_faults_are_told_by_reading(as_member):
+    wrong = SAMPLE.replace("<value>405<", "<value>4e2<").replace("<start>1772956800<", "<start>soon<")
+
+    imported = load(as_member, wrong, mode="partial", **ELECTRICITY)
+
+    assert imported["new_count"] == 4
+    told = [(fault["line"], fault["column"], fault["found"], fault["message"]) for fault in imported["faults"]]
+    assert told == [
+        (2, "usage_at", "soon", "Not an RFC 3339 date-time with an offset, such as 2024-01-31T12:00:00Z."),
+        (3, "amount", "4e2", "Not a number."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "power", "uom", "amount"),
+    [
+        ("412", "3", "72", "412000"),
+        ("412", "-3", "72", "0.412"),
+        ("7", "6", "132", "7"),
+        ("7", "0", "31", "0.007"),
+        ("1234567890123456789", "-9", "72", "1234567890.123456789"),
+        ("4.5", "-1", "72", "0.45"),
+    ],
+)
+def test_values_are_scaled_by_exact_powers_of_ten(value, power, uom, amount):
+    text = changed("<value>412<", f"<value>{value}<")
+    text = text.replace("Multiplier>0<", f"Multiplier>{power}<").replace("<uom>72<", f"<uom>{uom}<")
+
+    _, cells = next(readings_of(io.BytesIO(text.encode()), "electricity", (), (), {}))
+
+    assert cells["amount"] == amount
+
+
+def test_of_several_qualities_one_that_is_estimated_counts():
+    two = changed("<quality>17<", "<quality>17</quality></ReadingQuality><ReadingQuality><quality>8<")
+
+    cells = [cells for _, cells in readings_of(io.BytesIO(two.encode()), "electricity", (), (), {})]
+
+    assert [cell["quality"] for cell in cells].count("estimated") == 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "fault"),
+    [
+        ("<uom>72<", "<uom>38<", "Its unit is no amount of a usage: uom 38. What can be read: 31, 42, 72, "),
+        ("Multiplier>0<", "Multiplier>1000<", "Its powerOfTenMultiplier is no number of two digits: 1000."),
+        ("Behaviour>4<", "Behaviour>3<", "It does not tell what was used in an interval: accumulationBehaviour 3, "),
+        ("Direction>1<", "Direction>19<", "It was delivered back, and so is no usage: flowDirection 19."),
+    ],
+)
+def test_readings_of_a_type_that_is_no_usage_are_faults(pattern, replacement, fault):
+    told = faults_of(changed(pattern, replacement))
+
+    assert list(told) == [1, 2, 3, 4, 5, 6]
+    assert told[1][0].startswith(fault)
+
+
+def test_readings_that_no_link_leads_to_are_faults():
+    without = changed('rel="up" href="[^"]*/1/MeterReading/1/IntervalBlock"', 'rel="up" href="elsewhere"')
+
+    assert faults_of(without)[6] == ["Of which ReadingType it is, no link tells."]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (SAMPLE[:-20], "Not proper XML, or cut off: "),
+        ("<feed/>", "There is no IntervalReading in the file: it is no Green Button file of usage."),
+        ('<!DOCTYPE feed [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><feed>&b;</feed>', "A document type (<!DOCTYPE …>)"),
+        ('<!DOCTYPE feed SYSTEM "feed.dtd"><feed/>', "A document type (<!DOCTYPE …>)"),
+        (f'<feed><entry title="{"x" * 3_000_000}"/></feed>', "A tag or comment of more than 1048576 bytes."),
+    ],
+)
+def test_what_is_no_such_file_is_refused(text, fault):
+    told = faults_of(text)
+
+    assert list(told) == ["1"]
+    assert told["1"][0].startswith(fault)
+
+
+def test_a_long_file_takes_no_more_memory_than_a_short_one():
+    def peak(count):
+        reading = re.search("<IntervalReading>.*</IntervalReading>\n", SAMPLE)[0]
+        long = io.BytesIO(SAMPLE.replace(reading, reading * count, 1).encode())
+        tracemalloc.start()
+        for _ in readings_of(long, "electricity", (), (), {}):
+            pass
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(20_000) < peak(2_000) * 1.2

@@ -1,0 +1,158 @@
+"""Real files of readings, imported as they are: their sums to the last digit, their times, and times misread."""
+
+import datetime as dt
+import gzip
+import json
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[2] / "data"
+CHICAGO = {"timezone": "America/Chicago"}
+AS_THEY_ARE = {"usage_type_id": 100, "columns": "usage_at:start,amount:value", "blank": "skip"}
+
+
+def lines_of(name):
+    return gzip.decompress((DATA / f"{name}-kwh.csv.gz").read_bytes()).decode().splitlines()
+
+
+def load(client, lines, status=201, **query):
+    file = "".join(f"{line}\n" for line in lines)
+    answer = client.post("/imports", query_string=AS_THEY_ARE | query, data=file, content_type="text/csv")
+    assert answer.status_code == status, answer.text
+    return json.loads(answer.text, parse_float=Decimal)
+
+
+def instants(client):
+    """The times of all usages, in their order."""
+    export = client.get("/usages/export?sort=usage_at,id").text.splitlines()
+    place = export[0].split(",").index("usage_at")
+    return [line.split(",")[place] for line in export[1:]]
+
+
+def written_in(line, form):
+    """The line with its time in another form, and without its offset."""
+    start, _, value = line.partition(",")
+    return f"{dt.datetime.fromisoformat(start[:19]).strftime(form)},{value}"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count", "blank_count", "rounded_count", "total"),
+    [
+        ("gb-household-electricity-hourly", {"round": 6}, 23_508, 0, 5_429, "3789.626"),
+        ("gb-household-electricity-hourly", {"round": 3}, 23_508, 0, 5_429, "3789.626"),
+        ("gb-household-gas-hourly", {"round": 6}, 23_508, 0, 1_511, "16878.2622"),
+        ("gb-household-gas-hourly", {"round": 3}, 23_508, 0, 12_808, "16877.733"),
+        ("il-electricity-hourly", {}, 19_417, 0, 0, "21927.13"),
+        ("il-electricity-daily", {}, 809, 1, 0, "21925.83"),
+    ],
+)
+def test_a_real_file_is_taken_as_it_is_and_adds_up(as_member, name, options, count, blank_count, rounded_count, total):
+    lines = lines_of(name)
+    places = options.get("round", 6)
+    scaled = [round(Fraction(line.split(",")[1]) * 10**places) for line in lines[1 : count + 1]]
+
+    imported = load(as_member, lines, **options)
+
+    assert (imported["new_count"], imported["blank_count"], imported["rejected_count"]) == (count, blank_count, 0)
+    assert imported["rounded_count"] == rounded_count
+    assert imported["amount"] == Decimal(total) == Fraction(sum(scaled), 10**places)
+    assert imported["co2e_kg"] == Decimal(total) * Decimal("1.5")
+    assert imported["warnings"] == []
+    meant = [dt.datetime.fromisoformat(line.split(",")[0]).astimezone(dt.UTC) for line in lines[1 : count + 1]]
+    assert instants(as_member) == [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in meant]
+
+
+def test_a_number_with_more_digits_than_the_ledger_keeps_is_a_fault_unless_it_is_rounded(as_member):
+    refused = load(as_member, lines_of("gb-household-electricity-hourly"), 422)
+
+    assert refused["detail"].startswith("5429 lines are not good")
+
+
+def test_days_of_the_clock_without_offsets_are_the_days_that_were_meant(as_member):
+    lines = lines_of("il-electricity-daily")
+    naive = [lines[0], *(written_in(line, "%Y-%m-%d") for line in lines[1:])]
+
+    imported = load(as_member, naive, **CHICAGO, date_order="ymd")
+
+    assert (imported["new_count"], imported["amount"]) == (809, Decimal("21925.83"))
+    meant = [dt.datetime.fromisoformat(line.split(",")[0]).astimezone(dt.UTC) for line in lines[1:-1]]
+    assert instants(as_member) == [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in meant]
+
+
+def test_hours_of_the_clock_that_come_twice_are_faults_until_it_is_said_which_they_are(as_member):
+    lines = lines_of("il-electricity-hourly")
+    naive = [lines[0], *(written_in(line, "%Y-%m-%dT%H:%M:%S") for line in lines[1:])]
+    twice = [number for number, line in enumerate(naive, 1) if line[:13] in ("2016-11-06T01", "2017-11-05T01")]
+    assert len(twice) == 4
+
+    refused = load(as_member, naive, 422, **CHICAGO)
+    message = "usage_at: This time comes twice in America/Chicago: say fold=first or fold=second."
+    assert refused["errors"]["file"] == {str(number): [message] for number in twice}
+    assert load(as_member, naive, 422)["detail"].startswith("19417 lines are not good")
+
+    for fold, hour in (("first", "06"), ("second", "07")):
+        imported = load(as_member, naive, **CHICAGO, fold=fold)
+        assert (imported["new_count"], imported["amount"]) == (19_417, Decimal("21927.13"))
+        there = as_member.get(
+            f"/usages?import_id={imported['id']}&start=2016-11-06T06:00:00Z&end=2016-11-06T08:00:00Z"
+        ).json
+        assert [usage["usage_at"] for usage in there] == [f"2016-11-06T{hour}:00:00Z"] * 2
+        assert as_member.post(f"/imports/{imported['id']}/revert", json={}).status_code == 200
+
+
+def test_an_hour_that_the_clocks_skip_is_found_out(as_member):
+    lines = lines_of("gb-household-electricity-hourly")  # In UTC, so its hours are not those of a clock in London.
+    naive = [lines[0], *(written_in(line, "%Y-%m-%d %H:%M") for line in lines[1:])]
+
+    refused = load(as_member, naive, 422, timezone="Europe/London", round=3)["errors"]["file"]
+
+    told = {naive[int(number) - 1][:16]: message for number, (message,) in refused.items()}
+    skipped, twice = "is skipped by the clocks", "comes twice"
+    assert {time: skipped if skipped in message else twice for time, message in told.items()} == {
+        "2020-10-25 01:00": twice,
+        "2021-03-28 01:00": skipped,
+        "2021-10-31 01:00": twice,
+        "2022-03-27 01:00": skipped,
+        "2022-10-30 01:00": twice,
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "is_misread"),
+    [
+        ("%d/%m/%Y %H:%M", "mdy", lambda day: day > 12),
+        ("%m/%d/%Y %H:%M", "dmy", lambda day: day > 12),
+        ("%Y-%d-%m %H:%M", "ymd", lambda day: day > 12),
+        ("%d.%m.%Y", "ymd", lambda day: True),
+        ("%m/%d/%Y", "ymd", lambda day: True),
+        ("%Y-%m-%d", "dmy", lambda day: True),
+    ],
+)
+def test_days_and_months_that_were_swapped_are_found_out(as_member, written, read, is_misread):
+    lines = lines_of("il-electricity-daily")[:-1]
+    file = [lines[0], *(written_in(line, written) for line in lines[1:])]
+    wrong = [number for number, line in enumerate(lines[1:], 2) if is_misread(int(line[8:10]))]
+
+    refused = load(as_member, file, 422, **CHICAGO, date_order=read)
+
+    assert refused["detail"].startswith(f"{len(wrong)} lines are not good")
+    message = f"usage_at: Not a date in the order {read}."
+    assert refused["errors"]["file"] == {str(number): [message] for number in wrong[:100]}
+    assert as_member.get("/usages").json == []
+
+
+@pytest.mark.parametrize(
+    ("written", "order"),
+    [("%d/%m/%Y", "dmy"), ("%m-%d-%Y", "mdy"), ("%Y.%m.%d %H:%M", "ymd"), ("%d.%m.%Y %H:%M", "dmy")],
+)
+def test_days_and_months_in_the_order_that_is_said_are_right(as_member, written, order):
+    lines = lines_of("il-electricity-daily")[:-1]
+    file = [lines[0], *(written_in(line, written) for line in lines[1:])]
+
+    imported = load(as_member, file, **CHICAGO, date_order=order)
+
+    assert (imported["new_count"], imported["amount"]) == (809, Decimal("21925.83"))
+    assert (instants(as_member)[0], instants(as_member)[-1]) == ("2015-11-22T06:00:00Z", "2018-02-07T06:00:00Z")

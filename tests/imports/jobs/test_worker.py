@@ -1,0 +1,129 @@
+"""The service books what is queued by itself: once, on however many processes, killed or stopped in between."""
+
+import contextlib
+import json
+import os
+import signal
+import urllib.request
+from urllib.parse import urlsplit
+
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import SECRET_KEY, SEEING_ALL
+from tests.support import factories
+from tests.support.processes import alive, naming, wait_until
+from tests.support.servers import serving
+
+ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
+LINES = 30_000
+FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,0.1\n" * LINES
+
+
+class Caller:
+    """Somebody who is signed in at a running service."""
+
+    def __init__(self, url, database_url):
+        self.url, self.engine = url, sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+        with contextlib.suppress(urllib.error.HTTPError):  # Registered before a restart.
+            self.ask("/auth/register", json.dumps(ACCOUNT | {"name": "Ada"}).encode())
+        self.token = self.ask("/auth/login", json.dumps(ACCOUNT).encode())["access_token"]
+
+    def ask(self, path, body=None, content_type="application/json", **headers):
+        signature = {"Authorization": f"Bearer {self.token}"} if hasattr(self, "token") else {}
+        headers |= signature | {"Content-Type": content_type}
+        request = urllib.request.Request(f"{self.url}/api/v1{path}", body, headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def queue(self, file=FILE):
+        """The id of an import that is queued."""
+        queued = self.ask("/imports?usage_type_id=100", file, "text/csv", Prefer="respond-async")
+        assert queued["status"] == "queued"
+        return queued["id"]
+
+    def status(self, import_id):
+        return self.ask(f"/imports/{import_id}")["status"]
+
+    def figures(self, statement):
+        with self.engine.connect() as connection:
+            return tuple(connection.execute(sa.text(statement)).one())
+
+
+@pytest.fixture
+def running(fresh_database_url):
+    """A function that starts the service on one database: a caller, who is signed in."""
+
+    @contextlib.contextmanager
+    def start():
+        with serving(fresh_database_url, SECRET_KEY) as url:
+            yield Caller(url, fresh_database_url)
+
+    return start
+
+
+def test_its_progress_can_be_followed_while_it_is_booked(running):
+    with running() as ada:
+        import_id = ada.queue()
+        seen = []
+        wait_until(lambda: seen.append(ada.ask(f"/imports/{import_id}")) or seen[-1]["status"] == "booked", 60)
+
+        running_at = [imported["progress"] for imported in seen if imported["status"] == "running"]
+        assert running_at == sorted(running_at)
+        assert any(0 < progress < 1 for progress in running_at)
+        assert {imported["usage_count"] for imported in seen[:-1]} == {0}
+        assert (seen[-1]["progress"], seen[-1]["usage_count"], seen[-1]["amount"]) == (1, LINES, LINES // 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_import_amid_which_the_service_ends_is_booked_once_by_the_next(running, number):
+    with running() as ada:
+        import_id = ada.queue()
+        wait_until(lambda: ada.status(import_id) == "running")
+        port = urlsplit(ada.url).port
+        processes = naming(f"--port {port}")
+        assert len(processes) == 4, "itself, the leash, the web server and a worker"
+        for pid in processes if number == signal.SIGKILL else naming(f"serve --port {port}"):
+            with contextlib.suppress(ProcessLookupError):  # One goes with the other.
+                os.kill(pid, number)
+        wait_until(lambda: not alive(processes))
+    assert ada.figures("SELECT status, attempt_count FROM imports") == ("running", 1)
+    assert ada.figures("SELECT count(*) FROM usages") == (0,)
+
+    with running() as ada:
+        wait_until(lambda: ada.status(import_id) == "booked", 60)
+
+        assert ada.ask(f"/imports/{import_id}")["usage_count"] == LINES
+        assert ada.figures("SELECT count(*), sum(amount), min(import_id), max(import_id) FROM usages") == (
+            LINES,
+            LINES // 10,
+            import_id,
+            import_id,
+        )
+        assert ada.figures("SELECT count(*) FROM import_chunks") == (0,)
+        assert ada.figures("SELECT attempt_count FROM imports") == (2,)
+
+
+def test_an_import_whose_connections_are_cut_is_booked_once_all_the_same(running):
+    with running() as ada:
+        import_id = ada.queue()
+        wait_until(lambda: ada.status(import_id) == "running")
+        theirs = "datname = current_database() AND pid <> pg_backend_pid()"
+        assert ada.figures(f"SELECT count(pg_terminate_backend(pid)) > 1 FROM pg_stat_activity WHERE {theirs}") == (
+            True,
+        )
+
+        wait_until(lambda: ada.status(import_id) == "booked", 60)
+
+        assert ada.figures("SELECT count(*), sum(amount) FROM usages") == (LINES, LINES // 10)
+        assert ada.figures("SELECT attempt_count FROM imports") == (2,)
+
+
+def test_several_processes_book_each_import_once(running):
+    with running() as ada, running() as too:
+        ids = [caller.queue(FILE[: 16 + 25 * 100]) for caller in (ada, too) * 5]
+
+        wait_until(lambda: {ada.status(import_id) for import_id in ids} == {"booked"}, 60)
+
+        assert ada.figures("SELECT count(*), count(DISTINCT import_id) FROM usages") == (1000, 10)
+        assert ada.figures("SELECT count(*) FROM audit_entries WHERE action = 'imported'") == (10,)

@@ -1,0 +1,106 @@
+"""Mappings: how somebody's files are written, said once in a TOML file."""
+
+import gzip
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import pytest
+
+from carbonapi.auth import Actor, acting_as
+from carbonapi.catalogue.factor_import import import_factors
+from carbonapi.commands.import_options import loaded
+from carbonapi.errors import Invalid
+from carbonapi.imports.profiles import SHIPPED, options_in
+from carbonapi.imports.service import book
+from tests.support import factories
+
+DATA = Path(__file__).parents[1] / "data"
+FACTORS = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
+
+
+@pytest.fixture
+def mapped(as_manager, app):
+    """A function that books a file as the manager's, by a mapping and options beside it."""
+    import_factors(FACTORS)
+    whose = as_manager.user
+
+    def book_mapped(content, mapping, usage_type=None, **given):
+        options = loaded(whose.id, usage_type, mapping, **given)
+        with acting_as(Actor(whose.id, whose.organization_id, "manager", "UTC")):
+            return book(io.BytesIO(content), factories.now(), **options)
+
+    return book_mapped
+
+
+@pytest.mark.parametrize(
+    ("name", "usage_type", "count", "total", "co2e_kg"),
+    [
+        ("gb-household-electricity-hourly", None, 23_508, "3789.626", "804.35879851"),
+        ("gb-household-gas-hourly", None, 23_508, "16878.2622", None),
+        ("il-electricity-hourly", "electricity", 19_417, "21927.13", "32890.695"),
+        ("il-electricity-daily", "100", 809, "21925.83", "32888.745"),
+    ],
+)
+def test_each_shipped_mapping_reads_its_file_as_it_is(mapped, name, usage_type, count, total, co2e_kg):
+    content = gzip.decompress((DATA / f"{name}-kwh.csv.gz").read_bytes())
+
+    booked = mapped(content, SHIPPED / f"{name}.toml", usage_type)
+
+    assert (booked.new_count, booked.amount, booked.rejected_count) == (count, Decimal(total), 0)
+    if co2e_kg:
+        assert booked.co2e_kg == Decimal(co2e_kg)
+
+
+def test_there_is_a_test_of_each_shipped_mapping():
+    assert {path.stem for path in SHIPPED.glob("*")} == {
+        "gb-household-electricity-hourly",
+        "gb-household-gas-hourly",
+        "il-electricity-hourly",
+        "il-electricity-daily",
+    }
+
+
+def test_what_is_given_goes_before_the_mapping(mapped, tmp_path):
+    mapping = tmp_path / "ours.toml"
+    mapping.write_text(
+        'usage_type_id = 101\nround = 0\ndelimiter = ";"\nignore = ["note"]\ncolumns = "usage_at:start,amount:value"\n'
+    )
+    content = b"start;value;note\n2024-01-01T00:00:00Z;1.26;x\n"
+
+    assert mapped(content, mapping).co2e_kg == Decimal("26.93")
+    assert mapped(content, mapping, "100", round="1").co2e_kg == Decimal("1.95")
+    assert mapped(content, mapping, "electricity", round="2").co2e_kg == Decimal("1.89")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("round = ", "ours.toml is no TOML file: "),
+        ('mood = "good"', "ours.toml has mood, but a mapping has mode, on_conflict, format, "),
+        ("user_id = 1", "ours.toml has user_id, but a mapping has "),
+        ("round = 1.5", "ours.toml: round must be a text or a whole number."),
+        ("round = true", "ours.toml: round must be a text or a whole number."),
+        ('[columns]\namount = "Usage, kWh"', "ours.toml: a column whose name has a comma cannot be read."),
+        ("columns = [1]", "ours.toml: columns must be a text or a whole number."),
+    ],
+)
+def test_what_is_no_mapping_is_told(tmp_path, text, fault):
+    mapping = tmp_path / "ours.toml"
+    mapping.write_text(text + "\n")
+
+    with pytest.raises(Invalid) as refusal:
+        options_in(mapping)
+
+    assert str(refusal.value).startswith(fault)
+
+
+def test_a_value_that_an_option_cannot_have_is_told_by_its_name(tmp_path):
+    mapping = tmp_path / "ours.toml"
+    mapping.write_text("round = 7\n")
+
+    with pytest.raises(click.BadParameter) as refusal:
+        loaded(1, None, mapping)
+
+    assert refusal.value.param_hint == "--round"

@@ -1,0 +1,123 @@
+"""What Prometheus reads, of the service as it is shipped: right over its workers, whichever of them answers."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import urllib.error
+import urllib.request
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.db import db, when_committed
+from carbonapi.observability import metrics
+from tests.conftest import SECRET_KEY
+from tests.db.test_outages import cut_connections, taken_out
+from tests.support import factories
+from tests.support.processes import children, naming, wait_until
+from tests.support.servers import serving
+from tests.support.threads import at_once
+
+TOKEN = "a token of Prometheus"
+ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
+
+
+def ask(url, body=None, content_type="application/json", token=TOKEN):
+    """Status and text of an answer, on a connection of its own: any worker may give it."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type}
+    sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, sent, headers), timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def figures(url):
+    """The value of each series by its name and labels."""
+    status, text = ask(f"{url}/metrics")
+    assert status == 200
+    return {name: float(value) for name, value in re.findall(r"^([^# ].*) (\S+)$", text, re.M)}
+
+
+@pytest.fixture
+def url(fresh_database_url, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    settings = {"METRICS_TOKEN": TOKEN, "POOL_SIZE": 7, "LOG_LEVEL": "warning"}
+    with serving(fresh_database_url, SECRET_KEY, workers=2, **settings) as url:
+        assert len(list(tmp_path.glob("carbonapi-metrics-*"))) == 1
+        yield url
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_counts_are_right_whichever_worker_answers_and_outlast_it(url):
+    documents = 'carbonapi_requests_total{method="GET",route="/openapi.json",status="200"}'
+    seconds = 'carbonapi_request_seconds_count{method="GET",route="/openapi.json"}'
+    wait_until(lambda: figures(url)['carbonapi_pool_connections{state="size"}'] == 14)  # Both workers are there.
+    at_once(8, lambda place: [ask(f"{url}/openapi.json") for _ in range(25)])
+
+    for _ in range(10):
+        found = figures(url)
+        assert (found[documents], found[seconds]) == (200, 200)
+
+    (web_server,) = (pid for pid in naming(f"--port {url.rpartition(':')[2]}") if len(children(pid)) == 2)
+    killed, other = children(web_server)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: len(children(web_server) - {killed}) == 2)
+    assert other in children(web_server)
+    wait_until(lambda: figures(url)['carbonapi_pool_connections{state="size"}'] == 14)
+    at_once(8, lambda place: [ask(f"{url}/openapi.json") for _ in range(25)])
+    for _ in range(10):
+        assert figures(url)[documents] == 400
+
+
+def test_sign_ins_and_imports_are_counted_by_what_came_of_them(url):
+    file = b"usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,1\n"
+    assert ask(f"{url}/api/v1/auth/register", ACCOUNT | {"name": "Ada"})[0] == 201
+    for _ in range(2):
+        assert ask(f"{url}/api/v1/auth/login", ACCOUNT | {"password": "some other words"})[0] == 401
+    token = json.loads(ask(f"{url}/api/v1/auth/login", ACCOUNT)[1])["access_token"]
+    for sent, options, status in ((file, "", 201), (b"usage_at,amount\nx,1\n", "", 422), (file, "&mode=dry-run", 200)):
+        assert ask(f"{url}/api/v1/imports?usage_type_id=100{options}", sent, "text/csv", token)[0] == status
+
+    found = figures(url)
+    assert {
+        name: value for name, value in found.items() if "sign_ins" in name or "import" in name.partition("{")[0]
+    } == {
+        'carbonapi_sign_ins_total{outcome="signed_in"}': 1,
+        'carbonapi_sign_ins_total{outcome="refused"}': 2,
+        'carbonapi_imports_total{outcome="booked"}': 1,
+        'carbonapi_imports_total{outcome="refused"}': 1,
+        'carbonapi_imports_total{outcome="failed"}': 0,
+        "carbonapi_imported_usages_total": 2,
+    }
+
+
+def test_connections_in_use_are_counted_though_they_are_cut(committing, fresh_database_url):
+    in_use = metrics.POOL_CONNECTIONS.labels("in_use")._value.get
+    app, before = committing.http.application, in_use()
+
+    with taken_out(app, 3):
+        assert in_use() - before == 3
+    assert in_use() == before
+    cut_connections(fresh_database_url)
+    with app.app_context(), contextlib.closing(db.engine.raw_connection()):
+        assert in_use() - before == 1
+        cut_connections(fresh_database_url)
+    assert in_use() == before
+    assert committing.get("/usages").status_code == 200
+    assert in_use() == before
+
+
+def test_what_is_rolled_back_is_not_counted(app):
+    counted = []
+    db.session.execute(sa.text("SELECT 1"))
+    when_committed(lambda: counted.append("undone"))
+    db.session.rollback()
+    db.session.execute(sa.text("SELECT 1"))
+    when_committed(lambda: counted.append("done"))
+    db.session.commit()
+
+    assert counted == ["done"]

@@ -1,0 +1,40 @@
+"""A clock to be moved, and several workers on one database."""
+
+import datetime as dt
+
+import pytest
+
+from carbonapi import create_app
+from carbonapi.accounts import sessions
+from carbonapi.db import db
+from tests.conftest import Client, operating, settings_for
+from tests.support import factories
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The moment at which everything is counted, to be moved: a window of minutes begins with it."""
+    moment = [factories.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=1)]
+    for module in ("carbonapi.rest.throttles", "carbonapi.accounts.views"):
+        monkeypatch.setattr(f"{module}.now", lambda: moment[0])
+    return moment
+
+
+@pytest.fixture
+def workers(fresh_database_url, clock):
+    """A function that makes so many apps on one database that commits, where Ada is a manager."""
+    made = []
+
+    def make(number, **settings):
+        made.extend(create_app(settings_for(fresh_database_url, **settings)) for _ in range(number))
+        with operating(made[0]):
+            user = factories.user(factories.organization(), "manager", email="ada@example.org")
+            tokens = sessions.begin(user, factories.now())
+            db.session.commit()
+            db.session.remove()
+        return [Client(app, tokens, user) for app in made]
+
+    yield make
+    for app in made:
+        with app.app_context():
+            db.engine.dispose()

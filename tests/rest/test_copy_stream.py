@@ -1,0 +1,188 @@
+"""Files that are streamed: flat in memory, whole or broken off, and nothing left behind when the caller goes away."""
+
+import csv
+import json
+import time
+import urllib.request
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi import create_app
+from carbonapi.accounts import sessions
+from carbonapi.db import db
+from carbonapi.rest import copy_stream
+from tests.conftest import SECRET_KEY, SEEING_ALL, Client, operating, settings_for
+from tests.support import factories
+from tests.support.processes import wait_until
+from tests.support.servers import serving
+
+ROWS = 8_000  # Some 100 MB: far more than is written ahead, and than sockets keep.
+PATH = "/api/v1/usages/export?sort=id"
+
+
+@pytest.fixture
+def real_app(fresh_database_url):
+    """The app on a database and a pool of its own, with many usages of one manager."""
+    app = create_app(settings_for(fresh_database_url, POOL_SIZE=2))
+    app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    with operating(app):
+        organization = factories.organization()
+        user = factories.user(organization, "manager")
+        app.tokens = sessions.begin(user, factories.now())
+        db.session.execute(
+            sa.text(
+                """
+                INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit,
+                                    amount_in_type_unit, emission_factor_id, factor, recorded_by, version, note)
+                SELECT :organization_id, :user_id, 100, '2024-01-01'::timestamptz + n * interval '1 minute', 1, 'kwh',
+                       1, f.id, f.factor, :user_id, 1, repeat('x', 12500)
+                FROM generate_series(1, :rows) n, emission_factors f WHERE f.usage_type_id = 100
+                """
+            ),
+            {"organization_id": organization.id, "user_id": user.id, "rows": ROWS},
+        )
+        db.session.commit()
+        db.session.remove()
+    yield app
+    with operating(app):
+        db.engine.dispose()
+
+
+@pytest.fixture
+def manager(real_app):
+    return Client(real_app, real_app.tokens)
+
+
+def taken_out(app):
+    with operating(app):
+        return db.engine.pool.checkedout()
+
+
+def busy(url):
+    """How many of the service's connections are amid something, a transaction at least."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    with engine.connect() as connection:
+        return connection.scalar(
+            sa.text(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'carbonapi' AND state <> 'idle' "
+                "AND datname = current_database()"
+            )
+        )
+
+
+def test_a_file_of_many_rows_is_whole_and_gives_its_connection_back(real_app, manager):
+    answer = manager.get(PATH)
+    assert taken_out(real_app) == 1
+
+    assert answer.text.count("\n") == ROWS + 1
+    assert taken_out(real_app) == 0
+
+
+def test_a_caller_who_goes_away_leaves_nothing_behind(real_app, manager, fresh_database_url):
+    for _ in range(5):  # The pool has two connections.
+        answer = manager.get(PATH)
+        chunks = answer.iter_encoded()
+        assert next(chunks).startswith(b"id,organization_id,")
+        answer.close()
+
+        assert taken_out(real_app) == 0
+        assert busy(fresh_database_url) == 0
+    assert manager.get("/usages?page_size=1").json[0]["unit"] == "kwh"
+
+
+def test_so_many_at_once_that_connections_are_left_for_others(real_app, manager):
+    first = manager.get(PATH)
+
+    second = manager.get(PATH)
+    assert (second.status_code, second.json["title"], second.headers["Retry-After"]) == (503, "Unavailable", "2")
+    assert manager.get("/usages?page_size=1").status_code == 200
+    first.close()
+    assert manager.get(PATH).text.count("\n") == ROWS + 1
+
+
+def test_a_head_request_leaves_nothing_behind(real_app, manager):
+    answer = manager.open(PATH, "HEAD")
+    answer.close()
+
+    assert (answer.status_code, answer.data, taken_out(real_app)) == (200, b"", 0)
+
+
+def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, manager, monkeypatch):
+    """PostgreSQL writes nothing yet, so only a cancellation ends it."""
+    taken = copy_stream._Copy._taken
+
+    def gone(copy):
+        copy.close()
+        return taken(copy)
+
+    monkeypatch.setattr(copy_stream._Copy, "_taken", gone)
+    monkeypatch.setattr(copy_stream, "SETTINGS", "SET LOCAL statement_timeout = '60s'")
+    columns = copy_stream._columns
+    monkeypatch.setattr(copy_stream, "_columns", lambda *given: [sa.func.pg_sleep(30).label("x"), *columns(*given)])
+
+    began = time.monotonic()
+    assert manager.get(PATH).status_code == 503
+    assert time.monotonic() - began < 10
+    assert taken_out(real_app) == 0
+
+
+def test_a_caller_who_takes_nothing_is_given_up(real_app, manager, monkeypatch):
+    monkeypatch.setattr(copy_stream, "STALLED_SECONDS", 0.2)
+
+    answer = manager.get(PATH)
+    wait_until(lambda: taken_out(real_app) == 0)
+
+    with pytest.raises(copy_stream._Abandoned):
+        answer.get_data()
+
+
+def test_what_fails_before_the_first_bytes_is_a_problem(real_app, manager, monkeypatch):
+    monkeypatch.setattr(copy_stream, "SETTINGS", "SET LOCAL statement_timeout = '1ms'")
+
+    answer = manager.get(PATH)
+
+    assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+    assert answer.json["detail"] == "The database is away or busy. Try again shortly."
+    assert taken_out(real_app) == 0
+
+
+@pytest.fixture
+def service(real_app, fresh_database_url):
+    with serving(fresh_database_url, SECRET_KEY) as url:
+        yield url
+
+
+def opened(service, app, query=""):
+    signature = {"Authorization": f"Bearer {app.tokens['access_token']}"}
+    asked = urllib.request.Request(f"{service}{PATH}{query}", headers=signature)
+    return urllib.request.urlopen(asked, timeout=60)  # What never ends is a failure, not a wait.
+
+
+def test_over_http_a_caller_who_goes_away_leaves_nothing_behind(service, real_app, fresh_database_url):
+    for _ in range(3):
+        with opened(service, real_app) as answer:
+            assert answer.read(1000).startswith(b"id,")
+    wait_until(lambda: busy(fresh_database_url) == 0)
+
+    with opened(service, real_app) as answer:
+        assert answer.read().count(b"\n") == ROWS + 1
+
+
+@pytest.mark.parametrize("file_format", ["csv", "ndjson"])
+def test_a_file_that_is_not_whole_ends_so_that_no_reader_takes_it(service, real_app, fresh_database_url, file_format):
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    with opened(service, real_app, f"&format={file_format}") as answer:
+        file = answer.read(1000)
+        with engine.connect() as connection:
+            connection.execute(
+                sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY (%'")
+            )
+        file += answer.read()
+
+    *whole, last = file.split(b"\n")
+    assert last == copy_stream.BROKEN_OFF[file_format]
+    assert len(whole) < ROWS
+    with pytest.raises((csv.Error, json.JSONDecodeError)):
+        json.loads(last) if file_format == "ndjson" else list(csv.reader([last.decode()], strict=True))

@@ -1,0 +1,438 @@
+"""The OpenAPI document: complete, and true of what the service really answers."""
+
+import json
+import re
+
+import jsonschema_rs
+import openapi_spec_validator
+import pytest
+
+from carbonapi.catalogue.models import UsageType
+from carbonapi.db import db
+from carbonapi.settings import DEFAULTS, Limit
+from tests.conftest import Client
+from tests.support import factories
+
+METHODS = ("get", "post", "put", "patch", "delete")
+WITHOUT_ACCESS_TOKEN = {
+    "register_organization": [],
+    "log_in": [],
+    "accept_invitation": [],
+    "check_liveness": [],
+    "check_readiness": [],
+    "refresh_tokens": [{"refresh_token": []}],
+}
+# Every operation, each after those that it needs something of. What is created is told apart by its address.
+WALK = """
+    register_organization log_in list_sessions end_session log_in refresh_tokens get_yourself change_yourself
+    list_organizations get_organization replace_organization change_organization
+    create_organization delete_organization
+    add_user list_users get_user replace_user change_user list_usages_of_user reset_password accept_invitation
+    delete_user add_user delete_users
+    make_api_key list_api_keys get_api_key delete_api_key
+    create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
+    enter_emission_factor list_emission_factors get_emission_factor
+    record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
+    record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
+    restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
+    list_faults_of_import export_rejected_lines revert_import
+    export_usages verify_export
+    close_period list_periods get_period reopen_period list_audit_entries export_audit_entries
+    delete_usage_type check_liveness check_readiness change_password log_out
+"""
+CREATED = {
+    "/api/v1/organizations": "organization_id",
+    "/api/v1/users": "user_id",
+    "/api/v1/api-keys": "api_key_id",
+    "/api/v1/usage-types": "usage_type_id",
+    "/api/v1/usage-types/{usage_type_id}/factors": "factor_id",
+    "/api/v1/usages": "usage_id",
+    "/api/v1/imports": "import_id",
+    "/api/v1/restatements": "restatement_id",
+    "/api/v1/periods": "period_id",
+}
+LARGEST_ID = 2**63 - 1
+JSON = ("application/json", "application/problem+json")
+
+
+class Operation:
+    """What the document says of an operation; `answer` holds a real answer against it."""
+
+    def __init__(self, document, path, method, described):
+        self.document, self.path, self.method, self.described = document, path, method, described
+        self.id = described["operationId"]
+        self.parameters = document["paths"][path].get("parameters", []) + described.get("parameters", [])
+
+    @property
+    def media(self):
+        """What the request body may be, by its media type."""
+        return self.described.get("requestBody", {}).get("content", {})
+
+    @property
+    def success(self):
+        # A restatement has two: its example is a preview, which makes nothing and is 200. 202 is for who prefers it.
+        statuses = [int(status) for status in self.described["responses"].keys() - {"202"} if status.startswith("2")]
+        return min(statuses) if self.id == "restate_usages" else max(statuses)
+
+    def response(self, status):
+        response = self.described["responses"][str(status)]
+        named = self.document["components"]["responses"]
+        return named[response["$ref"].split("/")[-1]] if "$ref" in response else response
+
+    def request(self, client, ids, **changes):
+        """Send the documented example, with these ids in its path and query."""
+        path = re.sub(r"\{(\w+)\}", lambda name: str(ids[name[1]]), self.path)
+        arguments = {}
+        query = {
+            parameter["name"]: parameter["schema"].get("example")
+            for parameter in self.parameters
+            if parameter["in"] == "query" and parameter.get("required")
+        }
+        if "id" in query:
+            query["id"] = ids[CREATED[self.path]]
+        if query:
+            arguments["query_string"] = query
+        if self.media:
+            media_type, content = next(iter(self.media.items()))
+            example = content["example"]
+            arguments |= {
+                "data": example if isinstance(example, str) else json.dumps(example),
+                "content_type": media_type,
+            }
+        return client.open(path, self.method.upper(), **(arguments | changes))
+
+    def renamed(self):
+        """The documented example with another name, where it has one."""
+        example = self.media["application/json"]["example"]
+        return json.dumps(example | ({"name": f"For {self.id}"} if "name" in example else {}))
+
+    def check(self, answer, status):
+        """Assert that this answer has the status, and is as the document says."""
+        assert answer.status_code == status, (self.id, answer.status_code, answer.text)
+        response = self.response(status)
+        for name, header in response.get("headers", {}).items():
+            assert name in answer.headers, (self.id, name)
+            if "content" in header:
+                value, schema = json.loads(answer.headers[name]), header["content"]["application/json"]["schema"]
+            else:
+                value, schema = answer.headers[name], header["schema"]
+            check(value, schema, self.document)
+        if "content" not in response:
+            assert answer.data == b"", self.id
+            return
+        assert answer.mimetype in response["content"], self.id
+        is_json = answer.mimetype in JSON
+        content = response["content"][answer.mimetype]
+        check(answer.json if is_json else answer.text, content["schema"], self.document)
+
+
+def check(value, schema, document):
+    """Assert that the value is as the schema says, formats too."""
+    jsonschema_rs.validator_for({**document, **schema}, validate_formats=True).validate(value)
+
+
+@pytest.fixture
+def document(stranger):
+    return stranger.get("/openapi.json").json
+
+
+@pytest.fixture
+def operations(document):
+    """The operations by their names."""
+    found = [
+        Operation(document, path, method, described)
+        for path, methods in document["paths"].items()
+        for method, described in methods.items()
+        if method in METHODS
+    ]
+    by_id = {operation.id: operation for operation in found}
+    assert len(by_id) == len(found) > 40, "names of operations are unique"
+    return by_id
+
+
+def references(part):
+    """The names of the schemas that a part of the document refers to."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name == "$ref" and value.startswith("#/components/schemas/"):
+                yield value.split("/")[-1]
+            else:
+                yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
+def test_it_is_a_valid_openapi_3_1_document_that_anybody_may_read(stranger):
+    answer = stranger.http.get("/openapi.json")
+
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    assert answer.json["openapi"] == "3.1.0"
+    openapi_spec_validator.validate(answer.json)
+
+
+def test_every_operation_is_named_described_and_filed_under_a_described_tag(document, operations):
+    tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert all(tags.values())
+    used = set()
+    for operation in operations.values():
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", operation.id)
+        assert operation.described["summary"].strip(".") == operation.described["summary"]
+        assert operation.described["description"].endswith("."), operation.id
+        used |= set(operation.described["tags"])
+    assert used == tags.keys()
+
+
+def test_every_parameter_is_described(operations):
+    for operation in operations.values():
+        for parameter in operation.parameters:
+            assert parameter["description"].endswith("."), (operation.id, parameter["name"])
+            if parameter["in"] == "path":
+                schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID}
+                assert parameter["schema"] == schema, operation.id
+            else:
+                # Swagger UI would send it unasked, which is right for what must be sent.
+                assert parameter.get("required") or "example" not in {**parameter, **parameter["schema"]}, (
+                    operation.id,
+                    parameter["name"],
+                )
+
+
+def test_every_schema_is_used_and_none_is_named_twice(document):
+    schemas = document["components"]["schemas"]
+
+    assert set(references(document)) == schemas.keys()
+    assert [name for name in schemas if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
+
+
+def test_what_changes_a_part_has_no_defaults_that_a_client_would_send_unasked(document, operations):
+    reached = 0
+    for operation in operations.values():
+        if operation.method == "patch":
+            name = operation.media["application/json"]["schema"]["$ref"].split("/")[-1]
+            fields = document["components"]["schemas"][name]["properties"]
+            assert [field for field, schema in fields.items() if "default" in schema] == [], operation.id
+            reached += 1
+    assert reached == 5
+
+
+def test_only_what_must_be_open_is_open(operations):
+    security = {name: operation.described["security"] for name, operation in operations.items()}
+
+    assert {name: kinds for name, kinds in security.items() if kinds != [{"access_token": []}]} == WITHOUT_ACCESS_TOKEN
+
+
+def test_every_post_of_somebody_signed_in_takes_an_idempotency_key_and_nothing_else_does(operations):
+    posts = {name for name, operation in operations.items() if operation.method == "post"}
+    keys = {
+        name: parameter["schema"]
+        for name, operation in operations.items()
+        for parameter in operation.parameters
+        if parameter["name"] == "Idempotency-Key"
+    }
+
+    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+    assert keys == dict.fromkeys(posts - WITHOUT_ACCESS_TOKEN.keys(), schema)
+    assert len(keys) >= 12
+    for name in keys:
+        assert {"409", "422"} <= operations[name].described["responses"].keys(), name
+
+
+def test_every_error_is_documented_as_a_problem_wherever_it_can_happen(operations):
+    for operation in operations.values():
+        statuses = {int(status) for status in operation.described["responses"]}
+        expected = {422}
+        if operation.described["security"]:
+            expected.add(401)
+        if "For the role" in operation.described["description"]:
+            expected.add(403)
+        if "{" in operation.path or any(parameter["name"] == "id" for parameter in operation.parameters):
+            expected.add(404)
+        if operation.media:
+            expected |= {400, 411, 413, 415}
+        if any(parameter["name"] == "If-Match" for parameter in operation.parameters):
+            expected.add(412)
+        if operation.method != "get":
+            expected.add(429)
+        if operation.path.startswith("/api/"):
+            expected.add(503)
+        assert expected - statuses == set(), operation.id
+        assert statuses - expected <= {200, 201, 202, 204, 304, 401, 403, 409, 503}, operation.id
+        for status in statuses:
+            if status >= 400:
+                assert list(operation.response(status)["content"]) == ["application/problem+json"]
+                (content,) = operation.response(status)["content"].values()
+                assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+                assert content["example"]["status"] == status
+
+
+def test_every_body_has_an_example_that_is_as_its_schema_says(document, operations):
+    for operation in operations.values():
+        bodies = [operation.described.get("requestBody", {})]
+        bodies += [operation.response(status) for status in operation.described["responses"]]
+        for body in bodies:
+            for content in body.get("content", {}).values():
+                check(content["example"], content["schema"], document)
+
+
+def walk(app, as_admin, operations, renaming=False):
+    """Send every operation's own example: yields the operation, its answer, and the status that it should have.
+
+    renaming: put another name into what replaces or changes something, which its example need not change.
+    """
+    assert set(WALK.split()) == operations.keys(), "the walk leads through every operation"
+    ada, ids = Client(app), {}
+    for name in WALK.split():
+        operation = operations[name]
+        client = as_admin if operation.described["description"].endswith("For the role admin.") else ada
+        if name == "refresh_tokens":
+            client = Client(app, {"access_token": ada.tokens["refresh_token"]})
+
+        changes = {}
+        if name == "accept_invitation":
+            changes["data"] = json.dumps(operation.media["application/json"]["example"] | {"token": ids["token"]})
+        if renaming and operation.method in ("put", "patch"):
+            changes["data"] = operation.renamed()
+        answer = operation.request(client, ids, **changes)
+
+        yield operation, answer, operation.success
+        if name == "register_organization":
+            ids["organization_id"] = answer.json["organization_id"]
+        if name in ("log_in", "refresh_tokens"):
+            ada.tokens = answer.json
+        if name == "reset_password":
+            ids["token"] = answer.json["token"]
+        if name == "list_sessions":
+            ids["session_id"] = answer.json[0]["id"]
+        if name == "restate_usages":
+            own = ada.get("/auth/me").json["organization_id"]
+            factories.emission_factor(db.session.get_one(UsageType, 100), 2, organization_id=own)
+            applied = operation.media["application/json"]["example"] | {"mode": "apply"}
+            answer = operation.request(client, ids, data=json.dumps(applied))
+            yield operation, answer, 201
+        if answer.status_code == 201 and operation.path in CREATED:
+            ids[CREATED[operation.path]] = answer.json["id"]
+
+
+def test_every_operation_takes_its_own_example_and_answers_as_documented(app, as_admin, operations):
+    for operation, answer, status in walk(app, as_admin, operations):
+        operation.check(answer, status)
+
+
+def test_every_operation_that_writes_leaves_an_audit_entry_and_no_other_does(app, as_admin, operations):
+    before = None
+    for operation, _, status in walk(app, as_admin, operations, renaming=True):
+        told = json.loads(as_admin.get("/audit-entries?page_size=1").headers["X-Pagination"])["total"]
+        writes = operation.method != "get" and (operation.id, status) not in {
+            ("refresh_tokens", 200),  # The session goes on.
+            ("restate_usages", 200),  # A preview.
+            ("verify_export", 200),  # Reads alone.
+        }
+        assert before is None or (told > before) == writes, operation.id
+        before = told
+
+
+def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
+    reader = as_auditor.post("/api-keys", json={"name": "A reader", "scope": "read"}).json["key"]
+    monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", 2**20)
+    ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
+    failures = {
+        400: (as_admin, {"data": b"{"}),
+        401: (stranger, {}),
+        403: (Client(app, {"access_token": reader}), {}),
+        404: (as_admin, {}),
+        411: (as_admin, {"headers": {"Transfer-Encoding": "chunked"}}),
+        413: (as_admin, {"data": b"x" * (2**20 + 1)}),
+        415: (as_admin, {"content_type": "text/plain"}),
+        422: (as_admin, {"query_string": {"no_such_argument": "1"}}),
+    }
+    # Whom a wrong password or a closed registration keeps out is tested with accounts.
+    elsewhere = {("log_in", 401), ("register_organization", 403), ("import_usages", 400), ("verify_export", 400)}
+    # The auditor is whom these are for.
+    elsewhere |= {("list_audit_entries", 403), ("export_audit_entries", 403)}
+    for name, operation in operations.items():
+        for status, (client, changes) in failures.items():
+            if str(status) in operation.described["responses"] and (name, status) not in elsewhere:
+                operation.check(operation.request(client, ids, **changes), status)
+
+
+def test_every_operation_that_writes_is_refused_as_documented_once_the_limit_is_reached(
+    app, stranger, as_admin, sign_in, organization, operations, monkeypatch
+):
+    for name in [name for name in DEFAULTS if name.startswith("LIMIT_")]:
+        monkeypatch.setitem(app.config, name, Limit(1, 86_400))
+    ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
+    refused = set()
+    for name, operation in operations.items():
+        # Each from an address of its own, by somebody who has done nothing yet.
+        someone = sign_in(factories.user(organization, "admin"))
+        if name == "refresh_tokens":
+            someone.tokens["access_token"] = someone.tokens["refresh_token"]
+        address = {"environ_base": {"REMOTE_ADDR": f"192.0.2.{len(refused)}"}}
+        # Who is signed in is counted before all else; and the first may not log out.
+        wrong = {} if name in WITHOUT_ACCESS_TOKEN else {"query_string": {"no_such_argument": "1"}}
+        first, second = (operation.request(someone, ids, **address, **changes) for changes in (wrong, {}))
+        if operation.method == "get":
+            assert not {"RateLimit", "RateLimit-Policy"} & {*first.headers.keys()}, name
+            continue
+        assert first.status_code != 429 and '-per-address";r=0;' in first.headers["RateLimit"], name
+        operation.check(second, 429)
+        refused.add(name)
+
+    assert len(refused) >= 25
+
+
+def test_any_other_method_is_405_and_allow_says_which_there_are(document, as_admin):
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for path, methods in document["paths"].items():
+        taken = {method.upper() for method in methods.keys() & set(METHODS)}
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"} - taken:
+            answer = as_admin.open(re.sub(r"\{\w+\}", "1", path), method)
+
+            assert (answer.status_code, answer.mimetype) == (405, "application/problem+json"), (path, method)
+            assert set(answer.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == taken
+            check(answer.json, problem, document)
+
+
+def test_what_has_changed_meanwhile_fails_as_documented(sign_in, organization, operations):
+    manager = sign_in(factories.user(organization, "manager"))
+    usage_id = factories.usage(manager.user).id
+    for name in ("replace_usage", "correct_usage", "delete_usage"):
+        answer = operations[name].request(manager, {"usage_id": usage_id}, headers={"If-Match": '"7"'})
+
+        operations[name].check(answer, 412)
+
+
+def test_what_the_caller_has_already_is_not_sent_again(as_admin, operations):
+    for name, ids in (("get_usage_type", {"usage_type_id": 100}), ("get_yourself", {})):
+        tag = operations[name].request(as_admin, ids).headers["ETag"]
+
+        answer = operations[name].request(as_admin, ids, headers={"If-None-Match": tag})
+
+        operations[name].check(answer, 304)
+        assert answer.headers["ETag"] == tag
+
+
+def test_what_is_done_after_the_answer_is_documented(as_member, operations):
+    operation = operations["import_usages"]
+
+    answer = operation.request(as_member, {}, headers={"Prefer": "respond-async"})
+
+    operation.check(answer, 202)
+
+
+def test_a_file_is_documented_in_each_of_its_formats(as_member, operations):
+    factories.usage(as_member.user)
+    operation = operations["export_usages"]
+    for file_format, media_type in (("csv", "text/csv"), ("ndjson", "application/x-ndjson")):
+        answer = operation.request(as_member, {}, query_string={"format": file_format})
+
+        operation.check(answer, 200)
+        assert answer.mimetype == media_type
+        example = operation.response(200)["content"][media_type]["example"]
+        assert re.findall("[a-z_0-9]+_[a-z]+", example.splitlines()[0])[:3] == [
+            "organization_id",
+            "user_id",
+            "usage_type_id",
+        ]
+        assert example.count("\n") == answer.text.count("\n")

@@ -1,0 +1,138 @@
+"""Bodies as they really arrive, through the web server that is shipped: cut off, in chunks, too large, slow to come."""
+
+import json
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import SECRET_KEY, SEEING_ALL, cloned_database
+from tests.support import factories
+from tests.support.servers import serving
+
+FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 1000
+
+
+@pytest.fixture(scope="module")
+def service(server_url):
+    with cloned_database(server_url, "wire") as database_url, serving(database_url, SECRET_KEY) as url:
+        yield Service(url, database_url)
+
+
+class Service:
+    """The running service, spoken to byte by byte."""
+
+    def __init__(self, url, database_url):
+        self.address = (urlsplit(url).hostname, urlsplit(url).port)
+        self.engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+        account = {"email": "ada@example.org", "password": factories.PASSWORD}
+        self.ask("POST", "/api/v1/auth/register", {**account, "name": "Ada"})
+        self.token = self.ask("POST", "/api/v1/auth/login", account)[1]["access_token"]
+
+    def ask(self, method, path, body):
+        content = json.dumps(body).encode()
+        return self.send(request(method, path, content, f"Content-Length: {len(content)}"))
+
+    def send(self, *parts, pause=0.0, half_close=False):
+        """The status and body that answer the bytes of a request."""
+        with socket.create_connection(self.address, timeout=20) as connection:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while b"\r\n\r\n" not in answer and (received := connection.recv(65_536)):
+                answer += received
+            head, _, body = answer.partition(b"\r\n\r\n")
+            if not head:
+                return None, None
+            headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
+            while len(body) < int(headers.get("content-length", 0)) and (received := connection.recv(65_536)):
+                body += received
+            return int(head.split()[1]), json.loads(body) if body else None
+
+    def upload(self, *headers):
+        """The head of an import."""
+        return request(
+            "POST",
+            "/api/v1/imports?usage_type_id=100",
+            b"",
+            *headers,
+            f"Authorization: Bearer {self.token}",
+            content_type="text/csv",
+        )
+
+    def usages(self):
+        with self.engine.connect() as connection:
+            return connection.scalar(sa.text("SELECT count(*) FROM usages"))
+
+
+def request(method, path, body, *headers, content_type="application/json"):
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Type: {content_type}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def test_an_upload_that_was_cut_off_stores_nothing(service):
+    before = service.usages()
+    # The client goes away amid the file; the part that came ends with a whole line.
+    service.send(service.upload(f"Content-Length: {len(FILE) * 2}"), FILE, half_close=True)
+    time.sleep(1)
+
+    assert service.usages() == before
+    status, imported = service.send(service.upload(f"Content-Length: {len(FILE)}"), FILE)
+    assert (status, imported["usage_count"]) == (201, 1000)
+    assert service.usages() == before + 1000
+
+
+def test_a_body_in_chunks_is_411(service):
+    before = service.usages()
+    chunks = f"{len(FILE):x}\r\n".encode() + FILE + b"\r\n0\r\n\r\n"
+
+    status, problem = service.send(service.upload("Transfer-Encoding: chunked"), chunks)
+
+    assert (status, problem["title"]) == (411, "Length required")
+    assert service.usages() == before
+
+
+def test_ten_megabytes_are_413_whether_or_not_they_are_sent(service):
+    head = request(
+        "POST",
+        "/api/v1/usages",
+        b"",
+        "Content-Length: 10000000",
+        f"Authorization: Bearer {service.token}",
+    )
+    status, problem = service.send(head)
+    assert (status, problem["status"]) == (413, 413)
+
+
+def test_a_body_that_comes_in_pieces_is_whole(service):
+    pieces = [FILE[begin : begin + 8192] for begin in range(0, len(FILE), 8192)]
+
+    status, _ = service.send(service.upload(f"Content-Length: {len(FILE)}"), *pieces, pause=0.2)
+
+    assert status == 201
+
+
+@pytest.mark.parametrize("line", ["GET /api/v1/usages/%00 HTTP/1.1", "GET /api/v1/usages?a=%ff%fe&%00=1 HTTP/1.1"])
+def test_odd_addresses_are_answered(service, line):
+    status, problem = service.send(f"{line}\r\nHost: x\r\nAuthorization: Bearer {service.token}\r\n\r\n".encode())
+
+    assert status in (404, 422)
+    assert problem["status"] == status
+
+
+def test_a_header_that_cannot_be_read_does_not_pass_for_none(service):
+    body = b'{"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}'
+    before = service.usages()
+    head = request(
+        "POST", "/api/v1/usages", b"", f"Content-Length: {len(body)}", f"Authorization: Bearer {service.token}"
+    )
+
+    status, problem = service.send(head.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: \xc3\xa9\r\n\r\n") + body)
+
+    assert (status, problem["detail"]) == (422, "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.")
+    assert service.usages() == before

@@ -1,0 +1,380 @@
+"""The real service as real processes, on free ports of this machine."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from carbonapi.postgres import embedded
+from carbonapi.serving import supervisor
+from tests.support.processes import alive, children, family, kill, naming, public_folder, wait_until
+
+PROJECT = Path(__file__).resolve().parents[2]
+ACCOUNT = {"email": "alice@example.org", "password": "unrelated words make good ones", "name": "Alice"}
+
+
+@dataclass
+class Service:
+    """A running `carbonapi serve`, and every process that it has started so far."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    output: Path
+    processes: set[int]
+
+    def request(self, method: str, path: str, body: object = None, token: str = "") -> tuple[int, dict[str, str]]:
+        """Status and JSON of an answer; 0 when there is none."""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"{}")
+        except OSError:
+            return 0, {}
+        finally:
+            connection.close()
+
+    def status(self, path: str) -> int:
+        return self.request("GET", path)[0]
+
+    def has_introduced_itself(self) -> bool:
+        self.processes |= family(self.process.pid)
+        assert self.process.poll() is None, self.output.read_text()
+        return "To stop it" in self.output.read_text()
+
+    @property
+    def leash(self) -> int:
+        (pid,) = self.processes & naming("child_process.py")
+        return pid
+
+    @property
+    def web_server(self) -> int:
+        (pid,) = children(self.leash)
+        return pid
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with public_folder() as path:
+        yield path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    waits: bool = True,
+    options: tuple[str, ...] = ("--workers", "2"),
+) -> Iterator[Service]:
+    """The service on a free port with its data in the folder, killed at the end with all that it has started."""
+    port = free_port()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CARBONAPI_")}
+    environ |= {"CARBONAPI_DATA_FOLDER": str(folder / "data")} | dict(settings or {})
+    command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(port), *options]
+    output = folder / f"output-{port}"
+    with (
+        open(output, "w") as file,
+        subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=file, stderr=file, text=True) as process,
+    ):
+        service = Service(process, port, output, set())
+        try:
+            if waits:
+                wait_until(service.has_introduced_itself, 60)
+            yield service
+        finally:
+            kill(alive(service.processes | family(process.pid)))
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 2), (2, 2), (6, 6), (64, 8)])
+def test_there_is_a_worker_for_each_core_within_what_postgresql_serves(monkeypatch, cores: int, workers: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+
+    assert supervisor.default_workers() == workers
+
+
+def test_the_number_of_workers_is_a_setting(folder: Path) -> None:
+    with serving(folder, {"CARBONAPI_WORKERS": "3"}, options=()) as service:
+        assert len(children(service.web_server)) == 3
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_says_where_it_serves_and_stops_entirely_when_told_to(folder: Path, number: signal.Signals) -> None:
+    with serving(folder) as service:
+        assert service.status("/health/live") == 200
+        assert service.status("/health/ready") == 200
+        introduction = service.output.read_text()
+        assert f"http://127.0.0.1:{service.port}/api/v1\n" in introduction
+        assert f"http://127.0.0.1:{service.port}/docs\n" in introduction
+        assert f" {folder}/data, kept between starts\n" in introduction
+        assert len(naming(f"--port {service.port}")) == 5, "itself, the leash, the web server and two workers"
+
+        assert service.stop(number) == 0
+        assert alive(service.processes) == set()
+        assert service.output.read_text() == introduction
+
+
+def test_a_request_in_flight_finishes_before_it_stops(folder: Path) -> None:
+    body = json.dumps(ACCOUNT).encode()
+    head = f"POST /api/v1/auth/register HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    with serving(folder) as service, socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body[:10])
+        wait_until(lambda: service.status("/health/live") == 200)  # By then, the first request is being read.
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: service.status("/health/live") == 0)  # By then, it is stopping.
+        connection.sendall(body[10:])
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 201 ")
+        assert service.process.wait(30) == 0
+        assert alive(service.processes) == set()
+
+
+def test_while_it_drains_it_answers_and_is_not_ready_and_fails_nobody(folder: Path) -> None:
+    answered, failed = [0], list[str]()
+    told_at: list[float] = []
+
+    def hammer() -> None:
+        """Ask over connections that are kept, until there is nobody to connect to."""
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+            try:
+                connection.connect()
+            except OSError:
+                return
+            try:
+                while connection.sock is not None:  # It is closed after an answer that says so.
+                    connection.request("GET", "/health/live")
+                    answer = connection.getresponse()
+                    answer.read()
+                    answered[0] += 1
+                    if answer.status != 200:
+                        failed.append(f"{answer.status}")
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(f"{error!r} {time.monotonic() - told_at[0] if told_at else 0:.1f} s after it was told")
+            finally:
+                connection.close()
+
+    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "4"}) as service:
+        threads = [threading.Thread(target=hammer) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: answered[0] > 100)
+        service.process.send_signal(signal.SIGTERM)
+        told_at.append(time.monotonic())
+        wait_until(lambda: service.status("/health/ready") == 503, 3)
+        assert service.status("/health/live") == 200
+        before = answered[0]
+        assert service.process.wait(30) == 0
+        for thread in threads:
+            thread.join()
+        assert answered[0] > before
+        assert failed == []
+
+
+def test_who_has_connected_when_it_stops_is_answered(folder: Path) -> None:
+    def status(connection: http.client.HTTPConnection) -> int:
+        connection.request("GET", "/health/live")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    with serving(folder) as service, contextlib.ExitStack() as stack:
+        kept, *silent = (http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(11))
+        for connection in (kept, *silent):
+            connection.connect()
+            stack.callback(connection.close)
+        service.process.send_signal(signal.SIGTERM)
+        while kept.sock is not None:  # It is closed after the first answer of a worker that stops.
+            assert status(kept) == 200
+        assert [status(connection) for connection in silent] == [200] * 10
+        assert service.process.wait(30) == 0
+
+
+def test_a_socket_keeps_the_connections_that_wait_and_takes_no_further_ones() -> None:
+    """In a process of its own, for it is about all sockets of the process. Elsewhere than on Linux, they take them."""
+    program = """
+import socket
+from carbonapi.listening import take_no_further_connections
+
+listener = socket.create_server(("127.0.0.1", 0))
+waiting = socket.create_connection(listener.getsockname(), timeout=5)
+take_no_further_connections()
+try:
+    socket.create_connection(listener.getsockname(), timeout=0.3)
+except TimeoutError:
+    print("no answer")
+else:
+    print("taken")
+waiting.sendall(b"a request")
+print(listener.accept()[0].recv(100).decode())
+listener.close()
+try:
+    socket.create_connection(waiting.getpeername(), timeout=5)
+except ConnectionRefusedError:
+    print("refused")
+"""
+    printed = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, timeout=30)
+    further = "no answer" if sys.platform == "linux" else "taken"
+    assert (printed.stdout, printed.stderr) == (f"{further}\na request\nrefused\n", "")
+
+
+def test_a_postgresql_that_stands_still_for_seconds_is_waited_for(folder: Path) -> None:
+    with serving(folder) as service:
+        assert service.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+        credentials = {name: ACCOUNT[name] for name in ("email", "password")}
+        _, tokens = service.request("POST", "/api/v1/auth/login", credentials)
+        frozen = naming(f"-D {folder}/data/postgresql") | naming("postgres: carbonapi carbonapi")
+        frozen &= family(min(naming(f"-D {folder}/data/postgresql")))
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with ThreadPoolExecutor(30) as threads:
+            asked = [
+                threads.submit(service.request, "GET", "/api/v1/usages", token=tokens["access_token"])
+                for _ in range(30)
+            ]
+            time.sleep(3)
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+            statuses = {answer.result()[0] for answer in asked}
+        assert statuses <= {200, 503}
+        assert time.monotonic() - began < 7
+        wait_until(lambda: service.status("/health/ready") == 200)
+        assert service.stop() == 0
+
+
+def test_killing_it_takes_everything_along_and_loses_nothing(folder: Path) -> None:
+    with serving(folder) as service:
+        assert service.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+        service.process.kill()
+        wait_until(lambda: not alive(service.processes))
+
+    with serving(folder) as service:
+        credentials = {name: ACCOUNT[name] for name in ("email", "password")}
+        assert service.request("POST", "/api/v1/auth/login", credentials)[0] == 200
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize("victim", ["child_process", "web_server"])
+def test_without_its_web_server_it_fails_and_leaves_nothing(folder: Path, victim: str) -> None:
+    with serving(folder) as service:
+        os.kill(getattr(service, victim), signal.SIGKILL)
+
+        assert service.process.wait(30) == 1
+        assert alive(service.processes) == set()
+        assert service.output.read_text().endswith("has stopped by itself; see above.\n")
+
+
+def test_a_killed_worker_is_replaced(folder: Path) -> None:
+    with serving(folder) as service:
+        workers = children(service.web_server)
+        killed = min(workers)
+        os.kill(killed, signal.SIGKILL)
+
+        wait_until(lambda: len(children(service.web_server) - {killed}) == len(workers) == 2)
+        wait_until(lambda: service.status("/health/ready") == 200)  # The other worker may have been starting, too.
+        service.processes |= family(service.process.pid)
+        assert service.stop() == 0
+        assert alive(service.processes) == set()
+
+
+def test_two_on_one_folder_share_everything_and_either_may_stop(folder: Path) -> None:
+    with serving(folder, waits=False) as first, serving(folder, waits=False) as second:
+        wait_until(first.has_introduced_itself, 60)
+        wait_until(second.has_introduced_itself, 60)
+        assert first.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+        credentials = {name: ACCOUNT[name] for name in ("email", "password")}
+        _, tokens = first.request("POST", "/api/v1/auth/login", credentials)
+        status, me = second.request("GET", "/api/v1/auth/me", token=tokens["access_token"])
+        assert (status, me["email"]) == (200, ACCOUNT["email"])
+
+        assert first.stop() == 0
+        assert second.status("/health/ready") == 200
+        assert second.stop() == 0
+        assert naming(str(folder)) == set()
+
+
+def test_a_port_in_use_is_said_before_anything_is_started(folder: Path) -> None:
+    with serving(folder) as service:
+        command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(service.port)]
+        environ = os.environ | {"CARBONAPI_DATA_FOLDER": str(folder / "other")}
+        other = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True)
+
+        assert other.returncode == 1
+        assert other.stderr.startswith(f"Port {service.port} of 127.0.0.1 is in use.")
+        assert not (folder / "other").exists()
+        assert service.stop() == 0
+
+
+def test_a_server_of_ones_own_needs_a_secret_key_of_ones_own(folder: Path) -> None:
+    with (
+        embedded.running(folder / "server") as url,
+        serving(folder, {"CARBONAPI_DATABASE_URL": url}, waits=False) as service,
+    ):
+        assert service.process.wait(30) != 0
+        assert "CARBONAPI_SECRET_KEY is not set" in service.output.read_text()
+        assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("CARBONAPI_SECRET_KEY", "change-me-change-me-change-me-change-me"),
+        ("CARBONAPI_DATABASE_URL", "postgresql://carbonapi:carbonapi@nowhere.invalid/carbonapi"),
+        ("CARBONAPI_METRICS_TOKEN", "hidden"),
+        ("FLASK_DEBUG", "1"),
+    ],
+)
+def test_what_is_weak_is_refused_by_name_before_a_database_is_asked(capsys, variable: str, text: str) -> None:
+    environ = {
+        "CARBONAPI_DATABASE_URL": "postgresql://carbonapi@nowhere.invalid/carbonapi",
+        "CARBONAPI_SECRET_KEY": "a key for tests alone, of 32 bytes and more",
+    }
+
+    assert supervisor.serve("127.0.0.1", 0, 1, 1, 0, environ | {variable: text}) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"{variable} ")
+    assert text not in told.removeprefix(variable) or text == "1"
+
+
+def test_it_lives_while_its_database_is_away_and_migrates_it_later(folder: Path) -> None:
+    with embedded.running(folder / "server") as url:
+        pass
+    settings = {
+        "CARBONAPI_DATABASE_URL": url,
+        "CARBONAPI_OWNER_DATABASE_URL": embedded.owner_url(url),
+        "CARBONAPI_SECRET_KEY": "a key for tests alone, of 32 bytes and more",
+    }
+    with serving(folder, settings) as service:
+        assert service.status("/health/live") == 200
+        assert service.status("/health/ready") == 503
+        assert "The database cannot be reached" in service.output.read_text()
+
+        with embedded.running(folder / "server"):
+            wait_until(lambda: service.status("/health/ready") == 200)
+            assert service.request("POST", "/api/v1/auth/register", ACCOUNT)[0] == 201
+            assert service.stop() == 0
+        assert not (folder / "data").exists()

@@ -1,0 +1,75 @@
+"""Rows for tests. Everything has a default: a test states what matters to it."""
+
+import datetime as dt
+import itertools
+from decimal import Decimal
+
+from carbonapi.accounts.models import Organization, User
+from carbonapi.accounts.passwords import HASHER
+from carbonapi.auth import Actor, acting_as
+from carbonapi.catalogue.models import EmissionFactor, UsageType
+from carbonapi.db import db, row_security
+from carbonapi.usages import ledger
+
+PASSWORD = "unrelated words make good ones"
+PASSWORD_HASH = HASHER.hash(PASSWORD)
+numbers = itertools.count(1)
+
+
+def now():
+    return dt.datetime.now(dt.UTC)
+
+
+def at(text):
+    """An instant by its ISO text, UTC unless it says otherwise."""
+    moment = dt.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+@row_security.everywhere()
+def add(row):
+    db.session.add(row)
+    db.session.commit()
+    return row
+
+
+def organization(name=None, timezone="UTC", region=None):
+    return add(Organization(name=name or f"Organization {next(numbers)}", timezone=timezone, region=region))
+
+
+def user(of, role="member", email=None, name="Somebody", active=True):
+    email = email or f"user{next(numbers)}@example.org"
+    return add(
+        User(organization_id=of.id, role=role, email=email, name=name, active=active, password_hash=PASSWORD_HASH)
+    )
+
+
+def usage_type(name=None, unit="kwh", factor="2", valid_from="1900-01-01", scope=None, archived=False):
+    made = add(UsageType(name=name or f"Type {next(numbers)}", unit=unit, scope=scope, archived=archived))
+    if factor is not None:
+        emission_factor(made, factor, valid_from)
+    return made
+
+
+def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, region=None, source="a test", **fields):
+    return add(
+        EmissionFactor(
+            usage_type_id=of.id,
+            factor=Decimal(factor),
+            valid_from=at(valid_from),
+            valid_until=at(valid_until) if valid_until else None,
+            region=region,
+            source=source,
+            **fields,
+        )
+    )
+
+
+def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):
+    """A usage of the user `of`, recorded by themself as the ledger does it."""
+    with acting_as(Actor(of.id, of.organization_id, "manager", "UTC")):
+        recorded = ledger.record(
+            now(), user_id=of.id, usage_type_id=usage_type_id, usage_at=at(usage_at), amount=Decimal(amount), **fields
+        )
+    db.session.commit()
+    return recorded

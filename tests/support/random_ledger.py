@@ -1,0 +1,64 @@
+"""A ledger of random usages, as years of use might have left it."""
+
+from decimal import Decimal
+
+from carbonapi.db import db
+from tests.usages.test_history import moment
+
+from . import factories
+
+UNITS = {"kWh": ["kWh", "MWh", "GJ", "MJ", "therm", "MMBtu", "Wh", ""], "m3": ["m3", "l", "gallon", "ft3", ""]}
+YEARS = (*[1] * 19, 9)  # How long periods are: each of their days is counted, so few are long.
+
+
+def book_at_random(manager, dice, number):
+    """Record so many usages of several types, units and users; correct some, delete some, restate some.
+
+    dice: a random.Random. Returns the moment, as text, at which all were recorded and none was changed yet.
+    """
+    organization_id = manager.user.organization_id
+    usage_types = [
+        factories.usage_type(unit=unit, factor=f"{dice.randrange(10 ** dice.randrange(1, 15))}e-12")
+        for unit in ("kWh", "kWh", "m3", "m3")
+    ]
+    for usage_type in usage_types[1:3]:
+        factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", organization_id=organization_id)
+        factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", region="GB")
+    colleague = factories.user(db.session.get_one(factories.Organization, organization_id))
+    period = manager.post("/periods", json={"until": "1950-01-01T00:00:00Z"}).json["id"]
+    rows = [["user_id,usage_type_id,usage_at,usage_until,amount,unit,region,note,external_id,adjusts_period_id"]]
+    for place in range(number):
+        usage_type = dice.choice(usage_types)
+        adjusts = dice.random() < 0.1
+        amount = Decimal(dice.randrange(10 ** dice.randrange(1, 16))).scaleb(-6) * (-1 if adjusts else 1)
+        year = dice.randrange(1960, 2030)
+        day = f"{year}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}"
+        time = f"{dice.randrange(24):02}:{dice.randrange(60):02}:{dice.randrange(60):02}{dice.choice(['', '.000001'])}"
+        rows.append(
+            [
+                str(dice.choice([manager.user.id, colleague.id])),
+                str(usage_type.id),
+                f"{day}T{time}{dice.choice(['Z', '+01:00', '-03:30'])}",
+                dice.choice(["", f"{year + dice.choice(YEARS)}-01-01T00:00:00Z"]),
+                f"{amount:f}",
+                dice.choice(UNITS[usage_type.unit]),
+                dice.choice(["", "GB", "US-CA"]),
+                dice.choice(["", f"Meter {place}", f"={place}", f"'-{place} é"]),
+                dice.choice(["", f"x-{place}"]),
+                str(period) if adjusts else "",
+            ]
+        )
+    file = "".join(f"{','.join(row)}\n" for row in rows)
+    assert manager.post("/imports", data=file, content_type="text/csv").status_code == 201
+    before = moment()
+    ids = [usage["id"] for usage in manager.get("/usages?page_size=1000&sort=id").json]
+    for id_ in dice.sample(ids, min(len(ids) // 4, 100)):
+        change = dice.choice([{"amount": 7}, {"unit": None, "amount": 0}, {"note": "Read 2 times"}, {"region": "GB"}])
+        fields = {name: value for name, value in change.items() if value is not None}
+        assert manager.patch(f"/usages/{id_}", json=fields | {"reason": "misread 1"}).status_code == 200
+    gone = "&".join(f"id={id_}" for id_ in dice.sample(ids, len(ids) // 20))
+    assert manager.delete(f"/usages?{gone}").status_code == 204
+    factories.emission_factor(usage_types[0], "0.123456789012", organization_id=organization_id)
+    restatement = {"usage_type_id": usage_types[0].id, "reason": "a supplier's 2 factors", "mode": "apply"}
+    assert manager.post("/restatements", json=restatement).json["usage_count"] > 0
+    return before

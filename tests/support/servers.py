@@ -1,0 +1,46 @@
+"""The service as it is shipped, on a port of its own."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(database_url, secret_key, workers=1, log=None, **settings):
+    """The URL of `carbonapi serve` on this database, once it answers. log: a file for what it says on stderr."""
+    port = free_port()
+    environ = {
+        **os.environ,
+        "CARBONAPI_DATABASE_URL": database_url,
+        "CARBONAPI_SECRET_KEY": secret_key,
+        **{f"CARBONAPI_{name}": str(value) for name, value in settings.items()},
+    }
+    command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(port), "--workers", str(workers)]
+    server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, server)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def wait_until_ready(url, server):
+    given_up_at = time.monotonic() + 60
+    while time.monotonic() < given_up_at and server.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{url}/health/ready"):
+            return
+        time.sleep(0.1)
+    raise AssertionError("The service did not start.")

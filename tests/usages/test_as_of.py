@@ -1,0 +1,194 @@
+"""Whatever happens to the ledger, every past answer stays: random histories against a dictionary of the past."""
+
+import copy
+import datetime as dt
+from collections import defaultdict
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from urllib.parse import quote
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
+
+from carbonapi.rest.fields import plain, rfc3339
+from tests.support import factories
+
+SECOND = dt.timedelta(seconds=1)
+DAYS = [dt.datetime(2024, month, day, tzinfo=dt.UTC) for month in (1, 2, 3) for day in (1, 15, 28)]
+days = st.sampled_from(DAYS)
+amounts = st.decimals(0, 1000, places=3)
+kinds = st.sampled_from(["shared", "own"])
+
+
+MONTHS = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3, 4)]
+
+
+def used_until(moment, believed):
+    """How much of a bill has been used up to a moment: exact, but for the twelfth digit, which is rounded half up."""
+    day, until = believed["day"], believed["until"]
+    passed, whole = (min(max(moment, day), until) - day) // SECOND, (until - day) // SECOND
+    return (believed["amount"] * passed / whole).quantize(Decimal("1e-12"), ROUND_HALF_UP)
+
+
+def parts_of(believed):
+    """What a usage has of each month."""
+    if believed["until"] is None:
+        return [believed["amount"] if start <= believed["day"] < end else Decimal(0) for start, end in pairwise(MONTHS)]
+    return [used_until(end, believed) - used_until(start, believed) for start, end in pairwise(MONTHS)]
+
+
+def history_of(sign_in):
+    """A machine that writes one organization's ledger through HTTP, and keeps its own dictionary of what it said."""
+
+    class History(RuleBasedStateMachine):
+        usages = Bundle("usages")
+
+        @initialize()
+        def begin(self):
+            self.organization = factories.organization()
+            self.manager = sign_in(factories.user(self.organization, "manager"))
+            self.admin = sign_in(factories.user(factories.organization(), "admin"))
+            self.members = [factories.user(self.organization) for _ in range(2)]
+            self.types = [factories.usage_type(factor="1").id, factories.usage_type(factor="2").id]
+            # The factors of each type by owner, in the order of their entry: (valid from, factor).
+            begin = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
+            self.factors = {
+                id_: {"shared": [(begin, Decimal(place))], "own": []} for place, id_ in enumerate(self.types, 1)
+            }
+            self.ledger, self.past = {}, []
+
+        def teardown(self):
+            for moment, ledger in getattr(self, "past", []):
+                self.check(quote(rfc3339(moment)), ledger)
+
+        def factor_at(self, usage_type_id, moment):
+            owners = self.factors[usage_type_id]
+            for owner in ("own", "shared"):
+                in_force = [factor for valid_from, factor in owners[owner] if valid_from <= moment]
+                if in_force:
+                    return in_force[-1]
+            raise AssertionError("There is always a shared one.")
+
+        def remember(self):
+            self.past.append((factories.now(), copy.deepcopy(self.ledger)))
+
+        def believe(self, usage, **fields):
+            """Write into the dictionary what the ledger must say of a usage now."""
+            self.ledger[usage] = {**self.ledger.get(usage, {}), **fields}
+
+        @rule(target=usages, place=st.integers(0, 1), day=days, amount=amounts)
+        def record(self, place, day, amount):
+            body = {"usage_type_id": self.types[place], "usage_at": rfc3339(day), "amount": plain(amount)}
+            answer = self.manager.post("/usages", json=body)
+            assert answer.status_code == 201
+            factor = self.factor_at(self.types[place], day)
+            self.believe(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
+            self.remember()
+            return answer.json["id"]
+
+        @rule(target=usages, place=st.integers(0, 1), day=days, length=st.integers(1, 10**7), amount=amounts)
+        def record_a_bill(self, place, day, length, amount):
+            until = day + length * SECOND
+            span = {"usage_at": rfc3339(day), "usage_until": rfc3339(until)}
+            body = {"usage_type_id": self.types[place], "amount": plain(amount)} | span
+            answer = self.manager.post("/usages", json=body)
+            assert answer.status_code == 201
+            factor = self.factor_at(self.types[place], day)
+            self.believe(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, factor=factor)
+            self.remember()
+            return answer.json["id"]
+
+        @rule(usage=usages, amount=amounts)
+        def correct_the_amount(self, usage, amount):
+            assert self.manager.patch(f"/usages/{usage}", json={"amount": plain(amount)}).status_code == 200
+            self.believe(usage, amount=amount)
+            self.remember()
+
+        @rule(usage=usages, day=days)
+        def correct_the_time(self, usage, day):
+            answer = self.manager.patch(f"/usages/{usage}", json={"usage_at": rfc3339(day)})
+            until = self.ledger[usage]["until"]
+            assert answer.status_code == (200 if until is None or day < until else 422)
+            if answer.status_code == 200 and day != self.ledger[usage]["day"]:
+                self.believe(usage, day=day, factor=self.factor_at(self.ledger[usage]["type"], day))
+            self.remember()
+
+        @rule(usage=consumes(usages))
+        def delete(self, usage):
+            assert self.manager.delete(f"/usages/{usage}").status_code == 204
+            del self.ledger[usage]
+            self.remember()
+
+        @rule(place=st.integers(0, 1), lines=st.lists(st.tuples(days, amounts), min_size=1, max_size=4))
+        def import_a_file(self, place, lines):
+            file = "usage_at,amount\n" + "".join(f"{rfc3339(day)},{plain(amount)}\n" for day, amount in lines)
+            path = f"/imports?usage_type_id={self.types[place]}"
+            imported = self.manager.post(path, data=file, content_type="text/csv").json["id"]
+            usages = self.manager.get(f"/usages?import_id={imported}&sort=id").json
+            for usage, (day, amount) in zip(usages, lines, strict=True):
+                factor = self.factor_at(self.types[place], day)
+                self.believe(usage["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
+            self.remember()
+
+        @rule(place=st.integers(0, 1), owner=kinds, day=days, factor=st.decimals(0, 10, places=2))
+        def enter_a_factor(self, place, owner, day, factor):
+            known = self.factors[self.types[place]][owner]
+            body = {"factor": plain(factor), "valid_from": rfc3339(day), "source": "a test"}
+            client = self.manager if owner == "own" else self.admin
+            answer = client.post(f"/usage-types/{self.types[place]}/factors", json=body)
+            overlaps = bool(known) and day <= known[-1][0]
+            assert answer.status_code == (409 if overlaps else 201)
+            if not overlaps:
+                known.append((day, factor))
+            self.remember()
+
+        @rule(place=st.integers(0, 1))
+        def restate(self, place):
+            body = {"usage_type_id": self.types[place], "reason": "a test", "mode": "apply"}
+            assert self.manager.post("/restatements", json=body).status_code in (200, 201)
+            for usage, believed in self.ledger.items():
+                if believed["type"] == self.types[place]:
+                    self.believe(usage, factor=self.factor_at(believed["type"], believed["day"]))
+            self.remember()
+
+        @rule()
+        def erase_somebody(self):
+            if self.members:
+                assert self.manager.delete(f"/users/{self.members.pop().id}").status_code == 204
+                self.remember()
+
+        def check(self, as_of, ledger):
+            """Everything that can be asked answers as the dictionary has it."""
+            listed = self.manager.get(f"/usages?page_size=1000&as_of={as_of}").json
+            told = {
+                usage["id"]: (usage["usage_type_id"], usage["usage_at"], usage["amount"], usage["factor"])
+                for usage in listed
+            }
+            assert told == {
+                usage: (b["type"], rfc3339(b["day"]), float(b["amount"]), float(b["factor"]))
+                for usage, b in ledger.items()
+            }
+            months, total = defaultdict(Decimal), Decimal(0)
+            for believed in ledger.values():
+                for month, part in enumerate(parts_of(believed), 1):
+                    months[month] += part * believed["factor"]
+                total += believed["amount"] * believed["factor"]
+            query = f"start=2024-01-01&end=2024-04-01&as_of={as_of}"
+            trend = self.manager.get(f"/emissions/trend?{query}").json
+            assert [bucket["co2e_kg"] for bucket in trend] == [float(months[month]) for month in (1, 2, 3)]
+            assert f'"co2e_kg":{plain(total)},' in self.manager.get(f"/emissions/summary?as_of={as_of}").text
+
+    return History
+
+
+def test_every_past_answer_stays(sign_in):
+    run_state_machine_as_test(
+        history_of(sign_in),
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,178 @@
+"""The days of the ledger say what its usages add up to, whatever has been done to them."""
+
+import datetime as dt
+import random
+from collections import defaultdict
+from decimal import ROUND_HALF_UP, Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.accounts.models import Organization
+from carbonapi.db import db
+from carbonapi.rest.fields import midnight, rfc3339
+from carbonapi.usages.models import Usage, UsageDay
+from tests.support import factories
+
+DAY, INSTANT = dt.timedelta(days=1), dt.timedelta(microseconds=1)
+
+
+def used_until(usage, moment):
+    passed = min(max(moment, usage.usage_at), usage.usage_until) - usage.usage_at
+    whole = usage.usage_until - usage.usage_at
+    share = usage.amount_in_type_unit * (passed // INSTANT) / (whole // INSTANT)
+    return share.quantize(Decimal("1e-12"), ROUND_HALF_UP)
+
+
+def shown_at(moment, timezone):
+    """What a clock shows, as a datetime; once a day has begun, never the day before."""
+    shown = moment.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+    following = dt.datetime.combine(shown.date() + DAY, dt.time())
+    return following if moment >= midnight(following.date(), timezone) else shown
+
+
+def days_of(usage, timezone):
+    """What a usage makes of each day: (day, begins there, amount, hours)."""
+    shown = shown_at(usage.usage_at, timezone)
+    if usage.usage_until is None:
+        yield shown.date(), True, usage.amount_in_type_unit, {shown.hour}
+        return
+    last = shown_at(usage.usage_until - INSTANT, timezone)
+    day = shown.date()
+    while day <= last.date():
+        begin, end = midnight(day, timezone), midnight(day + DAY, timezone)
+        hours = set(range(shown.hour if day == shown.date() else 0, (last.hour if day == last.date() else 23) + 1))
+        if begin < end:
+            yield day, day == shown.date(), used_until(usage, end) - used_until(usage, begin), hours
+        day += DAY
+
+
+def counted(organization_id):
+    """The days as they must be, by their keys: counted in Python, from the rows of the ledger."""
+    timezone = db.session.scalar(sa.select(Organization.timezone).where(Organization.id == organization_id))
+    days = defaultdict(lambda: [0, 0, Decimal(0), Decimal(0), Decimal(0), set(), set()])
+    for usage in db.session.scalars(sa.select(Usage).where(Usage.organization_id == organization_id)):
+        for day, begins, amount, hours in days_of(usage, timezone):
+            found = days[usage.usage_type_id, day, usage.method, usage.restatement_id or 0]
+            found[0 if begins else 1] += 1
+            found[2] += amount
+            found[3] += amount * usage.factor
+            found[4] += amount * usage.factor * (usage.quality == "estimated")
+            if usage.adjusts_period_id is None:
+                found[5 if usage.usage_until is None else 6] |= hours
+    return {key: (*found[:5], *(sum(1 << hour for hour in mask) for mask in found[5:])) for key, found in days.items()}
+
+
+def kept(organization_id):
+    """The days as they are kept, but for those of which nothing is left."""
+    db.session.expire_all()
+    rows = db.session.scalars(sa.select(UsageDay).where(UsageDay.organization_id == organization_id))
+    days = {}
+    for row in rows:
+        assert not row.hours_are_doubtful
+        figures = (
+            row.usage_count, row.carried_count, row.amount, row.co2e_kg, row.estimated_kg,
+            row.reading_hours, row.period_hours,
+        )  # fmt: skip
+        if any(figures):
+            days[row.usage_type_id, row.day, row.method, row.restatement_id] = figures
+    return days
+
+
+def assert_that_days_agree(organization_id):
+    assert kept(organization_id) == counted(organization_id)
+
+
+@pytest.mark.parametrize(
+    "timezone", ["UTC", "Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns"]
+)
+def test_after_random_acts_the_days_are_what_the_usages_add_up_to(sign_in, timezone):
+    dice = random.Random(timezone)
+    organization = factories.organization(timezone=timezone)
+    manager = sign_in(factories.user(organization, "manager"))
+    types = [factories.usage_type(factor=factor) for factor in ("0.123456789012", "3")]
+    factories.emission_factor(types[0], "0.1", method="market")
+    zone = ZoneInfo(timezone)
+
+    def moment():
+        # Around both changes of the clocks, where there are any.
+        date, hours = dice.choice([(3, 9), (3, 30), (4, 6), (10, 5), (10, 26), (11, 2)]), 72
+        day = dt.datetime(2024, *date, tzinfo=zone)
+        if timezone == "America/St_Johns":  # One minute past midnight they were set back to 23:01.
+            day, hours = dt.datetime(2010, 11, 6, 22, tzinfo=zone), 5
+        return day.astimezone(dt.UTC) + dice.randrange(hours * 60) * dt.timedelta(minutes=1)
+
+    def span():
+        start = moment()
+        until = start + dice.randrange(1, 10 * 24 * 3600) * dt.timedelta(seconds=1)
+        return {"usage_at": rfc3339(start), "usage_until": rfc3339(until) if dice.random() < 0.4 else None}
+
+    def fields():
+        usage_type = dice.choice(types)
+        return span() | {
+            "usage_type_id": usage_type.id,
+            "amount": dice.randrange(10**6) / 1000,
+            "method": dice.choice(["location", "market"]) if usage_type is types[0] else "location",
+            "quality": dice.choice(["measured", "estimated"]),
+        }
+
+    def imported(mode="reject"):
+        names = ["external_id", *fields()]
+        lines = [",".join(names)]
+        for _ in range(12):
+            values = fields() | {"external_id": f"{dice.randrange(8 if mode == 'replace' else 10**9)}"}
+            lines.append(",".join("" if values[name] is None else str(values[name]) for name in names))
+        ids = {line.split(",")[0]: line for line in lines}
+        file = "".join(f"{line}\n" for line in ids.values())
+        return manager.post(f"/imports?on_conflict={mode}", data=file, content_type="text/csv")
+
+    def a_usage():
+        return dice.choice(manager.get("/usages?page_size=1000").json)["id"]
+
+    for _ in range(8):
+        assert manager.post("/usages", json=fields()).status_code == 201
+    for step in range(40):
+        match dice.randrange(8):
+            case 0:
+                answer = manager.post("/usages", json=fields())
+            case 1:
+                answer = manager.patch(
+                    f"/usages/{a_usage()}", json=dice.choice([{"amount": 1}, {"quality": "measured"}])
+                )
+            case 2:
+                answer = manager.patch(f"/usages/{a_usage()}", json=span())
+            case 3:
+                answer = manager.patch(
+                    f"/usages/{a_usage()}", json={"usage_type_id": types[1].id, "method": "location"}
+                )
+            case 4:
+                answer = manager.delete(f"/usages?id={a_usage()}&id={a_usage()}")
+            case 5:
+                answer = imported(dice.choice(["reject", "replace", "replace"]))
+            case 6:
+                answer = manager.post(f"/imports/{imported().json['id']}/revert", json={})
+            case 7:
+                factor = {"factor": 0.5, "valid_from": "2024-01-01T00:00:00Z", "source": "x"}
+                if step % 2:
+                    manager.post(f"/usage-types/{types[1].id}/factors", json=factor)
+                body = {"usage_type_id": types[1].id, "reason": "x", "mode": "apply"}
+                answer = manager.post("/restatements", json=body)
+        assert answer.status_code in (200, 201, 204), answer.text
+        assert_that_days_agree(organization.id)
+    assert len(kept(organization.id)) > 15
+
+
+def test_the_days_are_those_of_the_time_zone_that_an_organization_is_given(as_manager):
+    organization_id = as_manager.user.organization_id
+    factories.usage(as_manager.user, usage_at="2024-01-02T20:00")
+    factories.usage(as_manager.user, "48", usage_at="2024-01-02", usage_until=factories.at("2024-01-04"))
+    day = {"2024-01-02": (2, 0, 25), "2024-01-03": (0, 1, 24)}
+    assert {str(key[1]): figures[:3] for key, figures in kept(organization_id).items()} == day
+
+    answer = as_manager.patch(f"/organizations/{organization_id}", json={"timezone": "Asia/Tokyo"})
+
+    assert answer.status_code == 200
+    day = {"2024-01-02": (1, 0, 15), "2024-01-03": (1, 1, 25), "2024-01-04": (0, 1, 9)}
+    assert {str(key[1]): figures[:3] for key, figures in kept(organization_id).items()} == day
+    assert_that_days_agree(organization_id)

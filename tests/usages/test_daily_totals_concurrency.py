@@ -1,0 +1,177 @@
+"""The days of the ledger under several hands at once, on a database that really commits."""
+
+import threading
+import time
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.accounts import service
+from carbonapi.accounts.models import Organization
+from carbonapi.auth import Actor, acting_as
+from carbonapi.db import db
+from carbonapi.usages import ledger
+from carbonapi.usages.models import Usage
+from tests.conftest import operating
+from tests.support import factories
+
+from .test_daily_totals import assert_that_days_agree, kept
+
+MORNING, EVENING, LATER = "2024-01-02T01:00:00Z", "2024-01-02T20:00:00Z", "2024-01-02T20:30:00Z"
+WAITING = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.fixture
+def manager(committing):
+    user = committing.user
+    with operating(committing.http.application):
+        with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
+            yield committing
+        db.session.remove()
+
+
+def commit_while_waiting(*requests):
+    """Commit this transaction when each of these requests waits for it. Returns their answers."""
+    answers = [None] * len(requests)
+
+    def run(place):
+        answers[place] = requests[place]()
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(requests))]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        begun_at = time.monotonic()
+        # A transaction would see the same all the time.
+        with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as watcher:
+            while watcher.scalar(WAITING) < number:
+                assert time.monotonic() < begun_at + 4, "The request did not have to wait."
+                time.sleep(0.01)
+    db.session.commit()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def recording(manager, usage_at):
+    return lambda: manager.post("/usages", json={"usage_type_id": 100, "usage_at": usage_at, "amount": 1})
+
+
+def deleting(manager, usage_id):
+    return lambda: manager.delete(f"/usages/{usage_id}")
+
+
+def moving(manager):
+    path = f"/organizations/{manager.user.organization_id}"
+    return lambda: manager.patch(path, json={"timezone": "Asia/Tokyo"})
+
+
+def recounting(manager):
+    def recount():
+        with operating(manager.http.application):
+            counted = ledger.recount(manager.user.organization_id)
+            db.session.commit()
+            return counted
+
+    return recount
+
+
+def record_and_hold(manager, usage_at):
+    """Record a usage, in a transaction that goes on."""
+    fields = {"user_id": manager.user.id, "usage_type_id": 100, "amount": Decimal(1)}
+    return ledger.record(factories.now(), usage_at=factories.at(usage_at), **fields)
+
+
+def delete_and_hold(usage_id):
+    usage = db.session.scalars(sa.select(Usage).where(Usage.id == usage_id).with_for_update()).one()
+    ledger.delete([usage], factories.now())
+
+
+def move_and_hold(manager):
+    service.change_organization(db.session.get_one(Organization, manager.user.organization_id), timezone="Asia/Tokyo")
+
+
+def days_of(manager):
+    """The number of usages of each day, and the hours in which they lie; when these are those of the ledger."""
+    assert_that_days_agree(manager.user.organization_id)
+    return {str(key[1]): (figures[0], figures[5]) for key, figures in kept(manager.user.organization_id).items()}
+
+
+# In Tokyo, the morning is of the same day as in UTC, the evening is not.
+@pytest.mark.parametrize(
+    ("before", "days"),
+    [([], {"2024-01-03": (1, 1 << 5)}), ([MORNING], {"2024-01-02": (1, 1 << 10), "2024-01-03": (1, 1 << 5)})],
+)
+def test_what_is_being_recorded_when_the_time_zone_changes_is_counted_in_the_new_one(manager, before, days):
+    for usage_at in before:
+        factories.usage(manager.user, usage_at=usage_at)
+    record_and_hold(manager, EVENING)
+
+    (moved,) = commit_while_waiting(moving(manager))
+
+    assert moved.status_code == 200
+    assert days_of(manager) == days
+
+
+@pytest.mark.parametrize(
+    ("before", "days"),
+    [([], {}), ([MORNING], {"2024-01-02": (1, 1 << 10)}), ([EVENING], {"2024-01-03": (1, 1 << 5)})],
+)
+def test_what_was_counted_in_a_time_zone_that_has_just_gone_is_to_be_sent_again(manager, before, days):
+    for usage_at in before:
+        factories.usage(manager.user, usage_at=usage_at)
+    move_and_hold(manager)
+
+    (refused,) = commit_while_waiting(recording(manager, EVENING))
+
+    told = "The organization's time zone has been changed meanwhile. Send it again."
+    assert (refused.status_code, refused.headers["Retry-After"], refused.json["detail"]) == (503, "2", told)
+    assert days_of(manager) == days
+    assert len(manager.get("/usages").json) == len(before)
+    assert recording(manager, EVENING)().status_code == 201
+    assert days_of(manager)["2024-01-03"] == (1 + before.count(EVENING), 1 << 5)
+
+
+def test_what_was_to_be_deleted_while_the_time_zone_changed_is_there_still(manager):
+    usage_id = factories.usage(manager.user, usage_at=MORNING).id
+    move_and_hold(manager)
+
+    (refused,) = commit_while_waiting(deleting(manager, usage_id))
+
+    assert refused.status_code == 503
+    assert days_of(manager) == {"2024-01-02": (1, 1 << 10)}
+    assert manager.get(f"/usages/{usage_id}").json["version"] == 1
+
+
+def test_an_hour_stays_when_its_only_reading_is_deleted_while_two_others_are_recorded(manager):
+    usage_id = factories.usage(manager.user, usage_at=EVENING).id
+    delete_and_hold(usage_id)
+
+    answers = commit_while_waiting(recording(manager, LATER), recording(manager, LATER))
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert days_of(manager) == {"2024-01-02": (2, 1 << 20)}
+
+
+def test_an_hour_stays_when_its_last_reading_is_deleted_while_another_is_being_recorded(manager):
+    usage_id = factories.usage(manager.user, usage_at=EVENING).id
+    record_and_hold(manager, LATER)
+
+    (deleted,) = commit_while_waiting(deleting(manager, usage_id))
+
+    assert deleted.status_code == 204
+    assert days_of(manager) == {"2024-01-02": (1, 1 << 20)}
+
+
+def test_what_is_recorded_while_all_is_counted_anew_is_counted_once(manager):
+    factories.usage(manager.user, usage_at=MORNING)
+    ledger.recount(manager.user.organization_id)
+
+    (recorded,) = commit_while_waiting(recording(manager, EVENING))
+    record_and_hold(manager, "2024-01-05T20:00:00Z")
+    (recounted,) = commit_while_waiting(recounting(manager))
+
+    assert (recorded.status_code, recounted) == (201, (2, 0))
+    assert days_of(manager) == {"2024-01-02": (2, 1 << 1 | 1 << 20), "2024-01-05": (1, 1 << 20)}

@@ -1,0 +1,128 @@
+"""How many usages a list has, and where its pages begin: from the days of the ledger, as if all were counted."""
+
+import json
+import random
+from urllib.parse import quote
+
+import pytest
+import sqlalchemy as sa
+
+from carbonapi.accounts.models import User
+from carbonapi.db import db
+from carbonapi.rest import paging
+from carbonapi.rest.fields import rfc3339
+from carbonapi.usages import ledger
+from tests.db.test_statements import many_usages  # noqa: F401  # A fixture.
+from tests.support import factories
+from tests.support.random_ledger import book_at_random
+
+TIMES = ["", "T00:00:00Z", "T09:30:00Z", "T23:00:00Z", "T23:59:59.999999Z"]
+
+
+def total_of(answer):
+    assert answer.status_code == 200, answer.text
+    return json.loads(answer.headers["X-Pagination"])["total"]
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Europe/London", "Australia/Lord_Howe"])
+def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, monkeypatch):
+    monkeypatch.setattr(paging, "DEEP", 1)
+    dice = random.Random(timezone)
+    manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
+    book_at_random(manager, dice, 150)
+    # Some of one day, also in the hours around its ends.
+    for hour in (0, 1, 9, 10, 11, 13, 14, 22, 23):
+        factories.usage(manager.user, "1", f"2024-03-31T{hour:02}:{dice.randrange(60):02}")
+    type_id = manager.get("/usages").json[0]["usage_type_id"]
+    now = quote(rfc3339(factories.now()))
+    days = [f"{dice.randrange(1960, 2030)}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}" for _ in range(12)]
+    moments = [day + time for day in (*days[:4], "2024-03-30", "2024-03-31", "2024-04-01") for time in TIMES]
+    for _ in range(25):
+        start, end = sorted(dice.sample(moments, 2))
+        bounds = dice.choice([f"start={start}&end={end}", f"start={start}", f"end={end}", ""])
+        narrowed = dice.choice(["", "", f"&usage_type_id={type_id}", "&method=location", "&scope=2"])
+        order = dice.choice(["", "&sort=usage_at", "&sort=-usage_at,amount", "&sort=usage_at,-amount", "&sort=amount"])
+        size = dice.choice([1, 7, 50])
+        asked = f"/usages?{bounds}{narrowed}{order}&page_size={size}"
+        counted = manager.get(f"{asked}&as_of={now}")
+        total = total_of(counted)
+        assert counted.status_code == 200
+        for page in {1, 2, 3, total // size // 2 + 1, max(total // size, 1), total // size + 1, total // size + 2}:
+            told = manager.get(f"{asked}&page={page}")
+            as_counted = manager.get(f"{asked}&page={page}&as_of={now}")
+            assert total_of(told) == total
+            assert told.json == as_counted.json, f"{asked}&page={page}"
+
+
+def test_what_is_kept_of_a_page_answers_everybody_for_themselves(sign_in, monkeypatch):
+    """The statement is built for the first of each role; a page by cursor is built for each."""
+    monkeypatch.setattr(paging, "DEEP", 2)
+    monkeypatch.setattr(paging, "_KEPT", kept := {})
+    clients = []
+    for place in (1, 2):
+        organization = factories.organization()
+        people = [factories.user(organization, role) for role in ("manager", "auditor", "member", "member")]
+        for number, user in enumerate(people):
+            for day in range(1, 5 + place + number):
+                factories.usage(user, str(10 * number + place), f"2024-01-{day:02}", 100 + day % 2)
+        ledger.recount(organization.id)
+        clients += map(sign_in, people)
+    clients.append(sign_in(factories.user(factories.organization(), "admin")))
+    users = [client.user.id for client in clients]
+    asked = ["", "&start=2024-01-02&end=2024-01-06", "&start=2024-01-03&end=2024-01-05"]
+    asked += [f"&usage_type_id={type_id}" for type_id in (100, 101)] + ["&usage_type_id=100&usage_type_id=101"]
+    asked += [f"&user_id={user_id}" for user_id in (*users[:4], 2**62)] + ["&scope=1", "&scope=2", "&method=market"]
+
+    seen = 0
+    for narrowed in asked:
+        for sort in ("usage_at", "-amount"):
+            for client in clients:
+                everything = client.get(f"/usages?cursor=&page_size=1000&sort={sort}{narrowed}").json
+                for page, size in ((1, 50), (1, 3), (2, 3), (3, 2), (90, 1)):
+                    answer = client.get(f"/usages?page={page}&page_size={size}&sort={sort}{narrowed}")
+                    assert total_of(answer) == len(everything)
+                    assert answer.json == everything[(page - 1) * size : page * size]
+                    seen += len(answer.json)
+
+    assert seen > 2500
+    # Four roles, two orders, begun and deep; of the ways to narrow, those by other values are the same.
+    assert len(kept) == 4 * 2 * 2 * 7
+
+
+@pytest.fixture
+def read(app):
+    """The number of rows of `usages` that each statement reads, as PostgreSQL counts them."""
+    numbers = []
+
+    def rows_of(node):
+        mine = node["Actual Rows"] * node["Actual Loops"] if node.get("Relation Name") == "usages" else 0
+        return mine + sum(map(rows_of, node.get("Plans", [])))
+
+    def explain(connection, cursor, statement, parameters, context, executemany):
+        if not statement.startswith(("SELECT", "WITH")) or "INSERT" in statement:
+            return
+        with cursor.connection.cursor() as another:
+            another.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + cursor.query)
+            numbers.append(rows_of(another.fetchone()[0][0]["Plan"]))
+
+    sa.event.listen(sa.Engine, "after_cursor_execute", explain)
+    yield numbers
+    sa.event.remove(sa.Engine, "after_cursor_execute", explain)
+
+
+@pytest.mark.parametrize("sort", ["usage_at", "-usage_at"])
+def test_a_total_and_a_deep_page_read_the_usages_of_few_days(app, sign_in, many_usages, read, sort, monkeypatch):  # noqa: F811
+    """Of 192 usages a day, for 42 days."""
+    manager = sign_in(db.session.get_one(User, many_usages.id))
+    many_usages.role = "manager"
+    ledger.recount(many_usages.organization_id)
+    db.session.commit()
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    manager.get("/auth/me")
+    read.clear()
+
+    answer = manager.get(f"/usages?sort={sort}&page=26&page_size=100&start=2024-01-03T12:00:00Z&end=2024-02-10")
+
+    assert total_of(answer) == 37 * 192 + 96
+    assert len(read) == 1
+    assert read[0] <= 96 + 2 * 192

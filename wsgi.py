@@ -1,9 +1,9 @@
 """The WSGI application: `granian --interface wsgi wsgi:app` or `gunicorn wsgi:app`."""
 
 from carbonapi import create_app
-from carbonapi.imports import book_queued
-from carbonapi.observability.logging import begin
+from carbonapi.imports import start_worker
+from carbonapi.observability.logging import configure_logging
 
 app = create_app()
-begin(app.config["LOG_LEVEL"])
-book_queued(app)
+configure_logging(app.config["LOG_LEVEL"])
+start_worker(app)

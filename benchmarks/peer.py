@@ -99,7 +99,7 @@ class Usage(Base):
     quality: Mapped[str]
     note: Mapped[str | None]
     external_id: Mapped[str | None]
-    adjusts_period_id: Mapped[int | None]
+    adjusts_closed_period_id: Mapped[int | None]
     import_id: Mapped[int | None]
     restatement_id: Mapped[int | None]
     version: Mapped[int] = mapped_column(sa.Integer)
@@ -144,7 +144,7 @@ class UsageOut(BaseModel):
     quality: str
     note: str | None
     external_id: str | None
-    adjusts_period_id: int | None
+    adjusts_closed_period_id: int | None
     import_id: int | None
     restatement_id: int | None
     version: int

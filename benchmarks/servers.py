@@ -43,7 +43,7 @@ def database(folder: Path) -> Iterator[Database]:
     """The database of the embedded PostgreSQL on a folder, migrated."""
     with embedded.running(folder) as url:
         environ = os.environ | {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
-        environ["CARBONAPI_OWNER_DATABASE_URL"] = embedded.owner_url(url)
+        environ["CARBONAPI_MIGRATION_DATABASE_URL"] = embedded.owner_url(url)
         subprocess.run([sys.executable, "-m", "carbonapi.commands", "migrate"], cwd=PROJECT, env=environ, check=True)
         pid = int((folder / "postgresql" / "postmaster.pid").read_text().split()[0])
         url = url.replace("postgresql+psycopg2://", "postgresql://")
@@ -53,7 +53,7 @@ def database(folder: Path) -> Iterator[Database]:
 def count_days(database_url: str) -> None:
     """Have the days of the ledger counted, which the service keeps itself when it writes usages."""
     environ = os.environ | {"CARBONAPI_DATABASE_URL": database_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
-    command = [sys.executable, "-m", "carbonapi.commands", "usages", "recount"]
+    command = [sys.executable, "-m", "carbonapi.commands", "usages", "rebuild-totals"]
     subprocess.run(command, cwd=PROJECT, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -61,7 +61,7 @@ def count_days(database_url: str) -> None:
 def carbonapi(database_url: str) -> Iterator[Server]:
     """carbonapi as it is shipped, but that a token lasts long, a file may be long, and writes are not limited."""
     settings = {"DATABASE_URL": database_url, "ACCESS_TOKEN_MINUTES": "1440", "IMPORT_MAX_BYTES": str(2**30)}
-    settings |= {"LIMIT_WRITES_PER_ACCOUNT": "0", "LIMIT_WRITES_PER_ADDRESS": "0"}
+    settings |= {"RATE_LIMIT_WRITES_PER_ACCOUNT": "0", "RATE_LIMIT_WRITES_PER_IP": "0"}
     environ = {f"CARBONAPI_{name}": value for name, value in settings.items()}
     port = free_port()
     command = ["carbonapi.commands", "serve", "--port", str(port), "--workers", "2"]

@@ -141,7 +141,7 @@ def total_of_a_year(stage: Stage) -> Findings:
     start, end = YEAR
     counting, adding = (
         f"SELECT {what} WHERE organization_id = {LARGE} AND {column} >= '{start}' AND {column} < '{end}'"
-        for what, column in (("count(*) FROM usages", "usage_at"), ("sum(usage_count) FROM usage_days", "day"))
+        for what, column in (("count(*) FROM usages", "usage_at"), ("sum(usage_count) FROM daily_totals", "day"))
     )
     runs = {
         "carbonapi, a list's X-Pagination": stage.asking(

@@ -50,14 +50,14 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         settings,
         # A database at one of these is not ready. One that is further than we know is a newer server's, and will do.
         OLDER_REVISIONS=frozenset(older),
-        SQLALCHEMY_DATABASE_URI=(as_owner and settings["OWNER_DATABASE_URL"]) or settings["DATABASE_URL"],
+        SQLALCHEMY_DATABASE_URI=(as_owner and settings["MIGRATION_DATABASE_URL"]) or settings["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
             "connect_args": db.CONNECT_ARGS,
             "hide_parameters": True,  # In what its exceptions say.
-            "json_deserializer": rest.read_exact_json,
-            "json_serializer": rest.exact_json,
+            "json_deserializer": rest.load_json,
+            "json_serializer": rest.dump_json,
             "max_overflow": 0,
-            "pool_size": settings["POOL_SIZE"],
+            "pool_size": settings["DATABASE_POOL_SIZE"],
             "pool_timeout": 2,
             "pool_use_lifo": True,
         },
@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         imports.imports,
         emissions.emissions,
         restatements.restatements,
-        periods.periods,
+        periods.closed_periods,
         accounts.organizations,
         accounts.users,
         accounts.api_keys.api_keys,

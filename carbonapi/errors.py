@@ -16,16 +16,16 @@ class CarbonError(Exception):
         self.errors: Messages = errors or ({"json": {field: [message]}} if field else {})
 
 
-class NotSignedIn(CarbonError):
+class Unauthenticated(CarbonError):
     """Nobody is signed in, or the token is not good."""
 
-    title = "Not signed in"
+    title = "Unauthenticated"
 
 
-class NotAllowed(CarbonError):
+class Forbidden(CarbonError):
     """The actor's role may not do this."""
 
-    title = "Not allowed"
+    title = "Forbidden"
 
 
 class NotFound(CarbonError):
@@ -40,16 +40,16 @@ class Conflict(CarbonError):
     title = "Conflict"
 
 
-class Stale(CarbonError):
+class PreconditionFailed(CarbonError):
     """The row has changed since the caller read it."""
 
-    title = "Changed meanwhile"
+    title = "Precondition failed"
 
 
-class TooMany(CarbonError):
+class RateLimited(CarbonError):
     """This was done as often as it may be within a time."""
 
-    title = "Too many requests"
+    title = "Rate limited"
 
     def __init__(self, message: str, retry_after: int) -> None:
         """retry_after: seconds until it may be done again."""
@@ -63,28 +63,28 @@ class Unavailable(CarbonError):
     title = "Unavailable"
 
 
-class Malformed(CarbonError):
+class BadRequest(CarbonError):
     """The request cannot be read at all."""
 
-    title = "Malformed request"
+    title = "Bad request"
 
 
-class TooSlow(CarbonError):
+class RequestTimeout(CarbonError):
     """The body has not arrived in time."""
 
-    title = "Too slow"
+    title = "Request timeout"
 
 
-class UnsupportedMedia(CarbonError):
+class UnsupportedMediaType(CarbonError):
     """The body is of a kind that is not taken here."""
 
     title = "Unsupported media type"
 
 
-class TooLarge(CarbonError):
+class PayloadTooLarge(CarbonError):
     """The body is larger than this address takes."""
 
-    title = "Too large"
+    title = "Payload too large"
 
 
 class LengthRequired(CarbonError):
@@ -93,13 +93,13 @@ class LengthRequired(CarbonError):
     title = "Length required"
 
 
-class Invalid(CarbonError):
+class ValidationFailed(CarbonError):
     """The request is understood, and cannot be carried out as it stands."""
 
-    title = "Invalid"
+    title = "Validation failed"
 
 
-class NoFactor(Invalid):
+class MissingFactor(ValidationFailed):
     """No emission factor is in force at the moment asked for."""
 
-    title = "No emission factor"
+    title = "Missing factor"

@@ -17,7 +17,7 @@ class Setting:
     """One setting, read from the environment variable CARBONAPI_<name>."""
 
     name: str
-    meaning: str
+    description: str
     default: object = None
     parse: Callable[[str], object] = str
     required: bool = False
@@ -38,12 +38,12 @@ class Limit:
         return f"{self.count}/{self.seconds}"
 
 
-def cores() -> int:
+def available_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def psycopg2_url(text: str) -> str:
+def parse_database_url(text: str) -> str:
     """A PostgreSQL URL that names its driver: SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql://."""
     scheme, _, rest = text.partition("://")
     if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
@@ -66,7 +66,7 @@ def _has_weak_password(rest: str) -> bool:
     return not is_near and password in {user, *WEAK_PASSWORDS}
 
 
-def secret(shortest: int) -> Callable[[str], str]:
+def parse_secret(shortest: int) -> Callable[[str], str]:
     """A parser of text of so many bytes or more, which nobody guesses: no word of examples, nothing repeated."""
 
     def parse(text: str) -> str:
@@ -82,7 +82,7 @@ def secret(shortest: int) -> Callable[[str], str]:
     return parse
 
 
-def origins(text: str) -> frozenset[str]:
+def parse_origins(text: str) -> frozenset[str]:
     """The origins of a list with commas, each as browsers send it: in lower case, without a path or a usual port."""
     found = frozenset(part.strip() for part in text.split(",") if part.strip())
     origin = r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
@@ -94,7 +94,7 @@ def origins(text: str) -> frozenset[str]:
     return found
 
 
-def whole(lowest: int, highest: int) -> Callable[[str], int]:
+def parse_int(lowest: int, highest: int) -> Callable[[str], int]:
     """A parser of whole numbers from `lowest` to `highest`, both included."""
 
     def parse(text: str) -> int:
@@ -105,7 +105,7 @@ def whole(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
-def a_url(*schemes: str) -> Callable[[str], str]:
+def parse_url(*schemes: str) -> Callable[[str], str]:
     """A parser of URLs of these schemes that name a host."""
 
     def parse(text: str) -> str:
@@ -122,7 +122,7 @@ def a_url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def email_address(text: str) -> str:
+def parse_email(text: str) -> str:
     """An e-mail address, without a name."""
     name, _, domain = text.partition("@")
     if not (name and domain and text.isascii() and text.isprintable()) or set(name + domain) & set(' ,;:<>()[]"\\@'):
@@ -130,7 +130,7 @@ def email_address(text: str) -> str:
     return text
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
+def parse_choice(*choices: str) -> Callable[[str], str]:
     """A parser that takes one of the given words."""
 
     def parse(text: str) -> str:
@@ -141,32 +141,39 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def limit(text: str) -> Limit | None:
+def parse_limit(text: str) -> Limit | None:
     """A limit from its count and its seconds, such as 10/300. None, no limit, from 0."""
     if text == "0":
         return None
     parts = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})", text, re.ASCII)
-    if parts is None or int(parts[2]) > LONGEST_WINDOW:
-        raise ValueError(f"must be a count and seconds, up to {LONGEST_WINDOW}, such as 10/300, or 0 for no limit")
+    if parts is None or int(parts[2]) > MAX_WINDOW_SECONDS:
+        raise ValueError(f"must be a count and seconds, up to {MAX_WINDOW_SECONDS}, such as 10/300, or 0 for no limit")
     return Limit(int(parts[1]), int(parts[2]))
 
 
-def redis_url(text: str) -> str:
+def parse_redis_url(text: str) -> str:
     """The URL of a Redis, with TLS or without."""
     if not re.match(r"rediss?://.|unix://.", text):
         raise ValueError("must be a redis://, rediss:// or unix:// URL")
     return text
 
 
-def limits(name: str, what: str, of: str, per_account: Limit, per_address: Limit) -> tuple[Setting, Setting]:
+def rate_limit_settings(
+    name: str, what: str, of: str, per_account: Limit, per_address: Limit
+) -> tuple[Setting, Setting]:
     """The settings of what is throttled, by account and by address."""
     return (
-        Setting(f"LIMIT_{name}_PER_ACCOUNT", f"{what} of one {of}: count/seconds, 0 for no limit.", per_account, limit),
-        Setting(f"LIMIT_{name}_PER_ADDRESS", "The same from one address, of IPv6 one /64.", per_address, limit),
+        Setting(
+            f"RATE_LIMIT_{name}_PER_ACCOUNT",
+            f"{what} of one {of}: count/seconds, 0 for no limit.",
+            per_account,
+            parse_limit,
+        ),
+        Setting(f"RATE_LIMIT_{name}_PER_IP", "The same from one address, of IPv6 one /64.", per_address, parse_limit),
     )
 
 
-LONGEST_WINDOW = 86_400  # Seconds, a day.
+MAX_WINDOW_SECONDS = 86_400  # Seconds, a day.
 # What stands in examples in place of a secret.
 PLACEHOLDERS = (
     "change",
@@ -185,97 +192,108 @@ SETTINGS = (
     Setting(
         "DATABASE_URL",
         "The PostgreSQL to use, 15 or later. Without it, `carbonapi serve` starts its own.",
-        parse=psycopg2_url,
+        parse=parse_database_url,
         required=True,
     ),
     Setting(
-        "OWNER_DATABASE_URL",
+        "MIGRATION_DATABASE_URL",
         "The same database as the role that owns its tables, taken to migrate, never to serve. Without it, the "
         "role of `CARBONAPI_DATABASE_URL` owns them.",
-        parse=psycopg2_url,
+        parse=parse_database_url,
     ),
     Setting(
         "SECRET_KEY",
         "Signs the tokens: 32 bytes or more, kept secret. The embedded start makes one and keeps it.",
-        parse=secret(32),  # HS256 wants a key as long as its hash (RFC 7518, section 3.2).
+        parse=parse_secret(32),  # HS256 wants a key as long as its hash (RFC 7518, section 3.2).
         required=True,
     ),
     Setting(
         "REGISTRATION",
         "`open`: anybody may create an organization; `closed`: only an admin.",
         "open",
-        one_of("open", "closed"),
+        parse_choice("open", "closed"),
     ),
-    Setting("ACCESS_TOKEN_MINUTES", "How long an access token is good for.", 15, whole(1, 1440)),
-    Setting("REFRESH_TOKEN_DAYS", "How long a refresh token is good for.", 30, whole(1, 365)),
+    Setting("ACCESS_TOKEN_MINUTES", "How long an access token is good for.", 15, parse_int(1, 1440)),
+    Setting("REFRESH_TOKEN_DAYS", "How long a refresh token is good for.", 30, parse_int(1, 365)),
     Setting(
         "SESSION_CACHE_SECONDS",
         "How long a worker may rely on what it read of a session; a log-out is seen this late. 0 reads every time.",
         5,
-        whole(0, 5),
+        parse_int(0, 5),
     ),
     Setting(
         "WORKERS",
         "Processes of `carbonapi serve` that answer requests. Without it, one for each core, from 2 to 8.",
-        parse=whole(1, 1000),
+        parse=parse_int(1, 1000),
     ),
-    Setting("THREADS", "Threads of one worker, at most; most of them wait for long uploads.", 300, whole(1, 10_000)),
-    Setting("POOL_SIZE", "Database connections of one worker, at most.", 10, whole(1, 1000)),
+    Setting(
+        "WORKER_THREADS",
+        "Threads of one worker, at most; most of them wait for long uploads.",
+        300,
+        parse_int(1, 10_000),
+    ),
+    Setting("DATABASE_POOL_SIZE", "Database connections of one worker, at most.", 10, parse_int(1, 1000)),
     Setting(
         "IMPORT_MAX_BYTES",
         "The largest file that `POST /imports` and `POST /verify` take.",
         2**30,
-        whole(1, 2**40),
+        parse_int(1, 2**40),
     ),
     Setting(
         "TRUSTED_PROXIES",
         "Proxies in front, each of which adds to `X-Forwarded-For`. With 0 the header is ignored.",
         0,
-        whole(0, 10),
+        parse_int(0, 10),
     ),
     Setting(
         "CORS_ORIGINS",
         "Whose pages may read the API's answers, such as `https://carbon.example`, with commas between. Else nobody's.",
-        parse=origins,
+        parse=parse_origins,
     ),
-    Setting("REDIS_URL", "The Redis that counts what is throttled. Without it, PostgreSQL counts.", parse=redis_url),
-    *limits("SIGN_IN", "Sign-ins, changes of a password, tokens for one,", "account", Limit(10, 300), Limit(100, 300)),
-    *limits("REGISTRATION", "Registrations", "e-mail address", Limit(10, 300), Limit(100, 300)),
-    *limits("REFRESH", "Refreshes of tokens", "user", Limit(60, 300), Limit(600, 300)),
-    *limits("WRITES", "Every other POST, PUT, PATCH and DELETE", "user", Limit(30_000, 60), Limit(120_000, 60)),
-    *limits("IMPORTS", "`POST /imports` and `POST /verify`", "user", Limit(1200, 3600), Limit(6000, 3600)),
+    Setting(
+        "REDIS_URL", "The Redis that counts what is throttled. Without it, PostgreSQL counts.", parse=parse_redis_url
+    ),
+    *rate_limit_settings(
+        "LOGIN", "Logins, changes of a password, tokens for one,", "account", Limit(10, 300), Limit(100, 300)
+    ),
+    *rate_limit_settings("REGISTRATION", "Registrations", "e-mail address", Limit(10, 300), Limit(100, 300)),
+    *rate_limit_settings("REFRESH", "Refreshes of tokens", "user", Limit(60, 300), Limit(600, 300)),
+    *rate_limit_settings(
+        "WRITES", "Every other POST, PUT, PATCH and DELETE", "user", Limit(30_000, 60), Limit(120_000, 60)
+    ),
+    *rate_limit_settings("IMPORTS", "`POST /imports` and `POST /verify`", "user", Limit(1200, 3600), Limit(6000, 3600)),
     Setting(
         "LOG_LEVEL",
         "From which level on the log tells: `debug`, `info`, `warning` or `error`. Each request is `info`.",
         "info",
-        one_of("debug", "info", "warning", "error"),
+        parse_choice("debug", "info", "warning", "error"),
     ),
     Setting(
         "METRICS_TOKEN",
         "What Prometheus sends as bearer to read `/metrics`: 16 bytes or more. Without it there is no such page.",
-        parse=secret(16),
+        parse=parse_secret(16),
     ),
     Setting(
         "SMTP_URL",
         "Mail server for invitations and resets, `smtp://user:password@host:587` (by STARTTLS) or `smtps://`. "
         "Without it, their tokens are told to who makes them.",
-        parse=a_url("smtp", "smtps"),
+        parse=parse_url("smtp", "smtps"),
     ),
-    Setting("MAIL_FROM", "The sender's address; must be set if `SMTP_URL` is.", parse=email_address),
+    Setting("MAIL_FROM", "The sender's address; must be set if `SMTP_URL` is.", parse=parse_email),
     Setting(
-        "PUBLIC_URL",
+        "PASSWORD_PAGE_URL",
         "The page where people set a password: mail leads there, with `#token=…` added. Else mail has the token.",
-        parse=a_url("https", "http"),
+        parse=parse_url("https", "http"),
     ),
     Setting(
         "DRAIN_SECONDS",
         "How long `carbonapi serve`, told to stop, goes on serving while `/health/ready` says 503.",
         0,
-        whole(0, 600),
+        parse_int(0, 600),
     ),
     Setting("DRAIN_FILE", "While this file is there, `/health/ready` says 503. `carbonapi serve` has one of its own."),
-    Setting("DATA_FOLDER", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
-    Setting("POSTGRES_ACCOUNT", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
+    Setting("EMBEDDED_DATA_DIR", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
+    Setting("EMBEDDED_POSTGRES_USER", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
 )
 
 Settings = dict[str, Any]
@@ -288,23 +306,23 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     Raises SettingsError that names all missing and malformed ones at once, never their values.
     """
     values: Settings = {}
-    faults = []
+    errors = []
     for setting in SETTINGS:
         text = environ.get(setting.variable)
         if text is None and setting.required:
-            faults.append(f"{setting.variable} is not set. {setting.meaning}")
+            errors.append(f"{setting.variable} is not set. {setting.description}")
         elif text is None:
             values[setting.name] = setting.default
         else:
             try:
                 values[setting.name] = setting.parse(text)
             except ValueError as error:
-                faults.append(f"{setting.variable} {error}.")
+                errors.append(f"{setting.variable} {error}.")
     for variable in ("FLASK_DEBUG", "DEBUG"):
         if environ.get(variable, "").lower() not in ("", "0", "false", "no", "off"):
-            faults.append(f"{variable} is set. Unset it: what serves others tells its faults to its log alone.")
+            errors.append(f"{variable} is set. Unset it: what serves others tells its errors to its log alone.")
     if values.get("SMTP_URL") and not values.get("MAIL_FROM", "faulty"):
-        faults.append("CARBONAPI_MAIL_FROM is not set, as it must be with CARBONAPI_SMTP_URL.")
-    if faults:
-        raise SettingsError("\n".join(faults))
+        errors.append("CARBONAPI_MAIL_FROM is not set, as it must be with CARBONAPI_SMTP_URL.")
+    if errors:
+        raise SettingsError("\n".join(errors))
     return values

@@ -18,7 +18,7 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as
 from carbonapi.db import db, row_security
-from carbonapi.observability.logging import LOG, Lines
+from carbonapi.observability.logging import LOG, JsonHandler
 from carbonapi.postgres.embedded import running
 from carbonapi.settings import DEFAULTS
 
@@ -58,7 +58,7 @@ def pytest_configure(config):
     with app.app_context():
         flask_migrate.upgrade()
         with db.engine.begin() as connection:
-            row_security.admit(connection, ROLE)
+            row_security.grant_service_role(connection, ROLE)
             # For tests that look at plans; else a table's owner alone may ANALYZE it.
             connection.execute(sa.text(f"GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO {ROLE}"))
         db.engine.dispose()
@@ -87,7 +87,7 @@ SEEING_ALL = {"options": f"-c {row_security.SETTING}={row_security.EVERYWHERE}"}
 @contextlib.contextmanager
 def operating(app):
     """The app's context, in which the rows of all organizations are seen."""
-    with app.app_context(), row_security.everywhere():
+    with app.app_context(), row_security.for_all_organizations():
         yield
 
 
@@ -195,7 +195,7 @@ def sign_in(app):
     """A function that signs a user in, with real tokens."""
 
     def client_of(user):
-        tokens = sessions.begin(user, factories.now())
+        tokens = sessions.create(user, factories.now())
         db.session.commit()
         return Client(app, tokens, user)
 
@@ -208,7 +208,7 @@ def committing(fresh_database_url):
     app = create_app(settings_for(fresh_database_url))
     with operating(app):
         user = factories.user(factories.organization(), "manager")
-        tokens = sessions.begin(user, factories.now())
+        tokens = sessions.create(user, factories.now())
         db.session.commit()
         db.session.remove()
     yield Client(app, tokens, user)
@@ -262,7 +262,7 @@ def unthrottled(app, monkeypatch):
 @pytest.fixture
 def told(capfd, monkeypatch):
     """A function that gives the lines that were logged since it was last called, as a process that serves has them."""
-    monkeypatch.setattr(LOG, "handlers", [Lines()])
+    monkeypatch.setattr(LOG, "handlers", [JsonHandler()])
     monkeypatch.setattr(LOG, "propagate", False)
     LOG.setLevel("DEBUG")
     yield lambda: [json.loads(line) for line in capfd.readouterr().err.splitlines()]

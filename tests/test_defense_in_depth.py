@@ -3,7 +3,7 @@
 import pytest
 
 from carbonapi import create_app
-from carbonapi.db import Base, Owned, Shared, db
+from carbonapi.db import Base, Global, TenantScoped, db
 from tests.conftest import as_owner, cloned_database, execute, settings_for
 from tests.db.test_row_security import SHARED
 
@@ -16,10 +16,10 @@ def shared_app(server_url, request):
             tables = set(Base.metadata.tables) - SHARED
             execute(as_owner(url), *(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY" for table in tables))
         else:
-            models = {mapper.class_ for mapper in Base.registry.mappers} | {Owned, Shared}
+            models = {mapper.class_ for mapper in Base.registry.mappers} | {TenantScoped, Global}
             for model in models:
-                if "seen_by" in vars(model):
-                    patch.setattr(model, "seen_by", classmethod(lambda cls, viewer: ()))
+                if "visible_to" in vars(model):
+                    patch.setattr(model, "visible_to", classmethod(lambda cls, viewer: ()))
         app = create_app(settings_for(url))
         app.testing = True
         app.config["PROPAGATE_EXCEPTIONS"] = False

@@ -71,7 +71,7 @@ def nest(app, sign_in):
         "organization_id": organization.id,
         "import_id": imported["id"],
         "restatement_id": restated["id"],
-        "period_id": manager.post("/periods", json={"until": "2020-01-01T00:00:00Z", "note": CANARY}).json["id"],
+        "closed_period_id": manager.post("/closed-periods", json={"until": "2020-01-01T00:00:00Z", "note": CANARY}).json["id"],
         "usage_type_id": 100,
         "factor_id": db.session.scalar(db.select(EmissionFactor.id).where(EmissionFactor.usage_type_id == 100)),
     }

@@ -122,7 +122,7 @@ def test_compose_asks_for_every_secret_and_knows_none() -> None:
 
     assert app["CARBONAPI_SECRET_KEY"].startswith("${CARBONAPI_SECRET_KEY:?")
     assert app["CARBONAPI_DATABASE_URL"].startswith("postgresql://carbonapi_app:${CARBONAPI_DATABASE_PASSWORD:?")
-    assert app["CARBONAPI_OWNER_DATABASE_URL"].startswith("postgresql://carbonapi:${CARBONAPI_OWNER_PASSWORD:?")
+    assert app["CARBONAPI_MIGRATION_DATABASE_URL"].startswith("postgresql://carbonapi:${CARBONAPI_OWNER_PASSWORD:?")
     assert database["POSTGRES_PASSWORD"].startswith("${CARBONAPI_OWNER_PASSWORD:?")
     assert database["CARBONAPI_DATABASE_PASSWORD"].startswith("${CARBONAPI_DATABASE_PASSWORD:?")
 

@@ -34,16 +34,16 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_SESSION_CACHE_SECONDS", "6", "CARBONAPI_SESSION_CACHE_SECONDS must be a whole number from 0 to 5"),
         ("CARBONAPI_ACCESS_TOKEN_MINUTES", "1e3", "CARBONAPI_ACCESS_TOKEN_MINUTES must be a whole number"),
         (
-            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT",
+            "CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT",
             "77",
-            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT must be a count and seconds",
+            "CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT must be a count and seconds",
         ),
-        ("CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT", "0/60", "such as 10/300, or 0 for no limit"),
-        ("CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT", "1/86401", "seconds, up to 86400"),
+        ("CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT", "0/60", "such as 10/300, or 0 for no limit"),
+        ("CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT", "1/86401", "seconds, up to 86400"),
         (
-            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT",
+            "CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT",
             "1/٣",
-            "CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT must be a count and seconds",
+            "CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT must be a count and seconds",
         ),
         ("CARBONAPI_REDIS_URL", "http://hidden", "CARBONAPI_REDIS_URL must be a redis://, rediss:// or unix:// URL"),
         ("CARBONAPI_TRUSTED_PROXIES", "all", "CARBONAPI_TRUSTED_PROXIES must be a whole number from 0 to 10"),
@@ -57,7 +57,11 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_SMTP_URL", "smtp://u:hidden@mail.example", "CARBONAPI_MAIL_FROM is not set"),
         ("CARBONAPI_MAIL_FROM", "Carbon <hidden@mail.example>", "CARBONAPI_MAIL_FROM must be an e-mail address"),
         ("CARBONAPI_MAIL_FROM", "hidden@mail.example\r\nBcc: x@y", "CARBONAPI_MAIL_FROM must be an e-mail address"),
-        ("CARBONAPI_PUBLIC_URL", "carbon.example", "CARBONAPI_PUBLIC_URL must be a URL that begins with https://"),
+        (
+            "CARBONAPI_PASSWORD_PAGE_URL",
+            "carbon.example",
+            "CARBONAPI_PASSWORD_PAGE_URL must be a URL that begins with https://",
+        ),
         ("CARBONAPI_SECRET_KEY", "x" * 64, "CARBONAPI_SECRET_KEY can be guessed"),
         ("CARBONAPI_SECRET_KEY", "zM0vT8rLk2qYb6Wd" * 2, "CARBONAPI_SECRET_KEY can be guessed"),
         ("CARBONAPI_SECRET_KEY", "Change-Me zM0vT8rLk2qYb6WdN4xGh1", "CARBONAPI_SECRET_KEY can be guessed"),
@@ -67,9 +71,9 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_DATABASE_URL", "postgresql://carbon:carbon@db/hidden", "CARBONAPI_DATABASE_URL has a password"),
         ("CARBONAPI_DATABASE_URL", "postgres://u:p%6Fstgres@10.0.0.1:5432/hidden", "_DATABASE_URL has a password"),
         (
-            "CARBONAPI_OWNER_DATABASE_URL",
+            "CARBONAPI_MIGRATION_DATABASE_URL",
             "postgresql://u:PassWord@[fd00::1]/hidden",
-            "OWNER_DATABASE_URL has a password",
+            "MIGRATION_DATABASE_URL has a password",
         ),
         ("CARBONAPI_CORS_ORIGINS", "*", "CARBONAPI_CORS_ORIGINS must be origins as browsers send them"),
         ("CARBONAPI_CORS_ORIGINS", "null", "CARBONAPI_CORS_ORIGINS must be origins"),
@@ -79,7 +83,7 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_CORS_ORIGINS", "https://A.hidden", "CARBONAPI_CORS_ORIGINS must be origins"),
         ("FLASK_DEBUG", "hidden", "FLASK_DEBUG is set"),
         ("DEBUG", "True", "DEBUG is set. Unset it"),
-        ("CARBONAPI_POOL_SIZE", "٣", "CARBONAPI_POOL_SIZE must be a whole number"),
+        ("CARBONAPI_DATABASE_POOL_SIZE", "٣", "CARBONAPI_DATABASE_POOL_SIZE must be a whole number"),
     ],
 )
 def test_a_setting_at_fault_is_named_and_its_value_is_not(variable, text, told):
@@ -121,12 +125,12 @@ def test_origins_are_a_list_and_each_is_as_browsers_send_it():
 
 
 def test_a_limit_is_a_count_and_seconds_and_0_is_none():
-    limits = {"CARBONAPI_LIMIT_SIGN_IN_PER_ACCOUNT": "7/86400", "CARBONAPI_LIMIT_SIGN_IN_PER_ADDRESS": "0"}
+    limits = {"CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT": "7/86400", "CARBONAPI_RATE_LIMIT_LOGIN_PER_IP": "0"}
     values = from_environ(REQUIRED | limits)
 
-    assert values["LIMIT_SIGN_IN_PER_ACCOUNT"] == Limit(7, 86_400)
-    assert values["LIMIT_SIGN_IN_PER_ADDRESS"] is None
-    assert str(values["LIMIT_WRITES_PER_ACCOUNT"]) == "30000/60"
+    assert values["RATE_LIMIT_LOGIN_PER_ACCOUNT"] == Limit(7, 86_400)
+    assert values["RATE_LIMIT_LOGIN_PER_IP"] is None
+    assert str(values["RATE_LIMIT_WRITES_PER_ACCOUNT"]) == "30000/60"
 
 
 def test_all_faults_are_told_at_once():

@@ -14,72 +14,72 @@ from sqlalchemy.dialects import postgresql
 from .. import audit
 from ..auth import current_actor
 from ..db import db, row_security
-from ..errors import Conflict, Invalid, NotAllowed
-from ..rate_limiting import ACCEPTANCE, spend
+from ..errors import Conflict, Forbidden, ValidationFailed
+from ..rate_limiting import INVITATION_ACCEPTANCE, consume
 from . import mail, sessions
 from .models import PasswordToken, User
-from .opaque_tokens import NamedSecret, digest_of, new_secret, read_secret
-from .passwords import hash_password, refuse_weak
+from .opaque_tokens import OpaqueToken, digest_of, new_token, parse_token
+from .passwords import check_password_strength, hash_password
 
 PURPOSE = "carbonapi-password"
-GOOD_FOR = dt.timedelta(hours=24)
+VALIDITY = dt.timedelta(hours=24)
 
 
 def invite(user: User, now: dt.datetime) -> User:
     """Invite a user who has no password yet. The token is told as `invitation_token`, unless it was sent by mail."""
     token, user.invitation_expires_at = _make_token(user, now, "invited")
-    if not mail.is_sent():
+    if not mail.is_configured():
         user.invitation_token = token
     return user
 
 
-def reset(user: User, now: dt.datetime) -> dict[str, Any]:
+def create_reset_token(user: User, now: dt.datetime) -> dict[str, Any]:
     """A token for a user who has lost their password, which goes on being good until there is another.
 
     Raises NotAllowed for an admin, but to an admin; Conflict for somebody who is deactivated.
     """
     if user.role == "admin" and not current_actor().is_admin:
-        raise NotAllowed("Only an admin may reset the password of an admin.")
+        raise Forbidden("Only an admin may reset the password of an admin.")
     if not user.active:
         raise Conflict(f"User {user.id} is deactivated. Let them sign in first: `active: true`.")
     token, expires_at = _make_token(user, now, "reset")
-    return {"expires_at": expires_at} | ({} if mail.is_sent() else {"token": token})
+    return {"expires_at": expires_at} | ({} if mail.is_configured() else {"token": token})
 
 
-def accept(token: str, password: str, now: dt.datetime) -> None:
+def set_password(token: str, password: str, now: dt.datetime) -> None:
     """Give the user whom the token names their password, and end their sessions.
 
     Raises TooMany for too many of one user or address; Invalid, the same for a token that is wrong, used, replaced or
     expired, and for one of nobody who is active.
     """
-    named = read_secret(PURPOSE, token)
-    spend(ACCEPTANCE, str(named.id) if named else "nobody", now)
-    with row_security.within(named.organization_id if named else audit.NOBODYS):
+    named = parse_token(PURPOSE, token)
+    consume(INVITATION_ACCEPTANCE, str(named.id) if named else "nobody", now)
+    with row_security.for_organization(named.organization_id if named else audit.NO_ORGANIZATION):
         user = _user_of(named, now) if named else None
         if user is None:
-            raise Invalid("This token is wrong, used or expired. Ask for a new one.", field="token")
+            raise ValidationFailed("This token is wrong, used or expired. Ask for a new one.", field="token")
         _set_password(user, password, now)
 
 
-def withdraw(user: User) -> None:
+def revoke(user: User) -> None:
     """Make the token of `user` worthless, if there is one."""
     theirs = (PasswordToken.organization_id == user.organization_id, PasswordToken.user_id == user.id)
     db.session.execute(sa.delete(PasswordToken).where(*theirs))
 
 
 def _set_password(user: User, password: str, now: dt.datetime) -> None:
-    refuse_weak(password, user.email, "password")
+    check_password_strength(password, user.email, "password")
     user.password_hash = hash_password(password)
-    withdraw(user)
-    sessions.end_all_of(user, now, "password set by token")
-    audit.note("accepted", User, user.id, user.organization_id)
+    revoke(user)
+    sessions.end_all(user, now, "password set by token")
+    audit.record("accepted", User, user.id, user.organization_id)
     db.session.flush()
 
 
 def _make_token(user: User, now: dt.datetime, action: str) -> tuple[str, dt.datetime]:
     """A token of `user` in place of the one before, and until when it is good. Sent, if there is a mail server."""
-    named = NamedSecret(PURPOSE, user.organization_id, user.id, new_secret())
-    expires_at = now + GOOD_FOR
+    named = OpaqueToken(PURPOSE, user.organization_id, user.id, new_token())
+    expires_at = now + VALIDITY
     making = postgresql.insert(PasswordToken).values(
         organization_id=user.organization_id, user_id=user.id, digest=digest_of(named.secret), expires_at=expires_at
     )
@@ -88,14 +88,14 @@ def _make_token(user: User, now: dt.datetime, action: str) -> tuple[str, dt.date
         set_={name: making.excluded[name] for name in ("digest", "expires_at")},
     )
     db.session.execute(making)
-    audit.note(action, User, user.id, user.organization_id, new={"expires_at": expires_at})
-    if mail.is_sent():
+    audit.record(action, User, user.id, user.organization_id, new={"expires_at": expires_at})
+    if mail.is_configured():
         assert user.email is not None
         mail.send_token(user.email, str(named), expires_at, now)
     return str(named), expires_at
 
 
-def _user_of(named: NamedSecret, now: dt.datetime) -> User | None:
+def _user_of(named: OpaqueToken, now: dt.datetime) -> User | None:
     """The active user whose token this is, locked, so that of two who accept it one does."""
     user = db.session.scalar(
         sa.select(User)

@@ -8,16 +8,16 @@ import datetime as dt
 import ipaddress
 import smtplib
 import ssl
+from email import utils
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, make_msgid
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from flask import current_app
 
-from ..errors import Invalid, Unavailable
-from ..rest.fields import rfc3339
+from ..errors import Unavailable, ValidationFailed
+from ..rest.fields import format_datetime
 
 TIMEOUT_SECONDS = 5
 # Not folded before a line must be (RFC 5322, section 2.1.1): so a long address, or token, stays in one piece.
@@ -31,23 +31,23 @@ It is good once, until {expires_at}. If you know nothing of it, leave it: then n
 """
 
 
-def is_sent() -> bool:
+def is_configured() -> bool:
     """Whether there is a mail server, so that tokens are sent rather than told."""
     return current_app.config["SMTP_URL"] is not None
 
 
 def send_token(address: str, token: str, expires_at: dt.datetime, now: dt.datetime) -> None:
     """Send the token to the address. Raises Unavailable if that does not go well, Invalid if it never will."""
-    page = current_app.config["PUBLIC_URL"]
+    page = current_app.config["PASSWORD_PAGE_URL"]
     # Behind the #, it is in no server's log.
-    text = TEXT.format(way=f"{page}#token={token}" if page else token, expires_at=rfc3339(expires_at))
+    text = TEXT.format(way=f"{page}#token={token}" if page else token, expires_at=format_datetime(expires_at))
     message = _message(current_app.config["MAIL_FROM"], address, "Set your password", text, now)
     try:
         _send(urlsplit(current_app.config["SMTP_URL"]), message, address)
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
         if all(code >= 500 for code in codes):
-            raise Invalid(f"The mail server refuses {address}, so nothing was changed.") from None
+            raise ValidationFailed(f"The mail server refuses {address}, so nothing was changed.") from None
         raise _unavailable(error) from None
     except OSError as error:  # So are those of smtplib and of TLS.
         raise _unavailable(error) from None
@@ -58,8 +58,8 @@ def _message(sender: str, address: str, subject: str, text: str, now: dt.datetim
     message = EmailMessage(POLICY)
     message["From"], message["To"] = Address(addr_spec=sender), Address(addr_spec=address)
     message["Subject"] = subject
-    message["Date"] = format_datetime(now)
-    message["Message-ID"] = make_msgid(domain=_domain(sender))
+    message["Date"] = utils.format_datetime(now)
+    message["Message-ID"] = utils.make_msgid(domain=_domain(sender))
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: who is away sends no answer.
     message.set_content(text)
     return message

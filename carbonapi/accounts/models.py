@@ -6,12 +6,12 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ..audit import Audited
+from ..audit import AuditConfig
 from ..auth import current_actor
-from ..db import Model, Owned, Shared, Versioned, Viewer
+from ..db import Global, Model, OptimisticallyLocked, TenantScoped, Viewer
 
 
-class Organization(Shared, Versioned, Model):
+class Organization(Global, OptimisticallyLocked, Model):
     """A customer: the owner of users and of a ledger."""
 
     __tablename__ = "organizations"
@@ -20,7 +20,7 @@ class Organization(Shared, Versioned, Model):
         # The days of the ledger refer to it, so that none is ever counted in another time zone.
         sa.UniqueConstraint("id", "timezone", name="uq_organizations_timezone"),
     )
-    AUDIT = Audited(("name", "timezone", "region", "significance_threshold"), organization="id")
+    AUDIT = AuditConfig(("name", "timezone", "region", "significance_threshold"), organization="id")
 
     name: Mapped[str]
     timezone: Mapped[str] = mapped_column(server_default="UTC")
@@ -29,12 +29,12 @@ class Organization(Shared, Versioned, Model):
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
     @classmethod
-    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
         """Admins see every organization, everyone else their own."""
         return () if viewer.role == "admin" else (cls.id == viewer.organization_id,)
 
 
-class User(Shared, Versioned, Model):
+class User(Global, OptimisticallyLocked, Model):
     """A person who signs in. Once erased, only the id is left, for the numbers that hang on it.
 
     Who has been invited has no password until they set one.
@@ -57,7 +57,7 @@ class User(Shared, Versioned, Model):
             name="erased",
         ),
     )
-    AUDIT = Audited(
+    AUDIT = AuditConfig(
         ("email", "name", "role", "active"),
         acts={"erased_at": "deleted", "password_hash": "password_changed"},
         personal=("email", "name"),
@@ -81,7 +81,7 @@ class User(Shared, Versioned, Model):
     invitation_expires_at: dt.datetime
 
     @classmethod
-    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
         """Members see themselves, managers and auditors their organization's people, admins everyone."""
         present = cls.erased_at.is_(None)
         if viewer.role == "admin":
@@ -90,7 +90,7 @@ class User(Shared, Versioned, Model):
         return (mine, present, cls.id == viewer.id) if viewer.role == "member" else (mine, present)
 
 
-class Session(Owned, Model):
+class Session(TenantScoped, Model):
     """A family of tokens that began with one log-in. `generation` counts its refreshes: only the newest is good."""
 
     __tablename__ = "sessions"
@@ -108,12 +108,12 @@ class Session(Owned, Model):
     end_reason: Mapped[str | None]
 
     @classmethod
-    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
         """Everyone sees their own, whatever their role."""
         return (cls.organization_id == viewer.organization_id, cls.user_id == viewer.id)
 
     @property
-    def is_current(self) -> bool:
+    def current(self) -> bool:
         """Whether it is the one in which the actor asks."""
         return self.id == current_actor().session_id
 

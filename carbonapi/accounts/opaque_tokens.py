@@ -16,7 +16,7 @@ _NAMED = re.compile(r"([a-z-]+)_([1-9][0-9]{0,18})_([1-9][0-9]{0,18})_([A-Za-z0-
 
 
 @dataclass(frozen=True)
-class NamedSecret:
+class OpaqueToken:
     """A secret as its text tells it."""
 
     purpose: str
@@ -29,7 +29,7 @@ class NamedSecret:
         return text + _checksum(text)
 
 
-def new_secret() -> str:
+def new_token() -> str:
     """32 random bytes as 43 characters."""
     return secrets.token_urlsafe(32)
 
@@ -39,13 +39,13 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def read_secret(purpose: str, text: str) -> NamedSecret | None:
+def parse_token(purpose: str, text: str) -> OpaqueToken | None:
     """What the text names, or None if it is nothing that was ever made for this purpose."""
     match = _NAMED.fullmatch(text)
     if match is None or match[1] != purpose or _checksum(text[:-8]) != match[5]:
         return None
     organization_id, id_ = int(match[2]), int(match[3])
-    return NamedSecret(purpose, organization_id, id_, match[4]) if max(organization_id, id_) <= MAX_ID else None
+    return OpaqueToken(purpose, organization_id, id_, match[4]) if max(organization_id, id_) <= MAX_ID else None
 
 
 def _checksum(text: str) -> str:

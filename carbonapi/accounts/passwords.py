@@ -8,11 +8,11 @@ import argon2
 import zxcvbn
 from flask import Flask, current_app
 
-from ..errors import Invalid, Unavailable
-from ..settings import cores
+from ..errors import Unavailable, ValidationFailed
+from ..settings import available_cores
 
-LONGEST = 128
-SHORTEST = 12
+MAX_LENGTH = 128
+MIN_LENGTH = 12
 # OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane.
 HASHER = argon2.PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
 # zxcvbn refuses more characters than this; what follows them cannot make a password easier to guess.
@@ -26,7 +26,7 @@ _NOBODYS_HASH = HASHER.hash("the password of nobody at all")
 
 def init_app(app: Flask) -> None:
     """Let the app hash at most as many passwords at once as there are cores; its workers share these."""
-    at_once = max(1, cores() // (app.config["WORKERS"] or 1))
+    at_once = max(1, available_cores() // (app.config["WORKERS"] or 1))
     app.extensions["carbonapi-hashing"] = threading.BoundedSemaphore(at_once)
 
 
@@ -60,11 +60,11 @@ def password_matches(password: str, password_hash: str | None) -> bool:
             return False
 
 
-def refuse_weak(password: str, email: str | None, field: str) -> None:
+def check_password_strength(password: str, email: str | None, field: str) -> None:
     """Raise Invalid that names the field for a password that is common, or that holds the e-mail address."""
     local_part = (email or "").partition("@")[0].lower()
     if email and (email.lower() in password.lower() or (len(local_part) > 3 and local_part in password.lower())):
-        raise Invalid("Must not contain the e-mail address.", field=field)
+        raise ValidationFailed("Must not contain the e-mail address.", field=field)
     if zxcvbn.zxcvbn(password[:_ZXCVBN_LONGEST])["guesses"] < _GUESSABLE:
         fault = "Too easy to guess: it is common, or a simple pattern. Take several unrelated words."
-        raise Invalid(fault, field=field)
+        raise ValidationFailed(fault, field=field)

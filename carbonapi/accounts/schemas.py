@@ -6,10 +6,21 @@ from typing import Any
 import marshmallow as ma
 
 from ..auth import ROLES
-from ..rest import ListQuery, Schema, Sort, equal_to
-from ..rest.fields import Email, Figure, Instant, Name, Quantity, Region, Text, TimeZoneName, Truth, Whole
+from ..rest import ListQuerySchema, Schema, Sort, equal_to
+from ..rest.fields import (
+    DecimalInput,
+    Email,
+    ExactDecimal,
+    Name,
+    Region,
+    StrictBoolean,
+    StrictInteger,
+    Text,
+    TimeZoneName,
+    UtcDateTime,
+)
 from .models import Organization, Session, User
-from .passwords import LONGEST, SHORTEST
+from .passwords import MAX_LENGTH, MIN_LENGTH
 
 TOKEN = "carbonapi-password_1_2_q3nJQk1v0WbZ7mJ8p2Yx5cT4rL6sD9fG0hA1eUoIiNwd60e2f5b"
 
@@ -25,7 +36,7 @@ def person(example: str = "Ada Lovelace") -> Name:
 def password(example: str = "unrelated words make good ones", *, required: bool = True) -> Text:
     return Text(
         required=required,
-        validate=ma.validate.Length(SHORTEST, LONGEST),
+        validate=ma.validate.Length(MIN_LENGTH, MAX_LENGTH),
         metadata={"format": "password", "example": example, "description": "12 to 128 characters, not a common one."},
     )
 
@@ -34,8 +45,8 @@ def role() -> Text:
     return Text(required=True, validate=ma.validate.OneOf(ROLES), metadata={"example": "member"})
 
 
-def threshold(**kwargs: Any) -> Quantity:
-    return Quantity(
+def threshold(**kwargs: Any) -> DecimalInput:
+    return DecimalInput(
         2,
         validate=ma.validate.Range(max=Decimal(100)),
         metadata={"example": 5, "description": "From how many per cent on a restatement counts as significant."},
@@ -58,7 +69,7 @@ class CredentialsSchema(Schema):
     email = Text(required=True, validate=ma.validate.Length(1, 254), metadata={"example": "ada@example.org"})
     password = Text(
         required=True,
-        validate=ma.validate.Length(1, LONGEST),
+        validate=ma.validate.Length(1, MAX_LENGTH),
         metadata={"format": "password", "example": "unrelated words make good ones"},
     )
 
@@ -78,19 +89,19 @@ class SessionSchema(Schema):
     """One log-in, with the tokens that came of it."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
-    started_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "The log-in."})
-    refreshed_at = Instant(
+    started_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "The log-in."})
+    refreshed_at = UtcDateTime(
         required=True, metadata={"example": "2026-02-01T08:00:00Z", "description": "When its tokens were made."}
     )
-    expires_at = Instant(
+    expires_at = UtcDateTime(
         required=True, metadata={"example": "2026-03-03T08:00:00Z", "description": "When it is over, unless refreshed."}
     )
-    is_current = ma.fields.Boolean(
+    current = ma.fields.Boolean(
         required=True, metadata={"example": True, "description": "Whether it is the one in which you ask."}
     )
 
 
-class SessionQuery(ListQuery):
+class SessionQuery(ListQuerySchema):
     sort = Sort(Session.started_at, Session.refreshed_at, Session.expires_at, Session.id, default="-started_at")
 
 
@@ -99,7 +110,7 @@ class PasswordChangeSchema(Schema):
 
     current_password = Text(
         required=True,
-        validate=ma.validate.Length(1, LONGEST),
+        validate=ma.validate.Length(1, MAX_LENGTH),
         metadata={"format": "password", "example": "unrelated words make good ones"},
     )
     new_password = password("quite other words for a change")
@@ -114,7 +125,7 @@ class UserSchema(Schema):
     name = ma.fields.String(required=True, metadata={"example": "Ada Lovelace"})
     role = ma.fields.String(required=True, metadata={"enum": list(ROLES), "example": "member"})
     active = ma.fields.Boolean(required=True, metadata={"example": True, "description": "Whether they may sign in."})
-    created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 
 class ProfileChangesSchema(Schema):
@@ -130,13 +141,13 @@ class UserReplacementSchema(Schema):
     email = email("grace@example.org")
     name = person("Grace Hopper")
     role = role()
-    active = Truth(load_default=True, metadata={"example": True})
+    active = StrictBoolean(load_default=True, metadata={"example": True})
 
 
 class UserChangesSchema(UserReplacementSchema):
     """Any of the fields of a user."""
 
-    active = Truth(metadata={"example": True})
+    active = StrictBoolean(metadata={"example": True})
 
 
 class NewUserSchema(Schema):
@@ -146,10 +157,10 @@ class NewUserSchema(Schema):
     name = person("Grace Hopper")
     role = role()
     password = password(required=False)
-    organization_id = Whole(metadata={"description": "Your own by default; only an admin may name another."})
+    organization_id = StrictInteger(metadata={"description": "Your own by default; only an admin may name another."})
 
 
-class AddedUserSchema(UserSchema):
+class CreatedUserSchema(UserSchema):
     """A user who has been added; and of one who has been invited, with what."""
 
     invitation_token = ma.fields.String(
@@ -158,7 +169,7 @@ class AddedUserSchema(UserSchema):
             "description": "For `/auth/accept`. Shown this once, and only to who invites without mail.",
         }
     )
-    invitation_expires_at = Instant(metadata={"example": "2026-02-01T12:00:00Z", "description": "Of the token."})
+    invitation_expires_at = UtcDateTime(metadata={"example": "2026-02-01T12:00:00Z", "description": "Of the token."})
 
 
 class PasswordTokenSchema(Schema):
@@ -167,20 +178,20 @@ class PasswordTokenSchema(Schema):
     token = ma.fields.String(
         metadata={"example": TOKEN, "description": "For `/auth/accept`. Shown this once, and only if no mail is sent."}
     )
-    expires_at = Instant(required=True, metadata={"example": "2026-02-01T12:00:00Z"})
+    expires_at = UtcDateTime(required=True, metadata={"example": "2026-02-01T12:00:00Z"})
 
 
-class AcceptanceSchema(Schema):
+class PasswordTokenAcceptanceSchema(Schema):
     """The token of an invitation or a reset, and the password to be."""
 
     token = Text(required=True, validate=ma.validate.Length(1, 200), metadata={"example": TOKEN})
     password = password()
 
 
-class UserQuery(ListQuery):
+class UserQuery(ListQuerySchema):
     role = equal_to(User.role, Text(validate=ma.validate.OneOf(ROLES)))
     organization_id = equal_to(User.organization_id)
-    active = equal_to(User.active, Truth())
+    active = equal_to(User.active, StrictBoolean())
     sort = Sort(User.id, User.email, User.name, User.created_at, default="id")
 
 
@@ -215,9 +226,9 @@ class OrganizationSchema(Schema):
     name = ma.fields.String(required=True, metadata={"example": "Analytical Engines"})
     timezone = ma.fields.String(required=True, metadata={"example": "Europe/London"})
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
-    significance_threshold = Figure(required=True, metadata={"example": 5, "description": "In per cent."})
-    created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    significance_threshold = ExactDecimal(required=True, metadata={"example": 5, "description": "In per cent."})
+    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 
-class OrganizationQuery(ListQuery):
+class OrganizationQuery(ListQuerySchema):
     sort = Sort(Organization.id, Organization.name, Organization.created_at, default="id")

@@ -6,14 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from ..auth import Actor, current_actor, named
+from ..auth import Actor, current_actor, get_referenced
 from ..db import db, row_security
-from ..errors import Conflict, Invalid, NotAllowed
-from ..rate_limiting import REGISTRATION, spend
+from ..errors import Conflict, Forbidden, ValidationFailed
+from ..rate_limiting import REGISTRATION, consume
 from . import invitations, sessions
-from .api_keys.service import remove_api_keys_of
+from .api_keys.service import delete_api_keys_of
 from .models import Organization, Session, User
-from .passwords import hash_password, password_matches, refuse_weak
+from .passwords import check_password_strength, hash_password, password_matches
 
 
 def register(email: str, password: str, name: str, organization: str | None, now: dt.datetime) -> User:
@@ -21,12 +21,12 @@ def register(email: str, password: str, name: str, organization: str | None, now
 
     Raises TooMany for too many of this e-mail or address, NotAllowed where registration is closed.
     """
-    spend(REGISTRATION, email.lower(), now)
+    consume(REGISTRATION, email.lower(), now)
     if current_app.config["REGISTRATION"] == "closed":
-        raise NotAllowed("Registration is closed here. Ask for an account.")
-    refuse_weak(password, email, "password")
+        raise Forbidden("Registration is closed here. Ask for an account.")
+    check_password_strength(password, email, "password")
     password_hash = hash_password(password)  # Before anything is written, for it may have to wait.
-    with row_security.everywhere():  # The organization has no id yet.
+    with row_security.for_all_organizations():  # The organization has no id yet.
         founded = create_organization(name=organization or f"{name}'s organization")
         return _create(founded.id, password_hash, email=email, name=name, role="manager")
 
@@ -47,7 +47,7 @@ def change_organization(organization: Organization, **fields: Any) -> Organizati
     return organization
 
 
-def remove_organization(organization: Organization) -> None:
+def delete_organization(organization: Organization) -> None:
     """Remove an organization that has no users any more and no ledger.
 
     Raises Conflict while it has users. The database keeps one that the ledger needs.
@@ -70,10 +70,10 @@ def create_user(
     """
     actor = current_actor()
     _refuse_promotion(actor, fields["role"])
-    organization = named(Organization, organization_id or actor.organization_id, "organization_id")
+    organization = get_referenced(Organization, organization_id or actor.organization_id, "organization_id")
     if password is None:
         return invitations.invite(_create(organization.id, None, **fields), now)
-    refuse_weak(password, fields["email"], "password")
+    check_password_strength(password, fields["email"], "password")
     return _create(organization.id, hash_password(password), **fields)
 
 
@@ -83,14 +83,14 @@ def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
     if fields.get("role", user.role) != user.role:
         _refuse_promotion(actor, fields["role"])
     if user.role == "admin" and actor.role != "admin":
-        raise NotAllowed("Only an admin may change an admin.")
+        raise Forbidden("Only an admin may change an admin.")
     _keep_a_manager([user], leaves=fields.get("role", user.role) != "manager" or not fields.get("active", user.active))
     if fields.get("email", user.email) != user.email or not fields.get("active", True):
-        invitations.withdraw(user)
+        invitations.revoke(user)
     for name, value in fields.items():
         setattr(user, name, value)
     if not user.active:
-        sessions.end_all_of(user, now, "deactivated")
+        sessions.end_all(user, now, "deactivated")
     db.session.flush()
     return user
 
@@ -98,17 +98,17 @@ def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
 def change_password(user: User, now: dt.datetime, current_password: str, new_password: str) -> None:
     """Give the user a new password, and end their other sessions. Raises Invalid if the current one is wrong."""
     if not password_matches(current_password, user.password_hash):
-        raise Invalid("This is not your current password.", field="current_password")
-    refuse_weak(new_password, user.email, "new_password")
+        raise ValidationFailed("This is not your current password.", field="current_password")
+    check_password_strength(new_password, user.email, "new_password")
     user.password_hash = hash_password(new_password)
-    invitations.withdraw(user)
-    sessions.end_all_of(user, now, "password changed", but=current_actor().session_id)
+    invitations.revoke(user)
+    sessions.end_all(user, now, "password changed", but=current_actor().session_id)
 
 
-def erase(users: list[User], now: dt.datetime) -> None:
+def erase_users(users: list[User], now: dt.datetime) -> None:
     """Erase what is known of these people, their sessions and API keys. Their usages, and so every total, stay."""
     if current_actor().role != "admin" and any(user.role == "admin" for user in users):
-        raise NotAllowed("Only an admin may delete an admin.")
+        raise Forbidden("Only an admin may delete an admin.")
     _keep_a_manager(users, leaves=True)
     for user in users:
         user.email = user.name = user.password_hash = None
@@ -116,9 +116,9 @@ def erase(users: list[User], now: dt.datetime) -> None:
         user.erased_at = now
     db.session.flush()
     for user in users:
-        sessions.end_all_of(user, now, "user deleted")
-        invitations.withdraw(user)
-        remove_api_keys_of(user)
+        sessions.end_all(user, now, "user deleted")
+        invitations.revoke(user)
+        delete_api_keys_of(user)
 
 
 def _create(organization_id: int, password_hash: str | None, **fields: Any) -> User:
@@ -130,7 +130,7 @@ def _create(organization_id: int, password_hash: str | None, **fields: Any) -> U
 
 def _refuse_promotion(actor: Actor, role: str) -> None:
     if role == "admin" and not actor.is_admin:
-        raise NotAllowed("Only an admin may make an admin.")
+        raise Forbidden("Only an admin may make an admin.")
 
 
 def _keep_a_manager(users: list[User], leaves: bool) -> None:

@@ -13,11 +13,11 @@ from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
 from .. import audit
-from ..auth import Actor, Claims, seen_by_actor, visible
-from ..db import db, row_security, when_committed
-from ..errors import NotFound, NotSignedIn
+from ..auth import Actor, Claims, scope_criteria, visible
+from ..db import db, on_commit, row_security
+from ..errors import NotFound, Unauthenticated
 from ..observability import metrics
-from ..rate_limiting import REFRESH, SIGN_IN, forgive, spend
+from ..rate_limiting import LOGIN, REFRESH, consume, reset
 from .models import Organization, Session, User
 from .passwords import password_matches
 
@@ -25,32 +25,32 @@ from .passwords import password_matches
 RETRY_SECONDS = 30
 
 
-def start(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
+def log_in(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
     """The tokens of a new session of the user who has this e-mail address and password.
 
     Raises NotSignedIn, the same for a wrong e-mail, a wrong password and a deactivated user, and as late; TooMany for
     too many attempts.
     """
     # Before the password is looked at: of guesses at the same time, each counts.
-    spend(SIGN_IN, email.lower(), now)
-    with row_security.everywhere():
+    consume(LOGIN, email.lower(), now)
+    with row_security.for_all_organizations():
         user = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
     db.session.commit()  # Hashing takes long, and may have to wait: it keeps no connection meanwhile.
     matches = password_matches(password, user.password_hash if user else None)
-    with row_security.within(user.organization_id if user else audit.NOBODYS):
+    with row_security.for_organization(user.organization_id if user else audit.NO_ORGANIZATION):
         if user is not None and matches and user.active:
-            forgive(SIGN_IN, email.lower(), now)
-            tokens = begin(user, now)
-            when_committed(metrics.SIGN_INS.labels("signed_in").inc)
+            reset(LOGIN, email.lower(), now)
+            tokens = create(user, now)
+            on_commit(metrics.LOGINS.labels("succeeded").inc)
             return tokens
         _note_refusal(email, user, matches)
         # This must outlast the error that tells of it.
         db.session.commit()
-        metrics.SIGN_INS.labels("refused").inc()
-    raise NotSignedIn("The e-mail address or the password is wrong.")
+        metrics.LOGINS.labels("failed").inc()
+    raise Unauthenticated("The e-mail address or the password is wrong.")
 
 
-def begin(user: User, now: dt.datetime) -> dict[str, Any]:
+def create(user: User, now: dt.datetime) -> dict[str, Any]:
     """The tokens of a new session of `user`."""
     session = Session(
         organization_id=user.organization_id,
@@ -62,8 +62,8 @@ def begin(user: User, now: dt.datetime) -> dict[str, Any]:
     )
     db.session.add(session)
     db.session.flush()
-    signed_in = Actor(user.id, user.organization_id, user.role, "UTC")
-    audit.note("signed_in", Session, session.id, user.organization_id, actor=signed_in)
+    logged_in = Actor(user.id, user.organization_id, user.role, "UTC")
+    audit.record("logged_in", Session, session.id, user.organization_id, actor=logged_in)
     return _tokens(session)
 
 
@@ -72,8 +72,8 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
 
     Raises NotSignedIn if the session has ended, and ends it if the token was used before; TooMany for too many.
     """
-    spend(REFRESH, claims["sub"], now)
-    with row_security.within(claims["org"]):
+    consume(REFRESH, claims["sub"], now)
+    with row_security.for_organization(claims["org"]):
         return _refreshed(claims, now)
 
 
@@ -84,7 +84,7 @@ def _refreshed(claims: Claims, now: dt.datetime) -> dict[str, Any]:
         .with_for_update()
     )
     if session is None or session.ended_at or session.expires_at <= now:
-        raise NotSignedIn("This session has ended. Log in again.")
+        raise Unauthenticated("This session has ended. Log in again.")
     generation = claims["gen"]
     if generation == session.generation:
         session.generation += 1
@@ -94,31 +94,31 @@ def _refreshed(claims: Claims, now: dt.datetime) -> dict[str, Any]:
         generation == session.generation - 1 and now - session.refreshed_at < dt.timedelta(seconds=RETRY_SECONDS)
     ):
         session.ended_at, session.end_reason = now, "a refresh token was used twice"
-        audit.note("session_ended", Session, session.id, session.organization_id, reason=session.end_reason)
+        audit.record("session_ended", Session, session.id, session.organization_id, reason=session.end_reason)
         # This must outlast the error that tells of it.
         db.session.commit()
-        raise NotSignedIn("This refresh token was used before, so its session has been ended. Log in again.")
+        raise Unauthenticated("This refresh token was used before, so its session has been ended. Log in again.")
     db.session.flush()
     return _tokens(session)
 
 
-def ongoing(now: dt.datetime) -> sa.Select[Session]:
+def active(now: dt.datetime) -> sa.Select[Session]:
     """The actor's sessions that have neither ended nor expired, as a SELECT."""
     return visible(Session).where(Session.ended_at.is_(None), Session.expires_at > now)
 
 
-def end(actor: Actor, now: dt.datetime) -> None:
+def end_current(actor: Actor, now: dt.datetime) -> None:
     """End the actor's session."""
     _sign_out(now, "logged out", Session.id == actor.session_id)
 
 
-def end_one(session_id: int, now: dt.datetime) -> None:
+def end_by_id(session_id: int, now: dt.datetime) -> None:
     """End one of the actor's sessions. Raises NotFound if none of this id goes on."""
     if not _sign_out(now, "ended by its user", Session.id == session_id, Session.expires_at > now):
         raise NotFound(f"There is no session {session_id}.")
 
 
-def end_all_of(user: User, now: dt.datetime, reason: str, but: int | None = None) -> None:
+def end_all(user: User, now: dt.datetime, reason: str, but: int | None = None) -> None:
     """End the sessions of `user`, all but one of this id."""
     theirs = (Session.organization_id == user.organization_id, Session.user_id == user.id)
     db.session.execute(_ending(now, reason, *theirs, *([Session.id != but] if but else [])))
@@ -141,7 +141,7 @@ def find_actor(claims: Claims) -> Actor | None:
     return Actor(*row) if row else None
 
 
-def actor_of(user_id: int) -> Actor | None:
+def actor_for_user(user_id: int) -> Actor | None:
     """Who acts for the user of this id when they are not there themself, or None if they are not active."""
     row = db.session.execute(
         sa.select(User.id, User.organization_id, User.role, Organization.timezone)
@@ -153,10 +153,10 @@ def actor_of(user_id: int) -> Actor | None:
 
 def _sign_out(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> bool:
     """End the actor's session of these criteria, if it goes on. Gives whether it did."""
-    mine = _ending(now, reason, *seen_by_actor(Session), *criteria)
+    mine = _ending(now, reason, *scope_criteria(Session), *criteria)
     ended = mine.returning(Session.organization_id, Session.id).cte("ended")
-    signed_out = audit.entries_of(ended, Session, "signed_out")
-    return db.session.scalar(sa.select(ended.c.id).add_cte(signed_out)) is not None
+    logged_out = audit.entries_cte(ended, Session, "logged_out")
+    return db.session.scalar(sa.select(ended.c.id).add_cte(logged_out)) is not None
 
 
 def _ending(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> sa.Update:
@@ -168,11 +168,13 @@ def _note_refusal(email: str, user: User | None, matches: bool) -> None:
     """Tell of a sign-in that was refused: of a user's, or with an e-mail address that nobody has."""
     if user is not None:
         reason = "deactivated" if matches else "wrong password"
-        audit.note("sign_in_refused", User, user.id, user.organization_id, reason=reason)
+        audit.record("login_failed", User, user.id, user.organization_id, reason=reason)
     else:
         # What has no @ may be a password, typed into the wrong field.
         tried = email if "@" in email else None
-        audit.note("sign_in_refused", User, None, audit.NOBODYS, new={"email": tried}, reason="unknown e-mail address")
+        audit.record(
+            "login_failed", User, None, audit.NO_ORGANIZATION, new={"email": tried}, reason="unknown e-mail address"
+        )
 
 
 def _refresh_lifetime() -> dt.timedelta:

@@ -4,15 +4,14 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, fetch, fetch_all, token_claims, visible
-from ..errors import NotAllowed, NotSignedIn
+from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, get_all_visible, get_visible, token_claims, visible
+from ..errors import Forbidden, Unauthenticated
 from ..rate_limiting import PASSWORD_CHANGE
-from ..rest import Blueprint, Ids, claim, now
+from ..rest import Blueprint, IdsSchema, lock_for_update, now
 from . import invitations, service, sessions
 from .models import Organization, User
 from .schemas import (
-    AcceptanceSchema,
-    AddedUserSchema,
+    CreatedUserSchema,
     CredentialsSchema,
     NewOrganizationSchema,
     NewUserSchema,
@@ -20,6 +19,7 @@ from .schemas import (
     OrganizationQuery,
     OrganizationSchema,
     PasswordChangeSchema,
+    PasswordTokenAcceptanceSchema,
     PasswordTokenSchema,
     ProfileChangesSchema,
     RegistrationSchema,
@@ -57,7 +57,7 @@ class Register(MethodView):
         roles=None,
         conflicts=True,
         collection="/api/v1/users",
-        raises=(NotAllowed,),
+        raises=(Forbidden,),
     )
     def post(self, fields: dict[str, Any]) -> User:
         """Register an organization
@@ -69,13 +69,13 @@ class Register(MethodView):
 
 @auth.route("/login")
 class Login(MethodView):
-    @auth.writing(CredentialsSchema, TokensSchema, roles=None, tagged=False, raises=(NotSignedIn,))
+    @auth.writing(CredentialsSchema, TokensSchema, roles=None, tagged=False, raises=(Unauthenticated,))
     def post(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Log in
 
         Send the access token as `Authorization: Bearer <access token>`. When it expires, refresh.
         """
-        return sessions.start(fields["email"], fields["password"], now())
+        return sessions.log_in(fields["email"], fields["password"], now())
 
 
 @auth.route("/refresh")
@@ -99,7 +99,7 @@ class Logout(MethodView):
 
         Ends this session: its refresh token is worthless at once, its access token within 5 seconds.
         """
-        sessions.end(current_actor(), now())
+        sessions.end_current(current_actor(), now())
 
 
 @auth.route("/sessions")
@@ -110,7 +110,7 @@ class Sessions(MethodView):
 
         Your own, each of them a log-in that goes on, newest first.
         """
-        return narrow(sessions.ongoing(now()))
+        return narrow(sessions.active(now()))
 
 
 @auth.route("/sessions/<int:session_id>")
@@ -122,7 +122,7 @@ class SessionById(MethodView):
         One of your own, as logging out there would: its refresh token is worthless at once, its access token within
         5 seconds.
         """
-        sessions.end_one(session_id, now())
+        sessions.end_by_id(session_id, now())
 
 
 @auth.route("/password")
@@ -133,19 +133,19 @@ class Password(MethodView):
 
         Your other sessions end. Your API keys go on: delete those that somebody else may have.
         """
-        service.change_password(fetch(User, current_actor().id, lock=True), now(), **fields)
+        service.change_password(get_visible(User, current_actor().id, lock=True), now(), **fields)
 
 
 @auth.route("/accept")
 class Acceptance(MethodView):
-    @auth.writing(AcceptanceSchema, None, 204, roles=None)
+    @auth.writing(PasswordTokenAcceptanceSchema, None, 204, roles=None)
     def post(self, fields: dict[str, Any]) -> None:
         """Accept an invitation
 
         Sets a password by a token, of an invitation or a reset, which is good once. Sessions that go on end; API keys
         do not. Log in next.
         """
-        invitations.accept(fields["token"], fields["password"], now())
+        invitations.set_password(fields["token"], fields["password"], now())
 
 
 @auth.route("/me")
@@ -156,7 +156,7 @@ class Me(MethodView):
 
         Who is signed in, and with which role.
         """
-        return fetch(User, current_actor().id)
+        return get_visible(User, current_actor().id)
 
     @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True, in_person=True)
     def patch(self, fields: dict[str, Any]) -> User:
@@ -164,7 +164,7 @@ class Me(MethodView):
 
         Your name and e-mail address; a manager sets roles.
         """
-        return service.change_user(claim(User, current_actor().id), now(), **fields)
+        return service.change_user(lock_for_update(User, current_actor().id), now(), **fields)
 
 
 @organizations.route("/organizations")
@@ -194,7 +194,7 @@ class OrganizationById(MethodView):
 
         Its time zone says what a day is in its reports; its region, whose emission factors apply.
         """
-        return fetch(Organization, organization_id)
+        return get_visible(Organization, organization_id)
 
     @organizations.writing(NewOrganizationSchema, OrganizationSchema, roles=MANAGERS)
     def put(self, fields: dict[str, Any], organization_id: int) -> Organization:
@@ -202,7 +202,7 @@ class OrganizationById(MethodView):
 
         What is left out gets its default.
         """
-        return service.change_organization(claim(Organization, organization_id), **fields)
+        return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
     @organizations.writing(OrganizationChangesSchema(partial=True), OrganizationSchema, roles=MANAGERS)
     def patch(self, fields: dict[str, Any], organization_id: int) -> Organization:
@@ -210,7 +210,7 @@ class OrganizationById(MethodView):
 
         What is left out stays. Numbers that are recorded already stay too.
         """
-        return service.change_organization(claim(Organization, organization_id), **fields)
+        return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
     @organizations.removing(roles=ADMINS, conflicts=True)
     def delete(self, organization_id: int) -> None:
@@ -218,7 +218,7 @@ class OrganizationById(MethodView):
 
         Only one without users and without a ledger.
         """
-        service.remove_organization(claim(Organization, organization_id))
+        service.delete_organization(lock_for_update(Organization, organization_id))
 
 
 @users.route("/users")
@@ -233,7 +233,7 @@ class Users(MethodView):
 
     @users.writing(
         NewUserSchema,
-        AddedUserSchema,
+        CreatedUserSchema,
         201,
         roles=MANAGERS,
         conflicts=True,
@@ -249,13 +249,13 @@ class Users(MethodView):
         """
         return service.create_user(now(), **fields)
 
-    @users.removing(Ids, roles=MANAGERS, conflicts=True, in_person=True)
+    @users.removing(IdsSchema, roles=MANAGERS, conflicts=True, in_person=True)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several users
 
         All of them, or none. Their personal data is erased; their usages, and so every total, stay.
         """
-        service.erase(fetch_all(User, query["id"], lock=True), now())
+        service.erase_users(get_all_visible(User, query["id"], lock=True), now())
 
 
 @users.route("/users/<int:user_id>")
@@ -266,7 +266,7 @@ class UserById(MethodView):
 
         One whom you may see: yourself, and as a manager or auditor your organization's.
         """
-        return fetch(User, user_id)
+        return get_visible(User, user_id)
 
     @users.writing(UserReplacementSchema, UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
     def put(self, fields: dict[str, Any], user_id: int) -> User:
@@ -274,7 +274,7 @@ class UserById(MethodView):
 
         What is left out gets its default. The password stays.
         """
-        return service.change_user(claim(User, user_id), now(), **fields)
+        return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
     @users.writing(UserChangesSchema(partial=True), UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
@@ -282,7 +282,7 @@ class UserById(MethodView):
 
         `active: false` signs them out and keeps them out; their API keys do nothing until they are active again.
         """
-        return service.change_user(claim(User, user_id), now(), **fields)
+        return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
     @users.removing(roles=MANAGERS, conflicts=True, in_person=True)
     def delete(self, user_id: int) -> None:
@@ -290,7 +290,7 @@ class UserById(MethodView):
 
         Their personal data is erased; their usages, and so every total, stay.
         """
-        service.erase([claim(User, user_id)], now())
+        service.erase_users([lock_for_update(User, user_id)], now())
 
 
 @users.route("/users/<int:user_id>/reset")
@@ -305,4 +305,4 @@ class Reset(MethodView):
         `/auth/accept`, for 24 hours. It makes the one before worthless. It is sent to them if this service sends mail;
         if not, it is in this answer, for you to hand over. Until it is accepted, nothing else changes.
         """
-        return invitations.reset(fetch(User, user_id, lock=True), now())
+        return invitations.create_reset_token(get_visible(User, user_id, lock=True), now())

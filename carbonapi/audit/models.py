@@ -9,19 +9,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Model, Owned
+from ..db import Model, TenantScoped
 
 # What can have happened to a subject: to a row, to a usage, to closed books, to a session or a password.
 ACTIONS = (
     "created", "changed", "deleted",
     "recorded", "corrected", "imported", "reverted", "restated",
     "closed", "reopened",
-    "signed_in", "sign_in_refused", "signed_out", "session_ended", "password_changed", "invited", "reset", "accepted",
+    "logged_in", "login_failed", "logged_out", "session_ended", "password_changed", "invited", "reset", "accepted",
 )  # fmt: skip
-NOBODYS = 0  # The organization of what concerns none: admins alone see it.
+NO_ORGANIZATION = 0  # The organization of what concerns none: admins alone see it.
 
 
-class AuditEntry(Owned, Model):
+class AuditEntry(TenantScoped, Model):
     """One act: what was done to which subject, when, by whom, from where, and the values before and after.
 
     It refers to nothing by a foreign key, for it outlives what it tells of. It is only ever added: the role that owns
@@ -38,7 +38,7 @@ class AuditEntry(Owned, Model):
         sa.Index("ix_audit_entries_by_time", "organization_id", "occurred_at", "id"),
         sa.Index("ix_audit_entries_by_subject", "organization_id", "subject", "subject_id", "occurred_at", "id"),
     )
-    MEMBERS_SEE_BY = "actor_id"
+    OWNER_COLUMN = "actor_id"
 
     occurred_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     actor_id: Mapped[int | None]
@@ -55,7 +55,7 @@ class AuditEntry(Owned, Model):
 
 
 @dataclass(frozen=True)
-class Audited:
+class AuditConfig:
     """What the log tells of a table's rows. As `AUDIT` of a model, every flush that writes one of its rows tells it.
 
     columns: those whose values are told; no other's ever is.

@@ -2,8 +2,8 @@
 
 import marshmallow as ma
 
-from ..rest import ExportQuery, Filter, ListQuery, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Instant, Text, Whole
+from ..rest import ExportQuerySchema, FilterSchema, ListQuerySchema, Schema, Sort, equal_to, time_range, time_zone
+from ..rest.fields import StrictInteger, Text, UtcDateTime
 from .models import ACTIONS, AuditEntry
 
 
@@ -14,7 +14,7 @@ class AuditEntrySchema(Schema):
     organization_id = ma.fields.Integer(
         required=True, metadata={"example": 1, "description": "Whose; 0: nobody's, such as a stranger's sign-in."}
     )
-    occurred_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    occurred_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     actor_id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": 1, "description": "null: nobody was signed in."}
     )
@@ -48,12 +48,12 @@ class AuditEntrySchema(Schema):
     reason = ma.fields.String(required=True, allow_none=True, metadata={"example": None, "description": "As given."})
 
 
-class OrderedAuditEntries(Filter):
+class OrderedAuditEntries(FilterSchema):
     """Which audit entries, and in which order: shared by the list and the export."""
 
     start, end = time_range(AuditEntry.occurred_at)
     timezone = time_zone()
-    organization_id = equal_to(AuditEntry.organization_id, Whole(0))
+    organization_id = equal_to(AuditEntry.organization_id, StrictInteger(0))
     actor_id = equal_to(AuditEntry.actor_id)
     api_key_id = equal_to(AuditEntry.api_key_id)
     action = equal_to(AuditEntry.action, Text(validate=ma.validate.OneOf(ACTIONS)))
@@ -62,9 +62,9 @@ class OrderedAuditEntries(Filter):
     sort = Sort(AuditEntry.occurred_at, AuditEntry.id, default="-occurred_at")
 
 
-class AuditEntryQuery(ListQuery, OrderedAuditEntries):
+class AuditEntryQuery(ListQuerySchema, OrderedAuditEntries):
     """Which page of them."""
 
 
-class AuditEntryExportQuery(ExportQuery, OrderedAuditEntries):
+class AuditEntryExportQuery(ExportQuerySchema, OrderedAuditEntries):
     """As which kind of file."""

@@ -12,16 +12,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ..auth import Actor, noun, origin
+from ..auth import Actor, display_name, request_origin
 from ..db import db
-from ..rest.fields import rfc3339
-from .models import NOBODYS, Audited, AuditEntry
+from ..rest.fields import format_datetime
+from .models import NO_ORGANIZATION, AuditConfig, AuditEntry
 
 Values = Mapping[str, Any]
 TOLD_BY = "told_by_"
 
 
-def note(
+def record(
     action: str,
     of: type[Any],
     id_: int | None,
@@ -40,7 +40,7 @@ def note(
     _write([_entry(action, of, id_, organization_id, actor, old, new, reason)])
 
 
-def entries_of(
+def entries_cte(
     rows: sa.CTE,
     of: type[Any],
     action: str,
@@ -57,7 +57,7 @@ def entries_of(
     entry: dict[str, Any] = {
         name: sa.bindparam(TOLD_BY + name, value, columns[name].type) for name, value in _told_by().items()
     }
-    entry |= {"action": sa.literal(action), "subject": sa.literal(noun(of))}
+    entry |= {"action": sa.literal(action), "subject": sa.literal(display_name(of))}
     if reason is not None:
         entry["reason"] = sa.literal(reason)
     # By their names: to look a column of a common table expression up takes longer than all the rest.
@@ -72,7 +72,7 @@ def entries_of(
     return sa.insert(AuditEntry).from_select(list(entry), entries).returning(AuditEntry.id).cte("told")
 
 
-def told_by() -> dict[str, Any]:
+def actor_columns() -> dict[str, Any]:
     """Who acts, and from where, by the parameters' names of the statement that `entries_of` is added to.
 
     It has them already, and needs them anew where it is kept for other requests.
@@ -81,7 +81,7 @@ def told_by() -> dict[str, Any]:
 
 
 @cache
-def values_of(rows: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def as_jsonb(rows: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The values of these columns of the rows so named, as `old` and `new` take them.
 
     It is kept for the next time, so columns are those of a table, or made once.
@@ -111,12 +111,12 @@ def _tell_of_rows(session: Any, flush_context: Any) -> None:
         _write(entries)
 
 
-def _created(row: Any, audited: Audited) -> dict[str, Any]:
+def _created(row: Any, audited: AuditConfig) -> dict[str, Any]:
     new = {name: getattr(row, name) for name in audited.columns}
     return _entry_of(row, audited, audited.created, None, new)
 
 
-def _changed(row: Any, audited: Audited) -> dict[str, Any] | None:
+def _changed(row: Any, audited: AuditConfig) -> dict[str, Any] | None:
     attributes = sa.inspect(row).attrs
     histories = {name: attributes[name].history for name in {*audited.columns, *audited.acts}}
     changed = [name for name, history in histories.items() if history.has_changes()]
@@ -132,7 +132,7 @@ def _changed(row: Any, audited: Audited) -> dict[str, Any] | None:
     return _entry_of(row, audited, action, old or None, new or None)
 
 
-def _deleted(row: Any, audited: Audited) -> dict[str, Any]:
+def _deleted(row: Any, audited: AuditConfig) -> dict[str, Any]:
     old = {name: getattr(row, name) for name in audited.columns}
     return _entry_of(row, audited, "deleted", _lasting(old, audited), None)
 
@@ -142,11 +142,11 @@ def _before(history: Any) -> Any:
     return next(iter((*history.deleted, *history.unchanged)), None)
 
 
-def _lasting(values: Values, audited: Audited) -> Values:
+def _lasting(values: Values, audited: AuditConfig) -> Values:
     return {name: values[name] for name in audited.columns if name not in audited.personal}
 
 
-def _entry_of(row: Any, audited: Audited, action: str, old: Values | None, new: Values | None) -> dict[str, Any]:
+def _entry_of(row: Any, audited: AuditConfig, action: str, old: Values | None, new: Values | None) -> dict[str, Any]:
     reason = getattr(row, audited.reason) if audited.reason else None
     organization_id = getattr(row, audited.organization, None)
     return _entry(action, type(row), row.id, organization_id, None, old, new, reason)
@@ -166,7 +166,7 @@ def _entry(
     return {
         **_told_by(organization_id, actor),
         "action": action,
-        "subject": noun(of),
+        "subject": display_name(of),
         "subject_id": id_,
         "old": _plain(old),
         "new": _plain(new),
@@ -176,10 +176,10 @@ def _entry(
 
 def _told_by(organization_id: int | None = None, actor: Actor | None = None) -> dict[str, Any]:
     """The columns that tell whose an entry is, who acted, and from where."""
-    request = origin()
+    request = request_origin()
     actor = actor or request.actor
     if organization_id is None:
-        organization_id = actor.organization_id if actor else NOBODYS
+        organization_id = actor.organization_id if actor else NO_ORGANIZATION
     return {
         "organization_id": organization_id,
         "actor_id": actor.id if actor else None,
@@ -194,7 +194,7 @@ def _plain(values: Values | None) -> Values | None:
     """The values as JSON has them; numbers are written with their exact digits."""
     if values is None:
         return None
-    return {name: rfc3339(value) if isinstance(value, dt.datetime) else value for name, value in values.items()}
+    return {name: format_datetime(value) if isinstance(value, dt.datetime) else value for name, value in values.items()}
 
 
 def _write(entries: list[dict[str, Any]]) -> None:

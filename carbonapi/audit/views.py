@@ -4,7 +4,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import OVERSEERS, visible
+from ..auth import REVIEWERS, visible
 from ..rest import Blueprint
 from .models import AuditEntry
 from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
@@ -18,7 +18,7 @@ audit_entries = Blueprint(
 
 @audit_entries.route("/audit-entries")
 class AuditEntries(MethodView):
-    @audit_entries.listing(AuditEntrySchema, AuditEntryQuery, roles=OVERSEERS)
+    @audit_entries.listing(AuditEntrySchema, AuditEntryQuery, roles=REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """List audit entries
 
@@ -30,7 +30,7 @@ class AuditEntries(MethodView):
 
 @audit_entries.route("/audit-entries/export")
 class AuditEntryExport(MethodView):
-    @audit_entries.exporting(AuditEntrySchema, AuditEntryExportQuery, "audit-entries", roles=OVERSEERS)
+    @audit_entries.exporting(AuditEntrySchema, AuditEntryExportQuery, "audit-entries", roles=REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """Export audit entries
 

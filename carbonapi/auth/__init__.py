@@ -4,22 +4,33 @@ from .actors import (
     ADMINS,
     EVERYONE,
     MANAGERS,
-    OVERSEERS,
+    REVIEWERS,
     ROLES,
     WRITERS,
     Actor,
     Origin,
     acting_as,
-    acting_for,
+    acting_on_behalf_of,
     current_actor,
-    origin,
+    request_origin,
 )
-from .decorators import signed_in
-from .scoping import Narrow, fetch, fetch_all, named, noun, seen_by_actor, viewer, viewer_values, visible
-from .tokens import KEY_PURPOSE, Claims, init_app, known_caller, token_claims
+from .decorators import require_login
+from .scoping import (
+    Narrow,
+    display_name,
+    get_all_visible,
+    get_referenced,
+    get_visible,
+    scope_criteria,
+    viewer_parameter_values,
+    viewer_parameters,
+    visible,
+)
+from .tokens import API_KEY_PREFIX, Claims, cached_identity, init_app, token_claims
 
 __all__ = [
-    "ADMINS", "EVERYONE", "KEY_PURPOSE", "MANAGERS", "OVERSEERS", "ROLES", "WRITERS", "Actor", "Claims", "Narrow",
-    "Origin", "acting_as", "acting_for", "current_actor", "fetch", "fetch_all", "init_app", "known_caller", "named",
-    "noun", "origin", "seen_by_actor", "signed_in", "token_claims", "viewer", "viewer_values", "visible",
+    "ADMINS", "API_KEY_PREFIX", "EVERYONE", "MANAGERS", "REVIEWERS", "ROLES", "WRITERS", "Actor", "Claims", "Narrow",
+    "Origin", "acting_as", "acting_on_behalf_of", "cached_identity", "current_actor", "display_name",
+    "get_all_visible", "get_referenced", "get_visible", "init_app", "request_origin", "require_login",
+    "scope_criteria", "token_claims", "viewer_parameter_values", "viewer_parameters", "visible",
 ]  # fmt: skip

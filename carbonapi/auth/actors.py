@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import g, has_request_context, request
 
 from ..db import row_security
-from ..errors import NotSignedIn
+from ..errors import Unauthenticated
 
 ROLES = ("admin", "manager", "member", "auditor")
 
@@ -18,7 +18,7 @@ WRITERS = frozenset({"admin", "manager", "member"})
 
 MANAGERS = frozenset({"admin", "manager"})
 
-OVERSEERS = frozenset({"admin", "manager", "auditor"})
+REVIEWERS = frozenset({"admin", "manager", "auditor"})
 
 ADMINS = frozenset({"admin"})
 
@@ -59,14 +59,18 @@ def acting_as(actor: Actor) -> Iterator[Actor]:
     """Act as `actor` within the block, and see the rows of their organization alone unless they are an admin."""
     token = _ACTOR.set(actor)
     try:
-        with row_security.everywhere() if actor.is_admin else row_security.within(actor.organization_id):
+        with (
+            row_security.for_all_organizations()
+            if actor.is_admin
+            else row_security.for_organization(actor.organization_id)
+        ):
             yield actor
     finally:
         _ACTOR.reset(token)
 
 
 @contextlib.contextmanager
-def acting_for(actor: Actor, address: str | None, request_id: str | None) -> Iterator[Actor]:
+def acting_on_behalf_of(actor: Actor, address: str | None, request_id: str | None) -> Iterator[Actor]:
     """Act as `actor` within the block, as a request has asked for that was answered before."""
     token = _ASKED.set((address, request_id))
     try:
@@ -80,11 +84,11 @@ def current_actor() -> Actor:
     """Who is acting. Raises NotSignedIn without one: a view that forgot its decorator shows nothing."""
     actor = _ACTOR.get()
     if actor is None:
-        raise NotSignedIn("Sign in first: send `Authorization: Bearer <access token>`.")
+        raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
     return actor
 
 
-def origin() -> Origin:
+def request_origin() -> Origin:
     """Who is acting, if anybody is, and which request has asked for it."""
     actor = _ACTOR.get()
     someone = actor if actor is not None and actor.id else None  # An operator has no id.

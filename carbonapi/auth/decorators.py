@@ -6,16 +6,16 @@ from typing import ParamSpec, TypeVar
 
 from flask import g
 
-from ..errors import NotAllowed
+from ..errors import Forbidden
 from .actors import EVERYONE, acting_as
-from .tokens import bearer
+from .tokens import authenticate
 
 P = ParamSpec("P")
 
 R = TypeVar("R")
 
 
-def signed_in(
+def require_login(
     view: Callable[P, R], roles: frozenset[str] = EVERYONE, *, reads: bool = False, in_person: bool = False
 ) -> Callable[P, R]:
     """Let the view run as the bearer of an access token or an API key whose role is one of `roles`.
@@ -25,13 +25,13 @@ def signed_in(
 
     @wraps(view)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        actor = bearer()
+        actor = authenticate()
         if actor.api_key_id is not None and in_person:
-            raise NotAllowed("An API key may not do this. Sign in with a password for it.")
+            raise Forbidden("An API key may not do this. Sign in with a password for it.")
         if actor.scope == "read" and not reads:
-            raise NotAllowed("The scope of this API key, read, does not allow this. It takes a key of the scope write.")
+            raise Forbidden("The scope of this API key, read, does not allow this. It takes a key of the scope write.")
         if actor.role not in roles:
-            raise NotAllowed(f"Your role, {actor.role}, may not do this. It takes {' or '.join(sorted(roles))}.")
+            raise Forbidden(f"Your role, {actor.role}, may not do this. It takes {' or '.join(sorted(roles))}.")
         g.actor = actor  # For the log, which tells of the request when nobody acts any more.
         with acting_as(actor):
             return view(*args, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from ..db import Model, db
-from ..errors import Invalid, NotFound
+from ..errors import NotFound, ValidationFailed
 from .actors import Actor, current_actor
 
 M = TypeVar("M", bound=Model)
@@ -15,18 +15,18 @@ M = TypeVar("M", bound=Model)
 Narrow = Callable[[sa.Select[Any]], sa.Select[Any]]
 
 
-def seen_by_actor(model: Any) -> tuple[sa.ColumnElement[bool], ...]:
+def scope_criteria(model: Any) -> tuple[sa.ColumnElement[bool], ...]:
     """The criteria of the rows of `model` that the actor may see."""
-    return tuple(model.seen_by(viewer()))
+    return tuple(model.visible_to(viewer_parameters()))
 
 
-def viewer() -> Actor:
+def viewer_parameters() -> Actor:
     """The actor as statements have them: named by parameters, so that what is kept serves all of the same role."""
-    names: Any = [sa.bindparam(name, value, sa.BigInteger) for name, value in viewer_values().items()]
+    names: Any = [sa.bindparam(name, value, sa.BigInteger) for name, value in viewer_parameter_values().items()]
     return replace(current_actor(), id=names[0], organization_id=names[1])
 
 
-def viewer_values() -> dict[str, int]:
+def viewer_parameter_values() -> dict[str, int]:
     """The values of the parameters that `viewer` names."""
     actor = current_actor()
     return {"viewer_id": actor.id, "viewer_organization_id": actor.organization_id}
@@ -34,10 +34,10 @@ def viewer_values() -> dict[str, int]:
 
 def visible(model: type[M]) -> sa.Select[M]:
     """The rows of `model` that the actor may see, as a SELECT."""
-    return sa.select(model).where(*seen_by_actor(model))
+    return sa.select(model).where(*scope_criteria(model))
 
 
-def fetch(model: type[M], id_: int, narrow: Narrow | None = None, *, lock: bool = False) -> M:
+def get_visible(model: type[M], id_: int, narrow: Narrow | None = None, *, lock: bool = False) -> M:
     """The visible row with this id among those that `narrow` leaves, locked until the commit if asked.
 
     Raises NotFound: somebody else's row and no row look the same.
@@ -46,28 +46,28 @@ def fetch(model: type[M], id_: int, narrow: Narrow | None = None, *, lock: bool 
     statement = narrow(statement) if narrow else statement
     row = db.session.scalar(statement.with_for_update(of=model) if lock else statement)
     if row is None:
-        raise NotFound(f"There is no {noun(model)} {id_}.")
+        raise NotFound(f"There is no {display_name(model)} {id_}.")
     return row
 
 
-def named(model: type[M], id_: int, field: str, location: str = "json") -> M:
+def get_referenced(model: type[M], id_: int, field: str, location: str = "json") -> M:
     """The visible row that a request names in a field of its body, or of its query.
 
     Raises Invalid that names the field: the request itself is at the right address, so it is not NotFound.
     """
     try:
-        return fetch(model, id_)
+        return get_visible(model, id_)
     except NotFound as error:
-        raise Invalid(str(error), {location: {field: [str(error)]}}) from None
+        raise ValidationFailed(str(error), {location: {field: [str(error)]}}) from None
 
 
-def fetch_all(model: type[M], ids: list[int], *, lock: bool = False) -> list[M]:
+def get_all_visible(model: type[M], ids: list[int], *, lock: bool = False) -> list[M]:
     """The visible rows with these ids, in the order of their ids. Raises NotFound that names those missing."""
     statement = visible(model).where(_id(model).in_(ids)).order_by(_id(model))
     rows = db.session.scalars(statement.with_for_update(of=model) if lock else statement).all()
     missing = sorted(set(ids) - {_id(row) for row in rows})
     if missing:
-        raise NotFound(f"There is no {noun(model)} {', '.join(map(str, missing))}. Nothing was changed.")
+        raise NotFound(f"There is no {display_name(model)} {', '.join(map(str, missing))}. Nothing was changed.")
     return list(rows)
 
 
@@ -75,6 +75,6 @@ def _id(model: Any) -> Any:
     return model.id
 
 
-def noun(model: Any) -> str:
+def display_name(model: Any) -> str:
     """What a caller calls a row of `model`: usage, usage type, user."""
     return str(model.__tablename__).removesuffix("s").replace("_", " ")

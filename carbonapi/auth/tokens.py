@@ -12,15 +12,15 @@ from flask import Flask, current_app, request
 from flask_jwt_extended import JWTManager
 
 from ..db import row_security
-from ..errors import NotSignedIn
+from ..errors import Unauthenticated
 from .actors import Actor
 
 # `sid` is the session, `org` its organization.
 REQUIRED_CLAIMS = ["exp", "iat", "nbf", "sub", "jti", "aud", "iss", "type", "sid", "org"]
 
-MOST_REMEMBERED = 10_000  # Sessions and API keys, and tokens, of which a worker remembers what it found.
+MAX_CACHED = 10_000  # Sessions and API keys, and tokens, of which a worker remembers what it found.
 
-KEY_PURPOSE = "carbonapi"  # An API key begins with it, as no JSON Web Token does.
+API_KEY_PREFIX = "carbonapi"  # An API key begins with it, as no JSON Web Token does.
 
 Claims = Mapping[str, Any]
 
@@ -53,9 +53,9 @@ def token_claims(kind: str) -> Claims:
 def _bearer_token(kind: str) -> str:
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if not scheme:
-        raise NotSignedIn(f"Sign in first: send `Authorization: Bearer <{kind} token>`.")
+        raise Unauthenticated(f"Sign in first: send `Authorization: Bearer <{kind} token>`.")
     if scheme.lower() != "bearer":  # RFC 9110: the scheme is case-insensitive.
-        raise NotSignedIn("Only `Authorization: Bearer` is understood here.")
+        raise Unauthenticated("Only `Authorization: Bearer` is understood here.")
     return token.strip()
 
 
@@ -77,13 +77,13 @@ def _claims_of(token: str, kind: str) -> Claims:
             options={"require": REQUIRED_CLAIMS},
         )
     except jwt.ExpiredSignatureError:
-        raise NotSignedIn(f"The {kind} token has expired.") from None
+        raise Unauthenticated(f"The {kind} token has expired.") from None
     except (jwt.PyJWTError, ValueError, RecursionError):
-        raise NotSignedIn(f"This is not a valid {kind} token.") from None
+        raise Unauthenticated(f"This is not a valid {kind} token.") from None
     if claims["type"] != kind or not _names_a_session(claims):
-        raise NotSignedIn(f"This is not a valid {kind} token.")
+        raise Unauthenticated(f"This is not a valid {kind} token.")
     if kind == "access":
-        if len(checked) >= MOST_REMEMBERED:
+        if len(checked) >= MAX_CACHED:
             checked.clear()
         checked[token] = claims
     return claims
@@ -96,13 +96,13 @@ def _names_a_session(claims: Claims) -> bool:
     return all(type(id_) is int and 0 < id_ < 2**63 for id_ in (int(claims["sub"]), claims["sid"], claims["org"]))
 
 
-def known_caller(app: Flask, authorization: str) -> object | None:
+def cached_identity(app: Flask, authorization: str) -> object | None:
     """Who sends an Authorization header that was found good before, as it stands. Checks nothing, and so costs nothing.
 
     Says nothing of what they may do: it tells callers apart.
     """
     token = authorization.partition(" ")[2].strip()
-    if token.startswith(f"{KEY_PURPOSE}_"):
+    if token.startswith(f"{API_KEY_PREFIX}_"):
         digest = _digest(token)
         return digest if digest in app.extensions["carbonapi-access"][1] else None
     claims: Claims | None = app.extensions["carbonapi-tokens"].get(token)
@@ -114,23 +114,25 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
-def bearer() -> Actor:
+def authenticate() -> Actor:
     """The actor whose access token or API key the request brings. Raises NotSignedIn if they may not act (any more)."""
     find_actor: FindActor
     find_key_actor: FindKeyActor
     find_actor, _, find_key_actor = current_app.extensions["carbonapi-access"]
     token = _bearer_token("access")
-    if token.startswith(f"{KEY_PURPOSE}_"):
+    if token.startswith(f"{API_KEY_PREFIX}_"):
         actor = _remembered(_digest(token), lambda: find_key_actor(token, dt.datetime.now(dt.UTC)))
         if actor is None:
-            raise NotSignedIn("This API key is not good: it is wrong, deleted or expired, or its user is deactivated.")
+            raise Unauthenticated(
+                "This API key is not good: it is wrong, deleted or expired, or its user is deactivated."
+            )
         return actor
     claims = _claims_of(token, "access")
-    with row_security.within(claims["org"]):
+    with row_security.for_organization(claims["org"]):
         session = (claims["org"], claims["sid"], claims["sub"])
         actor = _remembered(session, lambda: (found, None) if (found := find_actor(claims)) else None)
     if actor is None:
-        raise NotSignedIn("This session has ended. Log in again.")
+        raise Unauthenticated("This session has ended. Log in again.")
     return actor
 
 
@@ -149,7 +151,7 @@ def _remembered(name: Name, find: Callable[[], tuple[Actor, dt.datetime | None] 
         memory.pop(name, None)
         return None
     actor, until = found
-    if len(memory) >= MOST_REMEMBERED:
+    if len(memory) >= MAX_CACHED:
         memory.clear()
     seconds = float(current_app.config["SESSION_CACHE_SECONDS"])
     if until is not None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
-from ..errors import Invalid
-from ..rest.fields import plain
+from ..errors import ValidationFailed
+from ..rest.fields import format_decimal
 
 Row = dict[str, str]
 Line = tuple[int, Row | None]  # By its number in the file; None for one that is passed over.
@@ -117,7 +117,7 @@ def egrid(path: Path) -> Iterator[Line]:
         yield number, _grid(f"US-{row['SUBRGN']}", row["YEAR"], figure, "EPA eGRID")
 
 
-LAYOUTS: dict[str, Callable[[Path], Iterator[Line]]] = {
+FORMATS: dict[str, Callable[[Path], Iterator[Line]]] = {
     "own": own,
     "uk-government": uk_government,
     "eu-intensity": eu_intensity,
@@ -141,7 +141,7 @@ def _scaled(figure: str, ratio: Decimal) -> str:
     if not _NUMBER.fullmatch(figure):
         return figure
     exact = Decimal(figure) * ratio
-    return plain(exact if ratio == 1 else exact.quantize(FRACTION_DIGITS, ROUND_HALF_EVEN))
+    return format_decimal(exact if ratio == 1 else exact.quantize(FRACTION_DIGITS, ROUND_HALF_EVEN))
 
 
 def _table(path: Path, required: Collection[str], most_before: int = MOST_BEFORE_HEADER) -> Iterator[tuple[int, Row]]:
@@ -173,5 +173,5 @@ def _table(path: Path, required: Collection[str], most_before: int = MOST_BEFORE
         raise _refused(path, 1, "Header.", f"lacks the columns {names}")
 
 
-def _refused(path: Path, line: int, told: str, what: str) -> Invalid:
-    return Invalid(f"{path.name} {what}. Nothing was booked.", {"file": {str(line): [told]}})
+def _refused(path: Path, line: int, told: str, what: str) -> ValidationFailed:
+    return ValidationFailed(f"{path.name} {what}. Nothing was booked.", {"file": {str(line): [told]}})

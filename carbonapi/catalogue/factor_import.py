@@ -10,12 +10,12 @@ import marshmallow as ma
 import sqlalchemy as sa
 
 from ..db import db
-from ..errors import Invalid
+from ..errors import ValidationFailed
 from ..rest import Schema
-from ..rest.fields import InstantOrDate, Name, Quantity, Region, Whole, midnight
-from .factor_formats import LAYOUTS
+from ..rest.fields import DecimalInput, Name, Region, StrictInteger, UtcDateTimeOrDate, start_of_day
+from .factor_formats import FORMATS
 from .models import EmissionFactor, UsageType
-from .service import add_factor, create_usage_type
+from .service import create_usage_type, insert_factor
 
 MOST_FAULTS_SHOWN = 100
 
@@ -27,11 +27,11 @@ class FactorRowSchema(Schema):
 
     usage_type = Name(required=True)
     unit = Name(required=True)
-    scope = Whole(1, 3, load_default=None)
+    scope = StrictInteger(1, 3, load_default=None)
     region = Region(load_default=None)
-    valid_from = InstantOrDate(required=True)
-    valid_until = InstantOrDate(load_default=None)
-    kg_co2e_per_unit = Quantity(12, required=True)
+    valid_from = UtcDateTimeOrDate(required=True)
+    valid_until = UtcDateTimeOrDate(load_default=None)
+    kg_co2e_per_unit = DecimalInput(12, required=True)
     source = Name(required=True)
 
     @ma.pre_load
@@ -43,12 +43,12 @@ class FactorRowSchema(Schema):
     def at_midnight(self, row: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         for name in ("valid_from", "valid_until"):
             if row[name] is not None and not isinstance(row[name], dt.datetime):
-                row[name] = midnight(row[name], "UTC")
+                row[name] = start_of_day(row[name], "UTC")
         return row
 
 
 @dataclass
-class Outcome:
+class FactorImportResult:
     """What an import of factors did."""
 
     added: int = 0
@@ -56,15 +56,15 @@ class Outcome:
     passed_over: int = 0  # Lines that tell no factor of ours, such as one that was not published.
 
 
-def import_factors(path: Path, layout: str = "own") -> Outcome:
+def import_factors(path: Path, layout: str = "own") -> FactorImportResult:
     """Book every factor of the file, making usage types that are missing. A factor that is there already is left.
 
     layout: one of LAYOUTS.
-    Raises Invalid, with the faults by line, for a file that is not wholly good; then nothing is booked.
+    Raises Invalid, with the errors by line, for a file that is not wholly good; then nothing is booked.
     """
-    outcome = Outcome()
-    faults: dict[str, list[str]] = {}
-    for line, row in _rows(path, layout, faults):
+    outcome = FactorImportResult()
+    errors: dict[str, list[str]] = {}
+    for line, row in _rows(path, layout, errors):
         if row is None:
             outcome.passed_over += 1
             continue
@@ -86,26 +86,26 @@ def import_factors(path: Path, layout: str = "own") -> Outcome:
             continue
         try:
             with db.session.begin_nested():
-                add_factor(
+                insert_factor(
                     usage_type,
                     factor=row["kg_co2e_per_unit"],
                     **{name: row[name] for name in ("region", "valid_from", "valid_until", "source")},
                 )
             outcome.added += 1
         except sa.exc.IntegrityError:
-            faults[str(line)] = ["Another factor of this usage type and region is valid within this time."]
-    if faults:
+            errors[str(line)] = ["Another factor of this usage type and region is valid within this time."]
+    if errors:
         db.session.rollback()
-        shown = dict(list(faults.items())[:MOST_FAULTS_SHOWN])
-        raise Invalid(f"{len(faults)} lines of {path.name} are not good. Nothing was booked.", {"file": shown})
+        shown = dict(list(errors.items())[:MOST_FAULTS_SHOWN])
+        raise ValidationFailed(f"{len(errors)} lines of {path.name} are not good. Nothing was booked.", {"file": shown})
     return outcome
 
 
-def _rows(path: Path, layout: str, faults: dict[str, list[str]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """The lines of the file with their numbers, None for one that is passed over; faults go to `faults`."""
+def _rows(path: Path, layout: str, errors: dict[str, list[str]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """The lines of the file with their numbers, None for one that is passed over; errors go to `errors`."""
     schema = FactorRowSchema()
-    for number, row in LAYOUTS[layout](path):
+    for number, row in FORMATS[layout](path):
         try:
             yield number, None if row is None else schema.load(row)
         except ma.ValidationError as error:
-            faults[str(number)] = [f"{name}: {text}" for name, text in error.normalized_messages().items()]
+            errors[str(number)] = [f"{name}: {text}" for name, text in error.normalized_messages().items()]

@@ -11,13 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..db import db
-from ..errors import NoFactor
-from ..rest.fields import rfc3339
-from .models import EmissionFactor, UsageType, in_force
+from ..errors import MissingFactor
+from ..rest.fields import format_datetime
+from .models import EmissionFactor, UsageType, is_valid_at
 
 
 @dataclass(frozen=True)
-class Want:
+class FactorLookup:
     """What a factor is looked for by: values, or columns of the usages of a statement."""
 
     usage_type_id: Any
@@ -30,7 +30,7 @@ class Want:
         """A SELECT of all factors that could apply, the one that does first. No two are of one rank."""
         return (
             sa.select(EmissionFactor)
-            .where(EmissionFactor.usage_type_id == self.usage_type_id, in_force(self.moment))
+            .where(EmissionFactor.usage_type_id == self.usage_type_id, is_valid_at(self.moment))
             .where(EmissionFactor.method == self.method)
             .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == self.organization_id))
             .where(EmissionFactor.region.is_(None) | (EmissionFactor.region == self.region))
@@ -42,21 +42,21 @@ class Want:
         return self.candidates().limit(1)
 
 
-def factor_at(usage_type: UsageType, want: Want) -> EmissionFactor:
+def select_factor(usage_type: UsageType, want: FactorLookup) -> EmissionFactor:
     """The factor that applies. Raises NoFactor where there is none."""
     factor = db.session.scalar(want.chosen())
     if factor is None:
-        raise no_factor(usage_type, want)
+        raise missing_factor_error(usage_type, want)
     return factor
 
 
-def no_factor(usage_type: UsageType, want: Want) -> NoFactor:
+def missing_factor_error(usage_type: UsageType, want: FactorLookup) -> MissingFactor:
     """The error that says what is missing, and what there is."""
-    before, after, field = no_factor_around(usage_type, want)
-    return NoFactor(f"{before}{rfc3339(want.moment)}{after}", field=field)
+    before, after, field = missing_factor_parts(usage_type, want)
+    return MissingFactor(f"{before}{format_datetime(want.moment)}{after}", field=field)
 
 
-def no_factor_around(usage_type: UsageType, want: Want) -> tuple[str, str, str]:
+def missing_factor_parts(usage_type: UsageType, want: FactorLookup) -> tuple[str, str, str]:
     """What that error says before the moment and after it, and the field that it names.
 
     It is the same for all moments between two at which a factor of the type begins or ends.
@@ -84,9 +84,9 @@ def no_factor_around(usage_type: UsageType, want: Want) -> tuple[str, str, str]:
         return before, f"{known}.", "method" if others else "usage_at"
     first, last = applying[0], applying[-1]
     if want.moment < first.valid_from:
-        known = f"the first is valid from {rfc3339(first.valid_from)}"
+        known = f"the first is valid from {format_datetime(first.valid_from)}"
     elif last.valid_until and last.valid_until <= want.moment:
-        known = f"the last is valid until {rfc3339(last.valid_until)}"
+        known = f"the last is valid until {format_datetime(last.valid_until)}"
     else:
         known = "there is a gap between two"
     return before, f"; {known}.", "usage_at"

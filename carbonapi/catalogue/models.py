@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
-from ..audit import Audited
-from ..db import Model, Shared, Versioned, Viewer
+from ..audit import AuditConfig
+from ..db import Global, Model, OptimisticallyLocked, Viewer
 
 # Electricity is told by the grid's average where it is used, or by what was bought (GHG Protocol, Scope 2 Guidance).
 METHODS = ("location", "market")
@@ -17,7 +17,7 @@ METHODS = ("location", "market")
 FACTOR = sa.Numeric(24, 12)
 
 
-class EmissionFactor(Shared, Model):
+class EmissionFactor(Global, Model):
     """The kg CO2e that one unit of a usage type causes, in a region or anywhere, within [valid_from, valid_until).
 
     It is everybody's, or one organization's own: its supplier's.
@@ -44,7 +44,7 @@ class EmissionFactor(Shared, Model):
         sa.CheckConstraint("valid_until > valid_from", name="validity"),
         sa.CheckConstraint("method IN ('location', 'market')", name="method"),
     )
-    AUDIT = Audited(
+    AUDIT = AuditConfig(
         (
             "usage_type_id",
             "organization_id",
@@ -70,20 +70,20 @@ class EmissionFactor(Shared, Model):
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
     @classmethod
-    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
         """Everybody sees the shared ones and their organization's own, admins all."""
         shared_or_own = cls.organization_id.is_(None) | (cls.organization_id == viewer.organization_id)
         return () if viewer.role == "admin" else (shared_or_own,)
 
 
-def in_force(moment: sa.ColumnElement[dt.datetime]) -> sa.ColumnElement[bool]:
+def is_valid_at(moment: sa.ColumnElement[dt.datetime]) -> sa.ColumnElement[bool]:
     """Whether a factor is valid at `moment`."""
     return (EmissionFactor.valid_from <= moment) & (
         EmissionFactor.valid_until.is_(None) | (moment < EmissionFactor.valid_until)
     )
 
 
-class UsageType(Shared, Versioned, Model):
+class UsageType(Global, OptimisticallyLocked, Model):
     """What is used, in which unit: electricity in kwh. Two units of one thing are two usage types."""
 
     __tablename__ = "usage_types"
@@ -93,7 +93,7 @@ class UsageType(Shared, Versioned, Model):
         ),
         sa.CheckConstraint("scope IN (1, 2, 3)", name="scope"),
     )
-    AUDIT = Audited(("name", "unit", "scope", "category", "description", "archived"))
+    AUDIT = AuditConfig(("name", "unit", "scope", "category", "description", "archived"))
 
     name: Mapped[str]
     unit: Mapped[str]
@@ -122,7 +122,7 @@ def _now(column: Any) -> sa.ScalarSelect[Any]:
             EmissionFactor.organization_id.is_(None),
             EmissionFactor.region.is_(None),
             EmissionFactor.method == "location",
-            in_force(sa.func.now()),
+            is_valid_at(sa.func.now()),
         )
         .correlate_except(EmissionFactor)
         .scalar_subquery()

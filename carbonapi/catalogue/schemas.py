@@ -4,8 +4,8 @@ from typing import Any
 
 import marshmallow as ma
 
-from ..rest import ListQuery, Schema, Sort, equal_to
-from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Truth, Whole
+from ..rest import ListQuerySchema, Schema, Sort, equal_to
+from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictBoolean, StrictInteger, Text, UtcDateTime
 from .models import METHODS, EmissionFactor, UsageType
 
 SCOPES = {"description": "Of the GHG Protocol: 1 burnt here, 2 bought energy, 3 everything else.", "example": 2}
@@ -32,7 +32,7 @@ class UsageTypeSchema(Schema):
     category = ma.fields.String(required=True, allow_none=True, metadata={"example": "energy"})
     description = ma.fields.String(required=True, allow_none=True, metadata={"example": "Bought electricity."})
     archived = ma.fields.Boolean(required=True, metadata={"example": False})
-    factor = Figure(
+    factor = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={
@@ -40,7 +40,7 @@ class UsageTypeSchema(Schema):
             "description": "kg CO2e per unit: the factor for no special region that is in force now, if there is one.",
         },
     )
-    created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 
 class NewUsageTypeSchema(Schema):
@@ -48,7 +48,7 @@ class NewUsageTypeSchema(Schema):
 
     name = Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": "district cooling"})
     unit = Name(required=True, validate=ma.validate.Length(1, 50), metadata={"example": "kwh"})
-    scope = Whole(1, 3, load_default=None, allow_none=True, metadata=SCOPES)
+    scope = StrictInteger(1, 3, load_default=None, allow_none=True, metadata=SCOPES)
     category = Name(
         load_default=None, allow_none=True, validate=ma.validate.Length(1, 200), metadata={"example": "energy"}
     )
@@ -58,23 +58,25 @@ class NewUsageTypeSchema(Schema):
         validate=ma.validate.Length(max=2000),
         metadata={"example": "Chilled water."},
     )
-    archived = Truth(load_default=False, metadata={"example": False, "description": "Hidden: nothing new is recorded."})
+    archived = StrictBoolean(
+        load_default=False, metadata={"example": False, "description": "Hidden: nothing new is recorded."}
+    )
 
 
 class UsageTypeChangesSchema(NewUsageTypeSchema):
     """Any of the fields of a usage type."""
 
-    scope = Whole(1, 3, allow_none=True, metadata=SCOPES)
+    scope = StrictInteger(1, 3, allow_none=True, metadata=SCOPES)
     category = Name(allow_none=True, validate=ma.validate.Length(1, 200), metadata={"example": "energy"})
     description = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Chilled water."})
-    archived = Truth(metadata={"example": False})
+    archived = StrictBoolean(metadata={"example": False})
 
 
-class UsageTypeQuery(ListQuery):
+class UsageTypeQuery(ListQuerySchema):
     name = equal_to(UsageType.name, Text())
     unit = equal_to(UsageType.unit, Text())
-    scope = equal_to(UsageType.scope, Whole(1, 3))
-    archived = equal_to(UsageType.archived, Truth())
+    scope = equal_to(UsageType.scope, StrictInteger(1, 3))
+    archived = equal_to(UsageType.archived, StrictBoolean())
     sort = Sort(UsageType.id, UsageType.name, UsageType.unit, UsageType.created_at, default="id")
 
 
@@ -98,20 +100,20 @@ class EmissionFactorSchema(Schema):
     )
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
     method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})
-    factor = Figure(required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
-    valid_from = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
-    valid_until = Instant(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
+    factor = ExactDecimal(required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
+    valid_from = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
+    valid_until = UtcDateTime(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
     source = ma.fields.String(required=True, metadata={"example": "UK Government GHG Conversion Factors 2025"})
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Generation only."})
-    created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 
 class NewEmissionFactorSchema(Schema):
     """A factor with its validity and its source."""
 
-    factor = Quantity(12, required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
-    valid_from = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
-    valid_until = Instant(
+    factor = DecimalInput(12, required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
+    valid_from = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
+    valid_until = UtcDateTime(
         load_default=None,
         allow_none=True,
         metadata={"description": "Not included. Without it the factor is open, and closes the open one before it."},
@@ -125,7 +127,7 @@ class NewEmissionFactorSchema(Schema):
         },
     )
     method = method(load_default="location")
-    organization_id = Whole(
+    organization_id = StrictInteger(
         metadata={"description": "Whose own factor it is: your organization's; an admin's is everybody's by default."}
     )
     source = Name(
@@ -149,7 +151,7 @@ class NewEmissionFactorSchema(Schema):
             )
 
 
-class EmissionFactorQuery(ListQuery):
+class EmissionFactorQuery(ListQuerySchema):
     region = equal_to(EmissionFactor.region, Region())
     method = equal_to(EmissionFactor.method, method())
     sort = Sort(EmissionFactor.valid_from, EmissionFactor.region, EmissionFactor.id, default="valid_from")

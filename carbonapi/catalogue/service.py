@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from .. import audit
 from ..accounts.models import Organization
-from ..auth import current_actor, fetch, named, noun
+from ..auth import current_actor, display_name, get_referenced, get_visible
 from ..db import db
 from ..errors import Conflict, NotFound
 from .models import EmissionFactor, UsageType
@@ -35,7 +35,7 @@ def change_usage_type(usage_type: UsageType, **fields: Any) -> UsageType:
     return _written(usage_type)
 
 
-def remove_usage_type(usage_type: UsageType) -> None:
+def delete_usage_type(usage_type: UsageType) -> None:
     """Remove a usage type and its factors. Raises Conflict if a usage needs it: archive it instead."""
     try:
         with db.session.begin_nested():
@@ -43,11 +43,11 @@ def remove_usage_type(usage_type: UsageType) -> None:
             db.session.delete(usage_type)
     except sa.exc.IntegrityError:
         raise Conflict(
-            f"The {noun(UsageType)} {usage_type.name} ({usage_type.unit}) is in use. Set `archived` to hide it."
+            f"The {display_name(UsageType)} {usage_type.name} ({usage_type.unit}) is in use. Set `archived` to hide it."
         ) from None
 
 
-def enter_factor(usage_type: UsageType, organization_id: int | None = None, **fields: Any) -> EmissionFactor:
+def create_factor(usage_type: UsageType, organization_id: int | None = None, **fields: Any) -> EmissionFactor:
     """A new factor by the actor: an admin's is everybody's unless it names an organization, another's their own.
 
     Raises Invalid for an organization that the actor does not see; otherwise as `add_factor`.
@@ -56,11 +56,11 @@ def enter_factor(usage_type: UsageType, organization_id: int | None = None, **fi
     if not actor.is_admin:
         organization_id = organization_id or actor.organization_id
     if organization_id is not None:
-        named(Organization, organization_id, "organization_id")
-    return add_factor(usage_type, organization_id=organization_id, **fields)
+        get_referenced(Organization, organization_id, "organization_id")
+    return insert_factor(usage_type, organization_id=organization_id, **fields)
 
 
-def add_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
+def insert_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
     """A new factor of a usage type. Without an end it closes the open one before it of its owner, region and method.
 
     The database refuses, as a conflict, validity that overlaps another factor's.
@@ -85,9 +85,9 @@ def add_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
     return factor
 
 
-def factor_of(usage_type: UsageType, factor_id: int) -> EmissionFactor:
+def get_factor(usage_type: UsageType, factor_id: int) -> EmissionFactor:
     """The factor of this id. Raises NotFound if there is none, or it is another usage type's."""
-    factor = fetch(EmissionFactor, factor_id)
+    factor = get_visible(EmissionFactor, factor_id)
     if factor.usage_type_id != usage_type.id:
         raise NotFound(f"There is no emission factor {factor_id} of usage type {usage_type.id}.")
     return factor
@@ -97,8 +97,8 @@ def _remove_factors(usage_type: UsageType) -> None:
     removing = sa.delete(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id)
     removed = removing.returning(*EmissionFactor.__table__.columns).cte("removed")
     columns = EmissionFactor.__table__.columns
-    old = audit.values_of("removed", *(columns[name] for name in EmissionFactor.AUDIT.columns))
-    told = audit.entries_of(removed, EmissionFactor, "deleted", old=old)
+    old = audit.as_jsonb("removed", *(columns[name] for name in EmissionFactor.AUDIT.columns))
+    told = audit.entries_cte(removed, EmissionFactor, "deleted", old=old)
     db.session.execute(sa.select(removed.c.id).add_cte(told))
 
 

@@ -11,7 +11,7 @@ from functools import cache
 
 import pint
 
-from ..errors import Invalid
+from ..errors import ValidationFailed
 
 # As a unit is written here, and its name in Pint's registry. Others than these are known by their own name alone.
 UNITS = {
@@ -43,7 +43,7 @@ UNITS = {
 }
 # People write kwh, KWH and kWh; no two units here differ by their capitals alone.
 _BY_FOLDED_NAME = {name.casefold(): name for name in UNITS} | {"litre": "l", "liter": "l", "tonne": "t", "m³": "m3"}
-LARGEST_AMOUNT = 10**18  # Of a type's own unit; not included.
+MAX_AMOUNT = 10**18  # Of a type's own unit; not included.
 # An amount in the unit of its type keeps so many digits after the decimal point.
 FRACTION_DIGITS = 12
 
@@ -69,12 +69,12 @@ class Unit:
         Raises Invalid for more than the ledger can hold.
         """
         scaled = round(Fraction(amount) * self.ratio * 10**FRACTION_DIGITS)
-        if abs(scaled) >= LARGEST_AMOUNT * 10**FRACTION_DIGITS:
-            raise Invalid(f"So many {self.unit} are too many in the usage type's own unit.", field="amount")
+        if abs(scaled) >= MAX_AMOUNT * 10**FRACTION_DIGITS:
+            raise ValidationFailed(f"So many {self.unit} are too many in the usage type's own unit.", field="amount")
         return Decimal((0 if scaled >= 0 else 1, tuple(map(int, str(abs(scaled)))), -FRACTION_DIGITS))
 
 
-def unit_in(unit: str, type_unit: str) -> Unit:
+def find_unit(unit: str, type_unit: str) -> Unit:
     """The unit of this name, as amounts of a type in `type_unit` can be given in it.
 
     Raises Invalid that lists what can be used, for another dimension and for a unit that is not known.
@@ -85,15 +85,15 @@ def unit_in(unit: str, type_unit: str) -> Unit:
     if name and type_name and _dimension(name) == _dimension(type_name):
         # `kwh` and `kWh` are one unit: it is called as the type calls it.
         return Unit(type_unit if name == type_name else name, _size(name) / _size(type_name))
-    known = ", ".join(known.unit for known in units_of(type_unit))
-    raise Invalid(f"{unit} cannot be converted into {type_unit}. What can be used: {known}.", field="unit")
+    known = ", ".join(known.unit for known in compatible_units(type_unit))
+    raise ValidationFailed(f"{unit} cannot be converted into {type_unit}. What can be used: {known}.", field="unit")
 
 
-def units_of(type_unit: str) -> list[Unit]:
+def compatible_units(type_unit: str) -> list[Unit]:
     """Every unit in which amounts of a type in `type_unit` can be given, its own first."""
     own = _BY_FOLDED_NAME.get(type_unit.casefold())
     others = [name for name in UNITS if own and name != own and _dimension(name) == _dimension(own)]
-    return [Unit(type_unit, Fraction(1)), *(unit_in(name, type_unit) for name in others)]
+    return [Unit(type_unit, Fraction(1)), *(find_unit(name, type_unit) for name in others)]
 
 
 @cache

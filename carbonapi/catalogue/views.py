@@ -4,8 +4,8 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import ADMINS, MANAGERS, fetch, visible
-from ..rest import Blueprint, claim
+from ..auth import ADMINS, MANAGERS, get_visible, visible
+from ..rest import Blueprint, lock_for_update
 from . import service
 from .models import EmissionFactor, UsageType
 from .schemas import (
@@ -18,7 +18,7 @@ from .schemas import (
     UsageTypeQuery,
     UsageTypeSchema,
 )
-from .units import units_of
+from .units import compatible_units
 
 catalogue = Blueprint(
     "Catalogue",
@@ -55,7 +55,7 @@ class UsageTypeById(MethodView):
 
         With the general factor in force now; `/factors` has all of them, and those of regions.
         """
-        return fetch(UsageType, usage_type_id)
+        return get_visible(UsageType, usage_type_id)
 
     @catalogue.writing(NewUsageTypeSchema, UsageTypeSchema, roles=ADMINS, conflicts=True)
     def put(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
@@ -63,7 +63,7 @@ class UsageTypeById(MethodView):
 
         What is left out gets its default. Factors and recorded numbers stay.
         """
-        return service.change_usage_type(claim(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
 
     @catalogue.writing(UsageTypeChangesSchema(partial=True), UsageTypeSchema, roles=ADMINS, conflicts=True)
     def patch(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
@@ -71,7 +71,7 @@ class UsageTypeById(MethodView):
 
         `archived: true` hides it: what is recorded stays, and nothing new is taken.
         """
-        return service.change_usage_type(claim(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
 
     @catalogue.removing(roles=ADMINS, conflicts=True)
     def delete(self, usage_type_id: int) -> None:
@@ -79,7 +79,7 @@ class UsageTypeById(MethodView):
 
         With its factors. One that a usage needs is 409: archive it.
         """
-        service.remove_usage_type(claim(UsageType, usage_type_id))
+        service.delete_usage_type(lock_for_update(UsageType, usage_type_id))
 
 
 @catalogue.route("/<int:usage_type_id>/units")
@@ -90,7 +90,7 @@ class Units(MethodView):
 
         Every unit in which an amount of it can be given, its own first, with the exact ratio.
         """
-        return units_of(fetch(UsageType, usage_type_id).unit)
+        return compatible_units(get_visible(UsageType, usage_type_id).unit)
 
 
 @catalogue.route("/<int:usage_type_id>/factors")
@@ -102,7 +102,7 @@ class Factors(MethodView):
         All that were ever in force, of every region: the shared ones and your organization's own. A usage keeps the one
         that was in force at its moment.
         """
-        usage_type = fetch(UsageType, usage_type_id)
+        usage_type = get_visible(UsageType, usage_type_id)
         return narrow(visible(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
 
     @catalogue.writing(NewEmissionFactorSchema, EmissionFactorSchema, 201, roles=MANAGERS, conflicts=True, tagged=False)
@@ -113,7 +113,7 @@ class Factors(MethodView):
         end closes the open one before it. Validity of one owner, region and method may not overlap: 409. Numbers that
         are recorded already stay, until a restatement books them anew.
         """
-        return service.enter_factor(fetch(UsageType, usage_type_id, lock=True), **fields)
+        return service.create_factor(get_visible(UsageType, usage_type_id, lock=True), **fields)
 
 
 @catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")
@@ -124,4 +124,4 @@ class FactorById(MethodView):
 
         Its validity and its source. A factor is never edited: enter a new one.
         """
-        return service.factor_of(fetch(UsageType, usage_type_id), factor_id)
+        return service.get_factor(get_visible(UsageType, usage_type_id), factor_id)

@@ -18,25 +18,25 @@ import sqlalchemy as sa
 from .. import create_app
 from ..accounts import service
 from ..accounts.models import Organization, User
-from ..auth import ROLES, Actor, acting_as, fetch
-from ..catalogue.factor_formats import LAYOUTS
+from ..auth import ROLES, Actor, acting_as, get_visible
+from ..catalogue.factor_formats import FORMATS
 from ..catalogue.factor_import import import_factors
 from ..db import constraint_message, db, row_security
-from ..errors import CarbonError, Invalid
+from ..errors import CarbonError, ValidationFailed
 from ..imports.formats.rows import sentences
-from ..imports.formats.text_files import refused
-from ..imports.jobs.progress import WatchedFile
+from ..imports.formats.text_files import rows_rejected
+from ..imports.jobs.progress import ProgressReader
 from ..imports.models import Import
-from ..imports.service import book
+from ..imports.service import import_file
 from ..postgres import backup as backups
 from ..postgres import embedded
-from ..postman import collection_of
+from ..postman import build_collection
 from ..rest import now
 from ..serving import supervisor
 from ..settings import DEFAULTS, SettingsError, from_environ
 from ..usages import ledger
 from . import demo as demos
-from .import_options import import_options, loaded
+from .import_options import import_options, load_options
 
 # An operator acts for nobody in particular, and may do anything.
 OPERATOR = Actor(id=0, organization_id=0, role="admin", timezone="UTC")
@@ -57,10 +57,10 @@ def application(*, as_owner: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         environ = dict(os.environ)
         if not environ.get("CARBONAPI_DATABASE_URL"):
-            folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd()))
+            folder = Path(environ.get("CARBONAPI_EMBEDDED_DATA_DIR") or embedded.default_data_dir(Path.cwd()))
             try:
                 environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
-                environ["CARBONAPI_OWNER_DATABASE_URL"] = embedded.owner_url(environ["CARBONAPI_DATABASE_URL"])
+                environ["CARBONAPI_MIGRATION_DATABASE_URL"] = embedded.owner_url(environ["CARBONAPI_DATABASE_URL"])
                 environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
             except embedded.EmbeddedError as error:
                 raise click.ClickException(str(error)) from None
@@ -69,7 +69,7 @@ def application(*, as_owner: bool = False) -> Iterator[None]:
                 yield
                 db.session.remove()
                 db.engine.dispose()
-        except Invalid as error:
+        except ValidationFailed as error:
             raise click.ClickException("\n".join([str(error), *_faults(error)])) from None
         except (CarbonError, SettingsError) as error:
             raise click.ClickException(str(error)) from None
@@ -80,7 +80,7 @@ def application(*, as_owner: bool = False) -> Iterator[None]:
             raise click.ClickException("The database is away or busy. Try again shortly.") from None
 
 
-def _faults(error: Invalid) -> Iterator[str]:
+def _faults(error: ValidationFailed) -> Iterator[str]:
     for line, messages in error.errors.get("file", {}).items():
         yield from (f"  line {line}: {message}" for message in messages)
 
@@ -99,8 +99,8 @@ def _faults(error: Invalid) -> Iterator[str]:
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    default=DEFAULTS["THREADS"],
-    envvar="CARBONAPI_THREADS",
+    default=DEFAULTS["WORKER_THREADS"],
+    envvar="CARBONAPI_WORKER_THREADS",
     show_default=True,
     help="Threads of each worker, at most; most wait for long uploads.",
 )
@@ -128,7 +128,7 @@ def _migrate() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     flask_migrate.upgrade()
     with db.engine.begin() as connection:
-        row_security.admit(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
+        row_security.grant_service_role(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
 
 
 @main.command()
@@ -176,7 +176,7 @@ def factors() -> None:
 
 @factors.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--layout", type=click.Choice(list(LAYOUTS)), default="own", show_default=True, help="Whose table it is.")
+@click.option("--format", type=click.Choice(list(FORMATS)), default="own", show_default=True, help="Whose table it is.")
 def import_factor_file(file: Path, layout: str) -> None:
     """Book the emission factors of a CSV FILE. What is there already is left."""
     with application():
@@ -199,7 +199,7 @@ def usages() -> None:
     help="By id or name, if the file does not say it; of several types of one name, that in the unit of the line.",
 )
 @click.option(
-    "--mapping",
+    "--profile",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A TOML file with options for all files of its kind; those on the command line go before it.",
 )
@@ -207,25 +207,25 @@ def usages() -> None:
 def import_usage_file(file: Path, email: str, usage_type: str | None, mapping: Path | None, **given: Any) -> None:
     """Record the usages of a FILE, CSV, NDJSON or Green Button: all of them, or none if a line has a fault.
 
-    The other options are those of POST /imports. Lines with faults are told; if there are any, the exit code is 1.
+    The other options are those of POST /imports. Lines with errors are told; if there are any, the exit code is 1.
     """
     with application():
         owner = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
         if owner is None:
             raise click.ClickException(f"There is no user {email}.")
-        options = loaded(owner.id, usage_type, mapping, **given)
+        options = load_options(owner.id, usage_type, mapping, **given)
         size, is_seen = file.stat().st_size, sys.stderr.isatty()
         with (
             acting_as(Actor(owner.id, owner.organization_id, "manager", "UTC")),
             click.progressbar(length=size, label="Reading", file=sys.stderr, hidden=not is_seen) as bar,
-            WatchedFile(file.open("rb", buffering=0), lambda read: bar.update(read - bar.pos)) as content,
+            ProgressReader(file.open("rb", buffering=0), lambda read: bar.update(read - bar.pos)) as content,
         ):
-            booked = book(content, now(), **options)
+            booked = import_file(content, now(), **options)
         db.session.commit()
         _tell_of(booked)
 
 
-@usages.command("recount")
+@usages.command("rebuild-totals")
 @click.option("--organization", "organization_id", type=int, help="By id; without it, each, one after the other.")
 def recount_days(organization_id: int | None) -> None:
     """Count the days of the ledger anew, of which trends and summaries are made up.
@@ -235,30 +235,30 @@ def recount_days(organization_id: int | None) -> None:
     """
     with application():
         if organization_id is not None:
-            fetch(Organization, organization_id)
+            get_visible(Organization, organization_id)
         all_ids = db.session.scalars(sa.select(Organization.id).order_by(Organization.id)).all()
         for id_ in all_ids if organization_id is None else [organization_id]:
-            recounted = ledger.recount(id_)
+            recounted = ledger.rebuild_daily_totals(id_)
             db.session.commit()
-            click.echo(f"Organization {id_}: {recounted.day_count} days, {recounted.mended_count} mended.")
+            click.echo(f"Organization {id_}: {recounted.day_count} days, {recounted.corrected_count} mended.")
 
 
 def _tell_of(booked: Import) -> None:
-    """Say what came of an import. Raises Invalid that tells of the lines with faults, if there are any."""
+    """Say what came of an import. Raises Invalid that tells of the lines with errors, if there are any."""
     if booked.id is None:
         click.echo(f"Would record {booked.usage_count} usages; nothing was recorded.")
     else:
         click.echo(f"Recorded {booked.usage_count} usages as import {booked.id}.")
     for warning in booked.warnings:
         click.echo(f"Line {warning['line']}: {warning['message']}", err=True)
-    if booked.faults:
-        by_line = itertools.groupby(booked.faults, lambda fault: int(fault["line"]))
-        told = {line: sentences(list(faults)) for line, faults in by_line}
-        raise refused(told, "and so left out", booked.rejected_count)
+    if booked.errors:
+        by_line = itertools.groupby(booked.errors, lambda fault: int(fault["line"]))
+        told = {line: sentences(list(errors)) for line, errors in by_line}
+        raise rows_rejected(told, "and so left out", booked.rejected_count)
 
 
 programs_option = click.option(
-    "--programs",
+    "--pg-bin-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder of pg_dump, pg_restore and psql, where the installation comes without them.",
 )
@@ -273,7 +273,7 @@ def backup(file: Path, programs: Path | None) -> None:
     Nobody need stop writing meanwhile: it is the database of one moment. FILE is in pg_dump's custom format.
     """
     with application(as_owner=True):
-        click.echo(f"Backed up {_size(backups.back_up(file, programs, now()))} to {file}.")
+        click.echo(f"Backed up {_size(backups.create_backup(file, programs, now()))} to {file}.")
 
 
 @main.command()
@@ -306,5 +306,5 @@ def openapi() -> None:
 def postman() -> None:
     """Print the Postman collection."""
     with application():
-        collection = collection_of(flask.current_app.extensions["carbonapi-api"].document)
+        collection = build_collection(flask.current_app.extensions["carbonapi-api"].document)
         click.echo(json.dumps(collection, indent=2, ensure_ascii=False))

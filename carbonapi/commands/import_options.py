@@ -8,7 +8,7 @@ import click
 import marshmallow as ma
 
 from ..imports.formats.rows import NAMES
-from ..imports.profiles import options_in, without_types
+from ..imports.profiles import load_profile, without_types
 from ..imports.schemas import ImportOptions
 
 
@@ -29,13 +29,13 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def loaded(user_id: int, usage_type: str | None, mapping: Path | None, **given: Any) -> dict[str, Any]:
+def load_options(user_id: int, usage_type: str | None, mapping: Path | None, **given: Any) -> dict[str, Any]:
     """The options as `book` takes them; what is given goes before what the mapping says.
 
     usage_type: its id or its name. What is wrong with an option is told as it is of the API's. Raises Invalid for what
     is no mapping.
     """
-    options = options_in(mapping) if mapping else {}
+    options = load_profile(mapping) if mapping else {}
     if usage_type is not None:
         is_id = usage_type.isascii() and usage_type.isdigit()
         options = without_types(options) | {"usage_type_id" if is_id else "usage_type": usage_type}

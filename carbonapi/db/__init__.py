@@ -1,12 +1,13 @@
 """The database: engine, transactions, what tables share, and row-level security."""
 
-from .constraints import constraint_message, is_momentary
+from .constraints import constraint_message, is_transient
 from .engine import CONNECT_ARGS, Base, Model, db, init_app
-from .mixins import Owned, Shared, Versioned, Viewer
-from .statements import Kept
-from .transactions import apart, was_undone_for_others, when_committed, without_transaction
+from .mixins import Global, OptimisticallyLocked, TenantScoped, Viewer
+from .statements import CompiledStatement
+from .transactions import autocommit_connection, is_retryable, on_commit, use_autocommit
 
 __all__ = [
-    "CONNECT_ARGS", "Base", "Kept", "Model", "Owned", "Shared", "Versioned", "Viewer", "apart", "constraint_message",
-    "db", "init_app", "is_momentary", "was_undone_for_others", "when_committed", "without_transaction",
+    "CONNECT_ARGS", "Base", "CompiledStatement", "Global", "Model", "OptimisticallyLocked", "TenantScoped", "Viewer",
+    "autocommit_connection", "constraint_message", "db", "init_app", "is_retryable", "is_transient", "on_commit",
+    "use_autocommit",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ def constraint_message(name: str) -> tuple[str, str | None] | None:
     return (info["message"], info.get("field")) if "message" in info else None
 
 
-def is_momentary(name: str) -> bool:
+def is_transient(name: str) -> bool:
     """Whether what the constraint of this name refuses may go well when it is sent again.
 
     Stands as `info={"is_momentary": True}` beside the constraint itself.

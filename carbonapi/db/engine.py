@@ -50,12 +50,12 @@ def init_app(app: Flask) -> None:
     """Give the app its database, a pool that hands out no connection that was cut, and the second wall."""
     db.init_app(app)
     app.teardown_appcontext(_end_session)  # Those that are added last are called first.
-    metrics.POOL_CONNECTIONS.labels("size").set(app.config["POOL_SIZE"])
+    metrics.POOL_CONNECTIONS.labels("size").set(app.config["DATABASE_POOL_SIZE"])
     with app.app_context():
         sa.event.listen(db.engine, "checkout", _refuse_if_cut)
         sa.event.listen(db.engine, "checkout", _count_as_used)
         sa.event.listen(db.engine, "checkin", _prepare_for_next)
-        row_security.guard(db.engine)
+        row_security.install(db.engine)
 
 
 def _end_session(_: BaseException | None) -> None:
@@ -96,7 +96,7 @@ def _prepare_for_next(connection: Any, record: Any) -> None:
         record.info["used"] = True
         if not connection.closed:
             if not connection.autocommit:  # What was told in a transaction may have been undone with it.
-                row_security.forget(record.info)
+                row_security.forget_scope(record.info)
             connection.autocommit = False
 
 

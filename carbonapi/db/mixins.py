@@ -17,7 +17,7 @@ class Viewer(Protocol):
     def role(self) -> str: ...
 
 
-class Owned:
+class TenantScoped:
     """A row that belongs to an organization: its people see it, nobody else.
 
     The key begins with the organization, so that the table can be spread over machines by it. That the organization
@@ -25,7 +25,7 @@ class Owned:
     """
 
     # The column that says whose the row is: a member sees their own alone; None: everybody's.
-    MEMBERS_SEE_BY: ClassVar[str | None] = "user_id"
+    OWNER_COLUMN: ClassVar[str | None] = "user_id"
 
     @declared_attr
     def organization_id(cls) -> Mapped[int]:
@@ -36,18 +36,18 @@ class Owned:
         return mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True, sort_order=-2)
 
     @classmethod
-    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
         """The criteria of the rows that `viewer` may see."""
         if viewer.role == "admin":
             return ()
         organization_id: Any = cls.organization_id
         mine: tuple[sa.ColumnElement[bool], ...] = (organization_id == viewer.organization_id,)
-        if viewer.role != "member" or cls.MEMBERS_SEE_BY is None:
+        if viewer.role != "member" or cls.OWNER_COLUMN is None:
             return mine
-        return (*mine, getattr(cls, cls.MEMBERS_SEE_BY) == viewer.id)
+        return (*mine, getattr(cls, cls.OWNER_COLUMN) == viewer.id)
 
 
-class Shared:
+class Global:
     """A row that everyone who is signed in may read."""
 
     @declared_attr
@@ -55,12 +55,12 @@ class Shared:
         return mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True, sort_order=-2)
 
     @classmethod
-    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
         """The criteria of the rows that `viewer` may see: none, all of them."""
         return ()
 
 
-class Versioned:
+class OptimisticallyLocked:
     """A row that counts its changes. An UPDATE names the version it read, so that of two writers one wins."""
 
     @declared_attr

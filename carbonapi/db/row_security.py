@@ -23,7 +23,7 @@ _SCOPE: ContextVar[str] = ContextVar("scope", default=_NOWHERE)
 
 
 @contextlib.contextmanager
-def within(organization_id: int) -> Iterator[None]:
+def for_organization(organization_id: int) -> Iterator[None]:
     """See and write the rows of this organization alone within the block."""
     token = _SCOPE.set(str(int(organization_id)))
     try:
@@ -33,7 +33,7 @@ def within(organization_id: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def everywhere() -> Iterator[None]:
+def for_all_organizations() -> Iterator[None]:
     """See and write the rows of all organizations within the block.
 
     For admins, operators, and the few questions that come before it is known whose they are.
@@ -45,7 +45,7 @@ def everywhere() -> Iterator[None]:
         _SCOPE.reset(token)
 
 
-def guard(engine: sa.Engine) -> None:
+def install(engine: sa.Engine) -> None:
     """Have every connection of the engine told for whom its statements ask."""
     sa.event.listen(engine, "before_cursor_execute", _tell_scope, retval=True)
     # PostgreSQL undoes what was told together with the statement that failed, or with its transaction.
@@ -54,7 +54,7 @@ def guard(engine: sa.Engine) -> None:
     sa.event.listen(engine, "handle_error", _forget_after)
 
 
-def admit(connection: sa.Connection, role: str | None) -> None:
+def grant_service_role(connection: sa.Connection, role: str | None) -> None:
     """Let a role use the tables of the one that is connected, unless they are its own. It may not alter the audit log.
 
     role: None for the one that PostgreSQL takes by default.
@@ -70,13 +70,13 @@ def admit(connection: sa.Connection, role: str | None) -> None:
         connection.execute(sa.text(f"REVOKE {withheld} ON {table} FROM {name}"))
 
 
-def is_above(connection: sa.Connection) -> bool:
+def bypasses_row_security(connection: sa.Connection) -> bool:
     """Whether the role that is connected sees all rows whatever a policy says."""
     mine = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
     return bool(connection.scalar(sa.text(mine)))
 
 
-def forget(info: dict[Any, Any]) -> None:
+def forget_scope(info: dict[Any, Any]) -> None:
     """Have the connection of which this is known told again."""
     info.pop(SETTING, None)
 
@@ -94,7 +94,7 @@ def _tell_scope(
 
 def _forget_on(connection: sa.Connection) -> None:
     if not connection.invalidated:  # One that was cut takes what is known of it along.
-        forget(connection.info)
+        forget_scope(connection.info)
 
 
 def _forget_after(context: sa.engine.ExceptionContext) -> None:

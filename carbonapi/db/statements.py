@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from .engine import db
 
 
-class Kept:
+class CompiledStatement:
     """A statement that is compiled once and executed many times, with values for the parameters that it names.
 
     To build a large one anew, or to look up by its parts how it was compiled, takes ten times as long as to send it.

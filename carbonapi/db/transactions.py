@@ -11,7 +11,7 @@ from sqlalchemy import orm
 from .engine import db
 
 
-def without_transaction() -> None:
+def use_autocommit() -> None:
     """Let each statement of this request be by itself: for readers, and whoever writes with a single one.
 
     A transaction around it would be two messages more.
@@ -23,7 +23,7 @@ def without_transaction() -> None:
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[sa.Connection]:
+def autocommit_connection() -> Iterator[sa.Connection]:
     """A connection whose statements are each committed at once, whatever becomes of the request.
 
     For before the request writes anything: what it has read, to know who asks, is let go. So it never holds a
@@ -39,7 +39,7 @@ def apart() -> Iterator[sa.Connection]:
         yield connection
 
 
-def when_committed(act: Callable[[], None]) -> None:
+def on_commit(act: Callable[[], None]) -> None:
     """Do something after the commit of the transaction that goes on; never, if that is rolled back."""
     transaction = db.session().get_transaction()
 
@@ -50,7 +50,7 @@ def when_committed(act: Callable[[], None]) -> None:
     sa.event.listen(db.session(), "after_commit", after_commit, once=True)
 
 
-def was_undone_for_others(error: sa.exc.DBAPIError) -> bool:
+def is_retryable(error: sa.exc.DBAPIError) -> bool:
     """Whether PostgreSQL has undone a transaction for the sake of others, so that the same may go well at once."""
     state = getattr(error.orig, "pgcode", None)
     return state in (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)

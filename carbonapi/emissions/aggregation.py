@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization, User
 from ..catalogue.models import UsageType
-from ..errors import Invalid
+from ..errors import ValidationFailed
 
 # What usages can be grouped by, and the column that tells these groups apart, or leads to what does.
 KEYS = {
@@ -22,7 +22,7 @@ SHARE_DIGITS = Decimal("0.000001")
 Figures = dict[str, Any]
 
 
-def add_up(parts: Any, groups: Iterable[str], *keys: str) -> Any:
+def aggregate(parts: Any, groups: Iterable[str], *keys: str) -> Any:
     """The parts added up by these keys, by usage type, and by what tells these groups apart, as a table.
 
     This comes first, so that the names, and a second adding up, are of few rows.
@@ -43,7 +43,7 @@ def add_up(parts: Any, groups: Iterable[str], *keys: str) -> Any:
     )
 
 
-def sums(added: Any) -> tuple[sa.ColumnElement[Any], ...]:
+def totals(added: Any) -> tuple[sa.ColumnElement[Any], ...]:
     """What all of it comes to. The amount means something only where all is of one usage type."""
     one_type = sa.func.min(added.c.usage_type_id) == sa.func.max(added.c.usage_type_id)
     return (
@@ -57,7 +57,7 @@ def sums(added: Any) -> tuple[sa.ColumnElement[Any], ...]:
     )
 
 
-def group_of(added: Any, group_by: str) -> tuple[Any, Any]:
+def group_column(added: Any, group_by: str) -> tuple[Any, Any]:
     """The column that tells the groups apart, and the one that names them."""
     match group_by:
         case "usage_type":
@@ -70,7 +70,7 @@ def group_of(added: Any, group_by: str) -> tuple[Any, Any]:
             return added.c.organization_id, Organization.name
 
 
-def with_names(statement: sa.Select[Any], added: Any) -> sa.Select[Any]:
+def join_names(statement: sa.Select[Any], added: Any) -> sa.Select[Any]:
     """The statement, of what was added up and what names its groups."""
     statement = statement.select_from(added).join(UsageType, UsageType.id == added.c.usage_type_id)
     if "user_id" in added.c:
@@ -80,16 +80,16 @@ def with_names(statement: sa.Select[Any], added: Any) -> sa.Select[Any]:
     return statement
 
 
-def refuse_two_methods(rows: Iterable[Any]) -> None:
+def check_single_method(rows: Iterable[Any]) -> None:
     """Raise Invalid if the usages that were added up are of both methods: these tell one emission in two ways."""
     if len({method for row in rows for method in (row.first_method, row.last_method) if method}) > 1:
         message = (
             "These usages are location-based and market-based, which are never added together. Ask for one method."
         )
-        raise Invalid(message, {"query": {"method": [message]}})
+        raise ValidationFailed(message, {"query": {"method": [message]}})
 
 
-def figures_of(row: Any) -> Figures:
+def to_figures(row: Any) -> Figures:
     """The figures of one row of sums; amount and unit only where they mean something."""
     figures = {"co2e_kg": row.co2e_kg, "usage_count": row.usage_count}
     return figures if row.amount is None else figures | {"amount": row.amount, "unit": row.unit}

@@ -20,21 +20,23 @@ import sqlalchemy as sa
 from ..catalogue.models import UsageType
 from ..local_time.proration import LAST_DIGIT
 from ..usages.models import UsageVersion
-from .aggregation import Figures, refuse_two_methods
-from .figures_query import Asked, Question, Source
-from .prorated_rows import Edges
+from .aggregation import Figures, check_single_method
+from .figures_query import CachedQuery, RowSource, UsageSelection
+from .prorated_rows import TimeEdges
 
-BEFORE, AFTER = Edges("edges_before"), Edges("edges_after")
+BEFORE, AFTER = TimeEdges("edges_before"), TimeEdges("edges_after")
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")
 
 
-def bridge(asked: Asked, before: tuple[dt.datetime, dt.datetime], after: tuple[dt.datetime, dt.datetime]) -> Figures:
+def bridge(
+    asked: UsageSelection, before: tuple[dt.datetime, dt.datetime], after: tuple[dt.datetime, dt.datetime]
+) -> Figures:
     """The kg CO2e of both ranges [start, end), the difference, and its PARTS: of all, and by usage type.
 
     Of periods it is the part within. The usage types that changed most come first.
     """
-    rows = asked.rows(Question(_sums, "id, is_after"), {BEFORE: before, AFTER: after}, by_days=False)
-    refuse_two_methods(rows)
+    rows = asked.rows(CachedQuery(_sums, "id, is_after"), {BEFORE: before, AFTER: after}, by_days=False)
+    check_single_method(rows)
     by_type = [
         {"id": id_, "name": name, "unit": unit, **_of_type({row.is_after: row for row in of_type})}
         for (id_, name, unit), of_type in groupby(rows, key=lambda row: (row.id, row.name, row.unit))
@@ -74,7 +76,7 @@ def _of_type(rows: dict[bool, Any]) -> Figures:
     }
 
 
-def _sums(sources: tuple[Source, ...]) -> sa.CompoundSelect[Any]:
+def _sums(sources: tuple[RowSource, ...]) -> sa.CompoundSelect[Any]:
     """The sums of both ranges."""
     return sa.union_all(*(_sums_of(source.parts, is_after=source.edges is AFTER) for source in sources))
 

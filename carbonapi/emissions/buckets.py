@@ -7,21 +7,21 @@ of them is in the bucket, on days of 23 and of 25 hours, where clocks move by ha
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from ..errors import Invalid
+from ..errors import ValidationFailed
 
 BUCKETS = ("hour", "day", "week", "month", "quarter", "year")
-MOST_BUCKETS = 10_000
+MAX_BUCKETS = 10_000
 # No bucket is shorter, so a range can be refused before its boundaries are counted out.
 _SHORTEST = {"hour": dt.timedelta(minutes=30), "day": dt.timedelta(hours=20), "week": dt.timedelta(days=6)}
 _LONGEST_SHIFT = dt.timedelta(days=2)
 
 
-def boundaries(start: dt.datetime, end: dt.datetime, bucket: str, timezone: str) -> list[dt.datetime]:
+def bucket_edges(start: dt.datetime, end: dt.datetime, bucket: str, timezone: str) -> list[dt.datetime]:
     """The instants at which the buckets of [start, end) begin, and the one at which the last ends; in UTC, ascending.
 
     The first is at or before `start`, the last at or after `end`. Raises Invalid for more than MOST_BUCKETS.
     """
-    if (end - start) / _SHORTEST.get(bucket, dt.timedelta(days=27)) > 2 * MOST_BUCKETS:
+    if (end - start) / _SHORTEST.get(bucket, dt.timedelta(days=27)) > 2 * MAX_BUCKETS:
         raise _too_many(bucket)
     zone = ZoneInfo(timezone)
     found: set[dt.datetime] = set()
@@ -36,7 +36,7 @@ def boundaries(start: dt.datetime, end: dt.datetime, bucket: str, timezone: str)
     ordered = sorted(found)
     first = max(index for index, instant in enumerate(ordered) if instant <= start)
     last = min(index for index, instant in enumerate(ordered) if instant >= end)
-    if last - first > MOST_BUCKETS:
+    if last - first > MAX_BUCKETS:
         raise _too_many(bucket)
     return ordered[first : last + 1]
 
@@ -85,6 +85,6 @@ def _next(local: dt.datetime, bucket: str) -> dt.datetime:
             return _floor(local + dt.timedelta(days={"month": 31, "quarter": 92, "year": 366}[bucket]), bucket)
 
 
-def _too_many(bucket: str) -> Invalid:
-    message = f"More than {MOST_BUCKETS} buckets of a {bucket}. Ask for a shorter range or longer buckets."
-    return Invalid(message, {"query": {"bucket": [message]}})
+def _too_many(bucket: str) -> ValidationFailed:
+    message = f"More than {MAX_BUCKETS} buckets of a {bucket}. Ask for a shorter range or longer buckets."
+    return ValidationFailed(message, {"query": {"bucket": [message]}})

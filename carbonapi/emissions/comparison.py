@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .buckets import boundaries
+from .buckets import bucket_edges
 
 COMPARISONS = ("previous_period", "previous_year")
 # More than any two buckets are long: so far before the wanted edges their search begins.
@@ -30,7 +30,7 @@ DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Previous:
+class ComparisonRange:
     """The edges that a trend's are compared with, one for one and ascending, and the range [start, end) within them."""
 
     edges: list[dt.datetime]
@@ -38,19 +38,19 @@ class Previous:
     end: dt.datetime
 
 
-def previous(
+def comparison_range(
     edges: list[dt.datetime], start: dt.datetime, end: dt.datetime, compare: str, bucket: str, timezone: str
-) -> Previous:
+) -> ComparisonRange:
     """What the buckets between `edges`, cut to [start, end), are compared with. Raises Invalid for too many buckets."""
     if compare == "previous_year":
         moved = [_a_year_before(edge, bucket, timezone) for edge in (*edges, start, end)]
-        return Previous(list(accumulate(moved[:-2], max)), *moved[-2:])
+        return ComparisonRange(list(accumulate(moved[:-2], max)), *moved[-2:])
     length = edges[-1] - edges[0]
-    before = boundaries(edges[0] - length * 1.05 - _MARGIN[bucket], edges[0], bucket, timezone)[-len(edges) :]
+    before = bucket_edges(edges[0] - length * 1.05 - _MARGIN[bucket], edges[0], bucket, timezone)[-len(edges) :]
     # A bucket that the range cuts is compared with as much of its counterpart, which may be shorter.
     cut_start = min(before[0] + (start - edges[0]), before[1])
     cut_end = before[-1] if end == edges[-1] else min(before[-2] + (end - edges[-2]), before[-1])
-    return Previous(before, cut_start, cut_end)
+    return ComparisonRange(before, cut_start, cut_end)
 
 
 def is_folded(bucket: str, length: dt.timedelta, previous_length: dt.timedelta) -> bool:

@@ -26,10 +26,10 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..local_time.clock import INSTANT, SHOWN, begin_of, clock, day_of
-from ..local_time.hours import ALL_HOURS, HOURS, bit_of, bits_of_period
-from ..rest.fields import midnight
-from .prorated_rows import ASKED, DAYS, Edges, within
+from ..local_time.clock import MICROSECOND, SHOWN, day_of, day_start, local_clock
+from ..local_time.hours import ALL_HOURS, HOURS, hour_bit, interval_hour_bits
+from ..rest.fields import start_of_day
+from .prorated_rows import ASKED, DAYS, TimeEdges, within
 
 TIMEZONE = sa.bindparam("timezone", type_=sa.Text)
 HORIZON = 62
@@ -38,12 +38,12 @@ DAY_NOUGHT = dt.date(1899, 1, 1)  # Before all usages: so no day of theirs has a
 Hours = int
 
 
-def hours_of_types(edges: Edges, *, by_days: bool) -> sa.Select[Any]:
+def hours_by_type(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
     """The hours of each usage type within the horizon: arrays `days`, their numbers, and `readings` and `periods`.
 
     by_days: of DAYS; else of ASKED. Of each day, bit h tells whether there is a reading in hour h, or a period.
     """
-    first, last = _day(edges.first) - HORIZON, _day(edges.last - INSTANT) + HORIZON
+    first, last = _day(edges.first) - HORIZON, _day(edges.last - MICROSECOND) + HORIZON
     found = (_hours_of_days(first, last) if by_days else _hours_of_rows(first, last)).subquery("found")
     masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
     of_day = (
@@ -64,7 +64,7 @@ def hours_of_types(edges: Edges, *, by_days: bool) -> sa.Select[Any]:
 
 
 def _day(moment: Any) -> Any:
-    return day_of(clock(TIMEZONE, moment))
+    return day_of(local_clock(TIMEZONE, moment))
 
 
 def _hours_of_days(first: Any, last: Any) -> sa.Select[Any]:
@@ -75,12 +75,12 @@ def _hours_of_days(first: Any, last: Any) -> sa.Select[Any]:
 
 def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     asked = ASKED.c
-    at_once, over_time = within(begin_of(TIMEZONE, first), begin_of(TIMEZONE, last + 1))
-    is_reading = asked.adjusts_period_id.is_(None)
-    shown, last_shown = clock(TIMEZONE, asked.usage_at), clock(TIMEZONE, asked.usage_until - INSTANT)
+    at_once, over_time = within(day_start(TIMEZONE, first), day_start(TIMEZONE, last + 1))
+    is_reading = asked.adjusts_closed_period_id.is_(None)
+    shown, last_shown = local_clock(TIMEZONE, asked.usage_at), local_clock(TIMEZONE, asked.usage_until - MICROSECOND)
     none = sa.literal_column("0", sa.Integer)
     readings = sa.select(
-        asked.usage_type_id, day_of(shown).label("day"), bit_of(shown).label("readings"), none.label("periods")
+        asked.usage_type_id, day_of(shown).label("day"), hour_bit(shown).label("readings"), none.label("periods")
     ).where(at_once, is_reading)
     days: Any = sa.func.generate_series(
         sa.cast(sa.func.greatest(day_of(shown), first), SHOWN),
@@ -90,14 +90,14 @@ def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     days = days.table_valued("midnight").lateral("touched").render_derived()
     day = day_of(days.c.midnight)
     periods = (
-        sa.select(asked.usage_type_id, day, none, bits_of_period(shown, last_shown, day))
+        sa.select(asked.usage_type_id, day, none, interval_hour_bits(shown, last_shown, day))
         .select_from(ASKED.join(days, sa.true()))
         .where(over_time, is_reading)
     )
     return readings.union_all(periods)
 
 
-def covered(types: Sequence[Any], edges: Sequence[dt.datetime], timezone: str) -> list[Decimal]:
+def covered_seconds(types: Sequence[Any], edges: Sequence[dt.datetime], timezone: str) -> list[Decimal]:
     """The seconds between each edge and the next for which there is data, summed over the usage types.
 
     types: the rows of `hours_of_types`.
@@ -178,13 +178,13 @@ def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, ti
     """The seconds within [begin, end) of the hours of all types."""
     zone = ZoneInfo(timezone)
     first, last = (moment.astimezone(zone).date() for moment in (begin, end))
-    whole_from = first if midnight(first, timezone) == begin else first + DAY
+    whole_from = first if start_of_day(first, timezone) == begin else first + DAY
     # Where a day is cut, or the clock moved, an hour is looked at by itself.
-    cut = [(first, begin, end if first == last else midnight(whole_from, timezone))] if whole_from > first else []
-    if whole_from <= last and midnight(last, timezone) < end:
-        cut.append((last, midnight(last, timezone), end))
+    cut = [(first, begin, end if first == last else start_of_day(whole_from, timezone))] if whole_from > first else []
+    if whole_from <= last and start_of_day(last, timezone) < end:
+        cut.append((last, start_of_day(last, timezone), end))
     odd = _odd_days(timezone, whole_from, last)
-    cut += [(day, midnight(day, timezone), midnight(day + DAY, timezone)) for day in odd]
+    cut += [(day, start_of_day(day, timezone), start_of_day(day + DAY, timezone)) for day in odd]
     length = max(HOURS * (last - whole_from).days, 0)
     seconds = Decimal(0)
     for hours in of_types:
@@ -203,14 +203,14 @@ def _from_day(hours: Hours, day: dt.date) -> Hours:
 
 def _seconds_of_day(mask: int, day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Decimal:
     """The seconds within [begin, end) of the hours of a day, which may be shorter or longer than the clock shows."""
-    shown = [moment.astimezone(zone).hour for moment in (begin, end - INSTANT)]
+    shown = [moment.astimezone(zone).hour for moment in (begin, end - MICROSECOND)]
     found = dt.timedelta()
     for hour in range(min(shown), max(shown) + 1):
         if mask >> hour & 1:
             on_the_hour = dt.datetime.combine(day, dt.time(), zone) + hour * HOUR
             since, until = (moment.astimezone(dt.UTC) for moment in (on_the_hour, on_the_hour + HOUR))
             found += max(min(until, end) - max(since, begin), dt.timedelta())
-    return Decimal(min(found, end - begin) // INSTANT) / 10**6
+    return Decimal(min(found, end - begin) // MICROSECOND) / 10**6
 
 
 def _odd_days(timezone: str, first: dt.date, last: dt.date) -> list[dt.date]:

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..accounts.models import Organization
-from ..local_time.clock import MOMENT, begin_of
-from ..rest.fields import midnight
-from .prorated_rows import DAYS, Edges, parts
+from ..local_time.clock import MOMENT, day_start
+from ..rest.fields import start_of_day
+from .prorated_rows import DAYS, TimeEdges, prorated_rows
 
 A_DAY = dt.timedelta(days=1)
 COLUMNS = (
@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Shape:
+class PartialDays:
     """Which parts there are beside the whole days."""
 
     has_front: bool
@@ -43,17 +43,17 @@ class Shape:
 
 
 @cache
-def whole_days(edges: Edges) -> "WholeDays":
-    return WholeDays(edges)
+def daily_rows(edges: TimeEdges) -> "DailyRows":
+    return DailyRows(edges)
 
 
-class WholeDays:
+class DailyRows:
     """What lies between these edges, from the days of the ledger, its front and its back."""
 
-    def __init__(self, edges: Edges) -> None:
+    def __init__(self, edges: TimeEdges) -> None:
         self.edges = edges
         name = edges.name
-        self.front, self.back = Edges(f"{name}_front"), Edges(f"{name}_back")
+        self.front, self.back = TimeEdges(f"{name}_front"), TimeEdges(f"{name}_back")
         # The first whole day of each place, and the one behind the last of all; and when these begin.
         days = sa.cast(sa.bindparam(f"{name}_days", type_=sa.Text), ARRAY(sa.Date))
         begins = sa.cast(sa.bindparam(f"{name}_begins", type_=sa.Text), ARRAY(MOMENT))
@@ -62,23 +62,23 @@ class WholeDays:
         self.count = sa.bindparam(f"{name}_count", type_=sa.Integer)
         self.first, self.last = (sa.bindparam(f"{name}_{which}_day", type_=sa.Date) for which in ("first", "last"))
 
-    def parameters(self, instants: Sequence[dt.datetime], timezone: str) -> tuple[Shape, dict[str, Any]] | None:
+    def parameters(self, instants: Sequence[dt.datetime], timezone: str) -> tuple[PartialDays, dict[str, Any]] | None:
         """What tells these edges; None if not all but the first and the last begin a day, or no day is whole."""
         zone = ZoneInfo(timezone)
         first, *inner, last = instants
         days = [moment.astimezone(zone).date() for moment in inner]
-        if any(midnight(day, timezone) != moment for day, moment in zip(days, inner, strict=True)):
+        if any(start_of_day(day, timezone) != moment for day, moment in zip(days, inner, strict=True)):
             return None
         first_day, last_day = first.astimezone(zone).date(), last.astimezone(zone).date()
-        has_front = midnight(first_day, timezone) != first
+        has_front = start_of_day(first_day, timezone) != first
         if has_front:
             first_day += A_DAY
-        begin, end = midnight(first_day, timezone), midnight(last_day, timezone)
+        begin, end = start_of_day(first_day, timezone), start_of_day(last_day, timezone)
         if first_day >= last_day or any(day < first_day or day > last_day for day in days):
             return None
         if begin < first or last < end:  # Cut while a clock shows what it has shown before.
             return None
-        shape = Shape(has_front, end != last)
+        shape = PartialDays(has_front, end != last)
         name = self.edges.name
         told: dict[str, Any] = {
             f"{name}_days": f"{{{','.join(day.isoformat() for day in (first_day, *days, last_day))}}}",
@@ -95,10 +95,10 @@ class WholeDays:
             sa.func.unnest(self.table.c.days, type_=sa.Date).label("day"),
             sa.func.unnest(self.table.c.begins, type_=MOMENT).label("begin"),
         ).subquery("edges")
-        begins = begin_of(Organization.timezone, edges.c.day)
+        begins = day_start(Organization.timezone, edges.c.day)
         return sa.select(sa.func.bool_and(begins == edges.c.begin)).correlate(Organization).scalar_subquery()
 
-    def parts(self, shape: Shape) -> Any:
+    def parts(self, shape: PartialDays) -> Any:
         """The parts of DAYS and ASKED between the edges, as a table, as `spreading.parts` has them: COLUMNS."""
         days = self.table.c.days
         place = sa.func.width_bucket(DAYS.c.day, days, type_=sa.Integer)
@@ -115,10 +115,10 @@ class WholeDays:
             .where(DAYS.c.day >= self.first, DAYS.c.day < self.last, DAYS.c.usage_count + DAYS.c.carried_count > 0)
         ]  # fmt: skip
         if shape.has_front:
-            front = parts(self.front)
+            front = prorated_rows(self.front)
             sources.append(sa.select(*(front.c[name] for name in COLUMNS)))
         if shape.has_back:
-            back = parts(self.back)
+            back = prorated_rows(self.back)
             begins = sa.or_(self.back_is_alone, back.c.usage_at >= self.back.first)
             told = {"place": self.count, "usage_count": sa.case((begins, 1), else_=0)}
             sources.append(sa.select(*(told.get(name, back.c[name]).label(name) for name in COLUMNS)))

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from ..accounts.models import Organization
 from ..auth import current_actor, visible
 from ..db import db
-from ..rest.query import Narrowing
-from ..usages.daily_totals_query import days_of
+from ..rest.query import QueryFilter
+from ..usages.daily_totals_query import matching_daily_totals
 from ..usages.models import Usage
-from .daily_rows import Shape, whole_days
-from .prorated_rows import ASKED, DAYS, Edges, parts
+from .daily_rows import PartialDays, daily_rows
+from .prorated_rows import ASKED, DAYS, TimeEdges, prorated_rows
 
 Instants = Sequence[dt.datetime]
 ORGANIZATION = sa.bindparam("days_organization_id", type_=sa.BigInteger)
@@ -23,20 +23,20 @@ TIMEZONE = sa.bindparam("days_timezone", type_=sa.Text)
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """Where the parts between edges come from: the days of the ledger, in this shape, or the usages themselves."""
 
-    edges: Edges
-    shape: Shape | None = None
+    edges: TimeEdges
+    shape: PartialDays | None = None
 
     @property
     def parts(self) -> Any:
         """The parts, as a table; spreading.py tells its columns, whole_days.py those that days have."""
-        return parts(self.edges) if self.shape is None else whole_days(self.edges).parts(self.shape)
+        return prorated_rows(self.edges) if self.shape is None else daily_rows(self.edges).parts(self.shape)
 
 
 @dataclass(frozen=True)
-class Question:
+class CachedQuery:
     """A statement that is kept for the next request: `answer` gives it for these sources, to be ordered so.
 
     options: what else it depends on. answer reads ASKED, or DAYS, and is given a tuple of sources and the options.
@@ -48,7 +48,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Asked:
+class UsageSelection:
     """The usages that figures are asked of, but for the range; and the days that hold just these, if there are such.
 
     timezone: the organization's, in which its days are. The statement tells if it has just been changed.
@@ -59,11 +59,11 @@ class Asked:
     timezone: str
 
     @classmethod
-    def of(cls, narrow: Narrowing) -> Self:
-        return cls(narrow.unbounded(visible(Usage)), days_of(narrow), current_actor().timezone)
+    def of(cls, narrow: QueryFilter) -> Self:
+        return cls(narrow.unbounded(visible(Usage)), matching_daily_totals(narrow), current_actor().timezone)
 
     def rows(
-        self, question: Question, ranges: Mapping[Edges, Instants], *, by_days: bool, **parameters: Any
+        self, question: CachedQuery, ranges: Mapping[TimeEdges, Instants], *, by_days: bool, **parameters: Any
     ) -> Sequence[sa.Row[Any]]:
         """The rows of the answer, in its order. ranges: the edges that it reads. by_days: whether days may be asked."""
         rows = self._of_days(question, ranges, parameters) if by_days and self.days is not None else None
@@ -71,21 +71,21 @@ class Asked:
             return rows
         for edges, instants in ranges.items():
             parameters |= edges.parameters(instants)
-        statement = _of_usages(question, tuple(map(Source, ranges)))
+        statement = _of_usages(question, tuple(map(RowSource, ranges)))
         return db.session.execute(statement.add_cte(_named(self.usages, ASKED)), parameters).all()
 
     def _of_days(
-        self, question: Question, ranges: Mapping[Edges, Instants], parameters: dict[str, Any]
+        self, question: CachedQuery, ranges: Mapping[TimeEdges, Instants], parameters: dict[str, Any]
     ) -> Sequence[sa.Row[Any]] | None:
         """The rows of the answer from days; None if these do not fit the edges."""
         assert self.days is not None
         parameters = parameters | {ORGANIZATION.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
         sources = []
         for edges, instants in ranges.items():
-            told = whole_days(edges).parameters(instants, self.timezone)
+            told = daily_rows(edges).parameters(instants, self.timezone)
             if told is None:
                 return None
-            sources.append(Source(edges, told[0]))
+            sources.append(RowSource(edges, told[0]))
             parameters |= told[1]
         statement = _by_days(question, tuple(sources)).add_cte(_named(self.days, DAYS))
         if any(source.shape and source.shape.has_ends for source in sources):
@@ -101,16 +101,16 @@ def _named(rows: sa.Select[Any], table: Any) -> sa.CTE:
 
 
 @cache
-def _of_usages(question: Question, sources: tuple[Source, ...]) -> Any:
+def _of_usages(question: CachedQuery, sources: tuple[RowSource, ...]) -> Any:
     return question.answer(sources, *question.options).order_by(sa.text(question.order))
 
 
 @cache
-def _by_days(question: Question, sources: tuple[Source, ...]) -> sa.Select[Any]:
+def _by_days(question: CachedQuery, sources: tuple[RowSource, ...]) -> sa.Select[Any]:
     """The answer, and beside each row, or alone if there are none, whether the days fit the edges: `fit`."""
     found = question.answer(sources, *question.options).subquery("found")
     answer = sa.select(found, sa.literal(True).label("is_there")).subquery("answer")
-    fits = [whole_days(source.edges).fit() for source in sources]
+    fits = [daily_rows(source.edges).fit() for source in sources]
     whether = sa.select(sa.and_(Organization.timezone == TIMEZONE, *fits).label("fit"))
     # Worked out once, not for each row.
     told = whether.where(Organization.id == ORGANIZATION).cte("told").prefix_with("MATERIALIZED", dialect="postgresql")

@@ -10,24 +10,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..local_time.clock import INSTANT
-from ..local_time.proration import part
-from ..rest.fields import rfc3339
-from ..usages.models import Usage, UsageDay
+from ..local_time.clock import MICROSECOND
+from ..local_time.proration import prorated_amount
+from ..rest.fields import format_datetime
+from ..usages.models import DailyTotal, Usage
 
 # What is asked of usages, beside what narrows them: the rest of a statement reads them by this name, and so it can be
 # kept for the next request, whatever that asks for.
 TOLD = (
     Usage.organization_id, Usage.id, Usage.version, Usage.user_id, Usage.usage_type_id, Usage.usage_at,
     Usage.usage_until, Usage.amount_in_type_unit, Usage.co2e_kg, Usage.factor, Usage.method, Usage.quality,
-    Usage.adjusts_period_id, Usage.restatement_id,
+    Usage.adjusts_closed_period_id, Usage.restatement_id,
 )  # fmt: skip
 ASKED: Any = sa.table("asked", *(sa.column(told.key, told.type) for told in TOLD))
 # The same of the days that hold these usages, where there are such.
-DAYS: Any = sa.table("days_asked", *(sa.column(told.key, told.type) for told in UsageDay.__table__.c))
+DAYS: Any = sa.table("days_asked", *(sa.column(told.key, told.type) for told in DailyTotal.__table__.c))
 
 
-class Edges:
+class TimeEdges:
     """Instants of a statement, ascending, which its parameters tell: the places between them are counted from 1."""
 
     def __init__(self, name: str = "edges") -> None:
@@ -40,7 +40,7 @@ class Edges:
 
     def parameters(self, instants: Sequence[dt.datetime]) -> dict[str, Any]:
         """What tells these instants."""
-        text = "{" + ",".join(map(rfc3339, instants)) + "}"
+        text = "{" + ",".join(map(format_datetime, instants)) + "}"
         return {
             f"{self.name}_first": instants[0], f"{self.name}_last": instants[-1], f"{self.name}_instants": text
         }  # fmt: skip
@@ -60,7 +60,7 @@ class Edges:
     def places_of(self, begin: Any, end: Any) -> Any:
         """A table of the places, `place`, that share time with [begin, end), of which the edges hold some."""
         first = self.place_of(sa.func.greatest(begin, self.first))
-        last = self.place_of(sa.func.least(end, self.last) - INSTANT)
+        last = self.place_of(sa.func.least(end, self.last) - MICROSECOND)
         places: Any = sa.func.generate_series(first, last).table_valued("place").lateral("places")
         return places.render_derived()
 
@@ -74,7 +74,7 @@ def within(begin: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnEleme
     )
 
 
-def parts(edges: Edges) -> Any:
+def prorated_rows(edges: TimeEdges) -> Any:
     """The parts of ASKED between the edges, as a table.
 
     Columns: `place`, counted from 1; the part's `amount`, in the unit of the type, `co2e_kg`, and `estimated_kg`, what
@@ -93,7 +93,7 @@ def parts(edges: Edges) -> Any:
     )
     places = edges.places_of(asked.usage_at, asked.usage_until)
     begin, end = edges.begin(places.c.place), edges.end(places.c.place)
-    amount = part(asked.amount_in_type_unit, asked.usage_at, asked.usage_until, begin, end)
+    amount = prorated_amount(asked.amount_in_type_unit, asked.usage_at, asked.usage_until, begin, end)
     period = (
         sa.select(places.c.place, amount.label("amount"), *others)
         .select_from(ASKED.join(edges.table, sa.true()).join(places, sa.true()))

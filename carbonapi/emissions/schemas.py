@@ -3,7 +3,7 @@
 import marshmallow as ma
 
 from ..rest import Schema
-from ..rest.fields import Figure, Instant, InstantOrDate
+from ..rest.fields import ExactDecimal, UtcDateTime, UtcDateTimeOrDate
 from ..usages.schemas import UsageFilter
 from .aggregation import GROUPS
 from .buckets import BUCKETS
@@ -39,16 +39,16 @@ class SummaryQuery(UsageFilter):
 
 
 class BridgeQuery(UsageFilter):
-    start = InstantOrDate(
+    start = UtcDateTimeOrDate(
         required=True, metadata={"description": "The begin of the later range, included.", "example": "2026-01-01"}
     )
-    end = InstantOrDate(
+    end = UtcDateTimeOrDate(
         required=True, metadata={"description": "The end of the later range, not included.", "example": "2027-01-01"}
     )
-    compare_start = InstantOrDate(
+    compare_start = UtcDateTimeOrDate(
         required=True, metadata={"description": "The begin of the earlier range, included.", "example": "2025-01-01"}
     )
-    compare_end = InstantOrDate(
+    compare_end = UtcDateTimeOrDate(
         required=True, metadata={"description": "The end of the earlier range, not included.", "example": "2026-01-01"}
     )
 
@@ -56,11 +56,11 @@ class BridgeQuery(UsageFilter):
 class FiguresSchema(Schema):
     """What some usages add up to."""
 
-    co2e_kg = Figure(required=True, metadata={"example": 18.75, "description": "The exact sum."})
+    co2e_kg = ExactDecimal(required=True, metadata={"example": 18.75, "description": "The exact sum."})
     usage_count = ma.fields.Integer(
         required=True, metadata={"example": 1, "description": "How many usages have a part in it."}
     )
-    amount = Figure(metadata={"example": 12.5, "description": "Only where all usages are of one usage type."})
+    amount = ExactDecimal(metadata={"example": 12.5, "description": "Only where all usages are of one usage type."})
     unit = ma.fields.String(metadata={"example": "kwh", "description": "The unit of `amount`."})
 
 
@@ -83,7 +83,7 @@ class GroupSchema(FiguresSchema):
 class SpanSchema(FiguresSchema):
     """What some usages add up to within a span of time."""
 
-    coverage = Figure(
+    coverage = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={
@@ -91,7 +91,7 @@ class SpanSchema(FiguresSchema):
             "description": "The share of the time that has data, rounded down to six digits; null of no time.",
         },
     )
-    estimated_share = Figure(
+    estimated_share = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={
@@ -113,9 +113,9 @@ class PreviousBucketSchema(SpanSchema):
             "co2e_kg_per_day", "folded",
         )  # fmt: skip
 
-    bucket_start = Instant(required=True, metadata={"example": "2025-01-01T00:00:00Z"})
-    bucket_end = Instant(required=True, metadata={"example": "2025-02-01T00:00:00Z"})
-    co2e_kg_per_day = Figure(required=True, allow_none=True, metadata=PER_DAY)
+    bucket_start = UtcDateTime(required=True, metadata={"example": "2025-01-01T00:00:00Z"})
+    bucket_end = UtcDateTime(required=True, metadata={"example": "2025-02-01T00:00:00Z"})
+    co2e_kg_per_day = ExactDecimal(required=True, allow_none=True, metadata=PER_DAY)
     folded = ma.fields.Boolean(
         required=True,
         metadata={"example": False, "description": "Whether 29 February was folded into it, or out."},
@@ -141,12 +141,12 @@ class BucketSchema(SpanSchema):
             "previous",
         )
 
-    bucket_start = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
-    bucket_end = Instant(required=True, metadata={"example": "2026-02-01T00:00:00Z"})
+    bucket_start = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
+    bucket_end = UtcDateTime(required=True, metadata={"example": "2026-02-01T00:00:00Z"})
     partial = ma.fields.Boolean(  # type: ignore[assignment]  # The contract's word; an attribute of Schema too.
         required=True, metadata={"example": False, "description": "Whether the range asked for cuts the bucket."}
     )
-    co2e_kg_per_day = Figure(metadata=PER_DAY)
+    co2e_kg_per_day = ExactDecimal(metadata=PER_DAY)
     previous = ma.fields.Nested(
         PreviousBucketSchema, metadata={"description": "With `compare`: what it is compared with."}
     )
@@ -159,7 +159,7 @@ class ContributionSchema(GroupSchema):
     class Meta:
         fields = (*GroupSchema.Meta.fields, "share")
 
-    share = Figure(
+    share = ExactDecimal(
         required=True, allow_none=True, metadata={"example": 1, "description": "Of the CO2e, to six digits; 0 to 1."}
     )
 
@@ -184,22 +184,22 @@ class SummarySchema(FiguresSchema):
 class DifferenceSchema(Schema):
     """Two totals, and why the later one differs: the five parts add up to the difference, exactly."""
 
-    before_kg = Figure(required=True, metadata={"example": 100, "description": "kg CO2e of the earlier range."})
-    after_kg = Figure(required=True, metadata={"example": 90, "description": "kg CO2e of the later range."})
-    difference_kg = Figure(required=True, metadata={"example": -10})
-    activity_kg = Figure(
+    before_kg = ExactDecimal(required=True, metadata={"example": 100, "description": "kg CO2e of the earlier range."})
+    after_kg = ExactDecimal(required=True, metadata={"example": 90, "description": "kg CO2e of the later range."})
+    difference_kg = ExactDecimal(required=True, metadata={"example": -10})
+    activity_kg = ExactDecimal(
         required=True, metadata={"example": 20, "description": "More or less was used, at what a unit caused before."}
     )
-    factor_kg = Figure(
+    factor_kg = ExactDecimal(
         required=True, metadata={"example": -30, "description": "A unit causes more or less, on average."}
     )
-    restated_kg = Figure(
+    restated_kg = ExactDecimal(
         required=True, metadata={"example": 0, "description": "Restatements have changed it since it was booked."}
     )
-    started_kg = Figure(
+    started_kg = ExactDecimal(
         required=True, metadata={"example": 0, "description": "Usage types that only the later range has."}
     )
-    ended_kg = Figure(
+    ended_kg = ExactDecimal(
         required=True, metadata={"example": 0, "description": "Usage types that only the earlier range has."}
     )
 
@@ -213,8 +213,8 @@ class TypeBridgeSchema(DifferenceSchema):
     id = ma.fields.Integer(required=True, metadata={"example": 100})
     name = ma.fields.String(required=True, metadata={"example": "electricity"})
     unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "Of the amounts."})
-    before_amount = Figure(required=True, metadata={"example": 50})
-    after_amount = Figure(required=True, metadata={"example": 60})
+    before_amount = ExactDecimal(required=True, metadata={"example": 50})
+    after_amount = ExactDecimal(required=True, metadata={"example": 60})
 
 
 class BridgeSchema(DifferenceSchema):

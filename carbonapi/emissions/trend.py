@@ -8,23 +8,23 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..db import db
-from ..local_time.clock import INSTANT
+from ..local_time.clock import MICROSECOND
 from ..usages.models import Usage
-from .aggregation import Figures, add_up, figures_of, group_of, refuse_two_methods, share, sums, with_names
-from .buckets import boundaries
-from .comparison import is_folded, per_day, previous
-from .coverage import covered, hours_of_types
-from .figures_query import Asked, Question, Source
-from .prorated_rows import Edges
+from .aggregation import Figures, aggregate, check_single_method, group_column, join_names, share, to_figures, totals
+from .buckets import bucket_edges
+from .comparison import comparison_range, is_folded, per_day
+from .coverage import covered_seconds, hours_by_type
+from .figures_query import CachedQuery, RowSource, UsageSelection
+from .prorated_rows import TimeEdges
 
-NOW, PREVIOUS = Edges(), Edges("previous_edges")
+NOW, PREVIOUS = TimeEdges(), TimeEdges("previous_edges")
 ORDER = "is_whole DESC, group_id NULLS LAST"
 HOURS_TOLD = ("days", "readings", "periods")
 COVERAGE_DIGITS = Decimal("0.000001")
 
 
 def trend(
-    asked: Asked,
+    asked: UsageSelection,
     bucket: str,
     timezone: str,
     start: dt.datetime | None = None,
@@ -43,7 +43,7 @@ def trend(
     if reach is None:
         return []
     range_start, range_end = reach
-    edges = boundaries(range_start, range_end, bucket, timezone)
+    edges = bucket_edges(range_start, range_end, bucket, timezone)
     series = [
         _bucket(bucket_start, bucket_end)
         | {"partial": (start is not None and bucket_start < start) or (end is not None and end < bucket_end)}
@@ -52,7 +52,7 @@ def trend(
     ]
     cut = {NOW: _cut(edges, range_start, range_end)}
     if compare is not None:
-        before = previous(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
+        before = comparison_range(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
         cut[PREVIOUS] = _cut(before.edges, before.start, before.end)
         for found, previous_start, previous_end in zip(series, before.edges, before.edges[1:], strict=False):
             found["previous"] = _bucket(previous_start, previous_end)
@@ -60,11 +60,11 @@ def trend(
             found["previous"]["folded"] = is_folded(bucket, *lengths)
     # Days tell of no hours and of no users; and they are days of one time zone alone.
     by_days = bucket != "hour" and group_by != "user" and timezone == asked.timezone
-    rows = asked.rows(Question(_sums_and_hours, ORDER, (group_by,)), cut, by_days=by_days, timezone=timezone)
-    refuse_two_methods(rows)
+    rows = asked.rows(CachedQuery(_sums_and_hours, ORDER, (group_by,)), cut, by_days=by_days, timezone=timezone)
+    check_single_method(rows)
     for edges_asked, instants in cut.items():
         of_types = [row for row in rows if row.days is not None and row.is_previous == (edges_asked is PREVIOUS)]
-        for found, seconds in zip(series, covered(of_types, instants, timezone), strict=True):
+        for found, seconds in zip(series, covered_seconds(of_types, instants, timezone), strict=True):
             if seconds:
                 found = found["previous"] if edges_asked is PREVIOUS else found
                 found["coverage"] = _share_of_time(found, seconds / (types_asked or len(of_types)))
@@ -74,9 +74,9 @@ def trend(
         found = series[row.place - 1]
         found = found["previous"] if row.is_previous else found
         if row.is_whole:
-            found |= figures_of(row) | {"estimated_share": share(row.estimated_kg, row.co2e_kg)}
+            found |= to_figures(row) | {"estimated_share": share(row.estimated_kg, row.co2e_kg)}
         else:
-            found["groups"].append({"id": row.group_id, "name": row.group_name} | figures_of(row))
+            found["groups"].append({"id": row.group_id, "name": row.group_name} | to_figures(row))
     if compare is not None:
         for found in (*series, *(found["previous"] for found in series)):
             found["co2e_kg_per_day"] = per_day(found["co2e_kg"], found["bucket_end"] - found["bucket_start"])
@@ -94,7 +94,7 @@ def _reach(
     ).one()
     if first is None:
         return None
-    start, end = start or first, end or max(last + INSTANT, last_until or last)
+    start, end = start or first, end or max(last + MICROSECOND, last_until or last)
     return (start, end) if start < end else None
 
 
@@ -115,35 +115,35 @@ def _share_of_time(bucket: Figures, seconds: Decimal) -> Decimal:
     return (seconds / Decimal(length.total_seconds())).quantize(COVERAGE_DIGITS, ROUND_DOWN)
 
 
-def _sums_and_hours(sources: tuple[Source, ...], group_by: str | None) -> sa.CompoundSelect[Any]:
+def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None) -> sa.CompoundSelect[Any]:
     """The sums of every bucket, also of those that they are compared with, if there are; and the hours of the types."""
     statements = []
     for source in sources:
         is_previous = source.edges is PREVIOUS
         group = None if is_previous else group_by
         statements += [
-            _sums(add_up(source.parts, [group] if group else [], "place"), group, is_previous=is_previous),
-            _hours(hours_of_types(source.edges, by_days=source.shape is not None), is_previous=is_previous),
+            _sums(aggregate(source.parts, [group] if group else [], "place"), group, is_previous=is_previous),
+            _hours(hours_by_type(source.edges, by_days=source.shape is not None), is_previous=is_previous),
         ]
     return sa.union_all(*statements)
 
 
 def _sums(found: Any, group_by: str | None, *, is_previous: bool) -> sa.Select[Any]:
     """The sums of every bucket that is not empty, by its place from 1: of the whole, and of each group."""
-    columns: list[Any] = [found.c.place, sa.literal(is_previous).label("is_previous"), *sums(found)]
+    columns: list[Any] = [found.c.place, sa.literal(is_previous).label("is_previous"), *totals(found)]
     # The columns that only some of the rows have stand in all: so statements can be united.
     hours = (_none(name, ARRAY(sa.Integer)) for name in HOURS_TOLD)
     if group_by is None:
         # Without groups a bucket is its own whole.
         whole = (_none("group_id", sa.BigInteger), _none("group_name", sa.Text), sa.literal(1).label("is_whole"))
-        return with_names(sa.select(*columns, *whole, *hours), found).group_by(found.c.place)
-    key, name = group_of(found, group_by)
+        return join_names(sa.select(*columns, *whole, *hours), found).group_by(found.c.place)
+    key, name = group_column(found, group_by)
     group = (
         sa.cast(key, sa.BigInteger).label("group_id"),
         sa.func.min(name).label("group_name"),
         sa.func.grouping(key).label("is_whole"),
     )
-    return with_names(sa.select(*columns, *group, *hours), found).group_by(
+    return join_names(sa.select(*columns, *group, *hours), found).group_by(
         sa.func.grouping_sets(sa.tuple_(found.c.place), sa.tuple_(found.c.place, key))
     )
 

@@ -6,7 +6,7 @@ from flask.views import MethodView
 
 from ..rest import Blueprint
 from .bridge import bridge
-from .figures_query import Asked
+from .figures_query import UsageSelection
 from .schemas import BridgeQuery, BridgeSchema, BucketSchema, SummaryQuery, SummarySchema, TrendQuery
 from .summary import summary
 from .trend import trend
@@ -45,7 +45,7 @@ class Trend(MethodView):
         """
         asked = narrow.arguments
         return trend(
-            Asked.of(narrow),
+            UsageSelection.of(narrow),
             asked["bucket"],
             narrow.timezone,
             narrow.start,
@@ -65,7 +65,7 @@ class Summary(MethodView):
         The total of the usages asked for, and its parts by scope, usage type and user with their shares. Of a period
         that the range cuts, the part within is counted.
         """
-        return summary(Asked.of(narrow), narrow.start, narrow.end, narrow.arguments["by"])
+        return summary(UsageSelection.of(narrow), narrow.start, narrow.end, narrow.arguments["by"])
 
 
 @emissions.route("/bridge")
@@ -84,4 +84,4 @@ class Bridge(MethodView):
         """
         asked = narrow.arguments
         before, after = (asked["compare_start"], asked["compare_end"]), (asked["start"], asked["end"])
-        return bridge(Asked.of(narrow), before, after)
+        return bridge(UsageSelection.of(narrow), before, after)

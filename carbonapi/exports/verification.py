@@ -14,21 +14,21 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..auth import visible
 from ..catalogue.models import EmissionFactor, UsageType
-from ..catalogue.units import unit_in
+from ..catalogue.units import find_unit
 from ..db import db
-from ..errors import Invalid
+from ..errors import ValidationFailed
 from ..imports.formats.rows import excerpt
 from ..imports.formats.text_files import (
-    MOST_FAULTS_SHOWN,
+    MAX_ERRORS_SHOWN,
     Cells,
-    Faults,
-    cells_of,
-    examined,
+    RowErrors,
     is_ndjson,
-    objects_of,
-    refused,
+    read_csv,
+    read_ndjson,
+    rows_rejected,
+    sha256_of_text_file,
 )
-from ..rest.fields import LONGEST_NUMBER, MAX_ID, Instant, plain, rfc3339
+from ..rest.fields import MAX_ID, MAX_NUMBER_LENGTH, UtcDateTime, format_datetime, format_decimal
 from ..usages.models import Usage, UsageVersion
 from ..usages.schemas import UsageSchema
 
@@ -36,7 +36,7 @@ REQUIRED = (("id",), ("version",), ("co2e_kg",))
 CHUNK = 5_000  # So many lines are compared by one statement.
 MAX_VERSION = 2**31 - 1
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-_unit_in = lru_cache(1000)(unit_in)
+_unit_in = lru_cache(1000)(find_unit)
 Key = tuple[int, int]  # The id of a usage, and which version of it.
 
 
@@ -46,14 +46,14 @@ def verify(file: IO[bytes]) -> dict[str, Any]:
     A line can be reproduced if the ledger has, or had, exactly its values in a version that the actor may see, and if
     the version's own amount, unit and emission factor come to its number again.
     file: CSV with a header, or NDJSON; any fields of a usage, but these three: id, version and co2e_kg.
-    Raises Invalid that tells the faults by line if it is none.
+    Raises Invalid that tells the errors by line if it is none.
     """
-    unreadable: Faults = {}
-    sha256 = examined(file)
-    read = objects_of if is_ndjson(file) else cells_of
+    unreadable: RowErrors = {}
+    sha256 = sha256_of_text_file(file)
+    read = read_ndjson if is_ndjson(file) else read_csv
     lines = read(file, UsageSchema(), REQUIRED, (), unreadable)
     told_by: dict[Key, int] = {}
-    differing: Faults = {}
+    differing: RowErrors = {}
     count = 0
     readable = ((line, cells) for line, cells in lines if cells is not None)
     while chunk := list(islice(readable, CHUNK)):
@@ -66,20 +66,20 @@ def verify(file: IO[bytes]) -> dict[str, Any]:
             if key is None or version is None:
                 differing[line] = [f"There is no version {_shown(cells['version'])} of usage {_shown(cells['id'])}."]
                 continue
-            faults = [*_differences(cells, version), *_miscalculations(version)]
+            errors = [*_differences(cells, version), *_miscalculations(version)]
             # The same twice counts twice. A line that differs is not what it says it is, so it stands for nothing.
-            if not faults and told_by.setdefault(key, line) != line:
-                faults = [f"Version {version.version} of usage {version.id} stands in line {told_by[key]} already."]
-            if faults:
-                differing[line] = faults
+            if not errors and told_by.setdefault(key, line) != line:
+                errors = [f"Version {version.version} of usage {version.id} stands in line {told_by[key]} already."]
+            if errors:
+                differing[line] = errors
     if unreadable:
-        raise refused(unreadable, "so nothing was verified")
+        raise rows_rejected(unreadable, "so nothing was verified")
     return {
         "lines": count,
         "reproduced": count - len(differing),
         "differing": len(differing),
         "sha256": sha256,
-        "faults": {str(line): differing[line] for line in sorted(differing)[:MOST_FAULTS_SHOWN]},
+        "errors": {str(line): differing[line] for line in sorted(differing)[:MAX_ERRORS_SHOWN]},
     }
 
 
@@ -131,25 +131,25 @@ def _miscalculations(version: Any) -> Iterator[str]:
     held = f"in version {version.version}"
     try:
         converted = _unit_in(version.unit, version.type_unit).convert(version.amount)
-    except Invalid as error:
+    except ValidationFailed as error:
         yield f"unit: {error}"
         return
     if converted != version.amount_in_type_unit:
         yield (
-            f"amount_in_type_unit: the ledger has {plain(version.amount_in_type_unit)} {held}; "
-            f"{plain(version.amount)} {version.unit} are {plain(converted)} {version.type_unit}."
+            f"amount_in_type_unit: the ledger has {format_decimal(version.amount_in_type_unit)} {held}; "
+            f"{format_decimal(version.amount)} {version.unit} are {format_decimal(converted)} {version.type_unit}."
         )
     factor = version.catalogue_factor
     if factor != version.factor:
         yield (
-            f"factor: the ledger has {plain(version.factor)} {held}; "
-            f"emission factor {version.emission_factor_id} of the catalogue is {plain(factor)}."
+            f"factor: the ledger has {format_decimal(version.factor)} {held}; "
+            f"emission factor {version.emission_factor_id} of the catalogue is {format_decimal(factor)}."
         )
     product = converted * factor
     if product != version.co2e_kg:
         yield (
-            f"co2e_kg: the ledger has {plain(version.co2e_kg)} {held}; "
-            f"{plain(converted)} {version.type_unit} × {plain(factor)} are {plain(product)}."
+            f"co2e_kg: the ledger has {format_decimal(version.co2e_kg)} {held}; "
+            f"{format_decimal(converted)} {version.type_unit} × {format_decimal(factor)} are {format_decimal(product)}."
         )
 
 
@@ -161,18 +161,18 @@ def _is_same(cell: str | None, held: Any) -> bool:
         return True
     if isinstance(held, dt.datetime):
         try:
-            return bool(Instant().deserialize(cell) == held)
+            return bool(UtcDateTime().deserialize(cell) == held)
         except ma.ValidationError:
             return False
-    is_number = len(cell) <= LONGEST_NUMBER and _NUMBER.fullmatch(cell) is not None
+    is_number = len(cell) <= MAX_NUMBER_LENGTH and _NUMBER.fullmatch(cell) is not None
     return is_number and bool(Decimal(cell) == held)
 
 
 def _text(held: Any) -> str | None:
     if isinstance(held, Decimal):
-        return plain(held)
+        return format_decimal(held)
     if isinstance(held, dt.datetime):
-        return rfc3339(held)
+        return format_datetime(held)
     return None if held is None else str(held)
 
 

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Model, Owned
+from ..db import Model, TenantScoped
 
-STATUSES = QUEUED, RUNNING, BOOKED, FAILED = "queued", "running", "booked", "failed"
+STATUSES = QUEUED, RUNNING, COMPLETED, FAILED = "queued", "running", "completed", "failed"
 
 
-class Import(Owned, Model):
+class Import(TenantScoped, Model):
     """A file of usages that was booked, or is going to be, and what came of its lines.
 
     Each line is new, changed (it corrected a usage), the same as in the ledger, skipped (it differs from a usage that
@@ -24,7 +24,7 @@ class Import(Owned, Model):
     """
 
     __tablename__ = "imports"
-    MEMBERS_SEE_BY = "recorded_by"
+    OWNER_COLUMN = "recorded_by"
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
         sa.CheckConstraint("num_nulls(reverted_at, reverted_by) IN (0, 2)", name="reverted"),
@@ -33,7 +33,7 @@ class Import(Owned, Model):
         sa.CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
     )
 
-    status: Mapped[str] = mapped_column(server_default=BOOKED)
+    status: Mapped[str] = mapped_column(server_default=COMPLETED)
     progress: Mapped[Decimal] = mapped_column(sa.Numeric, server_default="1")
     failure: Mapped[str | None]
     # How often it was begun: one at which a process comes to harm is not begun for ever.
@@ -44,16 +44,16 @@ class Import(Owned, Model):
     on_conflict: Mapped[str] = mapped_column(server_default="reject")
     new_count: Mapped[int] = mapped_column(server_default="0")
     changed_count: Mapped[int] = mapped_column(server_default="0")
-    same_count: Mapped[int] = mapped_column(server_default="0")
+    unchanged_count: Mapped[int] = mapped_column(server_default="0")
     skipped_count: Mapped[int] = mapped_column(server_default="0")
     rejected_count: Mapped[int] = mapped_column(server_default="0")
     blank_count: Mapped[int] = mapped_column(server_default="0")
     rounded_count: Mapped[int] = mapped_column(server_default="0")
     co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
     amount: Mapped[Decimal | None] = mapped_column(sa.Numeric)
-    fault_count: Mapped[int] = mapped_column(server_default="0")
+    error_count: Mapped[int] = mapped_column(server_default="0")
     # The first of them, by line.
-    faults: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
+    errors: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
     warning_count: Mapped[int] = mapped_column(server_default="0")
     # The first of them, by line.
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
@@ -68,17 +68,17 @@ class Import(Owned, Model):
         return self.status in (QUEUED, RUNNING)
 
 
-class ImportFault(Owned, Model):
-    """What is wrong with a line that an import did not book. Who may see the import may see its faults.
+class ImportRowError(TenantScoped, Model):
+    """What is wrong with a line that an import did not book. Who may see the import may see its errors.
 
     `cells` is what the line said, by column.
     """
 
-    __tablename__ = "import_faults"
-    MEMBERS_SEE_BY = None
+    __tablename__ = "import_row_errors"
+    OWNER_COLUMN = None
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
-        sa.Index("ix_import_faults_by_line", "organization_id", "import_id", "line", "id"),
+        sa.Index("ix_import_row_errors_by_line", "organization_id", "import_id", "line", "id"),
     )
 
     import_id: Mapped[int]
@@ -89,14 +89,14 @@ class ImportFault(Owned, Model):
     cells: Mapped[dict[str, str]] = mapped_column(JSONB)
 
 
-class ImportUpload(Owned, Model):
+class ImportUpload(TenantScoped, Model):
     """A file that is yet to be booked, and how: it goes when the import is booked or has failed.
 
     Who works on it has its row locked. `address` and `request_id` are of the request that brought it.
     """
 
     __tablename__ = "import_uploads"
-    MEMBERS_SEE_BY = None
+    OWNER_COLUMN = None
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
     )
@@ -107,11 +107,11 @@ class ImportUpload(Owned, Model):
     request_id: Mapped[str | None]
 
 
-class ImportChunk(Owned, Model):
+class ImportChunk(TenantScoped, Model):
     """A piece of an upload; they stand in the order of their ids."""
 
     __tablename__ = "import_chunks"
-    MEMBERS_SEE_BY = None
+    OWNER_COLUMN = None
     __table_args__ = (
         sa.ForeignKeyConstraint(
             ["organization_id", "upload_id"],

@@ -4,15 +4,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ..errors import Invalid
+from ..errors import ValidationFailed
 from .schemas import ImportOptions
 
-SHIPPED = Path(__file__).with_name("shipped_profiles")
+SHIPPED_PROFILES = Path(__file__).with_name("shipped_profiles")
 WHOSE = ("user_id", "user_email")  # That is said by who imports.
 TYPES = ("usage_type", "usage_type_id")
 
 
-def options_in(path: Path) -> dict[str, Any]:
+def load_profile(path: Path) -> dict[str, Any]:
     """The options of a mapping as a query would have them, to be loaded by ImportOptions.
 
     Its `columns` may be a table: our names, and what the file calls them. Raises Invalid for what is no mapping.
@@ -21,11 +21,11 @@ def options_in(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             options = tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"{path.name} is no TOML file: {error}.") from None
+        raise ValidationFailed(f"{path.name} is no TOML file: {error}.") from None
     known = [name for name in ImportOptions().fields if name not in WHOSE]
     unknown = [name for name in options if name not in known]
     if unknown:
-        raise Invalid(f"{path.name} has {', '.join(unknown)}, but a mapping has {', '.join(known)} only.")
+        raise ValidationFailed(f"{path.name} has {', '.join(unknown)}, but a mapping has {', '.join(known)} only.")
     return {name: _text(path, name, value) for name, value in options.items()}
 
 
@@ -37,7 +37,9 @@ def without_types(options: dict[str, Any]) -> dict[str, Any]:
 def _text(path: Path, name: str, value: Any) -> Any:
     if name == "columns" and isinstance(value, dict) and all(isinstance(theirs, str) for theirs in value.values()):
         if any("," in theirs for theirs in value.values()):
-            raise Invalid(f"{path.name}: a column whose name has a comma cannot be read. Rename it in the file.")
+            raise ValidationFailed(
+                f"{path.name}: a column whose name has a comma cannot be read. Rename it in the file."
+            )
         return ",".join(f"{ours}:{theirs}" for ours, theirs in value.items())
     if name == "ignore" and isinstance(value, list) and all(isinstance(column, str) for column in value):
         return value
@@ -45,4 +47,4 @@ def _text(path: Path, name: str, value: Any) -> Any:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise Invalid(f"{path.name}: {name} must be a text or a whole number.")
+    raise ValidationFailed(f"{path.name}: {name} must be a text or a whole number.")

@@ -29,7 +29,7 @@ def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Impor
     db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
     of_import = Usage.import_id == booked.id
     reason_told = reason or f"Import {booked.id} was taken back."
-    gone = ledger.delete_all(now, booked.organization_id, reason_told, of_import)
+    gone = ledger.delete_where(now, booked.organization_id, reason_told, of_import)
     if db.session.scalar(sa.select(sa.exists().where(Usage.organization_id == booked.organization_id, of_import))):
         raise Conflict(
             f"Import {booked.id} has usages over which the books are closed, or that are somebody else's now, so "
@@ -38,5 +38,5 @@ def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Impor
     booked.reverted_at, booked.reverted_by = now, current_actor().id
     db.session.flush()
     old = {"usage_count": gone.usage_count, "co2e_kg": gone.co2e_kg}
-    audit.note("reverted", Import, booked.id, booked.organization_id, old=old, reason=reason)
+    audit.record("reverted", Import, booked.id, booked.organization_id, old=old, reason=reason)
     return booked

@@ -6,13 +6,13 @@ from typing import Any
 import marshmallow as ma
 
 from ..catalogue.schemas import method
-from ..rest import ExportQuery, ListQuery, Query, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Email, Figure, Instant, Name, Region, Text, TimeZoneName, Whole
+from ..rest import ExportQuerySchema, ListQuerySchema, QuerySchema, Schema, Sort, equal_to, time_range, time_zone
+from ..rest.fields import Email, ExactDecimal, Name, Region, StrictInteger, Text, TimeZoneName, UtcDateTime
 from ..usages.schemas import quality, reason
 from .checks.conflicts import ON_CONFLICT
 from .formats.green_button import COMMODITIES
-from .formats.rows import FORMATS, NAMES, CellsSchema, Layout
-from .models import STATUSES, Import, ImportFault
+from .formats.rows import FORMATS, NAMES, CellsSchema, FileFormat
+from .models import STATUSES, Import, ImportRowError
 from .service import MODES
 
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
@@ -22,7 +22,7 @@ def one_of(choices: Collection[str], description: str) -> Text:
     return Text(validate=ma.validate.OneOf(list(choices)), metadata={"description": description})
 
 
-class ImportOptions(Query):
+class ImportOptions(QuerySchema):
     """How a file is to be booked, how it is written, and what holds for columns that it does not have."""
 
     mode = one_of(
@@ -53,7 +53,7 @@ class ImportOptions(Query):
     delimiter = one_of(DELIMITERS, "What stands between two cells of CSV; a comma by default.")
     decimal = one_of(".,", "The decimal point of amounts; a point by default.")
     timezone = TimeZoneName(
-        metadata={"description": "IANA time zone of times without an offset; without it, they are faults."}
+        metadata={"description": "IANA time zone of times without an offset; without it, they are errors."}
     )
     fold = one_of(
         ("first", "second"),
@@ -62,7 +62,9 @@ class ImportOptions(Query):
     date_order = one_of(
         ("ymd", "dmy", "mdy"), "Of dates such as 31/12/2020 13:00; without it, times are as RFC 3339 has them."
     )
-    round = Whole(0, 6, metadata={"description": "Round amounts, half to even, to so many digits after the point."})
+    round = StrictInteger(
+        0, 6, metadata={"description": "Round amounts, half to even, to so many digits after the point."}
+    )
     blank = one_of(
         ("refuse", "skip"), "What becomes of a line whose amount is empty or `nan`: a fault by default, or passed over."
     )
@@ -71,12 +73,12 @@ class ImportOptions(Query):
     )
     method = method()
 
-    user_id = Whole(metadata={"description": "Whose usages they are; your own by default."})
+    user_id = StrictInteger(metadata={"description": "Whose usages they are; your own by default."})
     user_email = Email(
         validate=ma.validate.Length(max=254),
         metadata={"description": "The same by e-mail address, in place of `user_id`.", "example": "ada@example.org"},
     )
-    usage_type_id = Whole(metadata={"description": "Their usage type.", "example": 100})
+    usage_type_id = StrictInteger(metadata={"description": "Their usage type.", "example": 100})
     usage_type = Name(
         validate=ma.validate.Length(1, 200),
         metadata={
@@ -105,12 +107,12 @@ class ImportOptions(Query):
     @ma.post_load
     def layout(self, options: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """The options, those that say how the file is written as its Layout."""
-        written = {name: options.pop(name) for name in Layout.__dataclass_fields__ if name in options}
+        written = {name: options.pop(name) for name in FileFormat.__dataclass_fields__ if name in options}
         if "delimiter" in written:
             written["delimiter"] = DELIMITERS[written["delimiter"]]
         if "columns" in written:
             written["columns"] = _columns(written["columns"])
-        return options | {"layout": Layout(**written)}
+        return options | {"layout": FileFormat(**written)}
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -154,11 +156,11 @@ class WarningSchema(Schema):
     overlaps_usage_id = ma.fields.Integer(
         required=True, allow_none=True, metadata={"example": None, "description": "The usage that it overlaps."}
     )
-    gap_from = edge_of_gap("The reading before the gap, or the end of the period before it.")
-    gap_until = edge_of_gap("This reading, or the beginning of this period.")
+    gap_start = edge_of_gap("The reading before the gap, or the end of the period before it.")
+    gap_end = edge_of_gap("This reading, or the beginning of this period.")
 
 
-class FaultSchema(Schema):
+class ImportRowErrorSchema(Schema):
     """What is wrong with a line that was not booked."""
 
     line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header of CSV is line 1."})
@@ -190,12 +192,12 @@ class ImportSchema(Schema):
         required=True,
         metadata={
             "enum": [*STATUSES, "checked"],
-            "example": "booked",
+            "example": "completed",
             "description": "`queued`, `running`, and then `booked` or `failed`: only once it is booked, the ledger has "
             "its usages, all at once. `checked`: a dry run.",
         },
     )
-    progress = Figure(
+    progress = ExactDecimal(
         required=True,
         metadata={"example": 1, "description": "What share of the file has been read; after that, it is written."},
     )
@@ -205,17 +207,17 @@ class ImportSchema(Schema):
     usage_count = count(8760, "How many usages it wrote: new and changed ones.")
     new_count = count(8760, "Lines that are usages of their own.")
     changed_count = count(0, "Lines that corrected a usage.")
-    same_count = count(0, "Lines that say what the ledger said already.")
+    unchanged_count = count(0, "Lines that say what the ledger said already.")
     skipped_count = count(0, "Lines that differ from a usage in the ledger, which stayed as it was.")
-    rejected_count = count(0, "Lines with faults, which were not booked.")
+    rejected_count = count(0, "Lines with errors, which were not booked.")
     blank_count = count(0, "Lines without an amount that were passed over.")
     rounded_count = count(0, "Amounts that were rounded.")
-    co2e_kg = Figure(
+    co2e_kg = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={"example": 4102.5, "description": "Of the new usages, as they were booked; null if it was not kept."},
     )
-    amount = Figure(
+    amount = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={
@@ -223,11 +225,11 @@ class ImportSchema(Schema):
             "description": "Of the new usages, in their type's unit, where they are of one type.",
         },
     )
-    fault_count = count(0, "How many faults the lines have that were rejected.")
-    faults = ma.fields.List(
-        ma.fields.Nested(FaultSchema),
+    error_count = count(0, "How many errors the lines have that were rejected.")
+    errors = ma.fields.List(
+        ma.fields.Nested(ImportRowErrorSchema),
         required=True,
-        metadata={"example": [], "description": "Those of the first 100 lines; `/imports/{id}/faults` has all."},
+        metadata={"example": [], "description": "Those of the first 100 lines; `/imports/{id}/errors` has all."},
     )
     sha256 = ma.fields.String(
         required=True,
@@ -242,29 +244,29 @@ class ImportSchema(Schema):
         required=True,
         metadata={"example": [], "description": "The first 100, by line: overlaps and gaps."},
     )
-    recorded_at = Instant(
+    recorded_at = UtcDateTime(
         required=True,
         metadata={"example": "2026-01-31T12:00:01Z", "description": "While it is queued, when it was sent."},
     )
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
-    reverted_at = Instant(
+    reverted_at = UtcDateTime(
         required=True, allow_none=True, metadata={"example": None, "description": "When it was taken back."}
     )
     reverted_by = ma.fields.Integer(required=True, allow_none=True, metadata={"example": None})
 
 
-class FaultQuery(ListQuery):
-    sort = Sort(ImportFault.line, ImportFault.id, default="line")
+class ImportRowErrorQuery(ListQuerySchema):
+    sort = Sort(ImportRowError.line, ImportRowError.id, default="line")
 
 
-class ReversalSchema(Schema):
+class RevertSchema(Schema):
     """Why an import is taken back."""
 
     reason = reason()
 
 
-class RejectedQuery(ExportQuery):
-    sort = Sort(ImportFault.line, ImportFault.id, default="line")
+class RejectedQuery(ExportQuerySchema):
+    sort = Sort(ImportRowError.line, ImportRowError.id, default="line")
 
 
 class RejectedSchema(Schema):
@@ -280,7 +282,7 @@ class RejectedSchema(Schema):
     method = said(None)
     quality = said(None)
     note = said(None)
-    adjusts_period_id = said(None)
+    adjusts_closed_period_id = said(None)
     external_id = said("meter-1/2026-01")
     usage_type = said(None)
     user_email = said(None)
@@ -288,7 +290,7 @@ class RejectedSchema(Schema):
     rejected_because = ma.fields.String(required=True, metadata={"example": "amount: Not a number."})
 
 
-class ImportQuery(ListQuery):
+class ImportQuery(ListQuerySchema):
     start, end = time_range(Import.recorded_at)
     timezone = time_zone()
     recorded_by = equal_to(Import.recorded_by)
@@ -310,7 +312,7 @@ class VerificationSchema(Schema):
             "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         },
     )
-    faults = ma.fields.Dict(
+    errors = ma.fields.Dict(
         keys=ma.fields.String(),
         values=ma.fields.List(ma.fields.String()),
         required=True,

@@ -9,20 +9,20 @@ import sqlalchemy as sa
 
 from .. import audit
 from ..auth import current_actor
-from ..db import db, when_committed
-from ..errors import CarbonError, Conflict, Invalid
+from ..db import db, on_commit
+from ..errors import CarbonError, Conflict, ValidationFailed
 from ..observability import metrics
 from ..usages import ledger
-from .checks.conflicts import compare, match, refuse_known
+from .checks.conflicts import compare_with_existing, match_existing, reject_existing
 from .checks.gaps import gaps
-from .checks.missing_references import mark_lacking, mark_unmovable
-from .checks.name_lookup import find_named, owner_of, settle_type
+from .checks.missing_references import add_closed_period_errors, add_missing_reference_errors
+from .checks.name_lookup import default_user, resolve_names, resolve_type
 from .checks.overlaps import Warnings, overlaps
-from .checks.row_errors import first_faults, keep_faults, refused_by
-from .formats.rows import Layout, LineReader
-from .formats.text_files import MOST_FAULTS_SHOWN, examined
-from .models import BOOKED, RUNNING, Import
-from .staging import Row, check, good, stage
+from .checks.row_errors import first_errors, refused_by, store_errors
+from .formats.rows import FileFormat, RowParser
+from .formats.text_files import MAX_ERRORS_SHOWN, sha256_of_text_file
+from .models import COMPLETED, RUNNING, Import
+from .staging import Row, load_staging_table, valid_rows, validate
 
 MODES = ("atomic", "partial", "dry-run")
 # What the audit log tells of an import; the others where there are any.
@@ -30,13 +30,13 @@ TOLD = ("usage_count", "co2e_kg", "sha256")
 TOLD_IF_ANY = ("changed_count", "rejected_count")
 
 
-def book(
+def import_file(
     file: IO[bytes],
     now: dt.datetime,
     mode: str = "atomic",
     on_conflict: str = "reject",
     ignore: Collection[str] = (),
-    layout: Layout | None = None,
+    layout: FileFormat | None = None,
     **defaults: Any,
 ) -> Import:
     """Record the usages of a file as one import.
@@ -45,80 +45,80 @@ def book(
     tells what partial would do in an import without an id. ignore: columns of the file that are not read.
     defaults: fields for columns that the file does not have; without `user_id` and `user_email` the usages are the
     actor's own.
-    Raises Invalid that tells the faults by line if it is atomic and there are any; then nothing is recorded.
+    Raises Invalid that tells the errors by line if it is atomic and there are any; then nothing is recorded.
     """
     if mode != "dry-run":
         try:
-            received = receive(file, now, mode, on_conflict, defaults)
-            booked = book_received(received, file, ignore, layout, **defaults)
+            received = create_import(file, now, mode, on_conflict, defaults)
+            booked = run_import(received, file, ignore, layout, **defaults)
         except CarbonError:
-            metrics.IMPORTS.labels("refused").inc()
+            metrics.IMPORTS.labels("rejected").inc()
             raise
-        when_committed(lambda: count(booked))
+        on_commit(lambda: count_outcome(booked))
         return booked
-    received = receive(file, now, mode, on_conflict, defaults)
+    received = create_import(file, now, mode, on_conflict, defaults)
     with db.session.begin_nested() as trial:
-        booked = book_received(received, file, ignore, layout, **defaults)
+        booked = run_import(received, file, ignore, layout, **defaults)
         told = {column.name: getattr(booked, column.name) for column in Import.__table__.columns if column.name != "id"}
         trial.rollback()
     return Import(**told | {"status": "checked"})
 
 
-def count(ended: Import) -> None:
+def count_outcome(ended: Import) -> None:
     """Count an import that was booked or has failed, and is committed, for who watches over the service."""
     metrics.IMPORTS.labels(ended.status).inc()
     metrics.IMPORTED_USAGES.inc(ended.usage_count)
 
 
-def receive(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, defaults: dict[str, Any]) -> Import:
+def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, defaults: dict[str, Any]) -> Import:
     """The import that is to be made of a file, which is left at its beginning.
 
     The defaults get whose usages they are where they do not say it, and ids in place of names.
     Raises Invalid for a file that is no whole text, and for a user or usage type that the actor may not see.
     """
-    owner = owner_of(defaults)
-    settle_type(defaults)
+    owner = default_user(defaults)
+    resolve_type(defaults)
     return Import(
         organization_id=owner.organization_id,
         mode=mode,
         on_conflict=on_conflict,
-        sha256=examined(file),
+        sha256=sha256_of_text_file(file),
         recorded_at=now,
         recorded_by=current_actor().id,
     )
 
 
-def book_received(
-    booked: Import, file: IO[bytes], ignore: Collection[str] = (), layout: Layout | None = None, **defaults: Any
+def run_import(
+    booked: Import, file: IO[bytes], ignore: Collection[str] = (), layout: FileFormat | None = None, **defaults: Any
 ) -> Import:
-    """The import, once its file is booked. One that is running keeps its faults if it is refused.
+    """The import, once its file is booked. One that is running keeps its errors if it is refused.
 
     Whatever it raises, the ledger is as it was before.
     """
-    reader = LineReader(layout or Layout(), defaults)
+    reader = RowParser(layout or FileFormat(), defaults)
     organization_id, is_atomic = booked.organization_id, booked.mode == "atomic"
-    stage(file, reader, ignore)
-    faulty = reader.faulty + find_named(organization_id, reader.used)
-    faulty += check(organization_id, reader.used)
+    load_staging_table(file, reader, ignore)
+    faulty = reader.faulty + resolve_names(organization_id, reader.used)
+    faulty += validate(organization_id, reader.used)
     same = differing = 0
     if booked.on_conflict != "reject":
-        faulty += match(organization_id, booked.on_conflict)
-        same, differing = compare(organization_id)
+        faulty += match_existing(organization_id, booked.on_conflict)
+        same, differing = compare_with_existing(organization_id)
     elif "external_id" in reader.used:
-        faulty += refuse_known(organization_id)
+        faulty += reject_existing(organization_id)
     is_new = Row.usage_id.is_(None)
     is_written = is_new | ~Row.same if booked.on_conflict == "replace" else is_new
     if faulty and is_atomic:
-        raise _refusal(booked, faulty + mark_lacking(organization_id, is_written))
+        raise _refusal(booked, faulty + add_missing_reference_errors(organization_id, is_written))
     with db.session.begin_nested() as writing:
         booked.warning_count, booked.warnings = _warnings(organization_id, reader.used)
         db.session.add(booked)
         db.session.flush()
-        sums = ledger.record_staged(good(is_new), booked.recorded_at, organization_id, booked.id)
+        sums = ledger.insert_many(valid_rows(is_new), booked.recorded_at, organization_id, booked.id)
         replaced = 0
         if differing and booked.on_conflict == "replace":
             reason = f"Import {booked.id} says so."
-            replaced = ledger.replace_staged(good(~Row.same), booked.recorded_at, organization_id, reason)
+            replaced = ledger.update_many(valid_rows(~Row.same), booked.recorded_at, organization_id, reason)
         skipped = differing if booked.on_conflict == "skip" else 0
         written = sums.usage_count + replaced
         left_out = reader.lines - faulty - same - skipped - written
@@ -131,16 +131,16 @@ def book_received(
         raise _refusal(booked, left_out)
     booked.usage_count = written
     booked.new_count, booked.changed_count = sums.usage_count, replaced
-    booked.same_count, booked.skipped_count = same, skipped
+    booked.unchanged_count, booked.skipped_count = same, skipped
     booked.blank_count, booked.rounded_count = reader.blank, reader.rounded
     booked.co2e_kg = sums.co2e_kg
     booked.amount = sums.amount_in_type_unit if sums.first_type_id == sums.last_type_id else None
-    booked.status, booked.progress = BOOKED, Decimal(1)
+    booked.status, booked.progress = COMPLETED, Decimal(1)
     if faulty + left_out:
         _keep(booked, faulty + left_out)
     db.session.flush()
     told = [*TOLD, *(name for name in TOLD_IF_ANY if getattr(booked, name))]
-    audit.note("imported", Import, booked.id, organization_id, new={name: getattr(booked, name) for name in told})
+    audit.record("imported", Import, booked.id, organization_id, new={name: getattr(booked, name) for name in told})
     return booked
 
 
@@ -149,25 +149,28 @@ def _warnings(organization_id: int, used: Collection[str]) -> tuple[int, Warning
     has_periods = "usage_until" in used
     gap_count, told = gaps("external_id" in used, has_periods)
     overlap_count, overlapping = overlaps(organization_id) if has_periods else (0, [])
-    first = sorted([*overlapping, *told], key=lambda warning: int(warning["line"]))[:MOST_FAULTS_SHOWN]
+    first = sorted([*overlapping, *told], key=lambda warning: int(warning["line"]))[:MAX_ERRORS_SHOWN]
     return gap_count + overlap_count, first
 
 
 def _mark_left_out(organization_id: int, is_written: sa.ColumnElement[bool], left_out: int) -> None:
     """Let so many lines that the ledger did not take have why as a fault. Raises Conflict if it is others by now."""
-    if mark_lacking(organization_id, is_written) + mark_unmovable(organization_id) != left_out:
+    if (
+        add_missing_reference_errors(organization_id, is_written) + add_closed_period_errors(organization_id)
+        != left_out
+    ):
         raise Conflict("The ledger has changed while the file was booked, so nothing was recorded. Send it again.")
 
 
-def _refusal(booked: Import, count: int) -> Invalid:
-    """The error that shows the faults of the first of so many lines; of an import that is running, all are kept."""
+def _refusal(booked: Import, count: int) -> ValidationFailed:
+    """The error that shows the errors of the first of so many lines; of an import that is running, all are kept."""
     if booked.status == RUNNING:
         _keep(booked, count)
     return refused_by(count)
 
 
 def _keep(booked: Import, count: int) -> None:
-    """Keep the faults of so many lines with the import."""
+    """Keep the errors of so many lines with the import."""
     booked.rejected_count = count
-    booked.fault_count = keep_faults(booked.organization_id, booked.id)
-    booked.faults = [{"line": line, **fault} for line, faults in first_faults().items() for fault in faults]
+    booked.error_count = store_errors(booked.organization_id, booked.id)
+    booked.errors = [{"line": line, **fault} for line, errors in first_errors().items() for fault in errors]

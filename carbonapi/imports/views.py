@@ -4,27 +4,27 @@ from typing import IO, Any
 
 from flask.views import MethodView
 
-from ..auth import EVERYONE, fetch, visible
+from ..auth import EVERYONE, get_visible, visible
 from ..exports.verification import verify
 from ..rest import Blueprint, now, prefers_async
 from ..usages.models import Usage
 from ..usages.schemas import UsageExportQuery, UsageSchema
-from .checks.row_errors import faults_of, rejected_lines
+from .checks.row_errors import errors_of, rejected_lines
 from .jobs.queue import enqueue
 from .models import Import
 from .revert import revert
 from .schemas import (
-    FaultQuery,
-    FaultSchema,
     ImportOptions,
     ImportQuery,
+    ImportRowErrorQuery,
+    ImportRowErrorSchema,
     ImportSchema,
     RejectedQuery,
     RejectedSchema,
-    ReversalSchema,
+    RevertSchema,
     VerificationSchema,
 )
-from .service import book
+from .service import import_file
 
 imports = Blueprint(
     "Imports",
@@ -60,7 +60,7 @@ class Imports(MethodView):
         a form (`multipart/form-data`). Columns by name: usage_at and amount, and any other field of a new usage; where
         a cell is empty, the query's stands in. The further columns of an export follow from these and are passed over:
         the factors are those in force now. All of it is booked, or nothing: 422 then names the first 100 lines that
-        have faults. With `mode=partial` the good lines are booked, and the answer tells of the others.
+        have errors. With `mode=partial` the good lines are booked, and the answer tells of the others.
 
         A Green Button file, the XML in which utilities hand out what their meters read, is taken as `file` of a form.
         Its lines are its readings, counted from 1: those of up to an hour, and longer ones as periods. `external_id` is
@@ -82,7 +82,7 @@ class Imports(MethodView):
         status `queued`. `GET /imports/{id}` tells its `progress`, and at last whether it is `booked` or has `failed`,
         and why. Once accepted, it outlasts restarts of the service. A dry run is answered at once all the same.
         """
-        return (enqueue if prefers_async() else book)(file, now(), **options)
+        return (enqueue if prefers_async() else import_file)(file, now(), **options)
 
 
 @imports.route("/imports/<int:import_id>")
@@ -93,21 +93,21 @@ class ImportById(MethodView):
 
         How many usages it booked, when, and by whom; of one that is queued, how far it is.
         """
-        return fetch(Import, import_id)
+        return get_visible(Import, import_id)
 
 
-@imports.route("/imports/<int:import_id>/faults")
+@imports.route("/imports/<int:import_id>/errors")
 class ImportFaults(MethodView):
-    @imports.listing(FaultSchema, FaultQuery)
+    @imports.listing(ImportRowErrorSchema, ImportRowErrorQuery)
     def get(self, narrow: Any, import_id: int) -> Any:
-        """List faults of an import
+        """List errors of an import
 
         What is wrong with the lines that a partial import did not book, or for which a queued one failed, by line.
         """
-        return narrow(faults_of(fetch(Import, import_id)))
+        return narrow(errors_of(get_visible(Import, import_id)))
 
 
-@imports.route("/imports/<int:import_id>/faults/export")
+@imports.route("/imports/<int:import_id>/errors/export")
 class ImportFaultsExport(MethodView):
     @imports.exporting(RejectedSchema, RejectedQuery, "rejected-lines")
     def get(self, narrow: Any, import_id: int) -> Any:
@@ -117,12 +117,12 @@ class ImportFaultsExport(MethodView):
         with each. The columns are the API's own; what a line said is there as it was read. A queued import that failed
         booked none of its lines: here are those for which it did.
         """
-        return narrow(rejected_lines(fetch(Import, import_id)))
+        return narrow(rejected_lines(get_visible(Import, import_id)))
 
 
 @imports.route("/imports/<int:import_id>/revert")
 class ImportReversal(MethodView):
-    @imports.writing(ReversalSchema, ImportSchema, conflicts=True, tagged=False)
+    @imports.writing(RevertSchema, ImportSchema, conflicts=True, tagged=False)
     def post(self, fields: dict[str, Any], import_id: int) -> Import:
         """Revert an import
 
@@ -130,7 +130,7 @@ class ImportReversal(MethodView):
         them is kept as versions. What it corrected stays corrected. Twice is 409, and so it is when the books are
         closed over one of its usages, or it is not booked.
         """
-        return revert(fetch(Import, import_id, lock=True), now(), **fields)
+        return revert(get_visible(Import, import_id, lock=True), now(), **fields)
 
 
 @imports.route("/usages/export")

@@ -5,14 +5,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-INSTANT = dt.timedelta(microseconds=1)
+MICROSECOND = dt.timedelta(microseconds=1)
 SHOWN, MOMENT = sa.DateTime(), sa.DateTime(timezone=True)
 # Longer than any time that clocks have been moved by, but for those that skip a day.
 LONGER_THAN_A_SHIFT = dt.timedelta(hours=25)
 EARLIEST_SET_BACK = 22  # The hour to which a clock was ever set back from the next day.
 
 
-def clock(timezone: Any, moment: Any) -> Any:
+def local_clock(timezone: Any, moment: Any) -> Any:
     """What a clock of `timezone` shows at `moment`, as a timestamp without time zone.
 
     A day that has begun goes on: a clock that is set back across midnight, as in Newfoundland until 2011, is taken to
@@ -21,10 +21,10 @@ def clock(timezone: Any, moment: Any) -> Any:
     shown = _shown(timezone, moment)
     midnight = sa.cast(day_of(shown) + 1, SHOWN)
     is_late = hour_of(shown) >= EARLIEST_SET_BACK
-    return sa.case((is_late & (moment >= instant_of(timezone, midnight)), midnight), else_=shown)
+    return sa.case((is_late & (moment >= first_instant(timezone, midnight)), midnight), else_=shown)
 
 
-def instant_of(timezone: Any, shown: Any) -> Any:
+def first_instant(timezone: Any, shown: Any) -> Any:
     """The first instant at which a clock of `timezone` shows this; the jump, if it skips it.
 
     PostgreSQL itself takes the last instant, where clocks are set back. A day begins when the first does.
@@ -49,6 +49,6 @@ def hour_of(shown: Any) -> Any:
     return sa.cast(sa.extract("hour", shown), sa.Integer)
 
 
-def begin_of(timezone: Any, day: Any) -> Any:
+def day_start(timezone: Any, day: Any) -> Any:
     """The instant at which a day begins."""
-    return instant_of(timezone, sa.cast(day, SHOWN))
+    return first_instant(timezone, sa.cast(day, SHOWN))

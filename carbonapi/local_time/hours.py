@@ -10,12 +10,12 @@ HOURS = 24
 ALL_HOURS = (1 << HOURS) - 1
 
 
-def bit_of(shown: Any) -> Any:
+def hour_bit(shown: Any) -> Any:
     """The hour in which a clock shows this."""
     return sa.literal(1).op("<<")(hour_of(shown))
 
 
-def bits_of_period(shown: Any, last_shown: Any, day: Any) -> Any:
+def interval_hour_bits(shown: Any, last_shown: Any, day: Any) -> Any:
     """The hours of `day` of which a period has a part. What a clock shows at its first instant, and at its last."""
     first: Any = sa.case((day == day_of(shown), hour_of(shown)), else_=0)
     last: Any = sa.case((day == day_of(last_shown), hour_of(last_shown)), else_=HOURS - 1)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 LAST_DIGIT = Decimal("1e-12")
 
 
-def part(amount: Any, usage_at: Any, usage_until: Any, begin: Any, end: Any) -> Any:
+def prorated_amount(amount: Any, usage_at: Any, usage_until: Any, begin: Any, end: Any) -> Any:
     """How much of a period's amount was used within [begin, end)."""
     return _used_until(end, amount, usage_at, usage_until) - _used_until(begin, amount, usage_at, usage_until)
 

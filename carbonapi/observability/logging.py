@@ -14,22 +14,22 @@ STDERR = 2
 LOG = logging.getLogger("carbonapi")  # The name of the app, too.
 
 
-def begin(level: str) -> None:
+def configure_logging(level: str) -> None:
     """Let all that this process says be lines of the log: our own from this level on, of libraries the warnings."""
     LOG.handlers.clear()
     LOG.setLevel(level.upper())
-    logging.root.handlers = [Lines()]
+    logging.root.handlers = [JsonHandler()]
     logging.root.setLevel(max(LOG.level, logging.WARNING))
     logging.captureWarnings(True)
 
 
-def tell(level: int, message: str, **fields: object) -> None:
+def write_log(level: int, message: str, **fields: object) -> None:
     """Write a line if its level is one that is told. A record of `logging` would cost three times as much."""
     if LOG.isEnabledFor(level):
         _write(level, message, fields)
 
 
-def about_request() -> dict[str, object]:
+def request_fields() -> dict[str, object]:
     """What a line tells of the request: where it went and who asked, without its query, headers and body."""
     actor = g.get("actor")
     rule = request.url_rule
@@ -44,12 +44,12 @@ def about_request() -> dict[str, object]:
     }
 
 
-class Lines(logging.Handler):
+class JsonHandler(logging.Handler):
     """Writes what is told by `logging` as lines, an exception with its stack."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            fields = {"logger": record.name} | (about_request() if has_request_context() else {})
+            fields = {"logger": record.name} | (request_fields() if has_request_context() else {})
             if record.exc_info and record.exc_info[1]:
                 fields["stack"] = _stack(record.exc_info[1])
             # Half a surrogate pair, which UTF-8 does not have, becomes a "?".

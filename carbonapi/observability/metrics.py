@@ -14,37 +14,42 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-OURS = CollectorRegistry()
+REGISTRY = CollectorRegistry()
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 REQUESTS = Counter(
-    "carbonapi_requests_total", "Requests that were answered.", ["method", "route", "status"], registry=OURS
+    "carbonapi_requests_total", "Requests that were answered.", ["method", "route", "status"], registry=REGISTRY
 )
 REQUEST_SECONDS = Histogram(
-    "carbonapi_request_seconds", "How long they took.", ["method", "route"], buckets=SECONDS, registry=OURS
+    "carbonapi_request_seconds", "How long they took.", ["method", "route"], buckets=SECONDS, registry=REGISTRY
 )
 POOL_CONNECTIONS = Gauge(
     "carbonapi_pool_connections",
     "Database connections: in_use, and size, how many there may be.",
     ["state"],
     multiprocess_mode="livesum",
-    registry=OURS,
+    registry=REGISTRY,
 )
 POOL_TIMEOUTS = Counter(
-    "carbonapi_pool_timeouts_total", "Requests that got no database connection in time.", registry=OURS
+    "carbonapi_pool_timeouts_total", "Requests that got no database connection in time.", registry=REGISTRY
 )
 DATABASE_UNAVAILABLE = Counter(
-    "carbonapi_database_unavailable_total", "Requests that found the database away or busy.", registry=OURS
+    "carbonapi_database_unavailable_total", "Requests that found the database away or busy.", registry=REGISTRY
 )
 IMPORTS = Counter(
-    "carbonapi_imports_total", "Imports: booked, refused, or failed after they were queued.", ["outcome"], registry=OURS
+    "carbonapi_imports_total",
+    "Imports, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
 )
-IMPORTED_USAGES = Counter("carbonapi_imported_usages_total", "Usages that imports have written.", registry=OURS)
-SIGN_INS = Counter("carbonapi_sign_ins_total", "Sign-ins: signed_in or refused.", ["outcome"], registry=OURS)
-THROTTLED = Counter("carbonapi_throttled_total", "Requests that came too often, by policy.", ["policy"], registry=OURS)
+IMPORTED_USAGES = Counter("carbonapi_imported_usages_total", "Usages that imports have written.", registry=REGISTRY)
+LOGINS = Counter("carbonapi_logins_total", "Logins, by outcome.", ["outcome"], registry=REGISTRY)
+RATE_LIMITED = Counter(
+    "carbonapi_rate_limited_total", "Requests that came too often, by policy.", ["policy"], registry=REGISTRY
+)
 
 # What has not come about yet is 0, so that the first time is seen as a rise.
-for counter, outcomes in ((IMPORTS, ("booked", "refused", "failed")), (SIGN_INS, ("signed_in", "refused"))):
+for counter, outcomes in ((IMPORTS, ("completed", "rejected", "failed")), (LOGINS, ("succeeded", "failed"))):
     for outcome in outcomes:
         counter.labels(outcome)
 
@@ -62,11 +67,11 @@ def count_request(method: str, route: str, status: int, seconds: float) -> None:
     request_seconds.observe(seconds)
 
 
-def exposition() -> bytes:
+def render() -> bytes:
     """All counts, as Prometheus reads them."""
     folder = os.environ.get(FOLDER)
     if folder is None:
-        return generate_latest(OURS)
+        return generate_latest(REGISTRY)
     _forget_dead(Path(folder))
     everybodys = CollectorRegistry()
     MultiProcessCollector(everybodys, folder)

@@ -1,5 +1,5 @@
 """Closed periods."""
 
-from .views import periods
+from .views import closed_periods
 
-__all__ = ["periods"]
+__all__ = ["closed_periods"]

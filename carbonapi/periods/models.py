@@ -5,23 +5,25 @@ import datetime as dt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..audit import Audited
-from ..db import Model, Owned
+from ..audit import AuditConfig
+from ..db import Model, TenantScoped
 
 
-class Period(Owned, Model):
+class ClosedPeriod(TenantScoped, Model):
     """The books of an organization, closed up to an instant: usages before it stay as they are until it is reopened."""
 
-    __tablename__ = "periods"
+    __tablename__ = "closed_periods"
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
         sa.CheckConstraint("num_nulls(reopened_at, reopened_by, reopen_reason) IN (0, 3)", name="reopened"),
-        sa.Index("ix_periods_closed", "organization_id", "until", postgresql_where=sa.text("reopened_at IS NULL")),
+        sa.Index(
+            "ix_closed_periods_closed", "organization_id", "until", postgresql_where=sa.text("reopened_at IS NULL")
+        ),
     )
-    AUDIT = Audited(
+    AUDIT = AuditConfig(
         ("until", "note", "reopened_at"), created="closed", acts={"reopened_at": "reopened"}, reason="reopen_reason"
     )
-    MEMBERS_SEE_BY = None
+    OWNER_COLUMN = None
 
     until: Mapped[dt.datetime]
     note: Mapped[str | None]

@@ -2,21 +2,21 @@
 
 import marshmallow as ma
 
-from ..rest import ListQuery, Schema, Sort
-from ..rest.fields import Instant, Name, Text
-from .models import Period
+from ..rest import ListQuerySchema, Schema, Sort
+from ..rest.fields import Name, Text, UtcDateTime
+from .models import ClosedPeriod
 
 
-class PeriodSchema(Schema):
+class ClosedPeriodSchema(Schema):
     """The books of an organization, closed up to an instant."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    until = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
+    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Annual report 2025"})
-    closed_at = Instant(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
+    closed_at = UtcDateTime(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
     closed_by = ma.fields.Integer(required=True, metadata={"example": 1})
-    reopened_at = Instant(
+    reopened_at = UtcDateTime(
         required=True, allow_none=True, metadata={"example": None, "description": "null: it is closed."}
     )
     reopened_by = ma.fields.Integer(
@@ -27,10 +27,10 @@ class PeriodSchema(Schema):
     )
 
 
-class NewPeriodSchema(Schema):
+class NewClosedPeriodSchema(Schema):
     """Up to when the books are closed."""
 
-    until = Instant(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
+    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
     note = Text(
         load_default=None,
         allow_none=True,
@@ -39,7 +39,7 @@ class NewPeriodSchema(Schema):
     )
 
 
-class ReopeningSchema(Schema):
+class ReopenSchema(Schema):
     """Why the books are reopened."""
 
     reason = Name(
@@ -47,5 +47,5 @@ class ReopeningSchema(Schema):
     )
 
 
-class PeriodQuery(ListQuery):
-    sort = Sort(Period.until, Period.closed_at, Period.id, default="-until")
+class ClosedPeriodQuery(ListQuerySchema):
+    sort = Sort(ClosedPeriod.until, ClosedPeriod.closed_at, ClosedPeriod.id, default="-until")

@@ -5,38 +5,40 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..auth import current_actor, named
+from ..auth import current_actor, get_referenced
 from ..db import db
-from ..errors import Conflict, Invalid
-from ..rest.fields import rfc3339
-from .models import Period
+from ..errors import Conflict, ValidationFailed
+from ..rest.fields import format_datetime
+from .models import ClosedPeriod
 
 LOCK_TIMEOUT = "1s"
 
 
-def close(now: dt.datetime, until: dt.datetime, note: str | None) -> Period:
+def close(now: dt.datetime, until: dt.datetime, note: str | None) -> ClosedPeriod:
     """Close the books of the actor's organization up to, not including, `until`.
 
     Raises Invalid for a time to come, and Conflict if they are closed so far already.
     """
     actor = current_actor()
     if until > now:
-        raise Invalid("Lies in the future: only what is past can be closed.", field="until")
+        raise ValidationFailed("Lies in the future: only what is past can be closed.", field="until")
     # Whoever writes now finishes first, and whoever comes then finds the books closed: a writer looks for closed
     # periods in the very statement that takes the lock which this one waits for.
     # All writers wait behind it meanwhile, so it gives up soon: the caller is told to try again.
     db.session.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     db.session.execute(sa.text("LOCK TABLE usages, usage_versions IN SHARE ROW EXCLUSIVE MODE"))
-    period = closed_over(actor.organization_id, until - dt.timedelta(microseconds=1))
+    period = closing_period_at(actor.organization_id, until - dt.timedelta(microseconds=1))
     if period is not None:
-        raise Conflict(f"The books are closed until {rfc3339(period.until)} already, by period {period.id}.")
-    period = Period(organization_id=actor.organization_id, until=until, note=note, closed_at=now, closed_by=actor.id)
+        raise Conflict(f"The books are closed until {format_datetime(period.until)} already, by period {period.id}.")
+    period = ClosedPeriod(
+        organization_id=actor.organization_id, until=until, note=note, closed_at=now, closed_by=actor.id
+    )
     db.session.add(period)
     db.session.flush()
     return period
 
 
-def reopen(period: Period, now: dt.datetime, reason: str) -> Period:
+def reopen(period: ClosedPeriod, now: dt.datetime, reason: str) -> ClosedPeriod:
     """Reopen the books that `period` closed. That it was closed stays on record. Raises Conflict if it is open."""
     if period.reopened_at is not None:
         raise Conflict(f"Period {period.id} has been reopened already.")
@@ -48,31 +50,37 @@ def reopen(period: Period, now: dt.datetime, reason: str) -> Period:
 def is_open(organization_id: Any, usage_at: Any) -> sa.ColumnElement[bool]:
     """Whether the organization's books are open at that time."""
     return ~sa.exists().where(
-        Period.organization_id == organization_id, Period.reopened_at.is_(None), Period.until > usage_at
+        ClosedPeriod.organization_id == organization_id,
+        ClosedPeriod.reopened_at.is_(None),
+        ClosedPeriod.until > usage_at,
     )
 
 
-def closed_over(organization_id: int, usage_at: dt.datetime) -> Period | None:
+def closing_period_at(organization_id: int, usage_at: dt.datetime) -> ClosedPeriod | None:
     """The period that closes the organization's books over that time: the one that reaches furthest."""
-    closed = sa.select(Period).where(Period.organization_id == organization_id, Period.reopened_at.is_(None))
-    furthest = closed.where(Period.until > usage_at).order_by(Period.until.desc()).limit(1)
-    found: Period | None = db.session.scalar(furthest)
+    closed = sa.select(ClosedPeriod).where(
+        ClosedPeriod.organization_id == organization_id, ClosedPeriod.reopened_at.is_(None)
+    )
+    furthest = closed.where(ClosedPeriod.until > usage_at).order_by(ClosedPeriod.until.desc()).limit(1)
+    found: ClosedPeriod | None = db.session.scalar(furthest)
     return found
 
 
-def refusal(organization_id: int, *moments: dt.datetime) -> Conflict:
+def closed_error(organization_id: int, *moments: dt.datetime) -> Conflict:
     """The error that names the period which keeps these times closed."""
-    period = closed_over(organization_id, min(moments))
-    until = rfc3339(period.until) if period else "then"
+    period = closing_period_at(organization_id, min(moments))
+    until = format_datetime(period.until) if period else "then"
     return Conflict(
         f"The books are closed until {until} by period {period.id if period else ''}. Record an adjustment dated after "
-        "it that names the period in `adjusts_period_id`, or have it reopened.",
+        "it that names the period in `adjusts_closed_period_id`, or have it reopened.",
         field="usage_at",
     )
 
 
-def refuse_unknown_period(organization_id: int, period_id: int) -> None:
+def check_adjusted_period(organization_id: int, closed_period_id: int) -> None:
     """Raise Invalid if an adjustment names a period that is not closed in its organization."""
-    period = named(Period, period_id, "adjusts_period_id")
+    period = get_referenced(ClosedPeriod, closed_period_id, "adjusts_closed_period_id")
     if period.organization_id != organization_id or period.reopened_at is not None:
-        raise Invalid(f"Period {period_id} is not closed: correct the usage itself.", field="adjusts_period_id")
+        raise ValidationFailed(
+            f"Period {closed_period_id} is not closed: correct the usage itself.", field="adjusts_closed_period_id"
+        )

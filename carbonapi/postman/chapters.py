@@ -3,7 +3,7 @@
 from . import requests_accounts, requests_emissions, requests_ledger
 from .requests import Chapter
 
-COURSE = (
+CHAPTERS = (
     Chapter("Auth", requests_ledger.SIGNING_IN),
     Chapter("Catalogue", requests_ledger.CATALOGUE),
     Chapter("Usages", requests_ledger.USAGES),

@@ -7,8 +7,8 @@ from typing import Any
 
 import flask
 
-from .chapters import COURSE
-from .requests import Chapter, Step
+from .chapters import CHAPTERS
+from .requests import Chapter, Request
 from .scripts import script_of
 
 pages = flask.Blueprint("postman", __name__)
@@ -33,10 +33,10 @@ BEARERS = {"access_token": "token", "refresh_token": "refresh_token"}
 
 @pages.get("/postman.json")
 def postman() -> Any:
-    return flask.jsonify(collection_of(flask.current_app.extensions["carbonapi-api"].document))
+    return flask.jsonify(build_collection(flask.current_app.extensions["carbonapi-api"].document))
 
 
-def collection_of(document: dict[str, Any]) -> dict[str, Any]:
+def build_collection(document: dict[str, Any]) -> dict[str, Any]:
     """The collection for this OpenAPI document."""
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     operations = {
@@ -53,7 +53,7 @@ def collection_of(document: dict[str, Any]) -> dict[str, Any]:
         },
         "auth": _bearer("token"),
         "variable": [{"key": name, "value": value} for name, value in VARIABLES.items()],
-        "item": [_folder(chapter, tags, operations, document) for chapter in COURSE],
+        "item": [_folder(chapter, tags, operations, document) for chapter in CHAPTERS],
     }
 
 
@@ -70,7 +70,7 @@ def _folder(
     return folder | ({"event": [_event("prerequest", chapter.first)]} if chapter.first else {})
 
 
-def _request(step: Step, operation: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+def _request(step: Request, operation: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """A request with the scripts that go before and after it."""
     request: dict[str, Any] = {
         "method": operation["method"],
@@ -101,7 +101,7 @@ def _body(body: Any) -> dict[str, Any]:
     return {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
 
 
-def _url(step: Step, operation: dict[str, Any]) -> dict[str, Any]:
+def _url(step: Request, operation: dict[str, Any]) -> dict[str, Any]:
     """The address. What else the query could ask for is there to be switched on."""
     path = re.sub(r"\{(\w+)\}", r"{{\1}}", operation["path"])
     asked = [{"key": name, "value": value} for name, value in step.query]
@@ -115,7 +115,7 @@ def _url(step: Step, operation: dict[str, Any]) -> dict[str, Any]:
     return url | ({"query": query} if query else {})
 
 
-def _further_arguments(step: Step, operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _further_arguments(step: Request, operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "query" and parameter["name"] not in dict(step.query):
             yield {"key": parameter["name"], "value": "", "description": parameter["description"], "disabled": True}

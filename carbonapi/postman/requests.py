@@ -9,7 +9,7 @@ Query = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Step:
+class Request:
     """A request: an operation's documented example, but for what is told here.
 
     Values may name variables, `{{usage_id}}`. keeps: variables, and where in the answer they are found; expects:
@@ -39,7 +39,7 @@ class Chapter:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[Request, ...]
     description: str = ""
     bearer: str | None = None
     first: tuple[str, ...] = ()

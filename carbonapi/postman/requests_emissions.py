@@ -1,7 +1,7 @@
 """The course: what the ledger adds up to, restated and closed."""
 
 from .. import errors
-from .requests import Step
+from .requests import Request
 
 PERIODS = (
     ("start", "2026-02-01"),
@@ -17,59 +17,59 @@ FACTOR = {
 }
 RESTATEMENT = {"usage_type_id": 100, "reason": "Our supplier told us its factor"}
 EMISSIONS = (
-    Step(
+    Request(
         "get_trend",
         query=(("bucket", "month"), ("start", "2026-01-01"), ("end", "2026-04-01"), ("usage_type_id", "100")),
         expects={"answer.map(month => month.co2e_kg)": [65.25, 42, 0]},
     ),
-    Step("get_summary", query=(("by", "usage_type"),), expects={'Object.keys(answer).includes("by_user")': False}),
-    Step(
+    Request("get_summary", query=(("by", "usage_type"),), expects={'Object.keys(answer).includes("by_user")': False}),
+    Request(
         "get_summary",
         "Get the summary as of then",
         query=(("as_of", "{{recorded_at}}"),),
         expects={"answer.co2e_kg": 18.75},
     ),
-    Step("get_bridge", query=PERIODS, expects={"answer.difference_kg": 30.61}),
+    Request("get_bridge", query=PERIODS, expects={"answer.difference_kg": 30.61}),
 )
 RESTATEMENTS = (
-    Step("enter_emission_factor", "Enter your supplier's factor", body=FACTOR, keeps={"factor_id": "answer.id"}),
-    Step(
+    Request("enter_emission_factor", "Enter your supplier's factor", body=FACTOR, keeps={"factor_id": "answer.id"}),
+    Request(
         "restate_usages",
         "Preview a restatement",
         body=RESTATEMENT | {"mode": "preview"},
         status=200,
         expects={"answer.difference_kg": -21.45},
     ),
-    Step(
+    Request(
         "restate_usages",
         body=RESTATEMENT | {"mode": "apply"},
         keeps={"restatement_id": "answer.id"},
         expects={"answer.usage_count": 2, "answer.difference_kg": -21.45},
     ),
-    Step("get_restatement", expects={"answer.reason": RESTATEMENT["reason"]}),
-    Step("list_restatements", expects={"answer.length": 1}),
+    Request("get_restatement", expects={"answer.reason": RESTATEMENT["reason"]}),
+    Request("list_restatements", expects={"answer.length": 1}),
 )
 PERIODS_CLOSED = (
-    Step("close_period", keeps={"period_id": "answer.id"}),
-    Step(
+    Request("close_period", keeps={"closed_period_id": "answer.id"}),
+    Request(
         "record_usage",
         "Record in the closed period: refused",
         body={"usage_type_id": 100, "usage_at": "2025-12-31T12:00:00Z", "amount": 1},
         fails=errors.Conflict,
     ),
-    Step(
+    Request(
         "record_usage",
         "Record an adjustment to it, dated after it",
         body={
             "usage_type_id": 100,
             "usage_at": "2026-01-01T00:00:00Z",
             "amount": 1,
-            "adjusts_period_id": "{{period_id}}",
+            "adjusts_closed_period_id": "{{closed_period_id}}",
             "note": "A meter had been left out.",
         },
         keeps={"adjustment_id": "answer.id"},
     ),
-    Step("get_period", expects={"answer.reopened_at": None}),
-    Step("list_periods", expects={"answer.length": 1}),
-    Step("reopen_period", expects={"answer.reopen_reason": "A meter had been left out."}),
+    Request("get_closed_period", expects={"answer.reopened_at": None}),
+    Request("list_closed_periods", expects={"answer.length": 1}),
+    Request("reopen_period", expects={"answer.reopen_reason": "A meter had been left out."}),
 )

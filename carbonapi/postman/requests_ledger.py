@@ -1,7 +1,7 @@
 """The course, first half: signing in, the catalogue, usages and files of them."""
 
 from .. import errors
-from .requests import CREDENTIALS, ETAG, IF_MATCH, Step
+from .requests import CREDENTIALS, ETAG, IF_MATCH, Request
 
 TOKENS = {"token": "answer.access_token", "refresh_token": "answer.refresh_token"}
 MADE_UP = (
@@ -14,41 +14,41 @@ FILE = "usage_type_id,usage_at,amount,note\n101,2026-02-01T00:00:00Z,2,\n101,202
 FAULTY_FILE = "usage_at,amount\n2026-04-01T00:00:00Z,3\n2026-05-01T00:00:00Z,three\n"
 JANUARY = (("start", "2026-01-01"), ("end", "2026-02-01"))
 SIGNING_IN = (
-    Step(
+    Request(
         "register_organization",
         body=CREDENTIALS | {"name": "Ada Lovelace", "organization": "Analytical Engines"},
         keeps={"user_id": "answer.id", "organization_id": "answer.organization_id"},
         expects={"answer.role": "manager"},
         first=MADE_UP,
     ),
-    Step("log_in", body=CREDENTIALS, keeps=TOKENS, expects={"answer.token_type": "Bearer"}),
-    Step("get_yourself", keeps=ETAG, expects={"answer.name": "Ada Lovelace"}),
-    Step("get_yourself", "Get yourself, if you have changed", headers={"If-None-Match": "{{etag}}"}, status=304),
-    Step("change_yourself", headers=IF_MATCH, body={"name": "Ada King"}, expects={"answer.name": "Ada King"}),
-    Step("refresh_tokens", keeps=TOKENS),
-    Step("list_sessions", expects={"answer.length": 1, "answer[0].is_current": True}),
+    Request("log_in", body=CREDENTIALS, keeps=TOKENS, expects={"answer.token_type": "Bearer"}),
+    Request("get_yourself", keeps=ETAG, expects={"answer.name": "Ada Lovelace"}),
+    Request("get_yourself", "Get yourself, if you have changed", headers={"If-None-Match": "{{etag}}"}, status=304),
+    Request("change_yourself", headers=IF_MATCH, body={"name": "Ada King"}, expects={"answer.name": "Ada King"}),
+    Request("refresh_tokens", keeps=TOKENS),
+    Request("list_sessions", expects={"answer.length": 1, "answer[0].is_current": True}),
 )
 CATALOGUE = (
-    Step("list_usage_types", query=(("name", "electricity"),), keeps={"usage_type_id": "answer[0].id"}),
-    Step("get_usage_type", expects={"answer.id": 100, "answer.unit": "kwh", "answer.factor": 1.5}),
-    Step("list_units_of_usage_type"),
-    Step("list_emission_factors", keeps={"factor_id": "answer[0].id"}),
-    Step("get_emission_factor", expects={"answer.factor": 1.5}),
+    Request("list_usage_types", query=(("name", "electricity"),), keeps={"usage_type_id": "answer[0].id"}),
+    Request("get_usage_type", expects={"answer.id": 100, "answer.unit": "kwh", "answer.factor": 1.5}),
+    Request("list_units_of_usage_type"),
+    Request("list_emission_factors", keeps={"factor_id": "answer[0].id"}),
+    Request("get_emission_factor", expects={"answer.factor": 1.5}),
 )
 USAGES = (
-    Step(
+    Request(
         "record_usage",
         headers={"Idempotency-Key": "main-meter-2026-01"},
         keeps={"usage_id": "answer.id", "recorded_at": "answer.recorded_at"} | ETAG,
         expects={"answer.amount": 12.5, "answer.factor": 1.5, "answer.co2e_kg": 18.75, "answer.version": 1},
     ),
-    Step(
+    Request(
         "record_usage",
         "Send it again: it is recorded once",
         headers={"Idempotency-Key": "main-meter-2026-01"},
         expects={'pm.response.headers.get("Idempotency-Replayed")': "true", "answer.version": 1},
     ),
-    Step(
+    Request(
         "record_usage",
         "Record a bill: a usage with a period",
         body={
@@ -61,83 +61,85 @@ USAGES = (
         keeps={"bill_id": "answer.id"},
         expects={"answer.co2e_kg": 88.5},
     ),
-    Step(
+    Request(
         "record_usage",
         "Record what is wrong: the error names the field",
         body={"usage_type_id": 100, "usage_at": "2026-01-31T12:00:00", "amount": "much"},
-        fails=errors.Invalid,
+        fails=errors.ValidationFailed,
         expects={"Object.keys(answer.errors.json).sort()": ["amount", "usage_at"]},
     ),
-    Step("get_usage", expects={"answer.amount": 12.5}),
-    Step(
+    Request("get_usage", expects={"answer.amount": 12.5}),
+    Request(
         "correct_usage",
         "Correct the usage, if it is still the version you have read",
         headers=IF_MATCH,
         body={"amount": 12.75, "reason": "The meter was read again."},
         expects={"answer.version": 2, "answer.co2e_kg": 19.125, "answer.factor": 1.5},
     ),
-    Step(
+    Request(
         "correct_usage",
         "Correct it by an ETag of before: refused",
         headers=IF_MATCH,
         body={"amount": 13},
-        fails=errors.Stale,
-        expects={"answer.title": "Changed meanwhile"},
+        fails=errors.PreconditionFailed,
+        expects={"answer.title": "Precondition failed"},
     ),
-    Step(
+    Request(
         "replace_usage",
         headers={"If-Match": '"2"'},
         expects={"answer.version": 3, "answer.amount": 12.5},
     ),
-    Step("list_versions_of_usage", expects={"answer.map(version => version.amount)": [12.5, 12.75, 12.5]}),
-    Step("get_usage", "Get the usage as of then", query=(("as_of", "{{recorded_at}}"),), expects={"answer.version": 1}),
-    Step("explain_usage", expects={"answer.calculation": "12.5 kwh × 1.5 kg CO2e/kwh = 18.75 kg CO2e"}),
-    Step(
+    Request("list_versions_of_usage", expects={"answer.map(version => version.amount)": [12.5, 12.75, 12.5]}),
+    Request(
+        "get_usage", "Get the usage as of then", query=(("as_of", "{{recorded_at}}"),), expects={"answer.version": 1}
+    ),
+    Request("explain_usage", expects={"answer.calculation": "12.5 kwh × 1.5 kg CO2e/kwh = 18.75 kg CO2e"}),
+    Request(
         "list_usages", query=(*JANUARY, ("sort", "-amount")), expects={"answer.map(usage => usage.amount)": [59, 12.5]}
     ),
-    Step(
+    Request(
         "list_usages",
         "List usages by a cursor: the first page",
         query=(("page_size", "1"), ("cursor", "")),
         keeps=NEXT_CURSOR,
         expects={"answer.length": 1},
     ),
-    Step(
+    Request(
         "list_usages",
         "List usages by a cursor: the next page",
         query=(("page_size", "1"), ("cursor", "{{cursor}}")),
         expects={"answer.length": 1},
     ),
-    Step("list_usages_of_user", expects={"answer.length": 2}),
-    Step(
+    Request("list_usages_of_user", expects={"answer.length": 2}),
+    Request(
         "list_usages",
         "Misspell a filter: it answers nothing rather than everything",
         query=(("strat", "2026-01-01"),),
-        fails=errors.Invalid,
+        fails=errors.ValidationFailed,
         expects={"Object.keys(answer.errors.query)": ["strat"]},
     ),
 )
 IMPORTS = (
-    Step("import_usages", "Try an import", query=(("mode", "dry-run"),), body=FILE, status=200),
-    Step(
+    Request("import_usages", "Try an import", query=(("mode", "dry-run"),), body=FILE, status=200),
+    Request(
         "import_usages",
         body=FILE,
         keeps={"import_id": "answer.id"},
-        expects={"answer.status": "booked", "answer.usage_count": 2, "answer.co2e_kg": 201.975},
+        expects={"answer.status": "completed", "answer.usage_count": 2, "answer.co2e_kg": 201.975},
     ),
-    Step("get_import", expects={"answer.status": "booked"}),
-    Step(
+    Request("get_import", expects={"answer.status": "completed"}),
+    Request(
         "import_usages",
         "Import what is good of a file",
         query=(("mode", "partial"), ("usage_type_id", "101")),
         body=FAULTY_FILE,
         keeps={"import_id": "answer.id"},
-        expects={"answer.usage_count": 1, "answer.fault_count": 1},
+        expects={"answer.usage_count": 1, "answer.error_count": 1},
     ),
-    Step("list_faults_of_import", expects={"answer[0].line": 3, "answer[0].column": "amount"}),
-    Step("export_rejected_lines"),
-    Step("revert_import", body={"reason": "It was the wrong file."}),
-    Step(
+    Request("list_faults_of_import", expects={"answer[0].line": 3, "answer[0].column": "amount"}),
+    Request("export_rejected_lines"),
+    Request("revert_import", body={"reason": "It was the wrong file."}),
+    Request(
         "import_usages",
         "Import a large file: the answer comes first",
         query=(("usage_type_id", "102"),),
@@ -146,11 +148,11 @@ IMPORTS = (
         status=202,
         expects={"answer.status": "queued"},
     ),
-    Step("list_imports", expects={"answer.length": 3}),
-    Step(
+    Request("list_imports", expects={"answer.length": 3}),
+    Request(
         "export_usages",
         query=(("usage_type_id", "101"), ("sort", "usage_at")),
         keeps={"exported": "pm.response.text()"},
     ),
-    Step("verify_export", body="{{exported}}", expects={"answer.lines": 2, "answer.differing": 0}),
+    Request("verify_export", body="{{exported}}", expects={"answer.lines": 2, "answer.differing": 0}),
 )

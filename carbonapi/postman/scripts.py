@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..rest.errors import STATUS
-from .requests import Step
+from .requests import Request
 
 
-def script_of(step: Step, operation: dict[str, Any], document: dict[str, Any]) -> tuple[str, ...]:
+def script_of(step: Request, operation: dict[str, Any], document: dict[str, Any]) -> tuple[str, ...]:
     """The lines of the script: by the OpenAPI document its status, media type, headers and fields; then by the step."""
     status = str(STATUS[step.fails] if step.fails else step.status or _usual_status(operation))
     return tuple(_lines(step, status, _resolved(operation["responses"][status], document), document))
@@ -19,7 +19,7 @@ def _usual_status(operation: dict[str, Any]) -> int:
     return max(int(status) for status in operation["responses"] if status.startswith("2") and status != "202")
 
 
-def _lines(step: Step, status: str, response: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
+def _lines(step: Request, status: str, response: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
     yield _test(f"It is {status}", f"pm.response.to.have.status({status})")
     headers = {name for name, header in response.get("headers", {}).items() if header["required"]}
     for name in sorted(headers):

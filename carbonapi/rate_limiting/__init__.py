@@ -1,21 +1,21 @@
 """How often somebody may do something: counted over all workers, before it is done."""
 
 from .limits import (
-    ACCEPTANCE,
     IMPORTS,
+    INVITATION_ACCEPTANCE,
+    LOGIN,
     PASSWORD_CHANGE,
     REFRESH,
     REGISTRATION,
-    SIGN_IN,
     WRITES,
-    Standing,
-    Throttle,
-    forgive,
+    LimitStatus,
+    RateLimit,
+    consume,
     init_app,
-    spend,
+    reset,
 )
 
 __all__ = [
-    "ACCEPTANCE", "IMPORTS", "PASSWORD_CHANGE", "REFRESH", "REGISTRATION", "SIGN_IN", "WRITES", "Standing", "Throttle",
-    "forgive", "init_app", "spend",
+    "IMPORTS", "INVITATION_ACCEPTANCE", "LOGIN", "PASSWORD_CHANGE", "REFRESH", "REGISTRATION", "WRITES",
+    "LimitStatus", "RateLimit", "consume", "init_app", "reset",
 ]  # fmt: skip

@@ -13,33 +13,33 @@ from flask import current_app
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Model, apart, db
+from ..db import Model, autocommit_connection, db
 
 MOST_FORGOTTEN = 10  # Counts of windows that have ended, which go with each statement that counts.
 REDIS_SECONDS = 0.5  # For which Redis is waited for.
 REDIS_PAUSE_SECONDS = 5  # For which it is not asked again, once it was away.
 
 
-class ThrottleCount(Model):
+class RateLimitCounter(Model):
     """How often something was done within the window of time that ends then.
 
     A bucket is a keyed hash: of whom it is, nobody can read here. The table is not logged: to count waits for no disk,
     and all that a crash of PostgreSQL takes are counts of minutes. It holds nothing of any organization.
     """
 
-    __tablename__ = "throttle_counts"
-    __table_args__ = (sa.Index("ix_throttle_counts_by_end", "ends_at"), {"prefixes": ["UNLOGGED"]})
+    __tablename__ = "rate_limit_counters"
+    __table_args__ = (sa.Index("ix_rate_limit_counters_by_end", "ends_at"), {"prefixes": ["UNLOGGED"]})
 
     bucket: Mapped[bytes] = mapped_column(primary_key=True)
     ends_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
     number: Mapped[int]
 
 
-COUNTS = Model.metadata.tables[ThrottleCount.__tablename__]
+COUNTS = Model.metadata.tables[RateLimitCounter.__tablename__]
 KEY = (COUNTS.c.bucket, COUNTS.c.ends_at)
 
 
-class Counts(Protocol):
+class Counters(Protocol):
     def add(self, bucket: bytes, ends_at: dt.datetime, number: int, now: dt.datetime) -> int:
         """How many there are in the window, these included."""
 
@@ -47,11 +47,11 @@ class Counts(Protocol):
         """Let there be none in the window."""
 
 
-class PostgresCounts:
+class PostgresCounters:
     """The counts in PostgreSQL."""
 
     def add(self, bucket: bytes, ends_at: dt.datetime, number: int, now: dt.datetime) -> int:
-        with apart() as connection:
+        with autocommit_connection() as connection:
             values = {"bucket": bucket, "ends_at": ends_at, "number": number, "now": now}
             return int(connection.execute(_ADDING, values).scalar_one())
 
@@ -75,7 +75,7 @@ def _adding() -> sa.Executable:
 _ADDING = _adding()
 
 
-class RedisCounts:
+class RedisCounters:
     """The counts in Redis; in PostgreSQL while Redis is away, so that nobody waits, and nobody guesses unthrottled."""
 
     def __init__(self, url: str) -> None:
@@ -92,7 +92,7 @@ class RedisCounts:
         )
         self._is_away: type[Exception] = redis.RedisError
         self._asked_again_at = 0.0
-        self._meanwhile = PostgresCounts()
+        self._meanwhile = PostgresCounters()
 
     def add(self, bucket: bytes, ends_at: dt.datetime, number: int, now: dt.datetime) -> int:
         if time.monotonic() >= self._asked_again_at:

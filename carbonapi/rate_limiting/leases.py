@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .counters import Counts
+from .counters import Counters
 
 LEASES = 50  # Of which a limit is made up.
 MOST_REMEMBERED = 10_000
@@ -25,10 +25,10 @@ class _Lease:
     elsewhere: int
 
 
-class Leases:
+class LocalAllowances:
     """What this process has leased of each bucket."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: Counters) -> None:
         self._counts = counts
         self._by_whom: dict[tuple[str, str], _Lease] = {}
         self._lock = threading.Lock()

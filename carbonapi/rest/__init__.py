@@ -19,17 +19,17 @@ from . import (
     security_headers,
 )
 from .blueprint import Blueprint
-from .errors import refusal
-from .etag import claim
-from .fields import now, plain
+from .errors import early_problem
+from .etag import lock_for_update
+from .fields import format_decimal, now
 from .health import health
 from .openapi import Api
 from .query import (
-    ExportQuery,
-    Filter,
-    Ids,
-    ListQuery,
-    Query,
+    ExportQuerySchema,
+    FilterSchema,
+    IdsSchema,
+    ListQuerySchema,
+    QuerySchema,
     Schema,
     Sort,
     any_of,
@@ -41,9 +41,9 @@ from .query import (
 from .request_parsing import JSON_MAX_BYTES, prefers_async
 
 __all__ = [
-    "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuery", "Filter", "Ids", "ListQuery", "Query", "Schema", "Sort",
-    "any_of", "as_of", "claim", "equal_to", "exact_json", "health", "init_app", "now", "prefers_async",
-    "read_exact_json", "refusal", "time_range", "time_zone",
+    "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuerySchema", "FilterSchema", "IdsSchema", "ListQuerySchema",
+    "QuerySchema", "Schema", "Sort", "any_of", "as_of", "dump_json", "early_problem", "equal_to", "health",
+    "init_app", "load_json", "lock_for_update", "now", "prefers_async", "time_range", "time_zone",
 ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ class ExactJSON(JSONProvider):
     """JSON in which a Decimal stands with its exact digits, never a float's."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        return exact_json(obj)
+        return dump_json(obj)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         return orjson.loads(s)
@@ -61,12 +61,12 @@ class ExactJSON(JSONProvider):
         return flask.Response(body, mimetype="application/json")
 
 
-def exact_json(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """JSON in which a Decimal stands with its exact digits."""
     return orjson.dumps(value, default=_digits).decode()
 
 
-def read_exact_json(text: str | bytes) -> Any:
+def load_json(text: str | bytes) -> Any:
     """What `exact_json` wrote. A number with a fraction, or too large for an integer of orjson, is a Decimal."""
     return json.loads(text, parse_float=Decimal, parse_int=_whole)
 
@@ -79,7 +79,7 @@ def _whole(digits: str) -> int | Decimal:
 def _digits(value: Any) -> orjson.Fragment:
     if not isinstance(value, Decimal):
         raise TypeError(f"{type(value).__name__} does not go into JSON")
-    return orjson.Fragment(plain(value))
+    return orjson.Fragment(format_decimal(value))
 
 
 def init_app(app: flask.Flask) -> Api:

@@ -10,28 +10,28 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import Response, request
 
-from ..auth import EVERYONE, WRITERS, signed_in
-from ..db import db, was_undone_for_others, without_transaction
+from ..auth import EVERYONE, WRITERS, require_login
+from ..db import db, is_retryable, use_autocommit
 from ..errors import CarbonError
-from ..rate_limiting import IMPORTS, WRITES, Throttle
-from .copy_stream import example_of, file_of
-from .etag import not_modified
+from ..rate_limiting import IMPORTS, WRITES, RateLimit
+from .copy_stream import example_file, export_response
+from .etag import matches_if_none_match
 from .fields import MEDIA_TYPES
-from .idempotency import once
-from .paging import Listed, Tally, page_of
-from .query import ExportQuery, ListQuery, Narrowing, Query
-from .rate_limit_headers import throttled
+from .idempotency import idempotent
+from .paging import ListSource, RowCount, render_page
+from .query import ExportQuerySchema, ListQuerySchema, QueryFilter, QuerySchema
+from .rate_limit_headers import rate_limited
 from .request_parsing import StrictParser, uploaded_file
 
 ACCEPTED = {"Preference-Applied": "respond-async", "Retry-After": "1"}  # RFC 7240; RFC 9110, section 10.2.3.
-MOST_REPETITIONS = 3
+MAX_ATTEMPTS = 3
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 Errors = tuple[type[CarbonError], ...]
 Roles = frozenset[str] | None  # None: whoever asks, signed in or not.
 
 
-def committed(view: View) -> View:
+def commit_after(view: View) -> View:
     """Commit when the view returns. An exception leaves the session to the error handler, which rolls back."""
 
     @wraps(view)
@@ -43,7 +43,7 @@ def committed(view: View) -> View:
     return wrapper
 
 
-def repeated(act: View) -> View:
+def retry_on_conflict(act: View) -> View:
     """Act again, MOST_REPETITIONS times at most, if PostgreSQL undoes it because others write the same rows.
 
     Not for what takes a file, which is there to be read once.
@@ -51,11 +51,11 @@ def repeated(act: View) -> View:
 
     @wraps(act)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        for _ in range(MOST_REPETITIONS):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 return act(*args, **kwargs)
             except sa.exc.DBAPIError as error:
-                if not was_undone_for_others(error):
+                if not is_retryable(error):
                     raise
                 db.session.rollback()
         return act(*args, **kwargs)
@@ -75,10 +75,10 @@ class Blueprint(flask_smorest.Blueprint):
     def listing(
         self,
         schema: type[ma.Schema],
-        query: type[ListQuery],
+        query: type[ListQuerySchema],
         *,
         roles: frozenset[str] = EVERYONE,
-        tally: Callable[[Narrowing], Tally | None] | None = None,
+        tally: Callable[[QueryFilter], RowCount | None] | None = None,
         is_kept: bool = False,
         in_person: bool = False,
     ) -> Decorator:
@@ -92,9 +92,9 @@ class Blueprint(flask_smorest.Blueprint):
             @self.response(200, schema(many=True))
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
-                without_transaction()
-                listed = Listed(lambda: view(resource, narrow, **path), schema, tally, view if is_kept else None)
-                body, headers = page_of(listed, narrow)
+                use_autocommit()
+                listed = ListSource(lambda: view(resource, narrow, **path), schema, tally, view if is_kept else None)
+                body, headers = render_page(listed, narrow)
                 return Response(body, mimetype="application/json", headers=headers)
 
             return self._guarded(wrapper, roles, query, reads=True, in_person=in_person, paged=True)
@@ -102,7 +102,7 @@ class Blueprint(flask_smorest.Blueprint):
         return decorate
 
     def exporting(
-        self, schema: type[ma.Schema], query: type[ExportQuery], name: str, *, roles: Roles = EVERYONE
+        self, schema: type[ma.Schema], query: type[ExportQuerySchema], name: str, *, roles: Roles = EVERYONE
     ) -> Decorator:
         """GET of all rows of a list as a file of this name. The view returns a SELECT, as that of a list does."""
 
@@ -110,10 +110,10 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
                 rows = view(resource, narrow, **path).order_by(*narrow.order)
-                return file_of(rows, schema, narrow.arguments["format"], name)
+                return export_response(rows, schema, narrow.arguments["format"], name)
 
             content = {
-                media_type: {"schema": {"type": "string"}, "example": example_of(schema, file_format)}
+                media_type: {"schema": {"type": "string"}, "example": example_file(schema, file_format)}
                 for file_format, media_type in MEDIA_TYPES.items()
             }
             wrapper = self.doc(responses={"200": {"description": "The file.", "content": content}})(wrapper)
@@ -124,7 +124,7 @@ class Blueprint(flask_smorest.Blueprint):
     def reading(
         self,
         schema: type[ma.Schema] | ma.Schema,
-        query: type[Query] | None = None,
+        query: type[QuerySchema] | None = None,
         *,
         tagged: bool = False,
         roles: Roles = EVERYONE,
@@ -140,12 +140,12 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
                 if roles is not None:  # Whoever asks, perhaps only whether we are alive, may need no database.
-                    without_transaction()
+                    use_autocommit()
                 row = view(*args, **path)
                 if not tagged:
                     return row
                 tag = {"ETag": f'"{row.etag}"'}
-                return Response(status=304, headers=tag) if not_modified(row) else (row, tag)
+                return Response(status=304, headers=tag) if matches_if_none_match(row) else (row, tag)
 
             return self._guarded(wrapper, roles, query, reads=True, tagged=tagged, raises=raises)
 
@@ -164,7 +164,7 @@ class Blueprint(flask_smorest.Blueprint):
         in_person: bool = False,
         secret: str | None = None,
         collection: str | None = None,
-        throttle: Throttle = WRITES,
+        throttle: RateLimit = WRITES,
         raises: Errors = (),
     ) -> Decorator:
         """POST, PUT and PATCH. The view is given the body's fields and returns the row it wrote.
@@ -182,7 +182,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def wrapper(*args: Any, **path: Any) -> Any:
                 if is_one_statement:
-                    without_transaction()
+                    use_autocommit()
                 row = view(*args, **path)
                 db.session.flush()
                 headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
@@ -193,7 +193,7 @@ class Blueprint(flask_smorest.Blueprint):
                     return row, 200, headers
                 return row, headers | {"Location": f"{collection or request.path.rstrip('/')}/{row.id}"}
 
-            wrapper = repeated(committed(wrapper if roles is None else once(wrapper, secret=secret)))
+            wrapper = retry_on_conflict(commit_after(wrapper if roles is None else idempotent(wrapper, secret=secret)))
             wrapper = self.arguments(takes() if isinstance(takes, type) else takes)(wrapper) if takes else wrapper
             conventions: dict[str, Any] = {"tagged": tagged and gives is not None, "conflicts": conflicts}
             conventions |= {"raises": raises, "created": status == 201, "once": roles is not None, "secret": secret}
@@ -204,7 +204,7 @@ class Blueprint(flask_smorest.Blueprint):
     def uploading(
         self,
         gives: type[ma.Schema],
-        query: type[Query] | None,
+        query: type[QuerySchema] | None,
         examples: dict[str, str],
         status: int = 201,
         *,
@@ -234,7 +234,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(respond)
             def wrapper(*args: Any, **path: Any) -> Any:
                 with uploaded_file(*(MEDIA_TYPES[kind] for kind in examples)) as file:
-                    return committed(once(respond, file))(*args, file, **path)
+                    return commit_after(idempotent(respond, file))(*args, file, **path)
 
             if defers:
                 accepted = "It is kept, and worked off after this answer; `Location` tells how far it is."
@@ -247,7 +247,7 @@ class Blueprint(flask_smorest.Blueprint):
 
     def removing(
         self,
-        query: type[Query] | None = None,
+        query: type[QuerySchema] | None = None,
         *,
         roles: Roles = WRITERS,
         conflicts: bool = False,
@@ -261,7 +261,7 @@ class Blueprint(flask_smorest.Blueprint):
 
         def decorate(view: View) -> View:
             conditional = tagged and (query is None or "id" not in query().fields)
-            wrapper = self.response(204)(repeated(committed(view)))
+            wrapper = self.response(204)(retry_on_conflict(commit_after(view)))
             conventions = {"conditional": conditional, "conflicts": conflicts}
             return self._guarded(wrapper, roles, query, WRITES, in_person=in_person, **conventions)
 
@@ -271,8 +271,8 @@ class Blueprint(flask_smorest.Blueprint):
         self,
         view: View,
         roles: Roles,
-        query: type[Query] | None,
-        throttle: Throttle | None = None,
+        query: type[QuerySchema] | None,
+        throttle: RateLimit | None = None,
         *,
         reads: bool = False,
         in_person: bool = False,
@@ -285,8 +285,8 @@ class Blueprint(flask_smorest.Blueprint):
         # An instance, made once: a class would be made into one with every request.
         view = self.arguments(query(), location="query")(view) if query else self._without_arguments(view)
         if roles is not None:
-            view = throttled(view, throttle) if throttle else view
-            view = signed_in(view, roles, reads=reads, in_person=in_person)
+            view = rate_limited(view, throttle) if throttle else view
+            view = require_login(view, roles, reads=reads, in_person=in_person)
         documented: Any = view
         documented._apidoc = deepcopy(getattr(view, "_apidoc", {}))
         conventions |= {"roles": roles, "throttled": throttle is not None, "reads": reads, "in_person": in_person}
@@ -294,7 +294,7 @@ class Blueprint(flask_smorest.Blueprint):
         return view
 
     def _without_arguments(self, view: View) -> View:
-        none = Query()
+        none = QuerySchema()
 
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ from flask import Flask, Response, current_app
 from ..db import db
 from ..errors import Unavailable
 from .fields import MEDIA_TYPES
-from .json_sql import columns_of, json_line, plain_text, trimmed
+from .json_sql import as_text, json_object, schema_columns, trim_scale
 
 # To write a row as text takes longer than to read it or to hand it over, which the planner does not know. One worker
 # that does its part takes a quarter off the time of a long file where a core is free, and the first row is no later.
@@ -41,15 +41,15 @@ _GUARDED = re.compile(f"'(?={RISKY})")
 
 def init_app(app: Flask) -> None:
     """Let so many files be written at once that half of the worker's connections are left for short requests."""
-    app.extensions["carbonapi-exports"] = threading.BoundedSemaphore(max(1, app.config["POOL_SIZE"] // 2))
+    app.extensions["carbonapi-exports"] = threading.BoundedSemaphore(max(1, app.config["DATABASE_POOL_SIZE"] // 2))
 
 
-def unguarded(cell: str) -> str:
+def unescape_formula(cell: str) -> str:
     """The text that stands in a text cell of an export, which may have an apostrophe before it."""
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def file_of(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str, name: str) -> Response:
+def export_response(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str, name: str) -> Response:
     """The rows, in the SELECT's order and with the schema's fields, as a file to download.
 
     file_format: a key of MEDIA_TYPES. name: the file's, without its ending. The request's session goes with the stream,
@@ -83,7 +83,7 @@ def file_of(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str, nam
     return response
 
 
-def example_of(schema: type[ma.Schema], file_format: str) -> str:
+def example_file(schema: type[ma.Schema], file_format: str) -> str:
     """A file of one row: the examples of the schema's fields."""
     row = {name: field.metadata.get("example") for name, field in schema().fields.items()}
     if file_format == "ndjson":
@@ -96,10 +96,10 @@ def example_of(schema: type[ma.Schema], file_format: str) -> str:
 
 def _columns(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str) -> list[sa.ColumnElement[Any]]:
     """What is selected in place of the columns: a cell for each field of the schema, or the whole line."""
-    columns = columns_of(rows, schema)
+    columns = schema_columns(rows, schema)
     if file_format == "csv":
         return [_cell(column).label(name) for name, column in columns.items()]
-    return [json_line(columns).label("line")]
+    return [json_object(columns).label("line")]
 
 
 def _cell(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -110,7 +110,7 @@ def _cell(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         guarded = sa.case((is_risky, sa.literal("'").concat(column)), else_=column)
         return sa.case((may_be_risky, guarded), else_=column)
     # COPY writes numbers itself as a cast to text would.
-    return trimmed(column) if isinstance(column.type, sa.Integer | sa.Numeric) else plain_text(column)
+    return trim_scale(column) if isinstance(column.type, sa.Integer | sa.Numeric) else as_text(column)
 
 
 # JSON never holds these control characters, so nothing is ever quoted: each line stands as it was selected.

@@ -18,7 +18,7 @@ def init_app(app: Flask) -> None:
     app.after_request(_tell_origin)
 
 
-def shared_with(origin: str, origins: frozenset[str] | None) -> dict[str, str]:
+def cors_headers(origin: str, origins: frozenset[str] | None) -> dict[str, str]:
     """The headers by which a page of this origin may read an answer, if it is one of `origins`."""
     if origins is None or origin not in origins:
         return {}
@@ -30,7 +30,7 @@ def _tell_origin(response: Response) -> Response:
     if origins is None or not request.path.startswith("/api/"):
         return response
     response.vary.add("Origin")
-    headers = shared_with(request.headers.get("Origin", ""), origins)
+    headers = cors_headers(request.headers.get("Origin", ""), origins)
     # A browser asks beforehand whether it may send what a form could not: a method, a header.
     if headers and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         headers |= {

@@ -16,26 +16,26 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
-from ..db import constraint_message, db, is_momentary
+from ..db import constraint_message, db, is_transient
 from ..observability import metrics
-from .cors import shared_with
-from .request_log import tell_of_refusal
-from .security_headers import PROTECTIVE
+from .cors import cors_headers
+from .request_log import log_early_problem
+from .security_headers import SECURITY_HEADERS
 
 STATUS: dict[type[errors.CarbonError], int] = {
-    errors.Malformed: 400,
-    errors.NotSignedIn: 401,
-    errors.NotAllowed: 403,
+    errors.BadRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
-    errors.TooSlow: 408,
+    errors.RequestTimeout: 408,
     errors.Conflict: 409,
     errors.LengthRequired: 411,
-    errors.Stale: 412,
-    errors.TooLarge: 413,
-    errors.UnsupportedMedia: 415,
-    errors.Invalid: 422,
-    errors.NoFactor: 422,
-    errors.TooMany: 429,
+    errors.PreconditionFailed: 412,
+    errors.PayloadTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.ValidationFailed: 422,
+    errors.MissingFactor: 422,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
 TITLES = {status: error.title for error, status in reversed(STATUS.items())}
@@ -79,7 +79,7 @@ def problem_type(title: str) -> str:
     return "urn:carbonapi:problem:" + re.sub(r"[^a-z0-9]+", "-", title.lower())
 
 
-def problem(
+def problem_response(
     status: int, title: str, detail: str, messages: errors.Messages | None = None, headers: dict[str, str] | None = None
 ) -> Response:
     """A problem+json response."""
@@ -93,7 +93,7 @@ def problem(
     return response
 
 
-def refusal(
+def early_problem(
     error: errors.CarbonError, environ: Mapping[str, Any], seconds: float, origins: frozenset[str] | None
 ) -> tuple[int, list[tuple[str, str]], bytes]:
     """The status, headers and body that answer a request (PEP 3333) that the application has not been asked.
@@ -102,10 +102,10 @@ def refusal(
     """
     status, id_ = STATUS[type(error)], request_id(environ.get("HTTP_X_REQUEST_ID", ""))
     path = environ["PATH_INFO"]
-    tell_of_refusal(environ, id_, status, seconds)
+    log_early_problem(environ, id_, status, seconds)
     headers = [
-        *PROTECTIVE.items(),
-        *shared_with(environ.get("HTTP_ORIGIN", ""), origins).items(),
+        *SECURITY_HEADERS.items(),
+        *cors_headers(environ.get("HTTP_ORIGIN", ""), origins).items(),
         ("Content-Type", "application/problem+json"),
         ("Cache-Control", "private, no-cache"),
         ("X-Request-ID", id_),
@@ -164,7 +164,7 @@ class ProblemMixin:
         if error.code < 400:
             return Response(status=error.code, headers=headers)
         detail = _first_of(messages) if messages else _DETAILS.get(error.code, error.description or error.name)
-        return problem(error.code, TITLES.get(error.code, error.name), detail, messages, headers)
+        return problem_response(error.code, TITLES.get(error.code, error.name), detail, messages, headers)
 
 
 _DETAILS = {
@@ -200,12 +200,12 @@ def _first_of(messages: errors.Messages) -> str:
 
 def _carbon_error(error: errors.CarbonError) -> Response:
     db.session.rollback()
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.TooMany) else None
-    return problem(STATUS[type(error)], error.title, str(error), error.errors, headers)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.RateLimited) else None
+    return problem_response(STATUS[type(error)], error.title, str(error), error.errors, headers)
 
 
 def _stale_data(error: StaleDataError) -> Response:
-    return _carbon_error(errors.Stale("The row has changed meanwhile. Read it again."))
+    return _carbon_error(errors.PreconditionFailed("The row has changed meanwhile. Read it again."))
 
 
 def _database_error(error: sa.exc.DBAPIError) -> Response:
@@ -215,14 +215,16 @@ def _database_error(error: sa.exc.DBAPIError) -> Response:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     message, field = constraint_message(constraint) or (None, None)
     messages = {"json": {field: [message]}} if field and message else None
-    if message and is_momentary(constraint):
+    if message and is_transient(constraint):
         return _carbon_error(errors.Unavailable(message))
     if state in (errorcodes.UNIQUE_VIOLATION, errorcodes.EXCLUSION_VIOLATION):
-        return problem(409, "Conflict", message or "This contradicts what is stored already.", messages)
+        return problem_response(409, "Conflict", message or "This contradicts what is stored already.", messages)
     if state == errorcodes.FOREIGN_KEY_VIOLATION and request.method == "DELETE":
-        return problem(409, "Conflict", message or "It is in use, so it stays.")
+        return problem_response(409, "Conflict", message or "It is in use, so it stays.")
     if state.startswith(("22", "23")):
-        return problem(422, "Invalid", message or "The database refuses a value in this request.", messages)
+        return problem_response(
+            422, "Validation failed", message or "The database refuses a value in this request.", messages
+        )
     # 57014 is a statement that took too long, the others are a database that is away, full, or busy with a lock.
     if state in (errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN):
         metrics.DATABASE_UNAVAILABLE.inc()
@@ -231,16 +233,16 @@ def _database_error(error: sa.exc.DBAPIError) -> Response:
     if state.startswith(("08", "53", "57", "25006")) or state in ("40001", "40P01", "55P03") or not state:
         metrics.DATABASE_UNAVAILABLE.inc()
         current_app.logger.warning("database unavailable: SQLSTATE %s", state or "none")
-        return problem(503, "Unavailable", "The database is away or busy. Try again shortly.")
+        return problem_response(503, "Unavailable", "The database is away or busy. Try again shortly.")
     return _unforeseen(error)
 
 
 def _pool_is_empty(error: sa.exc.TimeoutError) -> Response:
     metrics.POOL_TIMEOUTS.inc()
-    return problem(503, "Unavailable", "Too many requests at once. Try again shortly.")
+    return problem_response(503, "Unavailable", "Too many requests at once. Try again shortly.")
 
 
 def _unforeseen(error: Exception) -> Response:
     db.session.rollback()
     current_app.logger.error("unforeseen error", exc_info=error)
-    return problem(500, "Internal Server Error", _DETAILS[500])
+    return problem_response(500, "Internal Server Error", _DETAILS[500])

@@ -22,7 +22,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-LONGEST_NUMBER = 100  # As digits in a string: zeros around those that count are not refused.
+MAX_NUMBER_LENGTH = 100  # As digits in a string: zeros around those that count are not refused.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # All but tab and line breaks.
 JSONSchema = dict[str, Any]
@@ -33,13 +33,13 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def plain(number: Decimal) -> str:
+def format_decimal(number: Decimal) -> str:
     """The digits of `number`: exact, without exponent or trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def number_of(token: str) -> Decimal:
+def parse_decimal(token: str) -> Decimal:
     """The exact number that stands so in JSON; NaN, which every field refuses, where its exponent is beyond any."""
     try:
         return Decimal(token)
@@ -47,7 +47,7 @@ def number_of(token: str) -> Decimal:
         return Decimal("NaN")
 
 
-def rfc3339(moment: dt.datetime) -> str:
+def format_datetime(moment: dt.datetime) -> str:
     """`moment` in UTC, as RFC 3339 has it: 2024-01-31T12:00:00Z, with microseconds where there are any."""
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
@@ -58,7 +58,7 @@ def timezone_names() -> frozenset[str]:
     return frozenset(name for name in available_timezones() if name not in ("localtime", "Factory"))
 
 
-def midnight(day: dt.date, timezone: str) -> dt.datetime:
+def start_of_day(day: dt.date, timezone: str) -> dt.datetime:
     """The instant at which `day` begins in `timezone`, in UTC.
 
     A midnight that clocks skip is the instant of the jump; of one that comes twice it is the first (PEP 495, fold 0).
@@ -111,7 +111,7 @@ class Email(Text):
     default_error_messages = {"pattern": "Not a valid email address."}
 
 
-class Whole(ma.fields.Integer):
+class StrictInteger(ma.fields.Integer):
     """A whole number in ASCII digits. In JSON it is a number, not text, and 1.0 is one as well (JSON Schema)."""
 
     default_error_messages = {"invalid": "Not a whole number."}
@@ -140,7 +140,7 @@ def _is_whole(number: Decimal) -> bool:
     return number.is_finite() and -MAX_ID <= number <= MAX_ID and number == number.to_integral_value()
 
 
-class Truth(ma.fields.Boolean):
+class StrictBoolean(ma.fields.Boolean):
     """true or false, and nothing that merely looks like it."""
 
     truthy = {True, "true"}
@@ -152,7 +152,7 @@ class Truth(ma.fields.Boolean):
         return value in (True, "true")
 
 
-class Quantity(ma.fields.Field[Decimal]):
+class DecimalInput(ma.fields.Field[Decimal]):
     """An exact decimal of at most 12 integer digits, as a number or as its digits in a string.
 
     Not negative unless it is `signed`.
@@ -172,7 +172,7 @@ class Quantity(ma.fields.Field[Decimal]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
         if isinstance(value, str):
-            if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) or len(value) > LONGEST_NUMBER:
+            if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) or len(value) > MAX_NUMBER_LENGTH:
                 raise self.make_error("invalid")
             if value.startswith("-") and not self.signed:
                 raise self.make_error("negative")
@@ -204,19 +204,19 @@ class Quantity(ma.fields.Field[Decimal]):
         return {
             "anyOf": [
                 {"type": "number", **lowest, "exclusiveMaximum": 10**12},
-                {"type": "string", "pattern": digits, "maxLength": LONGEST_NUMBER},
+                {"type": "string", "pattern": digits, "maxLength": MAX_NUMBER_LENGTH},
             ]
         }
 
 
-class Figure(ma.fields.Field[Decimal]):
+class ExactDecimal(ma.fields.Field[Decimal]):
     """An exact decimal that this service gives; the JSON provider writes its very digits."""
 
     def json_schema(self) -> JSONSchema:
         return {"type": ["number", "null"] if self.allow_none else "number"}
 
 
-class Instant(ma.fields.Field[dt.datetime]):
+class UtcDateTime(ma.fields.Field[dt.datetime]):
     """An RFC 3339 date-time with its offset, from 1900 to 2200; in UTC once read, and as it is written."""
 
     default_error_messages = {
@@ -243,13 +243,13 @@ class Instant(ma.fields.Field[dt.datetime]):
         return moment
 
     def _serialize(self, value: dt.datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else rfc3339(value)
+        return None if value is None else format_datetime(value)
 
     def json_schema(self) -> JSONSchema:
         return {"type": ["string", "null"] if self.allow_none else "string", "format": "date-time"}
 
 
-class InstantOrDate(Instant):
+class UtcDateTimeOrDate(UtcDateTime):
     """An instant, or a bare date, which the schema turns into midnight of its `timezone`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:

@@ -21,17 +21,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth import current_actor
 from ..db import Model, db
-from ..errors import Conflict, Invalid
+from ..errors import Conflict, ValidationFailed
 from .fields import now
 
 HEADER = "Idempotency-Key"
 PATTERN = "[!-~]{1,255}"  # Visible ASCII.
-KEPT_FOR = dt.timedelta(hours=24)
+RETENTION = dt.timedelta(hours=24)
 MOST_FORGOTTEN = 100  # Expired answers that go with each one that is kept.
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 
 
-class KeptAnswer(Model):
+class IdempotencyRecord(Model):
     """What a request with a key was answered; within its own transaction, before that, that the key is taken.
 
     A key is kept as it was sent: it is no secret, for it is worth nothing to anybody but its user. The fingerprint
@@ -39,14 +39,14 @@ class KeptAnswer(Model):
     guess. The row refers to nothing by a foreign key: this floor knows no other table.
     """
 
-    __tablename__ = "kept_answers"
+    __tablename__ = "idempotency_records"
     __table_args__ = (
         sa.CheckConstraint(
-            f"octet_length(body) <= {MOST_BYTES}",
+            f"octet_length(body) <= {MAX_BYTES}",
             name="body",
             info={"message": f"The answer is too large to be kept. Send the request without {HEADER}."},
         ),
-        sa.Index("ix_kept_answers_by_time", "organization_id", "claimed_at"),
+        sa.Index("ix_idempotency_records_by_time", "organization_id", "claimed_at"),
     )
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -59,11 +59,11 @@ class KeptAnswer(Model):
     body: Mapped[bytes | None]
 
 
-ANSWERS = Model.metadata.tables[KeptAnswer.__tablename__]
+ANSWERS = Model.metadata.tables[IdempotencyRecord.__tablename__]
 KEY = (ANSWERS.c.organization_id, ANSWERS.c.user_id, ANSWERS.c.key)
 
 
-def once(
+def idempotent(
     view: Callable[..., Response], file: IO[bytes] | None = None, *, secret: str | None = None
 ) -> Callable[..., Response]:
     """The view of a signed-in actor, which for a POST that was answered before only repeats the answer.
@@ -79,7 +79,7 @@ def once(
         if key is None or request.method != "POST":
             return view(*args, **kwargs)
         if not re.fullmatch(PATTERN, key):
-            raise Invalid(f"{HEADER} is 1 to 255 visible ASCII characters, such as a UUID.")
+            raise ValidationFailed(f"{HEADER} is 1 to 255 visible ASCII characters, such as a UUID.")
         actor, moment = current_actor(), now()
         row = {"organization_id": actor.organization_id, "user_id": actor.id, "key": key}
         fingerprint = _fingerprint(file)
@@ -113,7 +113,7 @@ def _claim(claimed: dict[str, Any]) -> bool:
     claiming = claiming.on_conflict_do_update(
         index_elements=KEY,
         set_={name: claiming.excluded[name] for name in ("fingerprint", "claimed_at")},
-        where=ANSWERS.c.claimed_at <= claimed["claimed_at"] - KEPT_FOR,
+        where=ANSWERS.c.claimed_at <= claimed["claimed_at"] - RETENTION,
     )
     try:
         is_claimed = db.session.execute(claiming.returning(ANSWERS.c.key)).one_or_none() is not None
@@ -130,7 +130,9 @@ def _kept_answer(row: dict[str, Any], fingerprint: bytes) -> Response:
     these = (column == row[column.name] for column in KEY)
     kept = db.session.execute(sa.select(ANSWERS).where(*these)).one()
     if not hmac.compare_digest(kept.fingerprint, fingerprint):
-        raise Invalid(f"The {HEADER} {row['key']} was sent with another request before. Take a new one for this.")
+        raise ValidationFailed(
+            f"The {HEADER} {row['key']} was sent with another request before. Take a new one for this."
+        )
     return Response(kept.body, kept.status, {**kept.headers, "Idempotency-Replayed": "true"})
 
 
@@ -139,7 +141,7 @@ def _keep(row: dict[str, Any], moment: dt.datetime, answer: Response, secret: st
     headers = {name: value for name, value in answer.headers.items() if name != "Content-Length"}
     organization_id = row["organization_id"]
     expired = sa.select(*KEY).where(
-        ANSWERS.c.organization_id == organization_id, ANSWERS.c.claimed_at <= moment - KEPT_FOR
+        ANSWERS.c.organization_id == organization_id, ANSWERS.c.claimed_at <= moment - RETENTION
     )
     # One that somebody else is about to forget, or to claim anew, is theirs.
     expired = expired.limit(MOST_FORGOTTEN).with_for_update(skip_locked=True)

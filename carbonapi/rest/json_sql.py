@@ -16,17 +16,17 @@ WRITABLE = (sa.String, sa.DateTime, sa.Numeric, sa.Integer, sa.Boolean)
 _NULL: sa.ColumnElement[Any] = sa.literal_column("json 'null'")
 
 
-def line_of(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
+def row_as_json(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
     """An expression for the JSON object of a row of `model`; None if a field of the schema is no such column."""
     return _kept_line(schema, model)
 
 
-def columns_of(rows: sa.Select[Any], schema: type[ma.Schema]) -> dict[str, sa.ColumnElement[Any]]:
+def schema_columns(rows: sa.Select[Any], schema: type[ma.Schema]) -> dict[str, sa.ColumnElement[Any]]:
     """The columns of the SELECT that the schema's fields show, by the names of the fields."""
     return {name: rows.selected_columns[field.attribute or name] for name, field in schema().fields.items()}
 
 
-def json_line(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
+def json_object(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
     """An expression for the JSON object of these columns."""
     parts: list[Any] = []
     for name, column in columns.items():
@@ -35,14 +35,14 @@ def json_line(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str
     return sa.func.concat(*parts, sa.literal("}"), type_=sa.Text)
 
 
-def plain_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A number, a truth or a time as text, as fields.plain and fields.rfc3339 write them."""
     if isinstance(column.type, sa.DateTime):
         return _rfc3339(column)
-    return sa.cast(trimmed(column), sa.Text)
+    return sa.cast(trim_scale(column), sa.Text)
 
 
-def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def trim_scale(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A decimal without trailing zeros, as fields.plain writes it; any other column as it is."""
     return sa.func.trim_scale(column) if isinstance(column.type, sa.Numeric) else column
 
@@ -50,13 +50,13 @@ def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 @cache
 def _kept_line(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
     try:
-        columns = columns_of(sa.select(model), schema)
+        columns = schema_columns(sa.select(model), schema)
     except KeyError:
         return None
     if not all(isinstance(column.type, WRITABLE) for column in columns.values()):
         return None
     # One piece of text: to build and look up so many parts with each request would take longer than to run them.
-    selected = sa.select(json_line(columns).label("line")).select_from(model)
+    selected = sa.select(json_object(columns).label("line")).select_from(model)
     text = str(selected.compile(dialect=postgresql.dialect(paramstyle="named"), compile_kwargs={"literal_binds": True}))
     line, _, _ = text.removeprefix("SELECT ").rpartition(f" AS line \nFROM {model.__tablename__}")
     return sa.literal_column(line, sa.Text).label("line")
@@ -65,7 +65,7 @@ def _kept_line(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | N
 def _json(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if isinstance(column.type, sa.String):
         return sa.func.coalesce(sa.func.to_json(column, type_=sa.JSON), _NULL)
-    text = plain_text(column)
+    text = as_text(column)
     if isinstance(column.type, sa.DateTime):
         text = sa.literal('"').concat(text).concat('"')
     return sa.func.coalesce(text, "null")

@@ -15,7 +15,7 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from .. import errors
 from ..auth import EVERYONE
 from .errors import STATUS, ProblemMixin, problem_type
-from .fields import Figure, Instant, InstantOrDate, Quantity
+from .fields import DecimalInput, ExactDecimal, UtcDateTime, UtcDateTimeOrDate
 from .idempotency import HEADER
 from .introduction import INTRODUCTION
 from .rate_limit_headers import LEFT, POLICY
@@ -42,12 +42,12 @@ LIMITS = {
     POLICY: {
         "description": "The limits, by account and by address: q in w seconds. Not where there is none.",
         "required": False,
-        "schema": {"type": "string", "example": '"sign-in";q=10;w=300, "sign-in-per-address";q=100;w=300'},
+        "schema": {"type": "string", "example": '"login";q=10;w=300, "login-per-ip";q=100;w=300'},
     },
     LEFT: {
         "description": "What is left of these: r, for the next t seconds. Others may spend of it, too.",
         "required": False,
-        "schema": {"type": "string", "example": '"sign-in";r=9;t=300, "sign-in-per-address";r=99;t=300'},
+        "schema": {"type": "string", "example": '"login";r=9;t=300, "login-per-ip";r=99;t=300'},
     },
 }
 
@@ -75,8 +75,11 @@ HEADERS: dict[str, dict[str, Any]] = {
     "created": {"Location": _header("The address of the new resource.", "/api/v1/usages/1", format="uri-reference")},
 }
 ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {
-    errors.NotSignedIn: {"WWW-Authenticate": _header("How to sign in (RFC 6750).", 'Bearer realm="carbonapi"')},
-    errors.TooMany: {"Retry-After": _header("Seconds after which to try again.", "60", pattern="^[0-9]+$"), **LIMITS},
+    errors.Unauthenticated: {"WWW-Authenticate": _header("How to sign in (RFC 6750).", 'Bearer realm="carbonapi"')},
+    errors.RateLimited: {
+        "Retry-After": _header("Seconds after which to try again.", "60", pattern="^[0-9]+$"),
+        **LIMITS,
+    },
     errors.Unavailable: {"Retry-After": _header("Seconds after which to try again.", "2", pattern="^[0-9]+$")},
 }
 ONCE = (
@@ -117,7 +120,7 @@ class Api(ProblemMixin, flask_smorest.Api):
         )
         converter = plugin.converter
         assert converter is not None
-        for field in (Quantity, Figure, Instant, InstantOrDate):
+        for field in (DecimalInput, ExactDecimal, UtcDateTime, UtcDateTimeOrDate):
             converter.map_to_openapi_type(field, None, None)
         converter.add_attribute_function(_described)
         self.register_converter(IdConverter, IdConverter.json_schema)
@@ -217,23 +220,23 @@ def _possible_errors(
     path: str, operation: dict[str, Any], conventions: dict[str, Any]
 ) -> Iterator[type[errors.CarbonError]]:
     """The errors that an operation may answer with."""
-    yield errors.Invalid  # If only for a query argument that there is not.
+    yield errors.ValidationFailed  # If only for a query argument that there is not.
     yield from conventions.get("raises", ())
     if operation["security"]:
-        yield errors.NotSignedIn
+        yield errors.Unauthenticated
     is_for_all = conventions.get("roles") == EVERYONE and conventions["reads"] and not conventions["in_person"]
     if conventions.get("roles") is not None and not is_for_all:
-        yield errors.NotAllowed
+        yield errors.Forbidden
     if "{" in path or any(parameter["name"] == "id" for parameter in operation.get("parameters", [])):
         yield errors.NotFound
     if conventions.get("conflicts") or conventions["once"]:
         yield errors.Conflict
     if "requestBody" in operation:
-        yield from (errors.Malformed, errors.LengthRequired, errors.TooLarge, errors.UnsupportedMedia)
+        yield from (errors.BadRequest, errors.LengthRequired, errors.PayloadTooLarge, errors.UnsupportedMediaType)
     if _heeds_if_match(operation, conventions):
-        yield errors.Stale
+        yield errors.PreconditionFailed
     if conventions.get("throttled"):
-        yield errors.TooMany
+        yield errors.RateLimited
     if path.startswith("/api/"):
         yield errors.Unavailable
 
@@ -248,7 +251,7 @@ def _response(error: type[errors.CarbonError]) -> dict[str, Any]:
         "detail": meaning,
         "instance": "/api/v1/usages/7",
         "request_id": "0f8fad5bd9cb469fa16570867728950e",
-        **({"errors": {"json": {"amount": ["Must not be negative."]}}} if error is errors.Invalid else {}),
+        **({"errors": {"json": {"amount": ["Must not be negative."]}}} if error is errors.ValidationFailed else {}),
     }
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
     response = {"description": meaning, "content": {"application/problem+json": content}}

@@ -15,22 +15,22 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..auth import current_actor, viewer_values
-from ..db import Kept, db
-from ..errors import Invalid
-from .fields import plain, rfc3339
-from .json_sql import line_of
-from .query import Narrowing
+from ..auth import current_actor, viewer_parameter_values
+from ..db import CompiledStatement, db
+from ..errors import ValidationFailed
+from .fields import format_datetime, format_decimal
+from .json_sql import row_as_json
+from .query import QueryFilter
 
 SEAL_BYTES = 12
-DEEP = 1000  # Rows before a page that are passed over rather than looked for.
+DEEP_OFFSET = 1000  # Rows before a page that are passed over rather than looked for.
 MOST_KEPT = 500  # Statements of pages, by all that makes one unlike another but its values.
 Headers = dict[str, str]
-_KEPT: dict[Hashable, Kept] = {}
+_KEPT: dict[Hashable, CompiledStatement] = {}
 
 
 @dataclass(frozen=True)
-class Position:
+class PagePosition:
     """Where a page stands in its list."""
 
     page: int
@@ -67,7 +67,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Tally:
+class RowCount:
     """How many rows a list has, where that is known without counting them.
 
     around: what narrows the list to rows around those of a page, told its offset and its size as parameters, and the
@@ -79,7 +79,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListSource:
     """A list of which a page is asked for.
 
     rows: builds the SELECT of all of it. tally: may know how many these are. kept_as: names the list, if its statement
@@ -88,24 +88,24 @@ class Listed:
 
     rows: Callable[[], sa.Select[Any]]
     schema: type[ma.Schema]
-    tally: Callable[[Narrowing], Tally | None] | None = None
+    tally: Callable[[QueryFilter], RowCount | None] | None = None
     kept_as: Hashable = None
 
-    def counted(self, narrowing: Narrowing) -> tuple[sa.Select[Any], Tally]:
+    def counted(self, narrowing: QueryFilter) -> tuple[sa.Select[Any], RowCount]:
         """The SELECT, and how many rows it has."""
         rows = self.rows()
         known = self.tally(narrowing) if self.tally else None
-        return rows, known or Tally(_counted(rows))
+        return rows, known or RowCount(_counted(rows))
 
 
-def page_of(listed: Listed, narrowing: Narrowing) -> tuple[bytes, Headers]:
+def render_page(listed: ListSource, narrowing: QueryFilter) -> tuple[bytes, Headers]:
     """The JSON of the page that `narrowing` asks for, by its number or by a cursor, and the headers that go with it."""
     if "cursor" in narrowing.arguments:
         return _page_by_cursor(listed.rows(), listed.schema, narrowing)
     return _page_by_number(listed, narrowing)
 
 
-def _page_by_number(listed: Listed, narrowing: Narrowing) -> tuple[bytes, Headers]:
+def _page_by_number(listed: ListSource, narrowing: QueryFilter) -> tuple[bytes, Headers]:
     """The exact total comes with the rows in one statement; past the end, where there are no rows, it takes another."""
     page, page_size = narrowing.arguments.get("page", 1), narrowing.arguments["page_size"]
     cut = {"page_offset": (page - 1) * page_size, "page_size": page_size}
@@ -115,14 +115,14 @@ def _page_by_number(listed: Listed, narrowing: Narrowing) -> tuple[bytes, Header
     else:
         _, tally = listed.counted(narrowing)
         total = db.session.scalars(sa.select(tally.total)).one()
-    return _json(rows, listed.schema), Position(page, page_size, total).headers()
+    return _json(rows, listed.schema), PagePosition(page, page_size, total).headers()
 
 
-def _rows(listed: Listed, narrowing: Narrowing, cut: dict[str, int]) -> Sequence[Any]:
+def _rows(listed: ListSource, narrowing: QueryFilter, cut: dict[str, int]) -> Sequence[Any]:
     """The page's rows, each with the total at its end; by the statement of a like page, if one was built."""
     if listed.kept_as is None or narrowing.rewrites:
         return db.session.execute(_numbered(listed, narrowing, cut)).all()
-    name = (listed.kept_as, current_actor().role, narrowing.shape(), cut["page_offset"] >= DEEP)
+    name = (listed.kept_as, current_actor().role, narrowing.shape(), cut["page_offset"] >= DEEP_OFFSET)
     kept = _KEPT.get(name)
     if kept is None:
         statement = _numbered(listed, narrowing, cut)
@@ -130,16 +130,16 @@ def _rows(listed: Listed, narrowing: Narrowing, cut: dict[str, int]) -> Sequence
             return db.session.execute(statement).all()
         if len(_KEPT) >= MOST_KEPT:
             _KEPT.clear()
-        kept = _KEPT[name] = Kept(statement)
-    return kept.execute(viewer_values() | narrowing.values() | cut).all()
+        kept = _KEPT[name] = CompiledStatement(statement)
+    return kept.execute(viewer_parameter_values() | narrowing.values() | cut).all()
 
 
-def _numbered(listed: Listed, narrowing: Narrowing, cut: dict[str, int]) -> sa.Select[Any]:
+def _numbered(listed: ListSource, narrowing: QueryFilter, cut: dict[str, int]) -> sa.Select[Any]:
     """The SELECT of a page by its number; all that another page of its kind has otherwise is a named parameter."""
     statement, tally = listed.counted(narrowing)
     offset, page_size = (sa.bindparam(name, value, sa.BigInteger) for name, value in cut.items())
     beyond: Any = offset
-    if tally.around and cut["page_offset"] >= DEEP:
+    if tally.around and cut["page_offset"] >= DEEP_OFFSET:
         criterion, beyond = tally.around(offset, page_size)
         statement = statement.where(criterion)
     of_page = statement.order_by(*narrowing.order).limit(page_size).offset(beyond)
@@ -150,7 +150,9 @@ def _counted(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
     return statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
 
 
-def _page_by_cursor(statement: sa.Select[Any], schema: type[ma.Schema], narrowing: Narrowing) -> tuple[bytes, Headers]:
+def _page_by_cursor(
+    statement: sa.Select[Any], schema: type[ma.Schema], narrowing: QueryFilter
+) -> tuple[bytes, Headers]:
     """The rows behind the one that the cursor names, at the same cost at any depth; no total.
 
     Raises Invalid for a cursor that is not one of this list, as it is filtered and sorted now.
@@ -167,7 +169,7 @@ def _page_by_cursor(statement: sa.Select[Any], schema: type[ma.Schema], narrowin
     return _json(rows[:page_size], schema), {"Link": _links(links)}
 
 
-def _keys(narrowing: Narrowing) -> list[tuple[Any, bool]]:
+def _keys(narrowing: QueryFilter) -> list[tuple[Any, bool]]:
     """What the list is ordered by: each column, and whether it descends."""
     return [(order.element, order.modifier is sa.sql.operators.desc_op) for order in narrowing.order]
 
@@ -178,7 +180,7 @@ def _shown(page: sa.Select[Any], schema: type[ma.Schema], keys: Sequence[tuple[A
     The page is cut first and its text written then: else that of all rows which are passed over would be written too.
     """
     (described,) = page.column_descriptions
-    line = line_of(schema, described["entity"])
+    line = row_as_json(schema, described["entity"])
     if line is None:
         return page.add_columns(*(column for column, _ in keys))
     cut = page.subquery(described["entity"].__tablename__)
@@ -251,14 +253,14 @@ def _values_of(cursor: str, columns: Sequence[Any]) -> list[Any]:
         genuine = False
     if not genuine:
         message = "Not a cursor of this list as it is filtered and sorted. Begin with an empty one."
-        raise Invalid(message, {"query": {"cursor": [message]}})
+        raise ValidationFailed(message, {"query": {"cursor": [message]}})
     return [_read(value, column) for value, column in zip(json.loads(told), columns, strict=True)]
 
 
 def _told(value: Any) -> Any:
     if isinstance(value, dt.datetime):
-        return rfc3339(value)
-    return plain(value) if isinstance(value, Decimal) else value
+        return format_datetime(value)
+    return format_decimal(value) if isinstance(value, Decimal) else value
 
 
 def _read(value: Any, column: Any) -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy.types import NULLTYPE
 from webargs.fields import DelimitedList
 
 from ..auth import current_actor
-from .fields import MEDIA_TYPES, Instant, InstantOrDate, Text, TimeZoneName, Whole, midnight, now
+from .fields import MEDIA_TYPES, StrictInteger, Text, TimeZoneName, UtcDateTime, UtcDateTimeOrDate, now, start_of_day
 
 Criterion = Callable[[Any], sa.ColumnElement[bool]]
 
@@ -26,7 +26,7 @@ class Schema(ma.Schema):
         unknown = ma.RAISE
 
 
-class Query(Schema):
+class QuerySchema(Schema):
     """The query arguments of one operation. An unknown one is refused, so that a misspelt filter answers nothing."""
 
     typed = False
@@ -50,14 +50,18 @@ def any_of(criterion: Criterion, field: ma.fields.Field[Any], description: str) 
 
 def equal_to(column: Any, field: ma.fields.Field[Any] | None = None) -> ma.fields.List[Any]:
     """A filter by the value of `column`."""
-    return any_of(lambda values: column.in_(values), field or Whole(), f"Only with this {column.key}.")
+    return any_of(lambda values: column.in_(values), field or StrictInteger(), f"Only with this {column.key}.")
 
 
 def time_range(column: Any) -> tuple[ma.fields.Field[Any], ma.fields.Field[Any]]:
     """`start` and `end`: the half-open interval [start, end) of `column`."""
     bare = "A bare date means midnight in `timezone`."
-    start = InstantOrDate(metadata={"description": f"Earliest {column.key}, included. {bare}", "example": "2021-01-01"})
-    end = InstantOrDate(metadata={"description": f"Latest {column.key}, not included. {bare}", "example": "2022-01-01"})
+    start = UtcDateTimeOrDate(
+        metadata={"description": f"Earliest {column.key}, included. {bare}", "example": "2021-01-01"}
+    )
+    end = UtcDateTimeOrDate(
+        metadata={"description": f"Latest {column.key}, not included. {bare}", "example": "2022-01-01"}
+    )
     return _narrowing(start, lambda moment: column >= moment), _narrowing(end, lambda moment: column < moment)
 
 
@@ -71,9 +75,9 @@ def time_zone() -> TimeZoneName:
     )
 
 
-def as_of(believed_at: Callable[[sa.Select[Any], dt.datetime], sa.Select[Any]]) -> Instant:
+def as_of(believed_at: Callable[[sa.Select[Any], dt.datetime], sa.Select[Any]]) -> UtcDateTime:
     """`as_of`: the answer as it was at a moment; `believed_at` rewrites the statement so."""
-    return Instant(
+    return UtcDateTime(
         metadata={
             "description": "Answer as the ledger would have at this moment; not in the future.",
             "rewrite": believed_at,
@@ -108,7 +112,7 @@ class Sort(DelimitedList):
 
 
 @dataclass(frozen=True)
-class Narrowing:
+class QueryFilter:
     """What a list was asked for. Called with a SELECT, it narrows it; the floor sorts and pages."""
 
     arguments: Mapping[str, Any]
@@ -172,11 +176,11 @@ class Narrowing:
         return str(self.arguments["timezone"])
 
 
-class Filter(Query):
+class FilterSchema(QuerySchema):
     """Query arguments that narrow a SELECT. Loads into a Narrowing."""
 
     @ma.post_load
-    def narrowing(self, arguments: dict[str, Any], **kwargs: Any) -> Narrowing:
+    def narrowing(self, arguments: dict[str, Any], **kwargs: Any) -> QueryFilter:
         if "timezone" in self.fields:
             arguments.setdefault("timezone", current_actor().timezone)
             _resolve_bare_dates(arguments)
@@ -192,14 +196,14 @@ class Filter(Query):
             elif "rewrite" in field.metadata:
                 _refuse_future(name, value)
                 rewrites.append((field.metadata["rewrite"], value))
-        return Narrowing(arguments, filters, sort, tuple(rewrites))
+        return QueryFilter(arguments, filters, sort, tuple(rewrites))
 
 
 def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
     """Turn dates in starts and ends into instants. Raises ValidationError for a range that holds nothing."""
     for name, value in arguments.items():
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-            arguments[name] = midnight(value, arguments["timezone"])
+            arguments[name] = start_of_day(value, arguments["timezone"])
     for start, end in (("start", "end"), ("compare_start", "compare_end")):
         if start in arguments and end in arguments and arguments[end] <= arguments[start]:
             raise ma.ValidationError(f"Must be later than {start}: a range is [{start}, {end}).", end)
@@ -211,11 +215,11 @@ def _refuse_future(name: str, moment: dt.datetime) -> None:
         raise ma.ValidationError("Lies in the future: nobody knows yet what the ledger will say then.", name)
 
 
-class ListQuery(Filter):
+class ListQuerySchema(FilterSchema):
     """The query arguments of a list: its filters, and which page."""
 
-    page = Whole(1, 10**9, metadata={"description": "Which page, from 1, which is the first and the default."})
-    page_size = Whole(1, 1000, load_default=50, metadata={"description": "Rows per page, at most 1000."})
+    page = StrictInteger(1, 10**9, metadata={"description": "Which page, from 1, which is the first and the default."})
+    page_size = StrictInteger(1, 1000, load_default=50, metadata={"description": "Rows per page, at most 1000."})
     cursor = Text(
         metadata={
             "description": "Instead of `page`: empty to begin, then as the `next` of `Link` has it until there is "
@@ -229,7 +233,7 @@ class ListQuery(Filter):
             raise ma.ValidationError("Give `page` or `cursor`, not both.", "cursor")
 
 
-class ExportQuery(Filter):
+class ExportQuerySchema(FilterSchema):
     """The query arguments of a file of rows: its filters, and which kind of file. It needs a `sort`, as a list does."""
 
     format = Text(
@@ -239,11 +243,11 @@ class ExportQuery(Filter):
     )
 
 
-class Ids(Query):
+class IdsSchema(QuerySchema):
     """The query arguments of a removal of several rows."""
 
     id = ma.fields.List(
-        Whole(),
+        StrictInteger(),
         required=True,
         validate=ma.validate.Length(1, 1000),
         metadata={"description": "Which rows; repeat it: `?id=1&id=2`. All of them go, or none."},

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, g
 
 from ..auth import current_actor
-from ..rate_limiting import Standing, Throttle, spend
+from ..rate_limiting import LimitStatus, RateLimit, consume
 from .fields import now
 
 POLICY = "RateLimit-Policy"
@@ -23,12 +23,12 @@ def init_app(app: Flask) -> None:
     app.after_request(_tell_standings)
 
 
-def throttled(view: Callable[..., Any], throttle: Throttle) -> Callable[..., Any]:
+def rate_limited(view: Callable[..., Any], throttle: RateLimit) -> Callable[..., Any]:
     """The view of a signed-in actor, which they may ask for so often."""
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        spend(throttle, str(current_actor().id), now())
+        consume(throttle, str(current_actor().id), now())
         return view(*args, **kwargs)
 
     return wrapper
@@ -39,7 +39,7 @@ def _begin() -> None:
 
 
 def _tell_standings(response: Response) -> Response:
-    standings: dict[str, Standing] = g.get("standings", {})
+    standings: dict[str, LimitStatus] = g.get("standings", {})
     if standings:
         told = standings.values()
         policies = (f'"{standing.name}";q={standing.limit.count};w={standing.limit.seconds}' for standing in told)

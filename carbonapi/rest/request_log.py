@@ -8,9 +8,9 @@ from typing import Any
 
 from flask import Flask, Response, current_app, g, request
 
-from ..errors import NotSignedIn
+from ..errors import Unauthenticated
 from ..observability import metrics
-from ..observability.logging import about_request, tell
+from ..observability.logging import request_fields, write_log
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PROBES = {"/health/live", "/health/ready", "/metrics"}
@@ -33,14 +33,14 @@ def _begin() -> None:
 
 def _tell_of(response: Response) -> Response:
     """Tell of a request that has its answer, or, if that is being written yet, will have it."""
-    told, began_at, status = about_request(), g.began_at, response.status_code
+    told, began_at, status = request_fields(), g.began_at, response.status_code
     method, route = request.method, told["route"]
 
     def end() -> None:
         seconds = time.perf_counter() - began_at
         # What callers make up is counted as one, for each label is kept for good.
         metrics.count_request(method if method in METHODS else "other", str(route or "unknown"), status, seconds)
-        tell(_level(route, status), "request", **told, status=status, duration_ms=round(seconds * 1000, 3))
+        write_log(_level(route, status), "request", **told, status=status, duration_ms=round(seconds * 1000, 3))
 
     if response.is_streamed and method != "HEAD":
         response.call_on_close(end)
@@ -49,13 +49,13 @@ def _tell_of(response: Response) -> Response:
     return response
 
 
-def tell_of_refusal(environ: Mapping[str, Any], request_id: str, status: int, seconds: float) -> None:
+def log_early_problem(environ: Mapping[str, Any], request_id: str, status: int, seconds: float) -> None:
     """Tell of a request that was refused before the application was asked: it is of no route yet, and of nobody."""
     method = environ["REQUEST_METHOD"]
     metrics.count_request(method if method in METHODS else "other", "refused", status, seconds)
     told = {"request_id": request_id, "method": method, "route": None, "path": environ["PATH_INFO"]}
     told |= {"actor_id": None, "organization_id": None, "address": environ["REMOTE_ADDR"]}
-    tell(_level(None, status), "request", **told, status=status, duration_ms=round(seconds * 1000, 3))
+    write_log(_level(None, status), "request", **told, status=status, duration_ms=round(seconds * 1000, 3))
 
 
 def _level(route: object, status: int) -> int:
@@ -71,5 +71,5 @@ def _metrics() -> Response:
     # A header comes as its bytes, one for each character.
     is_right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), expected.encode())
     if scheme.lower() != "bearer" or not is_right:
-        raise NotSignedIn("Send `Authorization: Bearer <the token of CARBONAPI_METRICS_TOKEN>`.")
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+        raise Unauthenticated("Send `Authorization: Bearer <the token of CARBONAPI_METRICS_TOKEN>`.")
+    return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)

@@ -18,12 +18,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
-from ..errors import Invalid, LengthRequired, Malformed, UnsupportedMedia
+from ..errors import BadRequest, LengthRequired, UnsupportedMediaType, ValidationFailed
 from .errors import request_id
-from .fields import MAX_ID, JSONSchema, number_of
+from .fields import MAX_ID, JSONSchema, parse_decimal
 
 JSON_MAX_BYTES = 1024 * 1024
-SPOOLED_BYTES = 1024 * 1024  # Of a file; more goes to disk.
+MAX_MEMORY_BYTES = 1024 * 1024  # Of a file; more goes to disk.
 
 
 class IdConverter(BaseConverter):
@@ -40,7 +40,7 @@ class IdConverter(BaseConverter):
         return {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 
 
-class WholeBodies:
+class DetectTruncatedBodies:
     """WSGI layer that lets Werkzeug notice a body that was cut off.
 
     gunicorn and granian say `wsgi.input_terminated`, which makes Werkzeug read to the end of what came, however
@@ -61,7 +61,7 @@ def init_app(app: Flask) -> None:
     app.url_map.converters["int"] = IdConverter
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = JSON_MAX_BYTES
-    layers = WholeBodies(app.wsgi_app)
+    layers = DetectTruncatedBodies(app.wsgi_app)
     # Each proxy adds whom it was asked by, so what stands before the last of them may be anybody's invention.
     proxies = app.config["TRUSTED_PROXIES"]
     layered = ProxyFix(layers, x_for=proxies, x_proto=proxies, x_host=0) if proxies else layers
@@ -85,7 +85,7 @@ def _refuse_partial_bodies() -> None:
     if "Transfer-Encoding" in request.headers:
         raise LengthRequired("Send the body with a Content-Length, not in chunks.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("Compressed bodies are not taken: send it without Content-Encoding.")
+        raise UnsupportedMediaType("Compressed bodies are not taken: send it without Content-Encoding.")
 
 
 def prefers_async() -> bool:
@@ -103,16 +103,16 @@ def uploaded_file(*media_types: str) -> Iterator[IO[bytes]]:
     request.max_content_length = current_app.config["IMPORT_MAX_BYTES"]
     db.session.rollback()  # What was read to know the actor. It would keep a connection for as long as the file takes.
     if request.mimetype in media_types:
-        with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as spooled:
-            shutil.copyfileobj(request.stream, spooled, SPOOLED_BYTES)
+        with tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES) as spooled:
+            shutil.copyfileobj(request.stream, spooled, MAX_MEMORY_BYTES)
             spooled.seek(0)
             yield spooled
         return
     if request.mimetype != "multipart/form-data":
         kinds = " or ".join(f"`Content-Type: {media_type}`" for media_type in media_types)
-        raise UnsupportedMedia(f"Send the file as {kinds}, or as `file` of a multipart/form-data form.")
+        raise UnsupportedMediaType(f"Send the file as {kinds}, or as `file` of a multipart/form-data form.")
     if "file" not in request.files:
-        raise Invalid("The form has no file named `file`.", {"file": {"file": ["Missing."]}})
+        raise ValidationFailed("The form has no file named `file`.", {"file": {"file": ["Missing."]}})
     with request.files["file"].stream as file:
         yield file
 
@@ -124,11 +124,11 @@ class StrictParser(FlaskParser):
 
     def load_json(self, req: Any, schema: ma.Schema) -> Any:
         if req.mimetype != "application/json":
-            raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
+            raise UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
         try:
             return json.loads(
                 req.get_data().decode("utf-8"),
-                parse_float=number_of,
+                parse_float=parse_decimal,
                 parse_constant=Decimal,  # NaN and Infinity are no JSON, but a field can be named that refuses them.
                 object_pairs_hook=_without_duplicates,
             )
@@ -136,7 +136,7 @@ class StrictParser(FlaskParser):
             raise
         except (ValueError, RecursionError) as error:
             reason = str(error) if isinstance(error, json.JSONDecodeError | _NotJson) else "it cannot be read"
-            raise Malformed(f"The body is not proper JSON: {reason}.") from None
+            raise BadRequest(f"The body is not proper JSON: {reason}.") from None
 
     def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
         arguments: dict[str, Any] = {}

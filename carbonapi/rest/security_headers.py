@@ -8,7 +8,7 @@ CONTENT_SECURITY_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-PROTECTIVE = {
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
@@ -22,7 +22,7 @@ ALWAYS_TLS = "max-age=31536000"  # A year.
 
 def set_headers(response: Response) -> Response:
     """Give an answer its protective headers, and keep what a signed-in person reads with them."""
-    for name, value in PROTECTIVE.items():
+    for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     # A proxy that is trusted tells that it was asked by TLS.
     if request.is_secure:

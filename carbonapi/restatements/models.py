@@ -8,15 +8,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Model, Owned
+from ..db import Model, TenantScoped
 
 
-class Restatement(Owned, Model):
+class Restatement(TenantScoped, Model):
     """What was booked anew as one act, why, and what it changed by month. Nothing changes it afterwards."""
 
     __tablename__ = "restatements"
     __table_args__ = (sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),)
-    MEMBERS_SEE_BY = "recorded_by"
+    OWNER_COLUMN = "recorded_by"
 
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
     start: Mapped[dt.datetime | None]

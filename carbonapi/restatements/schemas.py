@@ -4,17 +4,17 @@ from typing import Any
 
 import marshmallow as ma
 
-from ..rest import ListQuery, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Figure, Instant, Name, Region, Text, Whole
+from ..rest import ListQuerySchema, Schema, Sort, equal_to, time_range, time_zone
+from ..rest.fields import ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime
 from .models import Restatement
 
 
 class NewRestatementSchema(Schema):
     """Which usages to book anew, and why."""
 
-    usage_type_id = Whole(required=True, metadata={"example": 100})
-    start = Instant(load_default=None, allow_none=True, metadata={"description": "Earliest usage_at, included."})
-    end = Instant(load_default=None, allow_none=True, metadata={"description": "Latest usage_at, not included."})
+    usage_type_id = StrictInteger(required=True, metadata={"example": 100})
+    start = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Earliest usage_at, included."})
+    end = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Latest usage_at, not included."})
     region = Region(
         load_default=None, allow_none=True, metadata={"description": "Only usages of this region, or all of them."}
     )
@@ -43,9 +43,9 @@ class RestatedMonthSchema(Schema):
     usage_count = ma.fields.Integer(
         required=True, metadata={"example": 744, "description": "How many it changes a part of."}
     )
-    before_kg = Figure(required=True, metadata={"example": 18.75})
-    after_kg = Figure(required=True, metadata={"example": 15})
-    difference_kg = Figure(required=True, metadata={"example": -3.75})
+    before_kg = ExactDecimal(required=True, metadata={"example": 18.75})
+    after_kg = ExactDecimal(required=True, metadata={"example": 15})
+    difference_kg = ExactDecimal(required=True, metadata={"example": -3.75})
 
 
 class RestatementSchema(Schema):
@@ -56,29 +56,29 @@ class RestatementSchema(Schema):
     )
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
-    start = Instant(required=True, allow_none=True, metadata={"example": "2026-01-01T00:00:00Z"})
-    end = Instant(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
+    start = UtcDateTime(required=True, allow_none=True, metadata={"example": "2026-01-01T00:00:00Z"})
+    end = UtcDateTime(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
     reason = ma.fields.String(required=True, metadata={"example": "The supplier has corrected its factors."})
     usage_count = ma.fields.Integer(required=True, metadata={"example": 744, "description": "How many it changes."})
-    before_kg = Figure(required=True, metadata={"example": 18.75})
-    after_kg = Figure(required=True, metadata={"example": 15})
-    difference_kg = Figure(required=True, metadata={"example": -3.75})
-    difference_percent = Figure(
+    before_kg = ExactDecimal(required=True, metadata={"example": 18.75})
+    after_kg = ExactDecimal(required=True, metadata={"example": 15})
+    difference_kg = ExactDecimal(required=True, metadata={"example": -3.75})
+    difference_percent = ExactDecimal(
         required=True, allow_none=True, metadata={"example": -20, "description": "Of before, to four digits."}
     )
-    significance_threshold = Figure(
+    significance_threshold = ExactDecimal(
         required=True, metadata={"example": 5, "description": "The organization's, in per cent, as it was then."}
     )
     significant = ma.fields.Boolean(
         required=True, metadata={"example": True, "description": "Whether the difference reaches the threshold."}
     )
     months = ma.fields.List(ma.fields.Nested(RestatedMonthSchema), required=True)
-    recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    recorded_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
 
 
-class RestatementQuery(ListQuery):
+class RestatementQuery(ListQuerySchema):
     start, end = time_range(Restatement.recorded_at)
     timezone = time_zone()
     usage_type_id = equal_to(Restatement.usage_type_id)

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from .. import audit
 from ..accounts.models import Organization
-from ..auth import current_actor, fetch, named
+from ..auth import current_actor, get_referenced, get_visible
 from ..catalogue.models import UsageType
 from ..db import db
-from ..local_time.clock import INSTANT, clock, instant_of
-from ..local_time.proration import part
+from ..local_time.clock import MICROSECOND, first_instant, local_clock
+from ..local_time.proration import prorated_amount
 from ..usages import ledger
 from ..usages.models import Usage
 from .models import Restatement
@@ -27,9 +27,9 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     fields: usage_type_id, reason; start, end and region as far as they are given. Only usages of the actor's
     organization are touched. A restatement that would change nothing is not booked: it has no id.
     """
-    organization = fetch(Organization, current_actor().organization_id)
-    named(UsageType, fields["usage_type_id"], "usage_type_id")
-    outdated = ledger.outdated(*_criteria(organization, **fields))
+    organization = get_visible(Organization, current_actor().organization_id)
+    get_referenced(UsageType, fields["usage_type_id"], "usage_type_id")
+    outdated = ledger.with_outdated_factor(*_criteria(organization, **fields))
     db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
     restatement = Restatement(
         organization_id=organization.id,
@@ -45,10 +45,12 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         locked = outdated.with_for_update(of=Usage).cte("outdated")
         # Told again by the statement that books: between the two, somebody may have written.
         told = _by_month(locked, organization.timezone)
-        _tell(restatement, ledger.rebook(locked, told, now, organization.id, fields["reason"], restatement.id))
+        _tell(
+            restatement, ledger.apply_restatement(locked, told, now, organization.id, fields["reason"], restatement.id)
+        )
         db.session.flush()
         new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}
-        audit.note(
+        audit.record(
             "restated",
             Restatement,
             restatement.id,
@@ -83,14 +85,14 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
 
     `begun` is how many of the usages are in no month before.
     """
-    at = clock(timezone, outdated.c.usage_at)
-    last = clock(timezone, outdated.c.usage_until - INSTANT)
+    at = local_clock(timezone, outdated.c.usage_at)
+    last = local_clock(timezone, outdated.c.usage_until - MICROSECOND)
     a_month = sa.text("INTERVAL '1 month'")
     first = sa.func.date_trunc("month", at)
     months: Any = sa.func.generate_series(first, last, a_month).table_valued("begin").lateral("months")
     months = months.render_derived()
-    begin, end = instant_of(timezone, months.c.begin), instant_of(timezone, months.c.begin + a_month)
-    amount = part(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
+    begin, end = first_instant(timezone, months.c.begin), first_instant(timezone, months.c.begin + a_month)
+    amount = prorated_amount(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
     factors = (outdated.c.old_factor, outdated.c.factor)
     at_once = sa.select(
         first.label("month"), sa.true().label("begins"), outdated.c.amount_in_type_unit.label("amount"), *factors

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import MANAGERS, fetch, visible
+from ..auth import MANAGERS, get_visible, visible
 from ..rest import Blueprint, now
 from .models import Restatement
 from .schemas import NewRestatementSchema, RestatementQuery, RestatementSchema
@@ -47,4 +47,4 @@ class RestatementById(MethodView):
 
         What it changed by month, why, and by whom.
         """
-        return fetch(Restatement, restatement_id)
+        return get_visible(Restatement, restatement_id)

@@ -17,7 +17,7 @@ FULL = "Too many requests at once. Try again shortly."
 Turn = asyncio.Future[None]
 
 
-class Admission:
+class FairQueue:
     """Places for requests, `places` of them, and a queue for them of at most `most_waiting`. For one event loop."""
 
     def __init__(self, places: int, most_waiting: int) -> None:
@@ -79,10 +79,10 @@ class Admission:
                 del self._queues[caller]
 
 
-class Place:
+class Slot:
     """The place of one request, held within the block, and between `enter` and `leave`."""
 
-    def __init__(self, admission: Admission, caller: Hashable) -> None:
+    def __init__(self, admission: FairQueue, caller: Hashable) -> None:
         self._admission, self._caller = admission, caller
         self._is_held = False
 

@@ -17,13 +17,13 @@ from typing import Any
 from flask import Flask
 
 from .. import create_app
-from ..auth import known_caller
-from ..errors import CarbonError, TooSlow, Unavailable
-from ..imports import book_queued
-from ..observability.logging import begin
-from ..rest import JSON_MAX_BYTES, refusal
-from .admission import FULL, Admission, Place
-from .sockets import take_no_further_connections
+from ..auth import cached_identity
+from ..errors import CarbonError, RequestTimeout, Unavailable
+from ..imports import start_worker
+from ..observability.logging import configure_logging
+from ..rest import JSON_MAX_BYTES, early_problem
+from .admission import FULL, FairQueue, Slot
+from .sockets import stop_accepting
 
 BODY_SECONDS = 10  # A body has so long to arrive, and a second more for each of these bytes that have come.
 BODY_BYTES_A_SECOND = 16 * 1024
@@ -49,23 +49,23 @@ _ENVIRON = {
 Answer = tuple[int, list[tuple[str, str]], Any]
 
 
-def serving() -> "Web":
+def create_application() -> "RsgiApplication":
     """The application of a process that serves: it also books queued imports. granian calls this."""
     app = create_app()
-    begin(app.config["LOG_LEVEL"])
-    book_queued(app)
-    return Web(app)
+    configure_logging(app.config["LOG_LEVEL"])
+    start_worker(app)
+    return RsgiApplication(app)
 
 
-class Web:
+class RsgiApplication:
     """A Flask application, for granian's event loop."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        places = max(1, app.config["POOL_SIZE"] - KEPT_CONNECTIONS)
-        self._admission = Admission(places, WAITING_FOR_EACH * places)
-        self._threads = ThreadPoolExecutor(app.config["THREADS"], "requests")
-        self._idle_threads: int = app.config["THREADS"]
+        places = max(1, app.config["DATABASE_POOL_SIZE"] - KEPT_CONNECTIONS)
+        self._admission = FairQueue(places, WAITING_FOR_EACH * places)
+        self._threads = ThreadPoolExecutor(app.config["WORKER_THREADS"], "requests")
+        self._idle_threads: int = app.config["WORKER_THREADS"]
         self._arriving_bytes = 0
         self._drain_file = Path(app.config["DRAIN_FILE"]) if app.config["DRAIN_FILE"] else None
         self._is_closing = False
@@ -77,7 +77,7 @@ class Web:
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._is_closing:
             self._is_closing = True
-            take_no_further_connections()
+            stop_accepting()
             loop.call_later(CLOSING_SECONDS, signal.raise_signal, signal.SIGINT)
 
     def _takes_leave(self) -> bool:
@@ -95,16 +95,16 @@ class Web:
             if not environ["PATH_INFO"].startswith("/api/"):
                 status, headers, chunks = await self._answered(environ)
             else:
-                caller = known_caller(self._app, environ.get("HTTP_AUTHORIZATION", ""))
-                place = Place(self._admission, caller or environ["REMOTE_ADDR"])
+                caller = cached_identity(self._app, environ.get("HTTP_AUTHORIZATION", ""))
+                place = Slot(self._admission, caller or environ["REMOTE_ADDR"])
                 if length > JSON_MAX_BYTES:
                     self._refuse_if_few_threads()
-                    environ["wsgi.input"] = _LongBody(protocol, length, place)
+                    environ["wsgi.input"] = StreamedBody(protocol, length, place)
                 async with place:
                     status, headers, chunks = await self._answered(environ)
         except CarbonError as error:
             seconds = asyncio.get_running_loop().time() - began_at
-            status, headers, chunks = refusal(error, environ, seconds, self._app.config["CORS_ORIGINS"])
+            status, headers, chunks = early_problem(error, environ, seconds, self._app.config["CORS_ORIGINS"])
         if isinstance(chunks, bytes):
             protocol.response_bytes(status, headers + closing, chunks)
         else:
@@ -125,7 +125,7 @@ class Web:
 
     def _refuse_if_few_threads(self) -> None:
         """Keep threads for those whose bodies are short: a long one holds its thread while it comes."""
-        if self._idle_threads <= self._app.config["THREADS"] // 3:
+        if self._idle_threads <= self._app.config["WORKER_THREADS"] // 3:
             raise Unavailable(FULL)
 
     async def _answered(self, environ: dict[str, Any]) -> Answer:
@@ -149,10 +149,10 @@ class Web:
         # What tells its length is there already.
         if any(name == "Content-Length" for name, _ in headers):
             return int(status[:3]), headers, _joined(chunks)
-        stream = _Stream(chunks)
+        stream = ResponseStream(chunks)
         return int(status[:3]), headers, stream if stream.has_begun() else b""
 
-    async def _stream(self, transport: Any, stream: "_Stream") -> None:
+    async def _stream(self, transport: Any, stream: "ResponseStream") -> None:
         """Send an answer while it is written. Who takes it slowly keeps no thread waiting."""
         loop = asyncio.get_running_loop()
         try:
@@ -162,7 +162,7 @@ class Web:
             await loop.run_in_executor(self._threads, stream.close)
 
 
-class _Stream:
+class ResponseStream:
     """The chunks of an answer that is streamed."""
 
     def __init__(self, chunks: Any) -> None:
@@ -193,10 +193,10 @@ class _Stream:
             self._chunks.close()
 
 
-class _LongBody(io.RawIOBase):
+class StreamedBody(io.RawIOBase):
     """A body that is read while it comes, by the thread that works on the request. Meanwhile others have its place."""
 
-    def __init__(self, protocol: Any, length: int, place: Place) -> None:
+    def __init__(self, protocol: Any, length: int, place: Slot) -> None:
         self._chunks = _in_time(protocol, length)
         self._left = length
         self._place = place
@@ -238,7 +238,7 @@ async def _in_time(protocol: Any, length: int) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise TooSlow(f"Of {length} bytes, {received} came in time. Send the body faster.") from None
+            raise RequestTimeout(f"Of {length} bytes, {received} came in time. Send the body faster.") from None
         if not chunk:
             return
         received += len(chunk)

@@ -21,7 +21,7 @@ _ALL_BUT_SYN = b"".join(
 )
 
 
-def take_no_further_connections() -> None:
+def stop_accepting() -> None:
     """Let no further connection come to the sockets of this process, but keep those that have come.
 
     A socket that is closed resets the connections that nobody has accepted yet, although their callers have sent their

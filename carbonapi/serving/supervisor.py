@@ -22,16 +22,16 @@ import sqlalchemy as sa
 
 from ..db import row_security
 from ..postgres import embedded
-from ..settings import SettingsError, cores, from_environ, psycopg2_url
+from ..settings import SettingsError, available_cores, from_environ, parse_database_url
 
 PROJECT = Path(__file__).resolve().parents[2]  # Where wsgi.py and migrations/ lie.
-LEASH = Path(__file__).with_name("child_process.py")
+CHILD_PROCESS = Path(__file__).with_name("child_process.py")
 START_SECONDS = 60
 STOP_SECONDS = 30  # What a request in flight has to finish; an import takes the longest.
 RETRY_SECONDS = 5  # Between attempts to migrate a database that cannot be reached.
 ABOVE = (
     "CARBONAPI_DATABASE_URL names a role that row-level security does not bind: a superuser, or one with BYPASSRLS. "
-    "Take an ordinary role for the service; CARBONAPI_OWNER_DATABASE_URL may name another to migrate."
+    "Take an ordinary role for the service; CARBONAPI_MIGRATION_DATABASE_URL may name another to migrate."
 )
 CONNECTIONS = 4096  # Open ones for each worker, most of them idle. Further ones wait until one closes.
 
@@ -41,10 +41,10 @@ def default_workers() -> int:
 
     The pools of eight fit into the 100 connections that PostgreSQL allows unless told otherwise.
     """
-    return min(max(cores(), 2), 8)
+    return min(max(available_cores(), 2), 8)
 
 
-class Signals:
+class StopSignals:
     """Whether SIGTERM, Ctrl-C or the end of the session has asked this process to stop."""
 
     def __init__(self) -> None:
@@ -66,17 +66,19 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
     if fault is not None:
         print(fault, file=sys.stderr)
         return 1
-    signals = Signals()
+    signals = StopSignals()
     # Each worker is told how many they are: they share the cores.
     environ = {**environ, "CARBONAPI_WORKERS": str(workers)}
     data = "in the database of CARBONAPI_DATABASE_URL"
     with contextlib.ExitStack() as stack:
         if not environ.get("CARBONAPI_DATABASE_URL"):
             try:
-                folder = Path(environ.get("CARBONAPI_DATA_FOLDER") or embedded.default_folder(Path.cwd())).resolve()
+                folder = Path(
+                    environ.get("CARBONAPI_EMBEDDED_DATA_DIR") or embedded.default_data_dir(Path.cwd())
+                ).resolve()
                 data = f"{folder}, kept between starts"
                 environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
-                environ["CARBONAPI_OWNER_DATABASE_URL"] = embedded.owner_url(environ["CARBONAPI_DATABASE_URL"])
+                environ["CARBONAPI_MIGRATION_DATABASE_URL"] = embedded.owner_url(environ["CARBONAPI_DATABASE_URL"])
                 environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
             except embedded.EmbeddedError as error:
                 print(error, file=sys.stderr)
@@ -128,7 +130,7 @@ def _fault_of_address(host: str, port: int) -> str | None:
 def _can_reach_database(environ: Mapping[str, str]) -> bool:
     """Whether the database answers; if not, say why. A URL that makes no sense is left to the migration to tell."""
     try:
-        url = psycopg2_url(environ["CARBONAPI_DATABASE_URL"])
+        url = parse_database_url(environ["CARBONAPI_DATABASE_URL"])
         engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 3})
         engine.connect().close()
     except sa.exc.OperationalError as error:
@@ -142,9 +144,9 @@ def _can_reach_database(environ: Mapping[str, str]) -> bool:
 def _is_above_policies(environ: Mapping[str, str]) -> bool:
     """Whether row-level security does not bind the service's role. A URL that makes no sense is not told here."""
     with contextlib.suppress(ValueError, sa.exc.SQLAlchemyError):
-        engine = sa.create_engine(psycopg2_url(environ["CARBONAPI_DATABASE_URL"]), poolclass=sa.NullPool)
+        engine = sa.create_engine(parse_database_url(environ["CARBONAPI_DATABASE_URL"]), poolclass=sa.NullPool)
         with engine.connect() as connection:
-            return row_security.is_above(connection)
+            return row_security.bypasses_row_security(connection)
     return False
 
 
@@ -164,11 +166,11 @@ def _start_web_server(
     life = ["--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS), "--log-level", "error"]
     command = [sys.executable, "-m", *granian, *protocol, *life, "--factory", "carbonapi.serving.rsgi:serving"]
     return subprocess.Popen(
-        [sys.executable, "-P", str(LEASH), str(STOP_SECONDS + 10), *command],
+        [sys.executable, "-P", str(CHILD_PROCESS), str(STOP_SECONDS + 10), *command],
         cwd=PROJECT,
         # Whoever breaks into it shall not find how to become the owner of the tables.
-        env={name: value for name, value in environ.items() if name != "CARBONAPI_OWNER_DATABASE_URL"}
-        | {"CARBONAPI_THREADS": str(threads)},
+        env={name: value for name, value in environ.items() if name != "CARBONAPI_MIGRATION_DATABASE_URL"}
+        | {"CARBONAPI_WORKER_THREADS": str(threads)},
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
@@ -185,7 +187,7 @@ def _allowed_files() -> int:
     return wanted if soft == resource.RLIM_INFINITY else soft
 
 
-def _becomes_live(host: str, port: int, web_server: "subprocess.Popen[bytes]", signals: Signals) -> bool:
+def _becomes_live(host: str, port: int, web_server: "subprocess.Popen[bytes]", signals: StopSignals) -> bool:
     """Whether /health/live answers in time, and before the web server ends or a signal comes."""
     given_up_at = time.monotonic() + START_SECONDS
     while time.monotonic() < given_up_at and web_server.poll() is None and not signals.stop:
@@ -222,7 +224,7 @@ def _introduce(host: str, port: int, data: str) -> None:
 
 
 def _keep_serving(
-    web_server: "subprocess.Popen[bytes]", signals: Signals, environ: Mapping[str, str], is_migrated: bool
+    web_server: "subprocess.Popen[bytes]", signals: StopSignals, environ: Mapping[str, str], is_migrated: bool
 ) -> None:
     """Return when the web server has ended or a signal has come. Meanwhile migrate, if that was not possible before."""
     tried_at = time.monotonic()

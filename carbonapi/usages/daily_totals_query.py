@@ -5,42 +5,44 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
-from ..auth import current_actor, viewer, visible
+from ..auth import current_actor, viewer_parameters, visible
 from ..catalogue.models import UsageType
-from ..local_time.clock import MOMENT, begin_of, clock, day_of
-from ..rest.paging import Tally
-from ..rest.query import Narrowing
-from .models import Usage, UsageDay
+from ..local_time.clock import MOMENT, day_of, day_start, local_clock
+from ..rest.paging import RowCount
+from ..rest.query import QueryFilter
+from .models import DailyTotal, Usage
 
 # They see all usages of their organization, and of no other: so they see its days.
 SEE_ALL = frozenset({"manager", "auditor"})
 FILTERS = {
-    "usage_type_id": lambda ids: UsageDay.usage_type_id.in_(ids),
-    "scope": lambda scopes: UsageDay.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
-    "method": lambda methods: UsageDay.method.in_(methods),
-    "restatement_id": lambda ids: UsageDay.restatement_id.in_(ids),
+    "usage_type_id": lambda ids: DailyTotal.usage_type_id.in_(ids),
+    "scope": lambda scopes: DailyTotal.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
+    "method": lambda methods: DailyTotal.method.in_(methods),
+    "restatement_id": lambda ids: DailyTotal.restatement_id.in_(ids),
 }
 RANGE = {"start", "end"}
 BEFORE_ALL, AFTER_ALL = sa.literal_column("date '-infinity'", sa.Date), sa.literal_column("date 'infinity'", sa.Date)
 
 
-def days_of(narrow: Narrowing) -> sa.Select[Any] | None:
+def matching_daily_totals(narrow: QueryFilter) -> sa.Select[Any] | None:
     """The days of the usages that `narrow` asks for, but for its range; None where days cannot tell these apart."""
     asked = narrow.filters.keys() - RANGE
     if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
         return None
     criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
-    return sa.select(UsageDay).where(UsageDay.organization_id == viewer().organization_id, *criteria)
+    return sa.select(DailyTotal).where(DailyTotal.organization_id == viewer_parameters().organization_id, *criteria)
 
 
-def tally(narrow: Narrowing) -> Tally | None:
+def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
     """How many usages `narrow` asks for, from the days that are whole in its range and the usages at its ends."""
-    days = days_of(narrow)
+    days = matching_daily_totals(narrow)
     if days is None:
         return None
     bounds = _bounds(narrow)
-    whole = days.with_only_columns(UsageDay.day, sa.func.sum(UsageDay.usage_count).label("number"))
-    parts = [whole.where(UsageDay.day >= _of(bounds.c.first), UsageDay.day < _of(bounds.c.last)).group_by(UsageDay.day)]
+    whole = days.with_only_columns(DailyTotal.day, sa.func.sum(DailyTotal.usage_count).label("number"))
+    parts = [
+        whole.where(DailyTotal.day >= _of(bounds.c.first), DailyTotal.day < _of(bounds.c.last)).group_by(DailyTotal.day)
+    ]
     usages = narrow.unbounded(visible(Usage)).with_only_columns(sa.func.count().label("number"))
     if narrow.start is not None:
         front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
@@ -52,7 +54,7 @@ def tally(narrow: Narrowing) -> Tally | None:
     total = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(numbers.c.number), 0), sa.BigInteger)).scalar_subquery()
     (by, *_) = narrow.order
     if by.element.key != Usage.usage_at.key:
-        return Tally(total)
+        return RowCount(total)
 
     descends = by.modifier is sa.sql.operators.desc_op
 
@@ -70,15 +72,15 @@ def tally(narrow: Narrowing) -> Tally | None:
             .cte("days_of_page")
         )
         begin, end = (
-            sa.select(begin_of(bounds.c.timezone, day)).select_from(of_page.join(bounds, sa.true())).scalar_subquery()
+            sa.select(day_start(bounds.c.timezone, day)).select_from(of_page.join(bounds, sa.true())).scalar_subquery()
             for day in (of_page.c.first, of_page.c.last + 1)
         )
         return (Usage.usage_at >= begin) & (Usage.usage_at < end), offset - _of(of_page.c.before)
 
-    return Tally(total, around)
+    return RowCount(total, around)
 
 
-def _bounds(narrow: Narrowing) -> sa.CTE:
+def _bounds(narrow: QueryFilter) -> sa.CTE:
     """The first whole day of the range, `first`, and the one behind the last, `last`; and where its ends are cut off.
 
     Of the range, `front_end` ends what is before the first whole day, and `back_begin` begins what is after the last.
@@ -86,16 +88,18 @@ def _bounds(narrow: Narrowing) -> sa.CTE:
     start, end = (
         sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
     )
-    timezone = sa.select(Organization.timezone).where(Organization.id == viewer().organization_id).cte("local")
+    timezone = (
+        sa.select(Organization.timezone).where(Organization.id == viewer_parameters().organization_id).cte("local")
+    )
     zone = timezone.c.timezone
     first: Any = BEFORE_ALL
     if start is not None:
-        day = day_of(clock(zone, start))
-        first = sa.case((begin_of(zone, day) == start, day), else_=day + 1)
-    last = AFTER_ALL if end is None else day_of(clock(zone, end))
+        day = day_of(local_clock(zone, start))
+        first = sa.case((day_start(zone, day) == start, day), else_=day + 1)
+    last = AFTER_ALL if end is None else day_of(local_clock(zone, end))
     days = sa.select(zone, first.label("first"), last.label("last")).cte("whole")
-    begins = {"front_end": begin_of(days.c.timezone, days.c.first) if start is not None else None,
-              "back_begin": begin_of(days.c.timezone, days.c.last) if end is not None else None}  # fmt: skip
+    begins = {"front_end": day_start(days.c.timezone, days.c.first) if start is not None else None,
+              "back_begin": day_start(days.c.timezone, days.c.last) if end is not None else None}  # fmt: skip
     if start is not None and end is not None:
         # Both within one day: all of the range is at its front.
         begins["front_end"] = sa.func.least(begins["front_end"], end)

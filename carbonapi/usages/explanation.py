@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
-from ..catalogue.factor_selection import Want
+from ..catalogue.factor_selection import FactorLookup
 from ..catalogue.models import EmissionFactor, UsageType
-from ..catalogue.units import unit_in
+from ..catalogue.units import find_unit
 from ..db import db
-from ..rest.fields import plain, rfc3339
+from ..rest.fields import format_datetime, format_decimal
 from .models import Usage, UsageVersion
 
 # What the number depends on, and what it is: these stand in the canonical form.
@@ -29,9 +29,9 @@ def explain(usage: Usage) -> dict[str, Any]:
     organization = db.session.get_one(Organization, usage.organization_id)
     region = usage.region or organization.region
     frozen = db.session.get_one(EmissionFactor, usage.emission_factor_id)
-    want = Want(usage_type.id, usage.organization_id, region, usage.method, usage.usage_at)
+    want = FactorLookup(usage_type.id, usage.organization_id, region, usage.method, usage.usage_at)
     candidates = list(db.session.scalars(want.candidates()))
-    unit = unit_in(usage.unit, usage_type.unit)
+    unit = find_unit(usage.unit, usage_type.unit)
     canonical = canonical_form(usage)
     return {
         "usage": usage,
@@ -48,8 +48,8 @@ def explain(usage: Usage) -> dict[str, Any]:
         "why": _why(frozen, region),
         "candidates": candidates,
         "outdated": not candidates or candidates[0].id != frozen.id,
-        "calculation": f"{plain(usage.amount_in_type_unit)} {usage_type.unit} × {plain(usage.factor)} "
-        f"kg CO2e/{usage_type.unit} = {plain(usage.co2e_kg)} kg CO2e",
+        "calculation": f"{format_decimal(usage.amount_in_type_unit)} {usage_type.unit} × {format_decimal(usage.factor)} "
+        f"kg CO2e/{usage_type.unit} = {format_decimal(usage.co2e_kg)} kg CO2e",
         "co2e_kg": usage.co2e_kg,
         "versions": usage.version,
         "restatement_ids": _restatements_of(usage),
@@ -68,15 +68,15 @@ def _canonical(value: Any) -> str | int | None:
     if value is None:
         return None
     if isinstance(value, Decimal):
-        return plain(value)
+        return format_decimal(value)
     if isinstance(value, dt.datetime):
-        return rfc3339(value)
+        return format_datetime(value)
     return str(value) if isinstance(value, str) else int(value)
 
 
 def _conversion(usage: Usage, numerator: int, denominator: int, type_unit: str) -> str:
     ratio = str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
-    given, converted = plain(usage.amount), plain(usage.amount_in_type_unit)
+    given, converted = format_decimal(usage.amount), format_decimal(usage.amount_in_type_unit)
     return f"{given} {usage.unit} × {ratio} {type_unit}/{usage.unit} = {converted} {type_unit}"
 
 

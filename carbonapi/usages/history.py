@@ -5,26 +5,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..auth import seen_by_actor, visible
+from ..auth import scope_criteria, visible
 from ..db import db
 from ..errors import NotFound
-from .models import Usage, UsageVersion, belief_of
+from .models import Usage, UsageVersion, ledger_columns
 
 
-def believed_at(statement: sa.Select[Any], moment: dt.datetime) -> sa.Select[Any]:
+def ledger_as_of(statement: sa.Select[Any], moment: dt.datetime) -> sa.Select[Any]:
     """The statement, answered as it would have been at `moment`.
 
     It may read Usage as it likes: a common table expression of that name stands before the table, in the whole
     statement but within the expression itself, and holds the rows that were believed then.
     """
-    now = sa.select(*belief_of(Usage)).where(*seen_by_actor(Usage), Usage.recorded_at <= moment)
-    before = sa.select(*belief_of(UsageVersion)).where(
-        *seen_by_actor(UsageVersion), UsageVersion.recorded_at <= moment, UsageVersion.believed_until > moment
+    now = sa.select(*ledger_columns(Usage)).where(*scope_criteria(Usage), Usage.recorded_at <= moment)
+    before = sa.select(*ledger_columns(UsageVersion)).where(
+        *scope_criteria(UsageVersion), UsageVersion.recorded_at <= moment, UsageVersion.superseded_at > moment
     )
     return statement.add_cte(_before_the_table(now.union_all(before), Usage))
 
 
-def versions_of(usage_id: int) -> sa.Select[Any]:
+def versions(usage_id: int) -> sa.Select[Any]:
     """All versions of a usage that the actor may see, also the current one, and also of a usage that was deleted.
 
     Raises NotFound if there are none.
@@ -42,8 +42,8 @@ def _with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
             Usage.__table__.c[column.name] if column.name in Usage.__table__.c else sa.null().label(column.name)
             for column in UsageVersion.__table__.columns
         )
-    ).where(*seen_by_actor(Usage))
-    before = sa.select(*UsageVersion.__table__.columns).where(*seen_by_actor(UsageVersion))
+    ).where(*scope_criteria(Usage))
+    before = sa.select(*UsageVersion.__table__.columns).where(*scope_criteria(UsageVersion))
     return statement.add_cte(_before_the_table(now.union_all(before), UsageVersion))
 
 

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from ..catalogue.models import FACTOR
-from ..db import Model, Owned, Versioned
+from ..db import Model, OptimisticallyLocked, TenantScoped
 
 QUALITIES = ("measured", "estimated")
 
 
-class Belief(Owned):
+class UsageColumns(TenantScoped):
     """What the ledger says of a usage from `recorded_at` on: so much of a usage type, used by somebody at an instant.
 
     With `usage_until` it is a period, a bill's: so much was used evenly within [usage_at, usage_until).
@@ -37,7 +37,7 @@ class Belief(Owned):
     note: Mapped[str | None]
     external_id: Mapped[str | None]
     import_id: Mapped[int | None]
-    adjusts_period_id: Mapped[int | None]
+    adjusts_closed_period_id: Mapped[int | None]
     restatement_id: Mapped[int | None]
     recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     reason: Mapped[str | None]
@@ -62,9 +62,9 @@ class Belief(Owned):
             ),
             sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
             sa.ForeignKeyConstraint(
-                ["organization_id", "adjusts_period_id"],
-                ["periods.organization_id", "periods.id"],
-                name=names.get("adjusts_period_id"),
+                ["organization_id", "adjusts_closed_period_id"],
+                ["closed_periods.organization_id", "closed_periods.id"],
+                name=names.get("adjusts_closed_period_id"),
             ),
             sa.ForeignKeyConstraint(
                 ["organization_id", "restatement_id"], ["restatements.organization_id", "restatements.id"]
@@ -72,12 +72,12 @@ class Belief(Owned):
         )
 
 
-class Usage(Belief, Versioned, Model):
+class Usage(UsageColumns, OptimisticallyLocked, Model):
     """What is believed of a usage now."""
 
     __tablename__ = "usages"
     __table_args__ = (
-        *Belief.references(),
+        *UsageColumns.references(),
         sa.UniqueConstraint(
             "organization_id",
             "external_id",
@@ -85,7 +85,9 @@ class Usage(Belief, Versioned, Model):
             info={"message": "A usage of your organization has this external_id already.", "field": "external_id"},
         ),
         # Less than nothing is used only by an adjustment, which makes up for what a closed period has too much.
-        sa.CheckConstraint("(amount >= 0 OR adjusts_period_id IS NOT NULL) AND abs(amount) < 1e12", name="amount"),
+        sa.CheckConstraint(
+            "(amount >= 0 OR adjusts_closed_period_id IS NOT NULL) AND abs(amount) < 1e12", name="amount"
+        ),
         sa.CheckConstraint("abs(amount_in_type_unit) < 1e18", name="amount_in_type_unit"),
         sa.CheckConstraint("usage_at >= '1900-01-01+00' AND usage_at < '2201-01-01+00'", name="usage_at"),
         sa.CheckConstraint("usage_until > usage_at AND usage_until < '2201-01-01+00'", name="usage_until"),
@@ -105,19 +107,19 @@ class Usage(Belief, Versioned, Model):
     )
 
 
-class UsageVersion(Belief, Model):
-    """What was believed of a usage before, from `recorded_at` up to, not including, `believed_until`.
+class UsageVersion(UsageColumns, Model):
+    """What was believed of a usage before, from `recorded_at` up to, not including, `superseded_at`.
 
     Nothing is ever deleted here. `id` is the usage's; after a deletion the last version tells by whom and why.
     """
 
     __tablename__ = "usage_versions"
     __table_args__ = (
-        *Belief.references(
+        *UsageColumns.references(
             emission_factor_id="fk_usage_versions_emission_factor_id",
-            adjusts_period_id="fk_usage_versions_adjusts_period_id",
+            adjusts_closed_period_id="fk_usage_versions_adjusts_closed_period_id",
         ),
-        sa.CheckConstraint("believed_until > recorded_at", name="belief"),
+        sa.CheckConstraint("superseded_at > recorded_at", name="superseded_at"),
         sa.Index("ix_usage_versions_by_time", "organization_id", "usage_at", "id"),
     )
 
@@ -126,13 +128,13 @@ class UsageVersion(Belief, Model):
         return mapped_column(sa.BigInteger, primary_key=True, autoincrement=False, sort_order=-2)
 
     version: Mapped[int] = mapped_column(sa.Integer, primary_key=True, sort_order=-1)
-    believed_until: Mapped[dt.datetime]
-    ended_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
-    end_reason: Mapped[str | None]
+    superseded_at: Mapped[dt.datetime]
+    superseded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    superseded_reason: Mapped[str | None]
     deleted: Mapped[bool]
 
 
-class UsageDay(Model):
+class DailyTotal(Model):
     """What the usages of a type add up to on a local day of their organization; of each method and restatement alone.
 
     A usage at an instant is of the day that holds it; a period has a part in each day it shares time with, as parts.py
@@ -142,7 +144,7 @@ class UsageDay(Model):
     both what is no adjustment. Of days without usages there may be a row or none.
     """
 
-    __tablename__ = "usage_days"
+    __tablename__ = "daily_totals"
     __table_args__ = (
         sa.ForeignKeyConstraint(
             ["organization_id", "timezone"],
@@ -152,7 +154,7 @@ class UsageDay(Model):
                 "is_momentary": True,
             },
         ),
-        sa.Index("ix_usage_days_doubtful", "organization_id", postgresql_where=sa.text("hours_are_doubtful")),
+        sa.Index("ix_daily_totals_stale", "organization_id", postgresql_where=sa.text("hours_stale")),
     )
     KEY: ClassVar = ("organization_id", "usage_type_id", "day", "method", "restatement_id")
 
@@ -171,12 +173,12 @@ class UsageDay(Model):
     reading_hours: Mapped[int] = mapped_column(sa.Integer)
     period_hours: Mapped[int] = mapped_column(sa.Integer)
     # Within a transaction: a usage has left the day, so its hours must be looked up again.
-    hours_are_doubtful: Mapped[bool]
+    hours_stale: Mapped[bool]
 
 
-BELIEF_COLUMNS = [column.name for column in Usage.__table__.columns]
+LEDGER_COLUMNS = [column.name for column in Usage.__table__.columns]
 
 
-def belief_of(table: Any) -> list[Any]:
+def ledger_columns(table: Any) -> list[Any]:
     """The columns of `table` that tell a belief, in the order of the ledger's."""
-    return [table.__table__.c[name] for name in BELIEF_COLUMNS]
+    return [table.__table__.c[name] for name in LEDGER_COLUMNS]

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from ..catalogue.models import METHODS, UsageType
 from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchema, method
 from ..rest import (
-    ExportQuery,
-    Filter,
-    Ids,
-    ListQuery,
-    Query,
+    ExportQuerySchema,
+    FilterSchema,
+    IdsSchema,
+    ListQuerySchema,
+    QuerySchema,
     Schema,
     Sort,
     any_of,
@@ -21,10 +21,10 @@ from ..rest import (
     time_range,
     time_zone,
 )
-from ..rest.fields import Figure, Instant, Name, Quantity, Region, Text, Whole
-from .history import believed_at
+from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime
+from .history import ledger_as_of
 from .models import QUALITIES, Usage, UsageVersion
-from .validation import fault_of_period
+from .validation import interval_error
 
 
 def quality(**kwargs: object) -> Text:
@@ -35,8 +35,8 @@ def quality(**kwargs: object) -> Text:
     )
 
 
-def adjusted_period(**kwargs: object) -> Whole:
-    return Whole(
+def adjusted_period(**kwargs: object) -> StrictInteger:
+    return StrictInteger(
         allow_none=True,
         metadata={"example": None, "description": "The closed period that this usage, dated after it, makes up for."},
         **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
@@ -53,10 +53,10 @@ def reason() -> Text:
 class NewUsageSchema(Schema):
     """A usage as it is recorded. Its factor and its CO2e follow from it."""
 
-    user_id = Whole(metadata={"description": "Whose usage it is; your own by default."})
-    usage_type_id = Whole(required=True, metadata={"example": 100})
-    usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    usage_until = Instant(
+    user_id = StrictInteger(metadata={"description": "Whose usage it is; your own by default."})
+    usage_type_id = StrictInteger(required=True, metadata={"example": 100})
+    usage_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    usage_until = UtcDateTime(
         load_default=None,
         allow_none=True,
         metadata={
@@ -65,7 +65,7 @@ class NewUsageSchema(Schema):
             "ten years later.",
         },
     )
-    amount = Quantity(
+    amount = DecimalInput(
         6,
         signed=True,
         required=True,
@@ -91,7 +91,7 @@ class NewUsageSchema(Schema):
     note = Text(
         load_default=None, allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Main meter."}
     )
-    adjusts_period_id = adjusted_period(load_default=None)
+    adjusts_closed_period_id = adjusted_period(load_default=None)
     external_id = Name(
         load_default=None,
         allow_none=True,
@@ -101,14 +101,14 @@ class NewUsageSchema(Schema):
 
     @ma.validates_schema
     def only_adjustments_are_negative(self, fields: dict[str, Any], **kwargs: Any) -> None:
-        is_adjustment = fields.get("adjusts_period_id") is not None
+        is_adjustment = fields.get("adjusts_closed_period_id") is not None
         if not self.partial and fields.get("amount", 0) < 0 and not is_adjustment:
             raise ma.ValidationError("Must not be negative.", "amount")
 
     @ma.validates_schema
     def a_period_ends_after_it_begins(self, fields: dict[str, Any], **kwargs: Any) -> None:
         begins, ends = fields.get("usage_at"), fields.get("usage_until")
-        fault = fault_of_period(begins, ends) if begins is not None and ends is not None else None
+        fault = interval_error(begins, ends) if begins is not None and ends is not None else None
         if fault:
             raise ma.ValidationError(fault, "usage_until")
 
@@ -116,12 +116,12 @@ class NewUsageSchema(Schema):
 class UsageChangesSchema(NewUsageSchema):
     """Any of the fields of a usage. Type, time, region and method choose the factor anew; the others keep it."""
 
-    usage_until = Instant(allow_none=True, metadata={"example": None, "description": "null: it is no period."})
+    usage_until = UtcDateTime(allow_none=True, metadata={"example": None, "description": "null: it is no period."})
     region = Region(allow_none=True, metadata={"example": "GB"})
     method = method()
     quality = quality()
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
-    adjusts_period_id = adjusted_period()
+    adjusts_closed_period_id = adjusted_period()
     external_id = Name(allow_none=True, validate=ma.validate.Length(1, 200))
     reason = reason()
 
@@ -145,23 +145,23 @@ class UsageSchema(Schema):
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
     user_id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
-    usage_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    usage_until = Instant(
+    usage_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    usage_until = UtcDateTime(
         required=True,
         allow_none=True,
         metadata={"example": None, "description": "The end, not included, of a period; null: it was at an instant."},
     )
-    amount = Figure(required=True, metadata={"example": 12.5, "description": "As it was given."})
+    amount = ExactDecimal(required=True, metadata={"example": 12.5, "description": "As it was given."})
     unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "As it was given."})
-    amount_in_type_unit = Figure(
+    amount_in_type_unit = ExactDecimal(
         required=True,
         metadata={"example": 12.5, "description": "In the usage type's own unit, at most 12 digits after the point."},
     )
-    factor = Figure(required=True, metadata={"example": 1.5, "description": "kg CO2e per unit, frozen."})
+    factor = ExactDecimal(required=True, metadata={"example": 1.5, "description": "kg CO2e per unit, frozen."})
     emission_factor_id = ma.fields.Integer(
         required=True, metadata={"example": 1, "description": "Which factor it was."}
     )
-    co2e_kg = Figure(
+    co2e_kg = ExactDecimal(
         required=True, metadata={"example": 18.75, "description": "amount_in_type_unit times factor, exactly."}
     )
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
@@ -169,7 +169,7 @@ class UsageSchema(Schema):
     quality = ma.fields.String(required=True, metadata={"enum": list(QUALITIES), "example": "measured"})
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Main meter."})
     external_id = ma.fields.String(required=True, allow_none=True, metadata={"example": "meter-1/2026-01"})
-    adjusts_period_id = ma.fields.Integer(
+    adjusts_closed_period_id = ma.fields.Integer(
         required=True,
         allow_none=True,
         metadata={"example": None, "description": "The closed period that it makes up for."},
@@ -183,7 +183,7 @@ class UsageSchema(Schema):
         metadata={"example": None, "description": "The restatement that booked it anew."},
     )
     version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Counts its corrections from 1."})
-    recorded_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
+    recorded_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user who wrote it."})
     reason = ma.fields.String(
         required=True,
@@ -224,7 +224,7 @@ class ExplanationSchema(Schema):
         metadata={"example": False, "description": "Whether another would win today: a restatement books it."},
     )
     calculation = ma.fields.String(required=True, metadata={"example": "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e"})
-    co2e_kg = Figure(required=True, metadata={"example": 3000})
+    co2e_kg = ExactDecimal(required=True, metadata={"example": 3000})
     versions = ma.fields.Integer(required=True, metadata={"example": 1, "description": "How many there have been."})
     restatement_ids = ma.fields.List(
         ma.fields.Integer(),
@@ -244,17 +244,17 @@ class ExplanationSchema(Schema):
 
 
 class UsageVersionSchema(UsageSchema):
-    """What was believed of a usage, [recorded_at, believed_until)."""
+    """What was believed of a usage, [recorded_at, superseded_at)."""
 
-    believed_until = Instant(
+    superseded_at = UtcDateTime(
         required=True, allow_none=True, metadata={"example": None, "description": "null: it is believed now."}
     )
-    ended_by = ma.fields.Integer(
+    superseded_by = ma.fields.Integer(
         required=True,
         allow_none=True,
         metadata={"example": None, "description": "The user who corrected or deleted it."},
     )
-    end_reason = ma.fields.String(
+    superseded_reason = ma.fields.String(
         required=True, allow_none=True, metadata={"example": None, "description": "Why they did, as they say."}
     )
     deleted = ma.fields.Boolean(
@@ -262,30 +262,30 @@ class UsageVersionSchema(UsageSchema):
     )
 
 
-class UsageVersionQuery(ListQuery):
+class UsageVersionQuery(ListQuerySchema):
     sort = Sort(UsageVersion.version, default="version")
 
 
-class BeliefQuery(Filter):
+class AsOfQuery(FilterSchema):
     """As of when a usage is read."""
 
-    as_of = as_of(believed_at)
+    as_of = as_of(ledger_as_of)
 
 
-class Reason(Query):
+class ReasonSchema(QuerySchema):
     """Why something is done."""
 
     reason = reason()
 
 
-class IdsAndReason(Ids, Reason):
+class IdsAndReasonSchema(IdsSchema, ReasonSchema):
     """Which usages, and why."""
 
 
-class UsageFilter(Filter):
+class UsageFilter(FilterSchema):
     """Which usages: shared by the list and by all figures made of usages."""
 
-    as_of = as_of(believed_at)
+    as_of = as_of(ledger_as_of)
 
     start, end = time_range(Usage.usage_at)
     timezone = time_zone()
@@ -293,7 +293,7 @@ class UsageFilter(Filter):
     usage_type_id = equal_to(Usage.usage_type_id)
     scope = any_of(
         lambda scopes: Usage.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
-        Whole(1, 3),
+        StrictInteger(1, 3),
         "Only of usage types of this scope.",
     )
     method = equal_to(Usage.method, method())
@@ -309,9 +309,9 @@ class OrderedUsages(UsageFilter):
     sort = Sort(Usage.usage_at, Usage.amount, Usage.co2e_kg, Usage.recorded_at, Usage.id, default="-usage_at")
 
 
-class UsageQuery(ListQuery, OrderedUsages):
+class UsageQuery(ListQuerySchema, OrderedUsages):
     """A page of them."""
 
 
-class UsageExportQuery(ExportQuery, OrderedUsages):
+class UsageExportQuery(ExportQuerySchema, OrderedUsages):
     """A file of them."""

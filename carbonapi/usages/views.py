@@ -5,19 +5,19 @@ from typing import Any
 from flask.views import MethodView
 
 from ..accounts.models import User
-from ..auth import fetch, fetch_all, visible
-from ..rest import Blueprint, claim, now
+from ..auth import get_all_visible, get_visible, visible
+from ..rest import Blueprint, lock_for_update, now
 from . import ledger
-from .daily_totals_query import tally
+from .daily_totals_query import count_from_daily_totals
 from .explanation import explain
-from .history import versions_of
+from .history import versions
 from .models import Usage
 from .schemas import (
-    BeliefQuery,
+    AsOfQuery,
     ExplanationSchema,
-    IdsAndReason,
+    IdsAndReasonSchema,
     NewUsageSchema,
-    Reason,
+    ReasonSchema,
     UsageChangesSchema,
     UsageQuery,
     UsageReplacementSchema,
@@ -35,7 +35,7 @@ usages = Blueprint(
 
 @usages.route("/usages")
 class Usages(MethodView):
-    @usages.listing(UsageSchema, UsageQuery, tally=tally, is_kept=True)
+    @usages.listing(UsageSchema, UsageQuery, tally=count_from_daily_totals, is_kept=True)
     def get(self, narrow: Any) -> Any:
         """List usages
 
@@ -52,24 +52,24 @@ class Usages(MethodView):
         """
         return ledger.record(now(), **fields)
 
-    @usages.removing(IdsAndReason, conflicts=True)
+    @usages.removing(IdsAndReasonSchema, conflicts=True)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several usages
 
         All of them, or none. What was believed of them stays readable, `as_of` a time before and in their versions.
         """
-        ledger.delete(fetch_all(Usage, query["id"], lock=True), now(), query.get("reason"))
+        ledger.delete(get_all_visible(Usage, query["id"], lock=True), now(), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>")
 class UsageById(MethodView):
-    @usages.reading(UsageSchema, BeliefQuery, tagged=True)
+    @usages.reading(UsageSchema, AsOfQuery, tagged=True)
     def get(self, narrow: Any, usage_id: int) -> Usage:
         """Get a usage
 
         With the factor that is frozen into it, and the kg CO2e. With `as_of`, as the ledger had it then.
         """
-        return fetch(Usage, usage_id, narrow)
+        return get_visible(Usage, usage_id, narrow)
 
     @usages.writing(UsageReplacementSchema, UsageSchema, conflicts=True)
     def put(self, fields: dict[str, Any], usage_id: int) -> Usage:
@@ -78,7 +78,7 @@ class UsageById(MethodView):
         What is left out gets its default, but for `user_id`, which stays. The frozen factor stays too, unless type,
         time, region or method differ: then it is the one in force at that time.
         """
-        return ledger.correct(claim(Usage, usage_id), now(), **fields)
+        return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
     @usages.writing(UsageChangesSchema(partial=True), UsageSchema, conflicts=True)
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
@@ -87,28 +87,28 @@ class UsageById(MethodView):
         What is left out stays. Correcting amount or note keeps the frozen factor; correcting type, time, region or
         method takes the factor of that time.
         """
-        return ledger.correct(claim(Usage, usage_id), now(), **fields)
+        return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
-    @usages.removing(Reason, conflicts=True)
+    @usages.removing(ReasonSchema, conflicts=True)
     def delete(self, query: dict[str, Any], usage_id: int) -> None:
         """Delete a usage
 
         It is gone from lists and totals. What was believed of it stays readable, `as_of` a time before and in its
         versions.
         """
-        ledger.delete([claim(Usage, usage_id)], now(), query.get("reason"))
+        ledger.delete([lock_for_update(Usage, usage_id)], now(), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>/explain")
 class Explanation(MethodView):
-    @usages.reading(ExplanationSchema, BeliefQuery)
+    @usages.reading(ExplanationSchema, AsOfQuery)
     def get(self, narrow: Any, usage_id: int) -> Any:
         """Explain a usage
 
         The input, the conversion with its exact ratio, the factor that won and why, its source, the multiplication, and
         a hash over all that the number depends on. Anybody can do the sum again.
         """
-        return explain(fetch(Usage, usage_id, narrow))
+        return explain(get_visible(Usage, usage_id, narrow))
 
 
 @usages.route("/usages/<int:usage_id>/versions")
@@ -117,10 +117,10 @@ class Versions(MethodView):
     def get(self, narrow: Any, usage_id: int) -> Any:
         """List the versions of a usage
 
-        Everything that was ever believed of it, with the span in which it was: [recorded_at, believed_until). A usage
+        Everything that was ever believed of it, with the span in which it was: [recorded_at, superseded_at). A usage
         that was deleted still has its versions; the last tells by whom and why.
         """
-        return narrow(versions_of(usage_id))
+        return narrow(versions(usage_id))
 
 
 @usages.route("/users/<int:user_id>/usages")
@@ -131,4 +131,4 @@ class UsagesOfUser(MethodView):
 
         As `/usages`, of one user whom you may see.
         """
-        return narrow(visible(Usage).where(Usage.user_id == fetch(User, user_id).id))
+        return narrow(visible(Usage).where(Usage.user_id == get_visible(User, user_id).id))

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.accounts import passwords
 from carbonapi.accounts.models import PasswordToken, User
-from carbonapi.accounts.opaque_tokens import NamedSecret, new_secret, read_secret
+from carbonapi.accounts.opaque_tokens import OpaqueToken, new_token, parse_token
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
-from carbonapi.rest.idempotency import KeptAnswer
+from carbonapi.rest.idempotency import IdempotencyRecord
 from tests.conftest import Client, as_owner, operating, settings_for
 from tests.support import factories
 from tests.support.threads import at_once
@@ -128,15 +128,15 @@ def test_another_name_leaves_the_token_good(as_manager, as_member, stranger):
 
 
 def test_a_token_is_its_own_users_alone(as_manager, as_member, as_other_manager, stranger, wrong):
-    mine = read_secret("carbonapi-password", reset(as_manager, as_member.user))
-    theirs = read_secret("carbonapi-password", reset(as_other_manager, as_other_manager.user))
+    mine = parse_token("carbonapi-password", reset(as_manager, as_member.user))
+    theirs = parse_token("carbonapi-password", reset(as_other_manager, as_other_manager.user))
     key = as_member.post("/api-keys", json={"name": "x", "scope": "write"}).json["key"]
     for forged in (
-        NamedSecret(mine.purpose, mine.organization_id, mine.id, new_secret()),
-        NamedSecret(mine.purpose, mine.organization_id, mine.id, theirs.secret),
-        NamedSecret(mine.purpose, theirs.organization_id, mine.id, mine.secret),
-        NamedSecret(mine.purpose, mine.organization_id, 10**15, mine.secret),
-        NamedSecret("carbonapi", mine.organization_id, mine.id, mine.secret),
+        OpaqueToken(mine.purpose, mine.organization_id, mine.id, new_token()),
+        OpaqueToken(mine.purpose, mine.organization_id, mine.id, theirs.secret),
+        OpaqueToken(mine.purpose, theirs.organization_id, mine.id, mine.secret),
+        OpaqueToken(mine.purpose, mine.organization_id, 10**15, mine.secret),
+        OpaqueToken("carbonapi", mine.organization_id, mine.id, mine.secret),
         key,
     ):
         assert refused(accept(stranger, str(forged))) == wrong
@@ -216,7 +216,7 @@ def test_a_repeated_answer_has_no_token(as_manager, as_member):
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json == {name: value for name, value in first.json.items() if name != "invitation_token"}
     assert reset_again.json == {"expires_at": reset_first.json["expires_at"]}
-    kept = str(db.session.execute(sa.select(KeptAnswer.body, KeptAnswer.headers)).all())
+    kept = str(db.session.execute(sa.select(IdempotencyRecord.body, IdempotencyRecord.headers)).all())
     for token in (first.json["invitation_token"], reset_first.json["token"]):
         assert token[-51:] not in kept
 

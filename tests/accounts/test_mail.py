@@ -24,7 +24,7 @@ def sending(app, monkeypatch):
     def by(url, page=None):
         monkeypatch.setitem(app.config, "SMTP_URL", url)
         monkeypatch.setitem(app.config, "MAIL_FROM", "accounts@carbon.example")
-        monkeypatch.setitem(app.config, "PUBLIC_URL", page)
+        monkeypatch.setitem(app.config, "PASSWORD_PAGE_URL", page)
 
     return by
 

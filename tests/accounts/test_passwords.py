@@ -7,7 +7,7 @@ import pytest
 
 from carbonapi import create_app
 from carbonapi.accounts import passwords
-from carbonapi.settings import cores
+from carbonapi.settings import available_cores
 from tests.conftest import Client, settings_for
 from tests.support import factories
 from tests.support.logins import log_in
@@ -33,13 +33,13 @@ class Noting:
                 self.now -= 1
 
 
-@pytest.mark.parametrize(("workers", "at_most"), [(None, cores()), (1, cores()), (1000, 1)])
+@pytest.mark.parametrize(("workers", "at_most"), [(None, available_cores()), (1, available_cores()), (1000, 1)])
 def test_no_more_are_hashed_at_once_than_there_are_cores_for_a_worker(
     fresh_database_url, monkeypatch, workers, at_most
 ):
     hasher = Noting()
     monkeypatch.setattr(passwords, "HASHER", hasher)
-    client = Client(create_app(settings_for(fresh_database_url, WORKERS=workers, LIMIT_SIGN_IN_PER_ACCOUNT=None)))
+    client = Client(create_app(settings_for(fresh_database_url, WORKERS=workers, RATE_LIMIT_LOGIN_PER_ACCOUNT=None)))
 
     answers = at_once(8, lambda place: log_in(client))
 
@@ -74,7 +74,7 @@ def test_who_waits_too_long_for_their_turn_is_told_so_and_keeps_no_connection_me
     assert [answer.status_code for answer in answers] == [503] * 12
     assert {answer.headers["Retry-After"] for answer in answers} == {"2"}
     assert answers[0].json["detail"] == "Too many passwords are being checked at once. Try again shortly."
-    for _ in range(cores()):
+    for _ in range(available_cores()):
         turns.release()
     assert Client(app).post("/auth/register", json=new).status_code == 201
     assert Client(app).post("/auth/login", json=credentials).status_code == 200

@@ -165,16 +165,16 @@ def test_one_sees_ones_own_sessions_that_go_on_newest_first(stranger, tokens, as
 
     assert answer.status_code == 200
     assert [session["id"] for session in answer.json] == [session_of(newer), session_of(tokens)]
-    assert [session["is_current"] for session in answer.json] == [False, True]
+    assert [session["current"] for session in answer.json] == [False, True]
     assert answer.json[1] == {
         "id": session_of(tokens),
         "started_at": "2024-01-01T00:00:00Z",
         "refreshed_at": "2024-01-02T00:00:00Z",
         "expires_at": "2200-01-01T00:00:00Z",
-        "is_current": True,
+        "current": True,
     }
     page = stranger.get("/auth/sessions?sort=started_at&page_size=1", headers=bearer(newer["access_token"]))
-    assert [(session["id"], session["is_current"]) for session in page.json] == [(session_of(tokens), False)]
+    assert [(session["id"], session["current"]) for session in page.json] == [(session_of(tokens), False)]
     assert json.loads(page.headers["X-Pagination"])["total"] == 2
     # Whoever may see the person sees none of their sessions.
     for other in (as_manager, as_admin):
@@ -191,7 +191,7 @@ def test_ending_a_session_ends_its_tokens_and_is_told_as_logging_out_is(stranger
     assert stranger.post("/auth/refresh", headers=bearer(other["refresh_token"])).status_code == 401
     assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
     told = sa.select(AuditEntry.subject, AuditEntry.subject_id, AuditEntry.actor_id)
-    assert db.session.execute(told.where(AuditEntry.action == "signed_out")).all() == [
+    assert db.session.execute(told.where(AuditEntry.action == "logged_out")).all() == [
         ("session", session_of(other), ada.id)
     ]
     assert stranger.delete(f"/auth/sessions/{session_of(tokens)}", headers=bearer(tokens["access_token"])).data == b""

@@ -72,9 +72,9 @@ def build(service):
     factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": f"{SHARED} source", "note": f"{SHARED} note"}
     own_factor = make("/usage-types/101/factors", **factor)
     restatement = make("/restatements", usage_type_id=101, reason=f"{OWN} reason", mode="apply")
-    period = make("/periods", until="2020-01-01T00:00:00Z", note=SHARED)
-    send("POST", f"/periods/{period['id']}/reopen", reason=SHARED)
-    period = make("/periods", until="2021-01-01T00:00:00Z", note=SHARED)
+    period = make("/closed-periods", until="2020-01-01T00:00:00Z", note=SHARED)
+    send("POST", f"/closed-periods/{period['id']}/reopen", reason=SHARED)
+    period = make("/closed-periods", until="2021-01-01T00:00:00Z", note=SHARED)
     key = make("/api-keys", name=OWN, scope="write")
     sessions = service.ask("GET", "/auth/sessions", token).json
     ids = {
@@ -86,7 +86,7 @@ def build(service):
         "organization_id": manager["organization_id"],
         "import_id": imports[1]["id"],
         "restatement_id": restatement["id"],
-        "period_id": period["id"],
+        "closed_period_id": period["id"],
         "usage_type_id": 101,
         "factor_id": own_factor["id"],
     }

@@ -12,21 +12,26 @@ ADMINS = {
     ("POST", "/api/v1/usage-types"), ("PUT", "/api/v1/usage-types/{usage_type_id}"),
     ("PATCH", "/api/v1/usage-types/{usage_type_id}"), ("DELETE", "/api/v1/usage-types/{usage_type_id}"),
 }  # fmt: skip
-OF_MANAGERS = tuple(f"/api/v1/{name}" for name in ("users", "organizations", "usage-types", "periods", "restatements"))
+OF_MANAGERS = tuple(f"/api/v1/{name}" for name in ("users", "organizations", "usage-types", "closed-periods", "restatements"))
 OF_ANYBODY = ("/api/v1/auth/", "/api/v1/api-keys", "/api/v1/verify")
 OF_OVERSEERS = "/api/v1/audit-entries"
 # What takes a password, and so no API key.
 IN_PERSON = ("/api/v1/auth/sessions", "/api/v1/users", "/api/v1/api-keys", "/api/v1/auth/")
 # What an insider is shown of the rows that are the manager's.
 SEEN = {
-    "member": {"organization_id", "period_id", "usage_type_id", "factor_id"},
-    "auditor": {"organization_id", "period_id", "usage_type_id", "factor_id"}
+    "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id"},
+    "auditor": {"organization_id", "closed_period_id", "usage_type_id", "factor_id"}
     | {"usage_id", "user_id", "import_id", "restatement_id"},
 }
 SHARED_IDS = {"usage_type_id"}
 LAST = ("log_out", "change_password")  # They end sessions.
 # Query arguments and fields that name a row, beside those named as paths name theirs: whose row it is.
-NAMING = {"recorded_by": "user_id", "actor_id": "user_id", "subject_id": "usage_id", "adjusts_period_id": "period_id"}
+NAMING = {
+    "recorded_by": "user_id",
+    "actor_id": "user_id",
+    "subject_id": "usage_id",
+    "adjusts_closed_period_id": "closed_period_id",
+}
 OK = range(200, 300)
 
 

@@ -154,11 +154,11 @@ def accept(part, service):
     ]
     answers = together(service, "POST", "/auth/accept", None, *bodies, number=AT_ONCE // 2)
     part.attack("accept_invitation", count(answers, 204) == 1 and count(answers, 500) == 0, told(answers))
-    signed_in = [
+    logged_in = [
         service.ask("POST", "/auth/login", json_body={"email": email, "password": body["password"]}).status
         for body in bodies
     ]
-    part.attack("log_in", signed_in.count(200) == 1, "passwords that let in:", signed_in)
+    part.attack("log_in", logged_in.count(200) == 1, "passwords that let in:", logged_in)
 
 
 def register(part, service):
@@ -174,7 +174,7 @@ def guess(part, service):
     """Of guesses at once at one password, as many are looked at as the limit says."""
     email, _, _ = somebody(service)
     limit = f"{GUESS_LIMIT}/300"
-    with attacked(service.database_url, service.superuser_url, LIMIT_SIGN_IN_PER_ACCOUNT=limit) as limited:
+    with attacked(service.database_url, service.superuser_url, RATE_LIMIT_LOGIN_PER_ACCOUNT=limit) as limited:
         body = {"email": email, "password": "not the password at all"}
         answers = together(limited, "POST", "/auth/login", None, body, number=GUESSES)
         refused = count(answers, 429)

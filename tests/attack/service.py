@@ -158,5 +158,5 @@ def on_a_database_of_its_own():
         with embedded.running(Path(name)) as database_url:
             owner_url = embedded.owner_url(database_url)
             superuser_url = database_url.replace(f"//{embedded.ROLE}@", "//postgres@")
-            with attacked(database_url, superuser_url, OWNER_DATABASE_URL=owner_url) as service:
+            with attacked(database_url, superuser_url, MIGRATION_DATABASE_URL=owner_url) as service:
                 yield service

@@ -82,7 +82,7 @@ class Target:
             if self.fields["current_password"] == OTHER_PASSWORD:
                 self.fields["new_password"] = PASSWORD
         elif operation.id == "close_period":
-            self._ask("POST", f"/periods/{answer.json['id']}/reopen", {"reason": "That the next can be closed"})
+            self._ask("POST", f"/closed-periods/{answer.json['id']}/reopen", {"reason": "That the next can be closed"})
         elif operation.method == "DELETE" or operation.id in ("accept_invitation", "reopen_period", "revert_import"):
             self._make()
 
@@ -138,7 +138,7 @@ class Target:
         return self._ask("POST", "/restatements", body)["id"]
 
     def _period_id(self):
-        return self._ask("POST", "/periods", {"until": "1950-01-01T00:00:00Z"})["id"]
+        return self._ask("POST", "/closed-periods", {"until": "1950-01-01T00:00:00Z"})["id"]
 
     def _api_key_id(self):
         return self._ask("POST", "/api-keys", {"name": "Key", "scope": "read"})["id"]

@@ -11,8 +11,8 @@ import jwt
 import sqlalchemy as sa
 
 from carbonapi.accounts.invitations import PURPOSE
-from carbonapi.accounts.opaque_tokens import NamedSecret
-from carbonapi.auth.tokens import KEY_PURPOSE, REQUIRED_CLAIMS
+from carbonapi.accounts.opaque_tokens import OpaqueToken
+from carbonapi.auth.tokens import API_KEY_PREFIX, REQUIRED_CLAIMS
 
 from .document import NOBODYS_ID
 from .report import Part
@@ -187,5 +187,5 @@ def asking(token, other, key):
         mixed = claims | {name: others[name]}
         yield f"{name} of another user", signed({"alg": "HS256"}, mixed, key)
     for organization_id, id_ in ((1, 1), (claims["org"], 1), (NOBODYS_ID, NOBODYS_ID)):
-        yield "an API key of nobody", str(NamedSecret(KEY_PURPOSE, organization_id, id_, "x" * 43))
-    yield "a token for a password", str(NamedSecret(PURPOSE, claims["org"], int(claims["sub"]), "x" * 43))
+        yield "an API key of nobody", str(OpaqueToken(API_KEY_PREFIX, organization_id, id_, "x" * 43))
+    yield "a token for a password", str(OpaqueToken(PURPOSE, claims["org"], int(claims["sub"]), "x" * 43))

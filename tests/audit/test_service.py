@@ -55,8 +55,8 @@ def test_signing_in_and_out_is_told_once(stranger, organization):
 
     session_id = db.session.scalar(sa.select(Session.id))
     assert told_of("session") == [
-        ("signed_in", organization.id, ada.id, "manager", session_id, None, None),
-        ("signed_out", organization.id, ada.id, "manager", session_id, None, None),
+        ("logged_in", organization.id, ada.id, "manager", session_id, None, None),
+        ("logged_out", organization.id, ada.id, "manager", session_id, None, None),
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_refused_sign_in_is_kept_and_tells_us_what_it_does_not_tell_the_strang
         assert log_in(stranger, email, password).status_code == 401
 
     def refused(organization_id, user_id, new, reason):
-        return ("sign_in_refused", organization_id, None, None, user_id, new, reason)
+        return ("login_failed", organization_id, None, None, user_id, new, reason)
 
     assert told_of("user")[before:] == [
         refused(organization.id, ada.id, None, "wrong password"),
@@ -103,7 +103,7 @@ def test_a_refused_sign_in_costs_the_same_whether_there_is_such_a_user_or_not(st
 def test_a_stranger_is_told_of_to_admins_alone(stranger, as_admin, as_manager):
     log_in(stranger, "nobody@example.org")
 
-    path = "/audit-entries?action=sign_in_refused"
+    path = "/audit-entries?action=login_failed"
     assert [entry["organization_id"] for entry in as_admin.get(path).json] == [0]
     assert as_manager.get(path).json == as_manager.get(f"{path}&organization_id=0").json == []
 
@@ -160,14 +160,14 @@ def test_every_table_is_told_of():
     audited = {mapper.local_table.name for mapper in Base.registry.mappers if hasattr(mapper.class_, "AUDIT")}
 
     assert set(Base.metadata.tables) - audited == TOLD_BY_THEIR_WRITERS | {
-        "usage_days",
+        "daily_totals",
         "usage_versions",
         "audit_entries",
-        "import_faults",
+        "import_row_errors",
         "import_uploads",
         "import_chunks",
-        "kept_answers",
-        "throttle_counts",
+        "idempotency_records",
+        "rate_limit_counters",
         "password_tokens",
     }
 

@@ -166,16 +166,16 @@ def test_a_restatement_is_one_entry_with_the_sums_before_and_after(as_manager, a
 
 
 def test_closed_and_reopened_books_are_told(as_manager, entries):
-    closed = as_manager.post("/periods", json={"until": "2024-01-01T00:00:00Z", "note": "2023"}).json
-    reopened = as_manager.post(f"/periods/{closed['id']}/reopen", json={"reason": "A meter was left out."}).json
+    closed = as_manager.post("/closed-periods", json={"until": "2024-01-01T00:00:00Z", "note": "2023"}).json
+    reopened = as_manager.post(f"/closed-periods/{closed['id']}/reopen", json={"reason": "A meter was left out."}).json
 
     new = {"until": "2024-01-01T00:00:00Z", "note": "2023", "reopened_at": None}
-    assert entries("period") == [
-        act(as_manager, "closed", "period", closed["id"], new=new),
+    assert entries("closed period") == [
+        act(as_manager, "closed", "closed period", closed["id"], new=new),
         act(
             as_manager,
             "reopened",
-            "period",
+            "closed period",
             closed["id"],
             {"reopened_at": None},
             {"reopened_at": reopened["reopened_at"]},
@@ -263,7 +263,7 @@ def test_managers_and_auditors_see_their_organization_admins_all_and_members_not
     for client, seen in ((as_admin, 1), (as_manager, 1), (as_auditor, 1), (as_other_manager, 0)):
         assert len(client.get(f"/audit-entries?action=recorded&subject_id={recorded}").json) == seen
     answer = as_member.get("/audit-entries")
-    assert (answer.status_code, answer.json["title"]) == (403, "Not allowed")
+    assert (answer.status_code, answer.json["title"]) == (403, "Forbidden")
     actor = Actor(as_member.user.id, as_member.user.organization_id, "member", "UTC")
     with acting_as(actor):  # Were a member ever let in, it would be to what they did themselves.
         assert {entry.actor_id for entry in db.session.scalars(visible(AuditEntry))} == {as_member.user.id}

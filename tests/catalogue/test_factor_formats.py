@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.catalogue.factor_import import Outcome, import_factors
+from carbonapi.catalogue.factor_import import FactorImportResult, import_factors
 from carbonapi.catalogue.models import EmissionFactor, UsageType
 from carbonapi.db import db
-from carbonapi.errors import Invalid
-from carbonapi.rest.fields import plain
+from carbonapi.errors import ValidationFailed
+from carbonapi.rest.fields import format_decimal
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -24,7 +24,7 @@ def stored():
             usage_type.scope,
             factor.region,
             factor.valid_from.year,
-            plain(factor.factor),
+            format_decimal(factor.factor),
         )
         for usage_type, factor in db.session.execute(rows)
     ]
@@ -33,8 +33,8 @@ def stored():
 def test_the_flat_file_of_the_uk_government(app):
     file = DATA / "uk-government-flat-file-2024.csv"
 
-    assert import_factors(file, "uk-government") == Outcome(added=6, same=0, passed_over=3)
-    assert import_factors(file, "uk-government") == Outcome(added=0, same=6, passed_over=3)
+    assert import_factors(file, "uk-government") == FactorImportResult(added=6, same=0, passed_over=3)
+    assert import_factors(file, "uk-government") == FactorImportResult(added=0, same=6, passed_over=3)
 
     gas = "Fuels, Gaseous fuels, Natural gas"
     assert stored() == [
@@ -50,7 +50,9 @@ def test_the_flat_file_of_the_uk_government(app):
 
 
 def test_grams_per_kilowatt_hour_of_the_member_states_of_the_european_union(app):
-    assert import_factors(DATA / "eu-electricity-intensity.csv", "eu-intensity") == Outcome(4, 0, passed_over=6)
+    assert import_factors(DATA / "eu-electricity-intensity.csv", "eu-intensity") == FactorImportResult(
+        4, 0, passed_over=6
+    )
 
     assert stored() == [
         ("grid electricity", "kWh", 2, "AT", 2019, "0.099"),
@@ -65,12 +67,12 @@ def test_the_same_table_as_the_european_environment_agency_has_it(app, tmp_path)
     header = "Year:year,Member State:text,Greenhouse gas (GHG) emission intensity:number\n"
     file.write_text(f"{header}2023,Austria,81.5\n2023,Sweden,\n2023,EU-27,210\n")
 
-    assert import_factors(file, "eu-intensity") == Outcome(1, 0, passed_over=2)
+    assert import_factors(file, "eu-intensity") == FactorImportResult(1, 0, passed_over=2)
     assert stored() == [("grid electricity", "kWh", 2, "AT", 2023, "0.0815")]
 
 
 def test_pounds_per_megawatt_hour_of_egrid(app):
-    assert import_factors(DATA / "egrid-2023-subregions.csv", "egrid") == Outcome(2, 0, passed_over=1)
+    assert import_factors(DATA / "egrid-2023-subregions.csv", "egrid") == FactorImportResult(2, 0, passed_over=1)
 
     # 429.983 × 0.45359237 / 1000 = 0.19503700802971 and 1548.53 × 0.45359237 / 1000 = 0.7024013927161
     assert stored() == [
@@ -100,7 +102,7 @@ def test_a_table_that_cannot_be_read_books_nothing(app, tmp_path, layout, text, 
     file = tmp_path / "table.csv"
     file.write_text(text, encoding="latin-1")
 
-    with pytest.raises(Invalid, match=message) as refusal:
+    with pytest.raises(ValidationFailed, match=message) as refusal:
         import_factors(file, layout)
 
     assert list(refusal.value.errors["file"]) == [line]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.catalogue.factor_import import Outcome, import_factors
+from carbonapi.catalogue.factor_import import FactorImportResult, import_factors
 from carbonapi.catalogue.models import EmissionFactor, UsageType
 from carbonapi.db import db
-from carbonapi.errors import Invalid
+from carbonapi.errors import ValidationFailed
 
 SHIPPED = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
 HEADER = "usage_type,unit,scope,region,valid_from,valid_until,kg_co2e_per_unit,source\n"
@@ -22,8 +22,8 @@ def stored():
 
 
 def test_the_governments_table_is_booked_once(app):
-    assert import_factors(SHIPPED) == Outcome(added=32, same=0)
-    assert import_factors(SHIPPED) == Outcome(added=0, same=32)
+    assert import_factors(SHIPPED) == FactorImportResult(added=32, same=0)
+    assert import_factors(SHIPPED) == FactorImportResult(added=0, same=32)
 
     assert len(stored()) == 32
     gas, grid = db.session.scalars(sa.select(UsageType).where(UsageType.unit == "kWh").order_by(UsageType.scope)).all()
@@ -38,7 +38,7 @@ def test_the_governments_table_is_booked_once(app):
 
 
 @pytest.mark.parametrize(
-    ("lines", "faults"),
+    ("lines", "errors"),
     [
         ("steam,kg,2,GB,2020-01-01,2021-01-01,,x\n", {"2": ["kg_co2e_per_unit"]}),
         ("steam,kg,2,GB,2020-01-01,2021-01-01,1e-3,x\n", {"2": ["kg_co2e_per_unit"]}),
@@ -49,15 +49,15 @@ def test_the_governments_table_is_booked_once(app):
         ),
     ],
 )
-def test_a_file_that_is_not_wholly_good_books_nothing(app, tmp_path, lines, faults):
+def test_a_file_that_is_not_wholly_good_books_nothing(app, tmp_path, lines, errors):
     file = tmp_path / "factors.csv"
     file.write_text(HEADER + lines)
 
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(ValidationFailed) as refusal:
         import_factors(file)
 
     told = refusal.value.errors["file"]
-    assert {line: [message.split(":")[0] for message in messages] for line, messages in told.items()} == faults
+    assert {line: [message.split(":")[0] for message in messages] for line, messages in told.items()} == errors
     assert stored() == []
 
 
@@ -65,5 +65,5 @@ def test_a_file_without_its_columns_is_refused(app, tmp_path):
     file = tmp_path / "factors.csv"
     file.write_text("usage_type,unit\nsteam,kg\n")
 
-    with pytest.raises(Invalid, match="lacks the columns kg_co2e_per_unit, source, valid_from"):
+    with pytest.raises(ValidationFailed, match="lacks the columns kg_co2e_per_unit, source, valid_from"):
         import_factors(file)

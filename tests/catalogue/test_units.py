@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from carbonapi.catalogue.units import UNITS, unit_in, units_of
-from carbonapi.errors import Invalid
+from carbonapi.catalogue.units import UNITS, compatible_units, find_unit
+from carbonapi.errors import ValidationFailed
 
 
 @pytest.mark.parametrize(
@@ -31,27 +31,27 @@ from carbonapi.errors import Invalid
     ],
 )
 def test_ratios_are_exact(unit, type_unit, ratio):
-    assert unit_in(unit, type_unit).ratio == ratio
+    assert find_unit(unit, type_unit).ratio == ratio
 
 
 def test_an_amount_is_rounded_once_half_to_even():
-    third = unit_in("MJ", "kWh")
+    third = find_unit("MJ", "kWh")
     assert third.convert(Decimal("1")) == Decimal("0.277777777778")
     assert third.convert(Decimal("3.6")) == 1
     assert third.convert(Decimal("999999999999.999999")) == Decimal("277777777777.777777500000")
-    assert unit_in("Wh", "GWh").convert(Decimal("0.0005")) == 0
-    assert unit_in("Wh", "GWh").convert(Decimal("0.0015")) == Decimal("0.000000000002")
+    assert find_unit("Wh", "GWh").convert(Decimal("0.0005")) == 0
+    assert find_unit("Wh", "GWh").convert(Decimal("0.0015")) == Decimal("0.000000000002")
 
 
 def test_more_than_the_ledger_can_hold_is_refused():
-    with pytest.raises(Invalid) as refusal:
-        unit_in("GWh", "Wh").convert(Decimal("999999999999"))
+    with pytest.raises(ValidationFailed) as refusal:
+        find_unit("GWh", "Wh").convert(Decimal("999999999999"))
     assert list(refusal.value.errors["json"]) == ["amount"]
 
 
 def test_another_dimension_is_refused_and_tells_what_can_be_used():
-    with pytest.raises(Invalid) as refusal:
-        unit_in("kg", "l")
+    with pytest.raises(ValidationFailed) as refusal:
+        find_unit("kg", "l")
     assert str(refusal.value) == (
         "kg cannot be converted into l. What can be used: l, ml, m3, ft3, gallon, imperial gallon."
     )
@@ -59,13 +59,13 @@ def test_another_dimension_is_refused_and_tells_what_can_be_used():
 
 
 def test_a_unit_of_ones_own_is_known_by_its_name_alone():
-    assert [known.unit for known in units_of("widget")] == ["widget"]
-    assert unit_in("widget", "widget").ratio == 1
-    with pytest.raises(Invalid):
-        unit_in("kg", "widget")
+    assert [known.unit for known in compatible_units("widget")] == ["widget"]
+    assert find_unit("widget", "widget").ratio == 1
+    with pytest.raises(ValidationFailed):
+        find_unit("kg", "widget")
 
 
 def test_every_unit_is_of_a_dimension_with_others():
     for unit in UNITS:
-        assert len(units_of(unit)) > 2
-        assert all(known.ratio > 0 for known in units_of(unit))
+        assert len(compatible_units(unit)) > 2
+        assert all(known.ratio > 0 for known in compatible_units(unit))

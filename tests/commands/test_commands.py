@@ -80,7 +80,7 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
 def test_a_published_table_of_factors_is_imported_by_its_layout(carbonapi):
     table = Path(__file__).parent / "data/egrid-2023-subregions.csv"
 
-    assert carbonapi("factors", "import", table, "--layout", "egrid") == (
+    assert carbonapi("factors", "import", table, "--format", "egrid") == (
         0,
         "2 factors added, 0 there already. 1 lines passed over.\n",
     )
@@ -97,7 +97,7 @@ def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path)
         *("--columns", "usage_at:start,amount:value", "--delimiter", ";", "--decimal", ",", "--round", "1"),
         *("--timezone", "Europe/London", "--date-order", "dmy", "--blank", "skip", "--ignore", "note"),
     )
-    faults = "The first: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
+    errors = "The first: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
 
     code, told = carbonapi(*usages, *layout, "--mode", "dry-run")
     assert (code, told.startswith("Would record 1 usages; nothing was recorded.\nError: 1 line is not good")) == (
@@ -105,10 +105,10 @@ def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path)
         True,
     )
     code, told = carbonapi(*usages, *layout)
-    assert (code, told.startswith(f"Error: 1 line is not good, so nothing was recorded. {faults}")) == (1, True)
+    assert (code, told.startswith(f"Error: 1 line is not good, so nothing was recorded. {errors}")) == (1, True)
     code, told = carbonapi(*usages, *layout, "--mode", "partial")
     recorded = "Recorded 1 usages as import 2.\nError: 1 line is not good, and so left out. "
-    assert (code, told.startswith(recorded + faults)) == (1, True), told
+    assert (code, told.startswith(recorded + errors)) == (1, True), told
     file.write_text("start;value\n01/07/2024 12:00;1,35\n")
     assert carbonapi(*usages, *layout, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
     assert carbonapi(*usages, *layout, "--on-conflict", "replace") == (0, "Recorded 1 usages as import 4.\n")
@@ -131,7 +131,7 @@ def test_a_mapping_says_how_files_of_a_kind_are_written(carbonapi, tmp_path):
         'usage_type = "water"\ndelimiter = ";"\ndecimal = ","\ndate_order = "dmy"\ntimezone = "Europe/Berlin"\n'
         '[columns]\nusage_at = "Wann"\namount = "Wert"\n'
     )
-    usages = ("usages", "import", file, "--user", "ada@example.org", "--mapping", mapping)
+    usages = ("usages", "import", file, "--user", "ada@example.org", "--profile", mapping)
 
     assert carbonapi(*usages) == (0, "Recorded 1 usages as import 1.\n")
     assert carbonapi(*usages, "--mode", "dry-run") == (0, "Would record 1 usages; nothing was recorded.\n")
@@ -173,26 +173,26 @@ def test_days_that_are_not_right_are_mended_and_told(carbonapi, fresh_database_u
     file = tmp_path / "usages.csv"
     file.write_text("usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n2024-01-03T00:00:00Z,3\n")
     carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100")
-    days = "SELECT day, usage_count, amount, reading_hours FROM usage_days ORDER BY day"
+    days = "SELECT day, usage_count, amount, reading_hours FROM daily_totals ORDER BY day"
     engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
     with engine.begin() as connection:
         before = connection.execute(sa.text(days)).all()
-        connection.execute(sa.text("UPDATE usage_days SET amount = 7 WHERE day = '2024-01-01'"))
-        connection.execute(sa.text("DELETE FROM usage_days WHERE day = '2024-01-02'"))
+        connection.execute(sa.text("UPDATE daily_totals SET amount = 7 WHERE day = '2024-01-01'"))
+        connection.execute(sa.text("DELETE FROM daily_totals WHERE day = '2024-01-02'"))
 
-    assert carbonapi("usages", "recount", "--organization", "2") == (0, "Organization 2: 0 days, 0 mended.\n")
+    assert carbonapi("usages", "rebuild-totals", "--organization", "2") == (0, "Organization 2: 0 days, 0 mended.\n")
     told = "Organization 1: 3 days, 2 mended.\nOrganization 2: 0 days, 0 mended.\n"
-    assert carbonapi("usages", "recount") == (0, told)
+    assert carbonapi("usages", "rebuild-totals") == (0, told)
     with engine.connect() as connection:
         assert connection.execute(sa.text(days)).all() == before
-    assert carbonapi("usages", "recount", "--organization", "1") == (0, "Organization 1: 3 days, 0 mended.\n")
-    assert carbonapi("usages", "recount", "--organization", "3") == (1, "Error: There is no organization 3.\n")
+    assert carbonapi("usages", "rebuild-totals", "--organization", "1") == (0, "Organization 1: 3 days, 0 mended.\n")
+    assert carbonapi("usages", "rebuild-totals", "--organization", "3") == (1, "Error: There is no organization 3.\n")
 
 
 def test_a_database_that_is_away_is_told_in_a_sentence():
     environ = {"CARBONAPI_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "CARBONAPI_SECRET_KEY": SECRET_KEY}
 
-    outcome = CliRunner().invoke(main, ["usages", "recount"], env=environ)
+    outcome = CliRunner().invoke(main, ["usages", "rebuild-totals"], env=environ)
 
     assert (outcome.exit_code, outcome.output) == (1, "Error: The database is away or busy. Try again shortly.\n")
 

@@ -100,7 +100,7 @@ def test_a_usage_is_deleted_only_once_that_is_confirmed(enter, manager):
 
     expect(page.get_by_text("There are no such usages.")).to_be_visible()
     (version,) = manager.ask("GET", f"/usages/{usage['id']}/versions")
-    assert version["end_reason"] == "Twice in the books."
+    assert version["superseded_reason"] == "Twice in the books."
 
 
 def test_the_list_is_sorted_filtered_and_paged_and_the_address_says_so(enter, household):

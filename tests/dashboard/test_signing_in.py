@@ -73,7 +73,7 @@ def test_a_reload_keeps_somebody_signed_in_and_so_do_two_tabs(enter, household, 
 
     expect(page.locator(".bar")).to_have_count(4)
     expect(other.locator(".bar")).to_have_count(4)
-    (session,) = [one for one in household.ask("GET", "/auth/sessions") if not one["is_current"]]
+    (session,) = [one for one in household.ask("GET", "/auth/sessions") if not one["current"]]
     assert session["expires_at"] > session["started_at"]
 
 
@@ -89,13 +89,13 @@ def test_signing_out_ends_the_session_in_every_tab(enter, household, context):
     expect(page.get_by_text("Your session is over.")).to_have_count(0)
     expect(other.get_by_text("Your session is over.")).to_be_visible()
     assert page.evaluate("localStorage.getItem('carbonapi-refresh-token')") is None
-    assert [one["is_current"] for one in household.ask("GET", "/auth/sessions")] == [True]
+    assert [one["current"] for one in household.ask("GET", "/auth/sessions")] == [True]
 
 
 def test_a_session_that_was_ended_elsewhere_leads_to_the_door_and_back(enter, household):
     page = enter(household, "usages")
     page.locator(".results tbody tr").first.wait_for()
-    (mine,) = [one for one in household.ask("GET", "/auth/sessions") if not one["is_current"]]
+    (mine,) = [one for one in household.ask("GET", "/auth/sessions") if not one["current"]]
     household.ask("DELETE", f"/auth/sessions/{mine['id']}")
     page.reload()
 

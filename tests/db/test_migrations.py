@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from carbonapi import create_app
 from carbonapi.accounts import sessions
-from carbonapi.auth import Actor, acting_as, noun
-from carbonapi.db import Base, constraint_message, db, is_momentary
-from carbonapi.usages.models import Usage, UsageDay
+from carbonapi.auth import Actor, acting_as, display_name
+from carbonapi.db import Base, constraint_message, db, is_transient
+from carbonapi.usages.models import DailyTotal, Usage
 from tests.conftest import Client, as_owner, operating, settings_for
 from tests.support import factories
 from tests.support.random_ledger import book_at_random
@@ -20,7 +20,7 @@ from tests.support.random_ledger import book_at_random
 # Small tables, a copy of which can be on every machine; all others are spread by organization.
 REFERENCE_TABLES = {"organizations", "users", "usage_types", "emission_factors"}
 # Of no organization, and forgotten soon.
-COUNTS = {"throttle_counts"}
+COUNTS = {"rate_limit_counters"}
 PROJECT = Path(__file__).parents[2]
 
 
@@ -55,14 +55,14 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
         "password_tokens",
         "sessions",
         "usages",
-        "usage_days",
+        "daily_totals",
         "usage_versions",
         "imports",
-        "import_faults",
+        "import_row_errors",
         "import_uploads",
         "import_chunks",
-        "kept_answers",
-        "periods",
+        "idempotency_records",
+        "closed_periods",
         "restatements",
     }
     checked = [(index, columns) for table, index, columns in keys if table in tenants]
@@ -115,7 +115,7 @@ def test_ids_are_bigints_that_only_the_database_makes(app):
     )
     made_here = {name: (kind, made) for name, kind, made in identities}
     assert made_here.pop("usage_versions") == ("bigint", None)  # The usage's own.
-    without = {"usage_versions", "usage_days", "kept_answers", "password_tokens", *COUNTS}
+    without = {"usage_versions", "daily_totals", "idempotency_records", "password_tokens", *COUNTS}
     assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 
 
@@ -260,11 +260,11 @@ def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constrain
             "fk_import_chunks_organization_id_upload_id",
         ),
         (
-            "INSERT INTO import_faults (organization_id, import_id, line, message, cells) VALUES (1, 1, 1, 'x', '{}')",
-            "fk_import_faults_organization_id_import_id",
+            "INSERT INTO import_row_errors (organization_id, import_id, line, message, cells) VALUES (1, 1, 1, 'x', '{}')",
+            "fk_import_row_errors_organization_id_import_id",
         ),
         (
-            "INSERT INTO kept_answers (organization_id, user_id, key, fingerprint, claimed_at, body) "
+            "INSERT INTO idempotency_records (organization_id, user_id, key, fingerprint, claimed_at, body) "
             "VALUES (1, 1, 'x', '', now(), convert_to(repeat('x', 1048577), 'UTF8'))",
             "ck_kept_answers_body",
         ),
@@ -284,9 +284,9 @@ def test_what_a_caller_can_bring_about_has_a_message():
     assert constraint_message("ex_emission_factors_validity")[1] == "valid_from"
     assert constraint_message("uq_usages_external_id")[1] == "external_id"
     assert constraint_message("pk_usages") is None
-    assert is_momentary("fk_usage_days_organization_id_timezone")
-    assert not is_momentary("uq_users_email") and not is_momentary("pk_usages")
-    assert noun(Usage) == "usage"
+    assert is_transient("fk_usage_days_organization_id_timezone")
+    assert not is_transient("uq_users_email") and not is_transient("pk_usages")
+    assert display_name(Usage) == "usage"
 
 
 def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
@@ -306,10 +306,10 @@ def test_the_days_of_a_ledger_that_is_there_already_are_counted_when_it_is_migra
     with operating(app):
         with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
             manager = factories.user(factories.organization(timezone=timezone), "manager")
-            tokens = sessions.begin(manager, factories.now())
+            tokens = sessions.create(manager, factories.now())
             book_at_random(Client(app, tokens, manager), random.Random(timezone), 40)
-        columns = list(UsageDay.__table__.c)
-        days = sa.select(*columns).where(UsageDay.usage_count + UsageDay.carried_count > 0).order_by(*columns)
+        columns = list(DailyTotal.__table__.c)
+        days = sa.select(*columns).where(DailyTotal.usage_count + DailyTotal.carried_count > 0).order_by(*columns)
         before = db.session.execute(days).all()
         db.session.commit()
 

@@ -204,7 +204,7 @@ def test_what_the_database_cannot_do_now_is_503(as_manager, state):
 def test_with_no_connection_left_it_is_503_in_two_seconds(committing):
     app = committing.http.application
     assert committing.get("/usages").status_code == 200
-    with taken_out(app, app.config["POOL_SIZE"]):
+    with taken_out(app, app.config["DATABASE_POOL_SIZE"]):
         began = time.monotonic()
         answer = committing.get("/usages")
         assert 2 <= time.monotonic() - began < 3

@@ -15,7 +15,7 @@ from tests.db.test_migrations import REFERENCE_TABLES, rows
 from tests.support import factories
 
 # What belongs to nobody: the catalogue, and counts by hashes.
-SHARED = {"usage_types", "throttle_counts"}
+SHARED = {"usage_types", "rate_limit_counters"}
 COUNT = sa.text("SELECT count(*) FROM usages")
 
 
@@ -51,9 +51,9 @@ def test_every_tenants_table_has_a_policy_that_binds_its_owner_too(app):
 def test_an_organization_is_shown_its_own_rows_and_nobody_any(two_ledgers):
     first, second = two_ledgers
     for user, count in ((first, 1), (second, 2)):
-        with row_security.within(user.organization_id):
+        with row_security.for_organization(user.organization_id):
             assert seen() == count
-    with row_security.everywhere():
+    with row_security.for_all_organizations():
         assert seen() == 3
     token = row_security._SCOPE.set("")
     assert seen() == 0
@@ -80,17 +80,17 @@ def test_a_connection_that_was_told_nothing_is_shown_nothing(fresh_database_url,
 )
 def test_anothers_rows_are_neither_changed_nor_deleted(two_ledgers, statement):
     first, second = two_ledgers
-    with row_security.within(first.organization_id):
+    with row_security.for_organization(first.organization_id):
         changed = db.session.execute(sa.text(statement.format(other=second.organization_id)))
     assert changed.rowcount == 0
 
 
 def test_no_row_is_moved_or_added_to_another_organization(two_ledgers):
     first, second = two_ledgers
-    with row_security.within(first.organization_id):
+    with row_security.for_organization(first.organization_id):
         for statement in (
             f"UPDATE usages SET organization_id = {second.organization_id}",
-            f"INSERT INTO kept_answers (organization_id, user_id, key, fingerprint, claimed_at) "
+            f"INSERT INTO idempotency_records (organization_id, user_id, key, fingerprint, claimed_at) "
             f"VALUES ({second.organization_id}, 1, 'key', '', now())",
             "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (100, 1, now(), 'nobody')",
         ):
@@ -123,7 +123,7 @@ def test_what_was_told_is_told_again_when_it_was_undone(committing, is_alone):
     with app.app_context():
         db.engine.dispose()  # Else a connection might have been told the same before, to which it would go back.
     with app.app_context(), db.engine.connect().execution_options(**isolation) as connection:
-        with row_security.within(user.organization_id):
+        with row_security.for_organization(user.organization_id):
             with pytest.raises(sa.exc.DataError):
                 connection.execute(sa.text("SELECT 1 / 0"))
             connection.rollback()
@@ -136,7 +136,7 @@ def test_what_was_told_is_told_again_when_it_was_undone(committing, is_alone):
                     connection.execute(sa.text("SELECT 1 / 0"))
                 assert connection.scalar(COUNT) == 1
         assert connection.scalar(COUNT) == 0
-    with app.app_context(), row_security.within(user.organization_id):
+    with app.app_context(), row_security.for_organization(user.organization_id):
         for _ in range(2):  # On the same connection, which the pool has taken back with its transaction open.
             with db.engine.connect() as connection:
                 assert connection.scalar(COUNT) == 1
@@ -154,7 +154,7 @@ def test_it_travels_with_the_statement_and_only_when_it_changed(committing):
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for _ in range(2):
                 connection.execute(COUNT)
-            with row_security.within(7):
+            with row_security.for_organization(7):
                 connection.execute(COUNT)
         sa.event.remove(db.engine, "before_cursor_execute", note)
     assert sent == [
@@ -183,7 +183,7 @@ def test_two_that_start_at_once_both_let_the_role_in(server_url):
 
         def admit(_):
             with superuser.begin() as connection:
-                row_security.admit(connection, ROLE)
+                row_security.grant_service_role(connection, ROLE)
             return True
 
         with ThreadPoolExecutor(4) as threads:

@@ -23,7 +23,7 @@ def signed_in_before(app, as_member, monkeypatch):
     """
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     moment = factories.now()
-    monkeypatch.setattr("carbonapi.rest.throttles.now", lambda: moment)
+    monkeypatch.setattr("carbonapi.rest.rate_limit_headers.now", lambda: moment)
     for month in (6, 7, 8):
         factories.usage(as_member.user, usage_at=f"2024-{month:02}-01")
     as_member.post("/usages", json={})  # It is refused, and counted.
@@ -57,13 +57,13 @@ def test_a_request_sends_so_many_statements(signed_in_before, statements, method
     assert len(statements) == number, statements
 
 
-@pytest.mark.parametrize(("more", "before"), [({}, 0), ({"unit": "MWh"}, 1), ({"adjusts_period_id": ...}, 2)])
+@pytest.mark.parametrize(("more", "before"), [({}, 0), ({"unit": "MWh"}, 1), ({"adjusts_closed_period_id": ...}, 2)])
 def test_a_usage_is_written_by_a_single_statement_after_what_is_looked_up(
     as_manager, signed_in_before, statements, more, before
 ):
-    if "adjusts_period_id" in more:
-        period = as_manager.post("/periods", json={"until": "2023-01-01T00:00:00Z"}).json
-        more = {"adjusts_period_id": period["id"]}
+    if "adjusts_closed_period_id" in more:
+        period = as_manager.post("/closed-periods", json={"until": "2023-01-01T00:00:00Z"}).json
+        more = {"adjusts_closed_period_id": period["id"]}
     statements.clear()
 
     answer = signed_in_before.post("/usages", json=USAGE | more)
@@ -75,10 +75,10 @@ def test_a_usage_is_written_by_a_single_statement_after_what_is_looked_up(
 def test_of_many_writes_one_in_a_fiftieth_of_the_limit_asks_for_the_count_that_workers_share(
     app, signed_in_before, statements, monkeypatch
 ):
-    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ACCOUNT", Limit(100, 60))
-    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ADDRESS", Limit(200, 61))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_ACCOUNT", Limit(100, 60))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", Limit(200, 61))
     moment = factories.now() + dt.timedelta(minutes=5)
-    monkeypatch.setattr("carbonapi.rest.throttles.now", lambda: moment)
+    monkeypatch.setattr("carbonapi.rest.rate_limit_headers.now", lambda: moment)
     sent = []
     for _ in range(9):
         statements.clear()
@@ -220,9 +220,9 @@ def many_days(organization):
     db.session.execute(
         sa.text(
             """
-            INSERT INTO usage_days (organization_id, usage_type_id, day, method, restatement_id, timezone, usage_count,
+            INSERT INTO daily_totals (organization_id, usage_type_id, day, method, restatement_id, timezone, usage_count,
                                     carried_count, amount, co2e_kg, estimated_kg, reading_hours, period_hours,
-                                    hours_are_doubtful)
+                                    hours_stale)
             SELECT o.id, t.id, date '2022-01-01' + n, 'location', 0, o.timezone, 24, 0, 24, 36, 0, 16777215, 0, false
             FROM organizations o, usage_types t, generate_series(0, 1094) n
             WHERE o.id = ANY (:ids) AND t.id IN (100, 101)
@@ -230,7 +230,7 @@ def many_days(organization):
         ),
         {"ids": [each.id for each in organizations]},
     )
-    db.session.execute(sa.text("ANALYZE usage_days"))
+    db.session.execute(sa.text("ANALYZE daily_totals"))
 
 
 @pytest.mark.parametrize(
@@ -261,11 +261,11 @@ def test_whole_days_of_an_organization_are_read_off_their_key_and_no_usage_is(
     assert sum(figure["usage_count"] for figure in figures) == 2 * 24 * 92
     ((statement, parameters),) = [each for each in sent if not each[0].startswith(("SAVEPOINT", "RELEASE", "ROLLBACK"))]
     plan = plan_of(statement, parameters)
-    read = {(kind, name) for kind, name in plan if name in ("usage_days", "pk_usage_days") or "usages" in str(name)}
+    read = {(kind, name) for kind, name in plan if name in ("daily_totals", "pk_usage_days") or "usages" in str(name)}
     assert read <= {
         ("Index Scan", "pk_usage_days"),
         ("Bitmap Index Scan", "pk_usage_days"),
-        ("Bitmap Heap Scan", "usage_days"),
+        ("Bitmap Heap Scan", "daily_totals"),
     }
     assert read
 

@@ -68,7 +68,7 @@ def test_every_setting_stands_in_the_table():
     rows = re.findall(r"^\| `(CARBONAPI_\w+)` \| (.*) \| (.*) \|$", README, re.M)
 
     assert rows == [
-        (setting.variable, setting.meaning, "none" if setting.default is None else f"`{setting.default}`")
+        (setting.variable, setting.description, "none" if setting.default is None else f"`{setting.default}`")
         for setting in SETTINGS
     ]
 

@@ -127,25 +127,25 @@ def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
             client=anybody, body=models.Registration(**credentials, name="Ada")
         )
         tokens = client("api.auth.log_in").sync(client=anybody, body=models.Credentials(**credentials))
-    with client("client").AuthenticatedClient(base_url=service, token=tokens.access_token) as signed_in:
+    with client("client").AuthenticatedClient(base_url=service, token=tokens.access_token) as logged_in:
         recorded = client("api.usages.record_usage").sync(
-            client=signed_in, body=models.NewUsage(usage_type_id=100, usage_at=january, amount="12.5")
+            client=logged_in, body=models.NewUsage(usage_type_id=100, usage_at=january, amount="12.5")
         )
-        imported = client("api.imports.import_usages").sync(client=signed_in, body=file, usage_type_id=100)
+        imported = client("api.imports.import_usages").sync(client=logged_in, body=file, usage_type_id=100)
         listed = client("api.usages.list_usages").sync(
-            client=signed_in, start=dt.date(2026, 1, 1), quality=[models.ListUsagesQualityItem.MEASURED]
+            client=logged_in, start=dt.date(2026, 1, 1), quality=[models.ListUsagesQualityItem.MEASURED]
         )
-        months = client("api.emissions.get_trend").sync(client=signed_in, bucket=models.GetTrendBucket.MONTH)
+        months = client("api.emissions.get_trend").sync(client=logged_in, bucket=models.GetTrendBucket.MONTH)
         corrected = client("api.usages.correct_usage").sync(
-            recorded.id, client=signed_in, body=models.UsageChanges(amount="12.75"), if_match='"1"'
+            recorded.id, client=logged_in, body=models.UsageChanges(amount="12.75"), if_match='"1"'
         )
         late = client("api.usages.correct_usage").sync(
-            recorded.id, client=signed_in, body=models.UsageChanges(amount="13"), if_match='"1"'
+            recorded.id, client=logged_in, body=models.UsageChanges(amount="13"), if_match='"1"'
         )
-        explained = client("api.usages.explain_usage").sync(recorded.id, client=signed_in)
-        exported = client("api.imports.export_usages").sync_detailed(client=signed_in, usage_type_id=[100])
-        deleted = client("api.usages.delete_usage").sync_detailed(recorded.id, client=signed_in)
-        nothing = client("api.usages.get_usage").sync(client=signed_in, usage_id=recorded.id)
+        explained = client("api.usages.explain_usage").sync(recorded.id, client=logged_in)
+        exported = client("api.imports.export_usages").sync_detailed(client=logged_in, usage_type_id=[100])
+        deleted = client("api.usages.delete_usage").sync_detailed(recorded.id, client=logged_in)
+        nothing = client("api.usages.get_usage").sync(client=logged_in, usage_id=recorded.id)
 
     assert (ada.role, ada.name) == (models.UserRole.MANAGER, "Ada")
     assert (recorded.amount, recorded.co2e_kg, recorded.usage_at) == (12.5, 18.75, january)
@@ -158,7 +158,7 @@ def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
         (2, 4.5, "kwh"),
     ]
     assert (corrected.version, corrected.co2e_kg, corrected.note) == (2, 19.125, None)
-    assert (late.status, late.title) == (412, "Changed meanwhile")
+    assert (late.status, late.title) == (412, "Precondition failed")
     assert explained.calculation == "12.75 kwh × 1.5 kg CO2e/kwh = 19.125 kg CO2e"
     assert len(exported.content.splitlines()) == 3
     assert deleted.status_code == 204

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonapi.emissions.buckets import BUCKETS, MOST_BUCKETS, boundaries
-from carbonapi.errors import Invalid
+from carbonapi.emissions.buckets import BUCKETS, MAX_BUCKETS, bucket_edges
+from carbonapi.errors import ValidationFailed
 from tests.support.factories import at
 
 
 def begins(start, end, bucket, timezone):
     """The boundaries as they read in UTC."""
-    return [edge.strftime("%m-%d %H:%M") for edge in boundaries(at(start), at(end), bucket, timezone)]
+    return [edge.strftime("%m-%d %H:%M") for edge in bucket_edges(at(start), at(end), bucket, timezone)]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_buckets_begin_where_the_local_clock_says(bucket, timezone, start, end, 
 def test_buckets_cover_the_range_without_gap_and_begin_on_local_boundaries(start, minutes, bucket, timezone):
     end = start + dt.timedelta(minutes=minutes)
 
-    edges = boundaries(start, end, bucket, timezone)
+    edges = bucket_edges(start, end, bucket, timezone)
 
     assert edges[0] <= start < edges[1]
     assert edges[-2] < end <= edges[-1]
@@ -94,11 +94,11 @@ def period(local, bucket):
 
 
 def test_too_many_buckets_are_refused_before_they_are_counted_out():
-    with pytest.raises(Invalid) as refusal:
-        boundaries(at("1900-01-01"), at("2200-01-01"), "hour", "UTC")
+    with pytest.raises(ValidationFailed) as refusal:
+        bucket_edges(at("1900-01-01"), at("2200-01-01"), "hour", "UTC")
     assert list(refusal.value.errors["query"]) == ["bucket"]
     assert (
-        len(boundaries(at("2021-01-01"), at("2021-01-01") + dt.timedelta(hours=MOST_BUCKETS), "hour", "UTC")) == 10_001
+        len(bucket_edges(at("2021-01-01"), at("2021-01-01") + dt.timedelta(hours=MAX_BUCKETS), "hour", "UTC")) == 10_001
     )
-    with pytest.raises(Invalid):
-        boundaries(at("2021-01-01"), at("2021-01-01") + dt.timedelta(hours=MOST_BUCKETS + 1), "hour", "UTC")
+    with pytest.raises(ValidationFailed):
+        bucket_edges(at("2021-01-01"), at("2021-01-01") + dt.timedelta(hours=MAX_BUCKETS + 1), "hour", "UTC")

@@ -103,8 +103,8 @@ def test_one_meters_interval_is_not_broken_by_anothers(as_manager, as_member):
 
 
 def test_an_adjustment_is_no_reading(as_manager):
-    period_id = as_manager.post("/periods", json={"until": "2024-01-01T00:00:00Z"}).json["id"]
-    read(as_manager, "2024-01-01", "2024-01-02", adjusts_period_id=period_id)
+    period_id = as_manager.post("/closed-periods", json={"until": "2024-01-01T00:00:00Z"}).json["id"]
+    read(as_manager, "2024-01-01", "2024-01-02", adjusts_closed_period_id=period_id)
 
     assert coverage(as_manager, "start=2024-01-01&end=2024-01-02&bucket=day") == [0]
 

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from carbonapi.emissions import figures_query
-from carbonapi.rest.fields import rfc3339
+from carbonapi.rest.fields import format_datetime
 from tests.support import factories
 from tests.support.random_ledger import book_at_random
 
@@ -59,7 +59,7 @@ def test_both_ways_give_the_same_answers(sign_in, asked_of, timezone):
     for query in queries:
         asked_of.clear()
         by_days = manager.get(f"/emissions/{query}")
-        by_usages = manager.get(f"/emissions/{query}&as_of={rfc3339(factories.now())}")
+        by_usages = manager.get(f"/emissions/{query}&as_of={format_datetime(factories.now())}")
         assert by_days.status_code == by_usages.status_code
         assert by_days.json == by_usages.json, query
         assert asked_of[-1] == "usages"
@@ -73,7 +73,7 @@ def test_a_day_that_has_begun_goes_on_while_the_clock_shows_the_day_before(sign_
     for time in ("02:29", "02:30", "02:31", "03:29", "03:30"):
         factories.usage(manager.user, "1", f"2010-11-07T{time}")
     factories.usage(manager.user, "1", "2010-11-07T02:40", usage_until=factories.at("2010-11-07T03:20"))
-    now = rfc3339(factories.now())
+    now = format_datetime(factories.now())
     trend = "/emissions/trend?bucket=day&start=2010-11-06&end=2010-11-08"
 
     by_days, by_usages = manager.get(trend).json, manager.get(f"{trend}&as_of={now}").json

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from carbonapi.auth import Actor, acting_as, visible
-from carbonapi.emissions.figures_query import Asked
+from carbonapi.emissions.figures_query import UsageSelection
 from carbonapi.emissions.summary import summary
 from carbonapi.emissions.trend import trend
-from carbonapi.rest.fields import rfc3339, timezone_names
+from carbonapi.rest.fields import format_datetime, timezone_names
 from carbonapi.usages.models import Usage
 from tests.support import factories
 
@@ -68,11 +68,15 @@ def test_bills_spread_over_months_come_close_to_what_was_metered(sign_in, organi
     assert len(metered) == (end - begin) / dt.timedelta(hours=1) == sum(BILLS) * 24
     bills = [sum(kwh for moment, kwh in metered.items() if first <= moment < last) for first, last in spans]
     meter, customer, by_begin, by_end = (sign_in(factories.user(organization)) for _ in range(4))
-    load(meter, [(rfc3339(moment), "", kwh) for moment, kwh in metered.items()])
-    load(customer, [(rfc3339(first), rfc3339(last), kwh) for (first, last), kwh in zip(spans, bills, strict=True)])
-    load(by_begin, [(rfc3339(first), "", kwh) for (first, _), kwh in zip(spans, bills, strict=True)])
+    load(meter, [(format_datetime(moment), "", kwh) for moment, kwh in metered.items()])
     load(
-        by_end, [(rfc3339(last - dt.timedelta(hours=1)), "", kwh) for (_, last), kwh in zip(spans, bills, strict=True)]
+        customer,
+        [(format_datetime(first), format_datetime(last), kwh) for (first, last), kwh in zip(spans, bills, strict=True)],
+    )
+    load(by_begin, [(format_datetime(first), "", kwh) for (first, _), kwh in zip(spans, bills, strict=True)])
+    load(
+        by_end,
+        [(format_datetime(last - dt.timedelta(hours=1)), "", kwh) for (_, last), kwh in zip(spans, bills, strict=True)],
     )
 
     whole = [client.get(f"/emissions/trend?timezone={CHICAGO}").json for client in (meter, customer)]
@@ -104,7 +108,7 @@ def test_random_periods_in_all_zones_add_up_to_the_last_digit(as_manager, seed):
         zone = chance.choice(zones)
         bucket = chance.choice(["day", "week", "month", "quarter", "year"])
         with acting_as(actor):
-            this = Asked(visible(Usage).where(Usage.id == usage.id), None, "UTC")
+            this = UsageSelection(visible(Usage).where(Usage.id == usage.id), None, "UTC")
             buckets = trend(this, bucket, zone)
             cut = begin + (end - begin) * chance.random()
             spans = [(None, cut), (cut, None)] if begin < cut < end else [(None, None)]
@@ -162,8 +166,8 @@ def test_a_range_that_cuts_a_period_takes_the_part_within(as_member):
 
 def test_an_adjustment_that_is_a_period_is_spread_as_well(as_manager):
     factories.usage(as_manager.user, "5", "2020-01-01")
-    period_id = as_manager.post("/periods", json={"until": "2024-01-01T00:00:00Z"}).json["id"]
-    credit = {"usage_type_id": 100, "amount": -1, "adjusts_period_id": period_id}
+    period_id = as_manager.post("/closed-periods", json={"until": "2024-01-01T00:00:00Z"}).json["id"]
+    credit = {"usage_type_id": 100, "amount": -1, "adjusts_closed_period_id": period_id}
     span = {"usage_at": "2024-01-31T00:00:00Z", "usage_until": "2024-02-03T00:00:00Z"}
     assert as_manager.post("/usages", json=credit | span).status_code == 201
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .calls import Caller, exact_json
 from .clients import Client, Importer, Recorder
-from .faults import KINDS, LAST, Faults
+from .errors import KINDS, LAST, Faults
 from .ledger import Findings, Noted, Written, compare
 from .service import Service, running
 
@@ -103,7 +103,7 @@ def _compared(service: Service, faults: Faults) -> Outcome:
         outcome.replays_differing += [
             str(request.headers) for request, body in noted.kept if caller.ask(*request).body != body
         ]
-    outcome.mended = service.command("usages", "recount").strip()
+    outcome.mended = service.command("usages", "rebuild-totals").strip()
     if service.stop() != 0:
         noted.surprises.append(f"It did not stop well.\n{service.told()}")
     return outcome

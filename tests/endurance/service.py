@@ -35,7 +35,7 @@ class Service:
         self.log = folder / "log"
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("CARBONAPI_")}
         self.environ |= {f"CARBONAPI_{name}": value for name, value in SETTINGS.items()}
-        self.environ["CARBONAPI_DATA_FOLDER"] = str(folder / "data")
+        self.environ["CARBONAPI_EMBEDDED_DATA_DIR"] = str(folder / "data")
         self.starts, self.started_at = 0, 0.0
         self._start()
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from tests.endurance import crash
-from tests.endurance.faults import KINDS
+from tests.endurance.errors import KINDS
 from tests.endurance.ledger import File, Noted, compare
 from tests.endurance.service import running
 
@@ -17,8 +17,8 @@ def test_whatever_is_killed_or_frozen_nothing_acknowledged_is_lost_changed_twice
         outcome = crash.run(service, SEED, None, freeze_seconds=0.5)
 
     assert {name: notes for name, notes in outcome.wrong().items() if notes} == {}
-    assert set(outcome.faults.recoveries) == set(KINDS)
-    assert outcome.faults.amid_imports > 0
+    assert set(outcome.errors.recoveries) == set(KINDS)
+    assert outcome.errors.amid_imports > 0
     assert min(outcome.noted.acknowledged, outcome.findings.versions, len(outcome.noted.kept)) > 0
     assert outcome.findings.rows > 1000
 

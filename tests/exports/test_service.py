@@ -10,7 +10,7 @@ from tests.usages.test_history import moment
 
 COLUMNS = (
     "id,organization_id,user_id,usage_type_id,usage_at,usage_until,amount,unit,amount_in_type_unit,factor,"
-    "emission_factor_id,co2e_kg,region,method,quality,note,external_id,adjusts_period_id,import_id,restatement_id,"
+    "emission_factor_id,co2e_kg,region,method,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,"
     "version,recorded_at,recorded_by,reason"
 )
 # What stands in a cell for a text: an apostrophe keeps a spreadsheet from running it, and nothing is lost.
@@ -153,11 +153,11 @@ def test_a_text_that_a_spreadsheet_would_run_has_an_apostrophe_before_it(as_memb
 
 
 def test_a_negative_amount_stays_a_number(as_manager):
-    period = as_manager.post("/periods", json={"until": "2021-01-01T00:00:00Z"}).json
-    factories.usage(as_manager.user, "-12.5", "2022-01-01", adjusts_period_id=period["id"])
+    period = as_manager.post("/closed-periods", json={"until": "2021-01-01T00:00:00Z"}).json
+    factories.usage(as_manager.user, "-12.5", "2022-01-01", adjusts_closed_period_id=period["id"])
 
     (line,) = lines_of(as_manager.get("/usages/export"))
-    assert (line["amount"], line["co2e_kg"], line["adjusts_period_id"]) == ("-12.5", "-18.75", str(period["id"]))
+    assert (line["amount"], line["co2e_kg"], line["adjusts_closed_period_id"]) == ("-12.5", "-18.75", str(period["id"]))
 
 
 def told(client):
@@ -169,14 +169,14 @@ def told(client):
 @pytest.fixture
 def full(as_manager, as_member):
     """An organization with usages of every kind; returns its manager. The last of them is an adjustment."""
-    period = as_manager.post("/periods", json={"until": "2020-12-31T00:00:00Z"}).json
+    period = as_manager.post("/closed-periods", json={"until": "2020-12-31T00:00:00Z"}).json
     for number, text in enumerate(CELLS):
         factories.usage(as_member.user, "0.1", f"2024-01-01T00:{number:02}", note=text, external_id=f"={number}")
     factories.usage(as_manager.user, "1.5", "2024-02-01", unit="MWh", region="GB", method="location")
     factories.usage(as_manager.user, "12", "2024-03-01", usage_until=factories.at("2024-04-01"), quality="estimated")
     own = factories.usage_type("=own", "=unit", factor="0.000000000001")
     factories.usage(as_manager.user, "7", "2024-05-01", usage_type_id=own.id)
-    factories.usage(as_manager.user, "-3", "2024-06-01T00:00:00.000001", adjusts_period_id=period["id"])
+    factories.usage(as_manager.user, "-3", "2024-06-01T00:00:00.000001", adjusts_closed_period_id=period["id"])
     return as_manager
 
 
@@ -209,16 +209,18 @@ def test_another_organization_imports_it_as_its_own(full, as_other_manager):
 
 def test_an_adjustment_needs_a_closed_period_of_the_books_it_comes_to(full, as_other_manager):
     exported = full.get("/usages/export?start=2024-06-01")
-    period_id = lines_of(exported)[0]["adjusts_period_id"]
+    period_id = lines_of(exported)[0]["adjusts_closed_period_id"]
 
     refused = imported(as_other_manager, exported.text, "?ignore=user_id")
-    told_as = f"adjusts_period_id: Your organization has no closed period {period_id}; GET /periods lists them."
+    told_as = (
+        f"adjusts_closed_period_id: Your organization has no closed period {period_id}; GET /closed-periods lists them."
+    )
     assert (refused.status_code, refused.json["errors"]["file"]) == (422, {"2": [told_as]})
 
-    own = as_other_manager.post("/periods", json={"until": "2020-12-31T00:00:00Z"}).json["id"]
+    own = as_other_manager.post("/closed-periods", json={"until": "2020-12-31T00:00:00Z"}).json["id"]
     file = exported.text.replace(f",measured,,,{period_id},", f",measured,,,{own},")
     assert imported(as_other_manager, file, "?ignore=user_id").status_code == 201
-    assert as_other_manager.get("/usages").json[0]["adjusts_period_id"] == own
+    assert as_other_manager.get("/usages").json[0]["adjusts_closed_period_id"] == own
 
 
 def test_a_column_that_is_ignored_may_be_needed(as_member):

@@ -37,7 +37,7 @@ def test_random_usages_are_all_reproduced_and_each_changed_digit_is_found(as_man
     for query in ("?sort=id", f"?as_of={before}", "?format=ndjson", f"?format=ndjson&as_of={before}&sort=amount"):
         file = as_auditor.get(f"/usages/export{query}").data
         found = verified(as_auditor, file, "application/x-ndjson" if "ndjson" in query else "text/csv")
-        assert (found["differing"], found["faults"]) == (0, {})
+        assert (found["differing"], found["errors"]) == (0, {})
         assert found["lines"] == found["reproduced"]
         assert found["sha256"] == hashlib.sha256(file).hexdigest()
         lines += found["lines"]
@@ -59,9 +59,9 @@ def test_random_usages_are_all_reproduced_and_each_changed_digit_is_found(as_man
         csv.writer(file, lineterminator="\n").writerows([header, *altered])
         found = verified(as_auditor, file.getvalue())
         assert (found["differing"], found["reproduced"]) == (96, len(rows) - 96)
-        assert found["faults"].keys() == expected.keys()
+        assert found["errors"].keys() == expected.keys()
         for line, name in expected.items():
-            told = " ".join(found["faults"][line])
+            told = " ".join(found["errors"][line])
             assert f"{name}: the file says" in told or name in ("id", "version"), (line, name, told)
 
 
@@ -86,7 +86,7 @@ def test_a_fault_says_what_the_file_and_the_ledger_say(as_manager, usage):
     found = verified(as_manager, head + "\n".join(lines) + "\n")
 
     assert (found["lines"], found["reproduced"], found["differing"]) == (8, 1, 7)
-    assert found["faults"] == {
+    assert found["errors"] == {
         "3": [
             "amount: the file says 12.6; the ledger has 12.5 in version 1.",
             "co2e_kg: the file says 18.76; the ledger has 18.75 in version 1.",
@@ -115,7 +115,7 @@ def test_versions_before_a_correction_and_a_deletion_are_known(as_manager, usage
 
     found = verified(as_manager, f"id,version,co2e_kg\n{usage.id},1,18.75\n{usage.id},2,3\n{usage.id},2,4\n")
 
-    assert list(found["faults"]) == ["4"]
+    assert list(found["errors"]) == ["4"]
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_versions_before_a_correction_and_a_deletion_are_known(as_manager, usage
 def test_a_value_that_was_changed_in_the_database_is_found(as_manager, usage, tampering, messages):
     db.session.execute(sa.text(f"UPDATE usages SET {tampering} WHERE id = :id"), {"id": usage.id})
 
-    (faults,) = verified(as_manager, as_manager.get("/usages/export").text)["faults"].values()
+    (errors,) = verified(as_manager, as_manager.get("/usages/export").text)["errors"].values()
 
     expected = [message.format(factor=usage.emission_factor_id) for message in messages]
-    assert [fault[: len(message)] for fault, message in zip(faults, expected, strict=True)] == expected
+    assert [fault[: len(message)] for fault, message in zip(errors, expected, strict=True)] == expected
 
 
 def test_a_consistent_change_in_the_database_is_found_by_an_export_from_before(as_manager, usage):
@@ -159,9 +159,9 @@ def test_a_consistent_change_in_the_database_is_found_by_an_export_from_before(a
     change = "UPDATE usages SET amount = 20, amount_in_type_unit = 20 WHERE id = :id"
     db.session.execute(sa.text(change), {"id": usage.id})
 
-    (faults,) = verified(as_manager, file)["faults"].values()
+    (errors,) = verified(as_manager, file)["errors"].values()
 
-    assert faults == [
+    assert errors == [
         "amount: the file says 12.5; the ledger has 20 in version 1.",
         "amount_in_type_unit: the file says 12.5; the ledger has 20 in version 1.",
         "co2e_kg: the file says 18.75; the ledger has 30 in version 1.",
@@ -172,14 +172,14 @@ def test_nobody_verifies_what_they_do_not_see(as_manager, as_member, as_other_ma
     file = f"id,version,co2e_kg\n{usage.id},1,18.75\n"
     unseen = {"2": [f"There is no version 1 of usage {usage.id}."]}
 
-    for client, faults in (
+    for client, errors in (
         (as_manager, {}),
         (as_auditor, {}),
         (as_admin, {}),
         (as_member, unseen),
         (as_other_manager, unseen),
     ):
-        assert verified(client, file)["faults"] == faults
+        assert verified(client, file)["errors"] == errors
 
 
 def test_a_file_comes_as_a_form_too(as_manager, usage):
@@ -192,7 +192,7 @@ GOOD = '{"id":1,"version":1,"co2e_kg":1}\n'
 
 
 @pytest.mark.parametrize(
-    ("file", "faults"),
+    ("file", "errors"),
     [
         ("usage_at,amount\n", {"1": "The column id is missing."}),
         ("id,version,co2e_kg,mood\n", {"1": "There is no column 'mood'"}),
@@ -210,14 +210,14 @@ GOOD = '{"id":1,"version":1,"co2e_kg":1}\n'
         (GOOD + '{"id":1,"version":1,"co2e_kg":1', {"1": "The last line has no line break"}),
     ],
 )
-def test_what_is_no_export_is_told_by_line(as_member, file, faults):
+def test_what_is_no_export_is_told_by_line(as_member, file, errors):
     answer = as_member.post("/verify", data=file, content_type="text/csv")
 
     assert answer.status_code == 422
-    assert answer.json["detail"].startswith("1 line is not good, so nothing was verified.") or "1" in faults
+    assert answer.json["detail"].startswith("1 line is not good, so nothing was verified.") or "1" in errors
     told = answer.json["errors"]["file"]
-    assert list(told) == list(faults)
-    for line, beginning in faults.items():
+    assert list(told) == list(errors)
+    for line, beginning in errors.items():
         assert told[line][0].startswith(beginning)
 
 
@@ -225,10 +225,10 @@ def test_odd_values_are_shown_as_they_are_or_shortened(as_manager, usage):
     values = ['"\\ud800"', f'"{"9" * 1000}"', "1e400000000", "NaN", '""', '"\\u0000"', "-18.75", '"18,75"']
     file = "".join(f'{{"id":{usage.id},"version":1,"co2e_kg":{value}}}\n' for value in values)
 
-    faults = verified(as_manager, file, "application/x-ndjson")["faults"]
+    errors = verified(as_manager, file, "application/x-ndjson")["errors"]
 
     shown = ["?", "9" * 100 + "…", "1e400000000", "NaN", "an empty text", "\0", "-18.75", "18,75"]
-    assert [fault[0].removeprefix("co2e_kg: the file says ").partition(";")[0] for fault in faults.values()] == shown
+    assert [fault[0].removeprefix("co2e_kg: the file says ").partition(";")[0] for fault in errors.values()] == shown
 
 
 def test_a_file_over_the_limit_and_of_another_kind_is_refused(app, as_member, monkeypatch):

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from carbonapi.catalogue.units import unit_in
-from carbonapi.imports.formats.rows import CellsSchema, Layout, LineReader
+from carbonapi.catalogue.units import find_unit
+from carbonapi.imports.formats.rows import CellsSchema, FileFormat, RowParser
 from carbonapi.usages.schemas import NewUsageSchema
 from tests.support import factories
 
 HEADER = "usage_at,amount,external_id\n"
 THREE = HEADER + "2024-01-01T00:00:00Z,1,a\n2024-01-02T00:00:00Z,2,b\n2024-01-03T00:00:00Z,3,\n"
-COUNTS = ("new_count", "changed_count", "same_count", "skipped_count", "rejected_count")
+COUNTS = ("new_count", "changed_count", "unchanged_count", "skipped_count", "rejected_count")
 
 
 def load(client, file, status=201, media_type="text/csv", **query):
@@ -53,7 +53,7 @@ def test_what_differs_is_skipped_or_corrected_as_asked_for(as_member):
     corrected = as_member.get("/usages?external_id=b").json[0]
     versions = as_member.get(f"/usages/{corrected['id']}/versions").json
     reason = f"Import {replacing['id']} says so."
-    assert [(v["version"], v["amount"], v["co2e_kg"], v["end_reason"]) for v in versions] == [
+    assert [(v["version"], v["amount"], v["co2e_kg"], v["superseded_reason"]) for v in versions] == [
         (1, 2, 3, reason),
         (2, 2.5, 3.75, None),
     ]
@@ -90,7 +90,7 @@ def test_two_lines_about_one_usage_are_a_fault(as_member):
 
 def test_what_the_books_are_closed_over_is_not_replaced_and_may_be_the_same(as_manager):
     load(as_manager, THREE)
-    assert as_manager.post("/periods", json={"until": "2024-02-01T00:00:00Z"}).status_code == 201
+    assert as_manager.post("/closed-periods", json={"until": "2024-02-01T00:00:00Z"}).status_code == 201
 
     assert counts(load(as_manager, THREE, on_conflict="replace")) == (0, 0, 3, 0, 0)
     moved = THREE.replace("2024-01-02T", "2024-05-02T")
@@ -114,15 +114,15 @@ def test_a_partial_import_books_what_is_good_and_keeps_the_rest_to_be_mended(as_
     imported = load(as_member, file, mode="partial")
 
     assert (counts(imported), imported["amount"], imported["co2e_kg"]) == ((2, 0, 0, 0, 3), 4, 6)
-    faults = as_member.get(f"/imports/{imported['id']}/faults").json
-    assert faults == imported["faults"]
-    assert faults == [
+    errors = as_member.get(f"/imports/{imported['id']}/errors").json
+    assert errors == imported["errors"]
+    assert errors == [
         {"line": 3, "column": "external_id", "found": "b", "message": "'b' is in the ledger already."},
         {"line": 5, "column": "amount", "found": "two", "message": "Not a number."},
         {"line": 6, "column": None, "found": None, "message": "1 cells, where the header has 3."},
     ]
-    assert as_other_manager.get(f"/imports/{imported['id']}/faults").status_code == 404
-    rejected = as_member.get(f"/imports/{imported['id']}/faults/export").text
+    assert as_other_manager.get(f"/imports/{imported['id']}/errors").status_code == 404
+    rejected = as_member.get(f"/imports/{imported['id']}/errors/export").text
     mended = rejected.replace(",two,", ",2,").replace(",b,", ",d,").splitlines(keepends=True)
     assert counts(load(as_member, "".join(mended[:3]))) == (2, 0, 0, 0, 0)
 
@@ -134,7 +134,7 @@ def test_a_partial_import_leaves_out_what_the_ledger_cannot_take(as_member):
     imported = load(as_member, "usage_type_id,usage_at,amount\n" + lines, mode="partial")
 
     assert counts(imported) == (1, 0, 0, 0, 2)
-    assert [(fault["line"], fault["found"], fault["message"]) for fault in imported["faults"]] == [
+    assert [(fault["line"], fault["found"], fault["message"]) for fault in imported["errors"]] == [
         (3, "999999", "There is no usage type 999999; GET /usage-types lists them."),
         (4, str(archived.id), "gone (kwh) is archived: nothing new is recorded for it."),
     ]
@@ -168,7 +168,7 @@ def test_an_import_is_taken_back_once(as_manager, as_auditor):
 
 def test_closed_books_refuse_to_take_an_import_back(as_manager):
     imported = load(as_manager, THREE)
-    as_manager.post("/periods", json={"until": "2024-01-02T00:00:00Z"})
+    as_manager.post("/closed-periods", json={"until": "2024-01-02T00:00:00Z"})
 
     answer = as_manager.post(f"/imports/{imported['id']}/revert", json={})
 
@@ -253,14 +253,14 @@ CORPUS = {
     "unit": ["kWh", "MWh", " kWh ", "x" * 51, "kg"],
     "note": ["x", "x" * 2000, "x" * 2001, "tab\tline\r\nend", "\x01", "\x7f", "\x85", "\\N", "\\", "🌍", "a\\tb", " "],
     "external_id": ["a", " a ", "a" * 200, "a" * 201, "a\tb", "\\N", "\\.", "ünï", "\x00b", " ", "a\nb", "\u2028"],
-    "adjusts_period_id": ["1", "0", "-1", "9" * 19, "1.5"],
+    "adjusts_closed_period_id": ["1", "0", "-1", "9" * 19, "1.5"],
     "usage_type_id": ["100", "0", "9223372036854775808", "1e2", "abc"],
 }  # fmt: skip
 
 
 def test_a_cell_is_taken_or_refused_exactly_as_the_field_of_a_request(as_member):
     good = {"usage_type_id": "100", "usage_at": "2024-01-31T12:00:00Z", "amount": "1"}
-    typed = {"usage_type_id", "adjusts_period_id"}
+    typed = {"usage_type_id", "adjusts_closed_period_id"}
     told = []
     for name, cells in CORPUS.items():
         for cell in cells:
@@ -268,11 +268,11 @@ def test_a_cell_is_taken_or_refused_exactly_as_the_field_of_a_request(as_member)
             as_json = {
                 key: json.loads(value) if key in typed and value.isdigit() else value for key, value in body.items()
             }
-            faults = NewUsageSchema().validate(as_json)
-            line = LineReader(Layout(), {}).copied(2, body)
+            errors = NewUsageSchema().validate(as_json)
+            line = RowParser(FileFormat(), {}).copied(2, body)
             is_refused = line.split("\t")[-2] != "\\N"
-            if bool(faults) != is_refused:
-                told.append((name, cell, faults, line))
+            if bool(errors) != is_refused:
+                told.append((name, cell, errors, line))
     assert told == []
 
 
@@ -303,5 +303,5 @@ def test_amounts_are_converted_as_a_request_converts_them(as_member):
 
     exact = json.loads(as_member.get("/usages?sort=usage_at").text, parse_float=Decimal, parse_int=Decimal)
     assert [usage["amount_in_type_unit"] for usage in exact] == [
-        unit_in(unit, "m3").convert(Decimal(amount)) for unit, amount in rows
+        find_unit(unit, "m3").convert(Decimal(amount)) for unit, amount in rows
     ]

@@ -10,10 +10,10 @@ import pytest
 
 from carbonapi.auth import Actor, acting_as
 from carbonapi.catalogue.factor_import import import_factors
-from carbonapi.commands.import_options import loaded
-from carbonapi.errors import Invalid
-from carbonapi.imports.profiles import SHIPPED, options_in
-from carbonapi.imports.service import book
+from carbonapi.commands.import_options import load_options
+from carbonapi.errors import ValidationFailed
+from carbonapi.imports.profiles import SHIPPED_PROFILES, load_profile
+from carbonapi.imports.service import import_file
 from tests.support import factories
 
 DATA = Path(__file__).parents[1] / "data"
@@ -27,9 +27,9 @@ def mapped(as_manager, app):
     whose = as_manager.user
 
     def book_mapped(content, mapping, usage_type=None, **given):
-        options = loaded(whose.id, usage_type, mapping, **given)
+        options = load_options(whose.id, usage_type, mapping, **given)
         with acting_as(Actor(whose.id, whose.organization_id, "manager", "UTC")):
-            return book(io.BytesIO(content), factories.now(), **options)
+            return import_file(io.BytesIO(content), factories.now(), **options)
 
     return book_mapped
 
@@ -46,7 +46,7 @@ def mapped(as_manager, app):
 def test_each_shipped_mapping_reads_its_file_as_it_is(mapped, name, usage_type, count, total, co2e_kg):
     content = gzip.decompress((DATA / f"{name}-kwh.csv.gz").read_bytes())
 
-    booked = mapped(content, SHIPPED / f"{name}.toml", usage_type)
+    booked = mapped(content, SHIPPED_PROFILES / f"{name}.toml", usage_type)
 
     assert (booked.new_count, booked.amount, booked.rejected_count) == (count, Decimal(total), 0)
     if co2e_kg:
@@ -54,7 +54,7 @@ def test_each_shipped_mapping_reads_its_file_as_it_is(mapped, name, usage_type, 
 
 
 def test_there_is_a_test_of_each_shipped_mapping():
-    assert {path.stem for path in SHIPPED.glob("*")} == {
+    assert {path.stem for path in SHIPPED_PROFILES.glob("*")} == {
         "gb-household-electricity-hourly",
         "gb-household-gas-hourly",
         "il-electricity-hourly",
@@ -90,8 +90,8 @@ def test_what_is_no_mapping_is_told(tmp_path, text, fault):
     mapping = tmp_path / "ours.toml"
     mapping.write_text(text + "\n")
 
-    with pytest.raises(Invalid) as refusal:
-        options_in(mapping)
+    with pytest.raises(ValidationFailed) as refusal:
+        load_profile(mapping)
 
     assert str(refusal.value).startswith(fault)
 
@@ -101,6 +101,6 @@ def test_a_value_that_an_option_cannot_have_is_told_by_its_name(tmp_path):
     mapping.write_text("round = 7\n")
 
     with pytest.raises(click.BadParameter) as refusal:
-        loaded(1, None, mapping)
+        load_options(1, None, mapping)
 
     assert refusal.value.param_hint == "--round"

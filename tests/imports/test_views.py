@@ -1,4 +1,4 @@
-"""Files of usages through HTTP: all of it or nothing, and faults by line."""
+"""Files of usages through HTTP: all of it or nothing, and errors by line."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ from tests.support import factories
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01 01:00:00+00:00,0.2\n"
 
 NONE_OF = (
-    "changed_count", "same_count", "skipped_count", "rejected_count", "blank_count", "rounded_count", "fault_count",
+    "changed_count", "unchanged_count", "skipped_count", "rejected_count", "blank_count", "rounded_count", "error_count",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_a_file_is_booked_as_one_act(as_member):
         "organization_id": as_member.user.organization_id,
         "mode": "atomic",
         "on_conflict": "reject",
-        "status": "booked",
+        "status": "completed",
         "progress": 1,
         "failure": None,
         "usage_count": 2,
@@ -39,7 +39,7 @@ def test_a_file_is_booked_as_one_act(as_member):
         **dict.fromkeys(NONE_OF, 0),
         "co2e_kg": 0.45,
         "amount": 0.3,
-        "faults": [],
+        "errors": [],
         "sha256": hashlib.sha256(GOOD.encode()).hexdigest(),
         "warning_count": 0,
         "warnings": [],
@@ -97,7 +97,7 @@ def test_the_query_stands_for_columns_that_the_file_lacks(as_manager, as_member)
 
 
 @pytest.mark.parametrize(
-    ("file", "faults"),
+    ("file", "errors"),
     [
         (GOOD + "2024-01-01T02:00:00,1\n", {"4": "usage_at: Give the offset"}),
         (GOOD + "2024-01-01T02:00:00Z,\n", {"4": "amount: Missing data"}),
@@ -122,13 +122,13 @@ def test_the_query_stands_for_columns_that_the_file_lacks(as_manager, as_member)
         (GOOD + "2024-01-01T02:00:00Z,\0\n", {"1": "The file holds a NUL byte."}),
     ],
 )
-def test_a_file_with_a_fault_books_nothing_and_tells_the_line(as_member, file, faults):
+def test_a_file_with_a_fault_books_nothing_and_tells_the_line(as_member, file, errors):
     answer = post(as_member, file)
 
     assert answer.status_code == 422
     told = answer.json["errors"]["file"]
-    assert list(told) == list(faults)
-    for line, beginning in faults.items():
+    assert list(told) == list(errors)
+    for line, beginning in errors.items():
         assert told[line][0].startswith(beginning)
     assert as_member.get("/usages").json == []
     assert as_member.get("/imports").json == []

@@ -55,7 +55,9 @@ def test_of_the_databases_errors_the_code_is_told(told, server_url):
 
 
 def test_text_that_utf_8_does_not_have_is_told_all_the_same(told):
-    logs.Lines().handle(logging.makeLogRecord({"name": "a library", "levelno": logging.WARNING, "msg": "half \ud800"}))
+    logs.JsonHandler().handle(
+        logging.makeLogRecord({"name": "a library", "levelno": logging.WARNING, "msg": "half \ud800"})
+    )
 
     (line,) = told()
     assert (line["level"], line["logger"], line["message"]) == ("warning", "a library", "half ?")
@@ -64,7 +66,7 @@ def test_text_that_utf_8_does_not_have_is_told_all_the_same(told):
 def test_a_log_that_nobody_takes_breaks_nothing(told, monkeypatch):
     monkeypatch.setattr(logs, "STDERR", 12345)
 
-    logs.tell(logging.ERROR, "nobody hears this")
+    logs.write_log(logging.ERROR, "nobody hears this")
 
     assert told() == []
 
@@ -122,7 +124,7 @@ def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
         ) == [409, 422, 400, 422, 200, 422, 201, 422, 401]
         later = "/api/v1/imports?usage_type_id=100", file, "text/csv"
         _, queued = caller.ask(*later, Prefer="respond-async")
-        wait_until(lambda: caller.ask(f"/api/v1/imports/{queued['id']}")[1]["status"] == "booked")
+        wait_until(lambda: caller.ask(f"/api/v1/imports/{queued['id']}")[1]["status"] == "completed")
 
         execute(as_owner(fresh_database_url), TALKATIVE, REFUSING)
         assert statuses(("/api/v1/usages", usage), later[:3]) == [500, 500]

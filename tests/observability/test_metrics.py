@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.db import db, when_committed
+from carbonapi.db import db, on_commit
 from carbonapi.observability import metrics
 from tests.conftest import SECRET_KEY
 from tests.db.test_outages import cut_connections, taken_out
@@ -45,7 +45,7 @@ def figures(url):
 @pytest.fixture
 def url(fresh_database_url, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    settings = {"METRICS_TOKEN": TOKEN, "POOL_SIZE": 7, "LOG_LEVEL": "warning"}
+    settings = {"METRICS_TOKEN": TOKEN, "DATABASE_POOL_SIZE": 7, "LOG_LEVEL": "warning"}
     with serving(fresh_database_url, SECRET_KEY, workers=2, **settings) as url:
         assert len(list(tmp_path.glob("carbonapi-metrics-*"))) == 1
         yield url
@@ -86,10 +86,10 @@ def test_sign_ins_and_imports_are_counted_by_what_came_of_them(url):
     assert {
         name: value for name, value in found.items() if "sign_ins" in name or "import" in name.partition("{")[0]
     } == {
-        'carbonapi_sign_ins_total{outcome="signed_in"}': 1,
-        'carbonapi_sign_ins_total{outcome="refused"}': 2,
-        'carbonapi_imports_total{outcome="booked"}': 1,
-        'carbonapi_imports_total{outcome="refused"}': 1,
+        'carbonapi_logins_total{outcome="succeeded"}': 1,
+        'carbonapi_logins_total{outcome="failed"}': 2,
+        'carbonapi_imports_total{outcome="completed"}': 1,
+        'carbonapi_imports_total{outcome="rejected"}': 1,
         'carbonapi_imports_total{outcome="failed"}': 0,
         "carbonapi_imported_usages_total": 2,
     }
@@ -114,10 +114,10 @@ def test_connections_in_use_are_counted_though_they_are_cut(committing, fresh_da
 def test_what_is_rolled_back_is_not_counted(app):
     counted = []
     db.session.execute(sa.text("SELECT 1"))
-    when_committed(lambda: counted.append("undone"))
+    on_commit(lambda: counted.append("undone"))
     db.session.rollback()
     db.session.execute(sa.text("SELECT 1"))
-    when_committed(lambda: counted.append("done"))
+    on_commit(lambda: counted.append("done"))
     db.session.commit()
 
     assert counted == ["done"]

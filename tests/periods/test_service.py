@@ -10,14 +10,14 @@ LATER = "2024-06-01T00:00:00Z"
 def closed(as_manager, as_member):
     """A usage of January 2024 in books that are closed until April; returns the usage and the period."""
     usage = as_member.post("/usages", json=USAGE).json
-    answer = as_manager.post("/periods", json={"until": "2024-04-01T00:00:00Z", "note": "First quarter"})
+    answer = as_manager.post("/closed-periods", json={"until": "2024-04-01T00:00:00Z", "note": "First quarter"})
     assert answer.status_code == 201
     return usage, answer.json
 
 
 def test_a_period_tells_until_when_by_whom_and_why(as_manager, as_member, as_other_manager, closed):
     _, period = closed
-    path = f"/periods/{period['id']}"
+    path = f"/closed-periods/{period['id']}"
 
     assert period.pop("closed_at").endswith("Z")
     assert period == {
@@ -66,22 +66,26 @@ def test_from_its_end_on_the_books_are_open(as_member, as_other_manager, closed)
 
 def test_an_adjustment_makes_up_for_a_closed_period(as_manager, as_member, closed):
     _, period = closed
-    adjustment = USAGE | {"usage_at": LATER, "amount": -0.5, "adjusts_period_id": period["id"]}
+    adjustment = USAGE | {"usage_at": LATER, "amount": -0.5, "adjusts_closed_period_id": period["id"]}
 
     answer = as_member.post("/usages", json=adjustment)
 
-    assert (answer.status_code, answer.json["co2e_kg"], answer.json["adjusts_period_id"]) == (201, -0.75, period["id"])
+    assert (answer.status_code, answer.json["co2e_kg"], answer.json["adjusts_closed_period_id"]) == (
+        201,
+        -0.75,
+        period["id"],
+    )
     assert as_member.get("/emissions/summary").json["co2e_kg"] == 2.25
     assert as_member.post("/usages", json=adjustment | {"usage_at": USAGE["usage_at"]}).status_code == 409
     for changes, field in (
-        ({"adjusts_period_id": None}, "amount"),
-        ({"adjusts_period_id": 10**15}, "adjusts_period_id"),
+        ({"adjusts_closed_period_id": None}, "amount"),
+        ({"adjusts_closed_period_id": 10**15}, "adjusts_closed_period_id"),
         ({"user_id": 10**15}, "user_id"),
     ):
         refused = as_member.post("/usages", json=adjustment | changes)
         assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, [field])
     path = answer.headers["Location"]
-    assert list(as_member.patch(path, json={"adjusts_period_id": None}).json["errors"]["json"]) == ["amount"]
+    assert list(as_member.patch(path, json={"adjusts_closed_period_id": None}).json["errors"]["json"]) == ["amount"]
 
 
 def test_a_restatement_remains_possible(as_manager, as_member, closed):
@@ -96,7 +100,7 @@ def test_a_restatement_remains_possible(as_manager, as_member, closed):
 
 def test_reopening_takes_a_reason_and_stays_on_record(as_manager, as_member, as_auditor, closed):
     usage, period = closed
-    path = f"/periods/{period['id']}/reopen"
+    path = f"/closed-periods/{period['id']}/reopen"
     assert as_manager.post(path, json={}).status_code == 422
     for client in (as_member, as_auditor):
         assert client.post(path, json={"reason": "x"}).status_code == 403
@@ -110,9 +114,9 @@ def test_reopening_takes_a_reason_and_stays_on_record(as_manager, as_member, as_
     )
     assert as_member.patch(f"/usages/{usage['id']}", json={"amount": 3}).status_code == 200
     assert as_manager.post(path, json={"reason": "again"}).status_code == 409
-    assert as_auditor.get("/periods").json == [reopened.json]
-    adjustment = USAGE | {"usage_at": LATER, "adjusts_period_id": period["id"]}
-    assert list(as_member.post("/usages", json=adjustment).json["errors"]["json"]) == ["adjusts_period_id"]
+    assert as_auditor.get("/closed-periods").json == [reopened.json]
+    adjustment = USAGE | {"usage_at": LATER, "adjusts_closed_period_id": period["id"]}
+    assert list(as_member.post("/usages", json=adjustment).json["errors"]["json"]) == ["adjusts_closed_period_id"]
 
 
 def test_the_books_are_closed_forwards_and_not_beyond_now(as_manager, closed):
@@ -122,5 +126,5 @@ def test_the_books_are_closed_forwards_and_not_beyond_now(as_manager, closed):
         ("2199-01-01T00:00:00Z", 422),
         ("2024-07-01T00:00:00Z", 201),
     ):
-        assert as_manager.post("/periods", json={"until": until}).status_code == status
-    assert [period["until"][:10] for period in as_manager.get("/periods").json] == ["2024-07-01", "2024-04-01"]
+        assert as_manager.post("/closed-periods", json={"until": until}).status_code == status
+    assert [period["until"][:10] for period in as_manager.get("/closed-periods").json] == ["2024-07-01", "2024-04-01"]

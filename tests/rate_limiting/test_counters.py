@@ -11,7 +11,7 @@ import redis
 import sqlalchemy as sa
 
 from carbonapi.db import db
-from carbonapi.rate_limiting.counters import ThrottleCount
+from carbonapi.rate_limiting.counters import RateLimitCounter
 from carbonapi.settings import Limit
 from tests.support.logins import RIGHT, log_in, statuses
 from tests.support.servers import free_port
@@ -55,7 +55,7 @@ def own_redis(tmp_path):
 
 def counted_by_postgresql(worker):
     with worker.http.application.app_context():
-        numbers = db.session.scalars(sa.select(ThrottleCount.number).order_by(ThrottleCount.number)).all()
+        numbers = db.session.scalars(sa.select(RateLimitCounter.number).order_by(RateLimitCounter.number)).all()
         db.session.remove()
     return numbers
 
@@ -102,7 +102,7 @@ def test_signing_in_well_clears_what_redis_has_counted(workers, own_redis):
 
 @pytest.mark.redis
 def test_writes_are_leased_of_redis_too(workers, own_redis):
-    one, other = workers(2, REDIS_URL=own_redis.url, LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
+    one, other = workers(2, REDIS_URL=own_redis.url, RATE_LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
 
     answers = [client.post("/usages", json={}).status_code for _ in range(60) for client in (one, other)]
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
-from carbonapi.rate_limiting.counters import ThrottleCount
+from carbonapi.rate_limiting.counters import RateLimitCounter
 from carbonapi.settings import Limit
 from tests.conftest import Client, operating
 from tests.support import factories
@@ -31,7 +31,7 @@ def test_of_25_guesses_at_the_same_time_ten_are_looked_at(workers, monkeypatch):
     for answer in answers:
         if answer.status_code == 429:
             assert answer.mimetype == "application/problem+json"
-            assert answer.json["type"] == "urn:carbonapi:problem:too-many-requests"
+            assert answer.json["type"] == "urn:carbonapi:problem:rate-limited"
             assert answer.json["detail"] == (
                 "The limit of sign-in is 10 in 300 seconds per account. Try again in 300 seconds."
             )
@@ -66,8 +66,8 @@ def test_what_is_left_is_told_alike_of_a_wrong_password_and_an_unknown_address(s
     assert [status for status, _, _ in known] == [401] * 10 + [429]
     for place, (_, _, headers) in enumerate(known):
         left = (max(9 - place, 0), 99 - place)
-        assert headers["RateLimit-Policy"] == '"sign-in-per-address";q=100;w=300, "sign-in";q=10;w=300'
-        assert headers["RateLimit"] == '"sign-in-per-address";r={1};t=300, "sign-in";r={0};t=300'.format(*left)
+        assert headers["RateLimit-Policy"] == '"login-per-ip";q=100;w=300, "login";q=10;w=300'
+        assert headers["RateLimit"] == '"login-per-ip";r={1};t=300, "login";r={0};t=300'.format(*left)
 
 
 def test_signing_in_well_lets_the_account_begin_anew_but_not_the_address(stranger, ada, clock):
@@ -76,7 +76,7 @@ def test_signing_in_well_lets_the_account_begin_anew_but_not_the_address(strange
     answer = log_in(stranger, RIGHT)
 
     assert answer.status_code == 200
-    assert answer.headers["RateLimit"] == '"sign-in-per-address";r=90;t=300, "sign-in";r=10;t=300'
+    assert answer.headers["RateLimit"] == '"login-per-ip";r=90;t=300, "login";r=10;t=300'
     assert statuses(stranger, 11) == [401] * 10 + [429]
 
 
@@ -102,7 +102,7 @@ def test_an_e_mail_address_is_the_same_however_it_is_written(stranger, ada, cloc
 
 
 def test_an_address_over_its_limit_cannot_use_up_those_of_accounts(app, stranger, ada, clock, monkeypatch):
-    monkeypatch.setitem(app.config, "LIMIT_SIGN_IN_PER_ADDRESS", Limit(3, 300))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(3, 300))
     for number in range(3):
         assert log_in(stranger, GUESS | {"email": f"{number}@example.org"}).status_code == 401
 
@@ -110,7 +110,7 @@ def test_an_address_over_its_limit_cannot_use_up_those_of_accounts(app, stranger
 
     assert {answer.status_code for answer in refused} == {429}
     assert "per address" in refused[0].json["detail"]
-    assert log_in(stranger, RIGHT, "192.0.2.2").headers["RateLimit"].endswith('"sign-in";r=10;t=300')
+    assert log_in(stranger, RIGHT, "192.0.2.2").headers["RateLimit"].endswith('"login";r=10;t=300')
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_an_address_over_its_limit_cannot_use_up_those_of_accounts(app, stranger
     ],
 )
 def test_of_ipv6_a_household_counts_as_one_address(app, stranger, clock, monkeypatch, other, status):
-    monkeypatch.setitem(app.config, "LIMIT_SIGN_IN_PER_ADDRESS", Limit(1, 300))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(1, 300))
     assert log_in(stranger, address="2001:db8:1:2::1").status_code == 401
 
     assert log_in(stranger, address=other).status_code == status
 
 
 def test_an_ipv4_address_is_the_same_in_the_form_of_ipv6(app, stranger, clock, monkeypatch):
-    monkeypatch.setitem(app.config, "LIMIT_SIGN_IN_PER_ADDRESS", Limit(1, 300))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(1, 300))
     assert log_in(stranger, address="192.0.2.1").status_code == 401
 
     assert log_in(stranger, address="::ffff:192.0.2.1").status_code == 429
@@ -139,7 +139,7 @@ def test_an_ipv4_address_is_the_same_in_the_form_of_ipv6(app, stranger, clock, m
 
 @pytest.mark.parametrize(("one", "other"), [("192.0.2.1:80", "192.0.2.1:81"), ("[2001:db8::1]:80", "2001:db8::1")])
 def test_a_port_is_no_part_of_an_address(app, stranger, clock, monkeypatch, one, other):
-    monkeypatch.setitem(app.config, "LIMIT_SIGN_IN_PER_ADDRESS", Limit(1, 300))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(1, 300))
     assert log_in(stranger, address=one).status_code == 401
 
     assert log_in(stranger, address=other).status_code == 429
@@ -151,7 +151,7 @@ def write(client):
 
 
 def test_of_writes_as_many_pass_as_the_limit_allows_though_workers_lease_of_it(workers):
-    one, other = workers(2, LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
+    one, other = workers(2, RATE_LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
 
     assert [write(one) for _ in range(51)] == [422] * 51  # It has leased one more, of 52.
     assert [write(other) for _ in range(50)] == [422] * 48 + [429] * 2
@@ -159,7 +159,7 @@ def test_of_writes_as_many_pass_as_the_limit_allows_though_workers_lease_of_it(w
 
 
 def test_of_many_writes_at_once_none_is_refused_too_late(workers):
-    one, other = workers(2, LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
+    one, other = workers(2, RATE_LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
 
     answers = at_once(16, lambda place: [write((one, other)[place % 2]) for _ in range(10)])
 
@@ -167,24 +167,24 @@ def test_of_many_writes_at_once_none_is_refused_too_late(workers):
 
 
 def test_a_write_tells_what_is_left_and_another_window_begins_anew(app, as_manager, clock, monkeypatch):
-    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ACCOUNT", Limit(2, 60))
-    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ADDRESS", None)
+    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_ACCOUNT", Limit(2, 60))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", None)
 
-    answers = [as_manager.post("/periods", json={"until": "2020-01-01T00:00:00Z"}) for _ in range(3)]
+    answers = [as_manager.post("/closed-periods", json={"until": "2020-01-01T00:00:00Z"}) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [201, 409, 429]
     assert [answer.headers["RateLimit-Policy"] for answer in answers] == ['"writes";q=2;w=60'] * 3
     assert [answer.headers["RateLimit"] for answer in answers] == [f'"writes";r={left};t=60' for left in (1, 0, 0)]
     clock[0] += dt.timedelta(seconds=60)
-    assert as_manager.post("/periods", json={}).status_code == 422
-    assert as_manager.get("/periods").status_code == 200
+    assert as_manager.post("/closed-periods", json={}).status_code == 422
+    assert as_manager.get("/closed-periods").status_code == 200
 
 
 def test_one_who_writes_too_much_does_not_use_up_what_the_neighbours_have(
     app, as_manager, as_member, clock, monkeypatch
 ):
-    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ACCOUNT", Limit(2, 60))
-    monkeypatch.setitem(app.config, "LIMIT_WRITES_PER_ADDRESS", Limit(3, 61))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_ACCOUNT", Limit(2, 60))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", Limit(3, 61))
     assert [write(as_manager) for _ in range(9)] == [422] * 2 + [429] * 7
 
     assert [write(as_member) for _ in range(2)] == [422, 429]
@@ -213,18 +213,18 @@ def test_the_current_password_cannot_be_guessed_either(as_member, clock):
 def test_counts_are_of_nobody_who_could_be_named_and_no_disk_waits_for_them(stranger, ada, clock):
     log_in(stranger)
 
-    counts = db.session.execute(sa.select(ThrottleCount.bucket, ThrottleCount.number)).all()
+    counts = db.session.execute(sa.select(RateLimitCounter.bucket, RateLimitCounter.number)).all()
     assert [(len(bucket), number) for bucket, number in counts] == [(32, 1), (32, 1)]
-    persistence = "SELECT relpersistence FROM pg_class WHERE relname = 'throttle_counts'"
+    persistence = "SELECT relpersistence FROM pg_class WHERE relname = 'rate_limit_counters'"
     assert db.session.scalar(sa.text(persistence)) == "u"
 
 
 def test_windows_that_have_ended_are_forgotten_in_passing_ten_at_a_time(stranger, clock):
     long_ago = clock[0] - dt.timedelta(seconds=1)
     old = [{"bucket": bytes([number]), "ends_at": long_ago, "number": 1} for number in range(25)]
-    db.session.execute(sa.insert(ThrottleCount), old)
+    db.session.execute(sa.insert(RateLimitCounter), old)
     db.session.commit()
-    left = sa.select(sa.func.count()).where(ThrottleCount.ends_at == long_ago)
+    left = sa.select(sa.func.count()).where(RateLimitCounter.ends_at == long_ago)
 
     log_in(stranger)  # It is counted twice.
 
@@ -260,7 +260,7 @@ def test_a_request_never_holds_a_connection_while_it_waits_for_another(workers):
     ],
 )
 def test_a_forwarded_address_is_believed_through_so_many_proxies(workers, proxies, forwarded, address):
-    (worker,) = workers(1, TRUSTED_PROXIES=proxies, LIMIT_SIGN_IN_PER_ADDRESS=Limit(1, 300))
+    (worker,) = workers(1, TRUSTED_PROXIES=proxies, RATE_LIMIT_LOGIN_PER_IP=Limit(1, 300))
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
 
     def guess(headers):
@@ -272,6 +272,6 @@ def test_a_forwarded_address_is_believed_through_so_many_proxies(workers, proxie
     forged = {"X-Forwarded-For": f"203.0.113.77, {forwarded}"} if forwarded and address in forwarded else headers
     assert guess(forged).status_code == 429
     with operating(worker.http.application):
-        told = sa.select(AuditEntry.address).where(AuditEntry.action == "sign_in_refused")
+        told = sa.select(AuditEntry.address).where(AuditEntry.action == "login_failed")
         assert db.session.scalars(told).all() == [address]
         db.session.remove()

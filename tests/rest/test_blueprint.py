@@ -41,7 +41,7 @@ class Trials:
         else:
             self.add_row()
 
-    @row_security.everywhere()
+    @row_security.for_all_organizations()
     def add_row(self):
         db.session.execute(sa.insert(Organization).values(name=f"Tried {self.tried}", version=1))
 
@@ -162,7 +162,7 @@ class Crossing:
         return crossed
 
 
-@row_security.everywhere()
+@row_security.for_all_organizations()
 def add_one_to(organization_id):
     more = sa.update(Organization).values(significance_threshold=Organization.significance_threshold + 1)
     db.session.execute(more.where(Organization.id == organization_id))

@@ -30,7 +30,7 @@ def real_app(fresh_database_url):
     with operating(app):
         organization = factories.organization()
         user = factories.user(organization, "manager")
-        app.tokens = sessions.begin(user, factories.now())
+        app.tokens = sessions.create(user, factories.now())
         db.session.execute(
             sa.text(
                 """

@@ -5,7 +5,7 @@ import pytest
 from carbonapi import create_app
 from carbonapi.db import db
 from carbonapi.errors import Unavailable
-from carbonapi.rest import refusal
+from carbonapi.rest import early_problem
 from tests.conftest import settings_for
 
 OURS = "https://carbon.example"
@@ -90,7 +90,7 @@ def test_what_is_no_part_of_the_api_is_read_by_no_other_page(shared):
 @pytest.mark.parametrize(("origin", "allowed"), [(OURS, OURS), ("https://evil.example", None)])
 def test_a_refusal_before_the_application_is_asked_is_shared_alike(origin, allowed):
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/usages", "REMOTE_ADDR": "::1", "HTTP_ORIGIN": origin}
-    _, headers, _ = refusal(Unavailable("Full."), environ, 0.1, frozenset({OURS}))
+    _, headers, _ = early_problem(Unavailable("Full."), environ, 0.1, frozenset({OURS}))
 
     assert dict(headers).get("Access-Control-Allow-Origin") == allowed
     assert dict(headers)["Vary"] == "Origin"

@@ -11,7 +11,7 @@ from carbonapi.accounts.models import User
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from carbonapi.imports.models import Import
-from carbonapi.rest.idempotency import KeptAnswer
+from carbonapi.rest.idempotency import IdempotencyRecord
 from carbonapi.usages.models import Usage
 from tests.conftest import Client, operating
 from tests.support import factories
@@ -44,7 +44,9 @@ def assert_replayed(again, first):
 
 def age(**by):
     """Let the answers that are kept be older than they are."""
-    db.session.execute(sa.update(KeptAnswer).values(claimed_at=KeptAnswer.claimed_at - dt.timedelta(**by)))
+    db.session.execute(
+        sa.update(IdempotencyRecord).values(claimed_at=IdempotencyRecord.claimed_at - dt.timedelta(**by))
+    )
     db.session.commit()
 
 
@@ -55,7 +57,7 @@ def test_a_usage_that_is_sent_twice_with_its_key_is_recorded_and_told_once(as_me
     assert first.status_code == 201
     assert first.headers["Location"] == f"/api/v1/usages/{first.json['id']}" and first.headers["ETag"] == '"1"'
     assert_replayed(recorded, first)
-    assert (count(Usage), count(KeptAnswer)) == (1, 1)
+    assert (count(Usage), count(IdempotencyRecord)) == (1, 1)
     entries = sa.select(AuditEntry.action, AuditEntry.subject_id).where(AuditEntry.subject == "usage")
     assert db.session.execute(entries).all() == [("recorded", first.json["id"])]
 
@@ -63,7 +65,7 @@ def test_a_usage_that_is_sent_twice_with_its_key_is_recorded_and_told_once(as_me
 def test_without_a_key_a_usage_that_is_sent_twice_is_two(as_member):
     ids = {as_member.post("/usages", json=USAGE).json["id"] for _ in range(2)}
 
-    assert (len(ids), count(Usage), count(KeptAnswer)) == (2, 2, 0)
+    assert (len(ids), count(Usage), count(IdempotencyRecord)) == (2, 2, 0)
 
 
 def test_the_answer_is_the_first_even_if_the_usage_has_changed_since(as_member):
@@ -122,7 +124,7 @@ def test_the_same_key_of_somebody_else_is_another(as_member, sign_in, organizati
 @pytest.mark.parametrize("bad", [{"amount": "much"}, {"usage_type_id": 987654321}, {"usage_at": "1899-12-31"}])
 def test_an_error_is_not_kept_so_that_the_request_can_be_mended(as_member, bad):
     assert as_member.post("/usages", json=USAGE | bad, headers=KEY).status_code == 422
-    assert count(KeptAnswer) == 0
+    assert count(IdempotencyRecord) == 0
 
     mended = as_member.post("/usages", json=USAGE, headers=KEY)
 
@@ -155,7 +157,7 @@ def test_a_key_is_kept_for_a_day(as_member):
 
     assert (second.status_code, second.json["amount"]) == (201, 13)
     assert_replayed(as_member.post("/usages", json=USAGE | {"amount": 13}, headers=KEY), second)
-    assert (count(Usage), count(KeptAnswer)) == (2, 1)
+    assert (count(Usage), count(IdempotencyRecord)) == (2, 1)
 
 
 def test_what_has_expired_is_forgotten_when_something_else_is_kept(as_member, as_other_manager):
@@ -166,7 +168,7 @@ def test_what_has_expired_is_forgotten_when_something_else_is_kept(as_member, as
 
     as_member.post("/usages", json=USAGE, headers=KEY)
 
-    kept = db.session.scalars(sa.select(KeptAnswer.key).order_by(KeptAnswer.key)).all()
+    kept = db.session.scalars(sa.select(IdempotencyRecord.key).order_by(IdempotencyRecord.key)).all()
     assert kept == [KEY["Idempotency-Key"], "old-0", "old-1", "old-2"]  # Another organization's stay for its own.
 
 
@@ -258,7 +260,7 @@ def test_who_is_not_signed_in_has_no_keys(stranger, as_member):
 
     first, again = (stranger.post("/auth/login", json=credentials, headers=KEY) for _ in range(2))
 
-    assert (first.status_code, again.status_code, count(KeptAnswer)) == (200, 200, 0)
+    assert (first.status_code, again.status_code, count(IdempotencyRecord)) == (200, 200, 0)
     assert first.json["refresh_token"] != again.json["refresh_token"]
 
 
@@ -267,19 +269,19 @@ def test_a_request_that_may_be_repeated_anyhow_has_no_key(as_member):
 
     for amount in (1, 2):
         assert as_member.patch(f"/usages/{usage_id}", json={"amount": amount}, headers=KEY).json["amount"] == amount
-    assert count(KeptAnswer) == 0
+    assert count(IdempotencyRecord) == 0
 
 
 def test_no_password_can_be_guessed_by_what_is_kept(app, as_manager, monkeypatch):
     user = {"email": "new@example.org", "name": "New", "role": "member", "password": factories.PASSWORD}
     as_manager.post("/users", json=user, headers=KEY)
 
-    kept = db.session.execute(sa.select(KeptAnswer)).scalar_one()
+    kept = db.session.execute(sa.select(IdempotencyRecord)).scalar_one()
 
     assert factories.PASSWORD.encode() not in kept.body and len(kept.fingerprint) == 32
     # Without the service's own key, the fingerprint is another.
     monkeypatch.setitem(app.config, "JWT_SECRET_KEY", "another key for tests alone, of 32 bytes and more")
-    tokens = sessions.begin(db.session.get_one(User, as_manager.user.id), factories.now())
+    tokens = sessions.create(db.session.get_one(User, as_manager.user.id), factories.now())
     assert Client(app, tokens).post("/users", json=user, headers=KEY).status_code == 422
 
 
@@ -325,7 +327,7 @@ def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committing):
         running = {"organization_id": committing.user.organization_id, "user_id": committing.user.id}
         running |= {"key": KEY["Idempotency-Key"], "fingerprint": b"", "claimed_at": factories.now()}
         with db.engine.connect() as first:
-            first.execute(sa.insert(KeptAnswer).values(running))
+            first.execute(sa.insert(IdempotencyRecord).values(running))
             begun_at = time.monotonic()
             answer = Client(committing.http.application, committing.tokens).post("/usages", json=USAGE, headers=KEY)
             waited = time.monotonic() - begun_at

@@ -49,7 +49,7 @@ CREATED = {
     "/api/v1/usages": "usage_id",
     "/api/v1/imports": "import_id",
     "/api/v1/restatements": "restatement_id",
-    "/api/v1/periods": "period_id",
+    "/api/v1/closed-periods": "closed_period_id",
 }
 LARGEST_ID = 2**63 - 1
 JSON = ("application/json", "application/problem+json")
@@ -375,7 +375,7 @@ def test_every_operation_that_writes_is_refused_as_documented_once_the_limit_is_
         if operation.method == "get":
             assert not {"RateLimit", "RateLimit-Policy"} & {*first.headers.keys()}, name
             continue
-        assert first.status_code != 429 and '-per-address";r=0;' in first.headers["RateLimit"], name
+        assert first.status_code != 429 and '-per-ip";r=0;' in first.headers["RateLimit"], name
         operation.check(second, 429)
         refused.add(name)
 

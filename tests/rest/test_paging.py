@@ -37,7 +37,7 @@ def lists(sign_in, stranger):
         factories.emission_factor(
             usage_type, f"9.{day}", f"201{day}-01-01", f"201{day + 1}-01-01", organization_id=organization.id
         )
-        assert manager.post("/periods", json={"until": f"2023-01-0{day}T00:00:00Z"}).status_code == 201
+        assert manager.post("/closed-periods", json={"until": f"2023-01-0{day}T00:00:00Z"}).status_code == 201
     restatement = {"usage_type_id": usage_type.id, "reason": "r", "mode": "apply"}
     factories.emission_factor(usage_type, "7", "2024-12-01", organization_id=organization.id)
     assert manager.post("/restatements", json=restatement).status_code == 201
@@ -94,13 +94,13 @@ def test_by_cursor_a_list_is_the_same_as_by_numbers_in_every_order(lists):
 def test_postgresql_writes_what_the_schema_would(lists, monkeypatch):
     client, found = lists
     written = {path: client.get(f"{path}?page_size=1000").data for path in found}
-    as_it_is = paging.line_of
+    as_it_is = paging.row_as_json
     fast, slow = [], []
 
     def by_schema(schema, model):
         (slow if as_it_is(schema, model) is None else fast).append(model.__tablename__)
 
-    monkeypatch.setattr(paging, "line_of", by_schema)
+    monkeypatch.setattr(paging, "row_as_json", by_schema)
     monkeypatch.setattr(paging, "_KEPT", {})
 
     for path, body in written.items():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from carbonapi.rest.request_parsing import WholeBodies
+from carbonapi.rest.request_parsing import DetectTruncatedBodies
 
 GOOD = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 
@@ -136,7 +136,7 @@ def test_what_is_no_json_is_400(as_member, body):
     answer = as_member.post("/usages", data=body, content_type="application/json")
 
     assert answer.status_code == 400, answer.text
-    assert answer.json["type"] == "urn:carbonapi:problem:malformed-request"
+    assert answer.json["type"] == "urn:carbonapi:problem:bad-request"
 
 
 @pytest.mark.parametrize("body", ["[]", "[{}]", '"text"', "1", "null", "true"])
@@ -202,7 +202,9 @@ def test_a_body_that_was_cut_off_is_400_and_stores_nothing(as_member):
 
 def test_the_layer_around_the_app_takes_the_flag_away():
     seen = []
-    WholeBodies(lambda environ, start: seen.append(dict(environ)) or [])({"wsgi.input_terminated": True}, None)
+    DetectTruncatedBodies(lambda environ, start: seen.append(dict(environ)) or [])(
+        {"wsgi.input_terminated": True}, None
+    )
     assert seen == [{}]
 
 
@@ -221,12 +223,12 @@ def test_an_id_that_cannot_be_is_404(as_manager, id_):
 
 def test_every_error_is_a_problem(as_member, stranger):
     for answer, status, kind, title in (
-        (stranger.get("/usages"), 401, "not-signed-in", "Not signed in"),
+        (stranger.get("/usages"), 401, "not-signed-in", "Unauthenticated"),
         (as_member.get("/nowhere"), 404, "not-found", "Not found"),
         (as_member.get("/usages/1"), 404, "not-found", "Not found"),
         (as_member.open("/usages/1", "POST"), 405, "method-not-allowed", "Method Not Allowed"),
-        (as_member.post("/organizations", json={"name": "x"}), 403, "not-allowed", "Not allowed"),
-        (as_member.post("/usages", json={}), 422, "invalid", "Invalid"),
+        (as_member.post("/organizations", json={"name": "x"}), 403, "not-allowed", "Forbidden"),
+        (as_member.post("/usages", json={}), 422, "invalid", "Validation failed"),
     ):
         problem = answer.json
         assert answer.status_code == problem["status"] == status

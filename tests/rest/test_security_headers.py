@@ -4,8 +4,8 @@ import pytest
 
 from carbonapi import create_app
 from carbonapi.db import db
-from carbonapi.errors import TooSlow
-from carbonapi.rest import refusal
+from carbonapi.errors import RequestTimeout
+from carbonapi.rest import early_problem
 from tests.conftest import settings_for
 
 PROTECTIVE = {
@@ -68,7 +68,9 @@ def test_the_dashboard_has_its_own_policy_in_place_of_the_common_one(as_member):
 def test_a_fault_of_our_own_and_an_early_refusal_protect_too(app, as_member, monkeypatch):
     monkeypatch.setattr("carbonapi.usages.views.Usage", None)
     answer = as_member.get("/usages/1")
-    _, headers, _ = refusal(TooSlow("Slow."), {"REQUEST_METHOD": "PUT", "PATH_INFO": "/", "REMOTE_ADDR": ""}, 1, None)
+    _, headers, _ = early_problem(
+        RequestTimeout("Slow."), {"REQUEST_METHOD": "PUT", "PATH_INFO": "/", "REMOTE_ADDR": ""}, 1, None
+    )
 
     assert answer.status_code == 500
     assert PROTECTIVE.items() <= dict(answer.headers).items()

@@ -89,7 +89,7 @@ def test_applying_books_new_versions_that_name_the_restatement(as_manager, as_me
         (2, None),
         (1.5, restatement["id"]),
     ]
-    assert versions[0]["believed_until"] == versions[1]["recorded_at"] == restatement["recorded_at"]
+    assert versions[0]["superseded_at"] == versions[1]["recorded_at"] == restatement["recorded_at"]
     summary = as_manager.get(f"/emissions/summary?usage_type_id={booked.id}").json
     assert (summary["co2e_kg"], summary["restatement_ids"]) == (29.65, [restatement["id"]])
     assert as_manager.get(f"/emissions/summary?as_of={as_of}").json == then

@@ -7,14 +7,14 @@ import pytest
 
 from carbonapi.errors import Unavailable
 from carbonapi.serving import admission
-from carbonapi.serving.admission import Admission, Place
+from carbonapi.serving.admission import FairQueue, Slot
 
 
 class Crowd:
     """Requests that are made one after the other, and what came of each, in the order in which it came."""
 
     def __init__(self, places, most_waiting):
-        self.admission = Admission(places, most_waiting)
+        self.admission = FairQueue(places, most_waiting)
         self.outcomes = []
         self.tasks = []
 
@@ -106,13 +106,13 @@ def test_who_goes_away_while_waiting_takes_no_place():
 
 def test_a_place_is_given_back_once_whatever_happens():
     async def run():
-        gate = Admission(1, 0)
+        gate = FairQueue(1, 0)
         with pytest.raises(ZeroDivisionError):
-            async with (place := Place(gate, "one")):
+            async with (place := Slot(gate, "one")):
                 place.leave()
                 raise ZeroDivisionError
-        async with Place(gate, "two"):
+        async with Slot(gate, "two"):
             with pytest.raises(Unavailable):
-                await Place(gate, "three").enter()
+                await Slot(gate, "three").enter()
 
     asyncio.run(run())

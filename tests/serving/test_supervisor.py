@@ -92,7 +92,7 @@ def serving(
     """The service on a free port with its data in the folder, killed at the end with all that it has started."""
     port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CARBONAPI_")}
-    environ |= {"CARBONAPI_DATA_FOLDER": str(folder / "data")} | dict(settings or {})
+    environ |= {"CARBONAPI_EMBEDDED_DATA_DIR": str(folder / "data")} | dict(settings or {})
     command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(port), *options]
     output = folder / f"output-{port}"
     with (
@@ -320,7 +320,7 @@ def test_two_on_one_folder_share_everything_and_either_may_stop(folder: Path) ->
 def test_a_port_in_use_is_said_before_anything_is_started(folder: Path) -> None:
     with serving(folder) as service:
         command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(service.port)]
-        environ = os.environ | {"CARBONAPI_DATA_FOLDER": str(folder / "other")}
+        environ = os.environ | {"CARBONAPI_EMBEDDED_DATA_DIR": str(folder / "other")}
         other = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True)
 
         assert other.returncode == 1
@@ -365,7 +365,7 @@ def test_it_lives_while_its_database_is_away_and_migrates_it_later(folder: Path)
         pass
     settings = {
         "CARBONAPI_DATABASE_URL": url,
-        "CARBONAPI_OWNER_DATABASE_URL": embedded.owner_url(url),
+        "CARBONAPI_MIGRATION_DATABASE_URL": embedded.owner_url(url),
         "CARBONAPI_SECRET_KEY": "a key for tests alone, of 32 bytes and more",
     }
     with serving(folder, settings) as service:

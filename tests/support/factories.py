@@ -26,7 +26,7 @@ def at(text):
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-@row_security.everywhere()
+@row_security.for_all_organizations()
 def add(row):
     db.session.add(row)
     db.session.commit()

@@ -25,8 +25,8 @@ def book_at_random(manager, dice, number):
         factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", organization_id=organization_id)
         factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", region="GB")
     colleague = factories.user(db.session.get_one(factories.Organization, organization_id))
-    period = manager.post("/periods", json={"until": "1950-01-01T00:00:00Z"}).json["id"]
-    rows = [["user_id,usage_type_id,usage_at,usage_until,amount,unit,region,note,external_id,adjusts_period_id"]]
+    period = manager.post("/closed-periods", json={"until": "1950-01-01T00:00:00Z"}).json["id"]
+    rows = [["user_id,usage_type_id,usage_at,usage_until,amount,unit,region,note,external_id,adjusts_closed_period_id"]]
     for place in range(number):
         usage_type = dice.choice(usage_types)
         adjusts = dice.random() < 0.1

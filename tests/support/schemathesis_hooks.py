@@ -26,7 +26,7 @@ FRAMING = {
 app = create_app()
 
 
-def signed_in():
+def logged_in():
     """The tokens of one new user after the other, each made as it is asked for.
 
     A user made earlier than that could be deleted, by a request that guesses its id, before it has acted.
@@ -44,12 +44,12 @@ def signed_in():
             )
             db.session.add(user)
             db.session.flush()
-            tokens = sessions.begin(user, factories.now())
+            tokens = sessions.create(user, factories.now())
             db.session.commit()
         yield tokens
 
 
-people = signed_in()
+people = logged_in()
 
 # The document has the years 1900 to 2200 in words, since JSON Schema cannot say them.
 first, last = dt.datetime(1900, 1, 2), dt.datetime(2200, 12, 30)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
 
-from carbonapi.rest.fields import plain, rfc3339
+from carbonapi.rest.fields import format_datetime, format_decimal
 from tests.support import factories
 
 SECOND = dt.timedelta(seconds=1)
@@ -60,7 +60,7 @@ def history_of(sign_in):
 
         def teardown(self):
             for moment, ledger in getattr(self, "past", []):
-                self.check(quote(rfc3339(moment)), ledger)
+                self.check(quote(format_datetime(moment)), ledger)
 
         def factor_at(self, usage_type_id, moment):
             owners = self.factors[usage_type_id]
@@ -79,7 +79,11 @@ def history_of(sign_in):
 
         @rule(target=usages, place=st.integers(0, 1), day=days, amount=amounts)
         def record(self, place, day, amount):
-            body = {"usage_type_id": self.types[place], "usage_at": rfc3339(day), "amount": plain(amount)}
+            body = {
+                "usage_type_id": self.types[place],
+                "usage_at": format_datetime(day),
+                "amount": format_decimal(amount),
+            }
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
             factor = self.factor_at(self.types[place], day)
@@ -90,8 +94,8 @@ def history_of(sign_in):
         @rule(target=usages, place=st.integers(0, 1), day=days, length=st.integers(1, 10**7), amount=amounts)
         def record_a_bill(self, place, day, length, amount):
             until = day + length * SECOND
-            span = {"usage_at": rfc3339(day), "usage_until": rfc3339(until)}
-            body = {"usage_type_id": self.types[place], "amount": plain(amount)} | span
+            span = {"usage_at": format_datetime(day), "usage_until": format_datetime(until)}
+            body = {"usage_type_id": self.types[place], "amount": format_decimal(amount)} | span
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
             factor = self.factor_at(self.types[place], day)
@@ -101,13 +105,13 @@ def history_of(sign_in):
 
         @rule(usage=usages, amount=amounts)
         def correct_the_amount(self, usage, amount):
-            assert self.manager.patch(f"/usages/{usage}", json={"amount": plain(amount)}).status_code == 200
+            assert self.manager.patch(f"/usages/{usage}", json={"amount": format_decimal(amount)}).status_code == 200
             self.believe(usage, amount=amount)
             self.remember()
 
         @rule(usage=usages, day=days)
         def correct_the_time(self, usage, day):
-            answer = self.manager.patch(f"/usages/{usage}", json={"usage_at": rfc3339(day)})
+            answer = self.manager.patch(f"/usages/{usage}", json={"usage_at": format_datetime(day)})
             until = self.ledger[usage]["until"]
             assert answer.status_code == (200 if until is None or day < until else 422)
             if answer.status_code == 200 and day != self.ledger[usage]["day"]:
@@ -122,7 +126,9 @@ def history_of(sign_in):
 
         @rule(place=st.integers(0, 1), lines=st.lists(st.tuples(days, amounts), min_size=1, max_size=4))
         def import_a_file(self, place, lines):
-            file = "usage_at,amount\n" + "".join(f"{rfc3339(day)},{plain(amount)}\n" for day, amount in lines)
+            file = "usage_at,amount\n" + "".join(
+                f"{format_datetime(day)},{format_decimal(amount)}\n" for day, amount in lines
+            )
             path = f"/imports?usage_type_id={self.types[place]}"
             imported = self.manager.post(path, data=file, content_type="text/csv").json["id"]
             usages = self.manager.get(f"/usages?import_id={imported}&sort=id").json
@@ -134,7 +140,7 @@ def history_of(sign_in):
         @rule(place=st.integers(0, 1), owner=kinds, day=days, factor=st.decimals(0, 10, places=2))
         def enter_a_factor(self, place, owner, day, factor):
             known = self.factors[self.types[place]][owner]
-            body = {"factor": plain(factor), "valid_from": rfc3339(day), "source": "a test"}
+            body = {"factor": format_decimal(factor), "valid_from": format_datetime(day), "source": "a test"}
             client = self.manager if owner == "own" else self.admin
             answer = client.post(f"/usage-types/{self.types[place]}/factors", json=body)
             overlaps = bool(known) and day <= known[-1][0]
@@ -166,7 +172,7 @@ def history_of(sign_in):
                 for usage in listed
             }
             assert told == {
-                usage: (b["type"], rfc3339(b["day"]), float(b["amount"]), float(b["factor"]))
+                usage: (b["type"], format_datetime(b["day"]), float(b["amount"]), float(b["factor"]))
                 for usage, b in ledger.items()
             }
             months, total = defaultdict(Decimal), Decimal(0)
@@ -177,7 +183,7 @@ def history_of(sign_in):
             query = f"start=2024-01-01&end=2024-04-01&as_of={as_of}"
             trend = self.manager.get(f"/emissions/trend?{query}").json
             assert [bucket["co2e_kg"] for bucket in trend] == [float(months[month]) for month in (1, 2, 3)]
-            assert f'"co2e_kg":{plain(total)},' in self.manager.get(f"/emissions/summary?as_of={as_of}").text
+            assert f'"co2e_kg":{format_decimal(total)},' in self.manager.get(f"/emissions/summary?as_of={as_of}").text
 
     return History
 

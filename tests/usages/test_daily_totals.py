@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from carbonapi.accounts.models import Organization
 from carbonapi.db import db
-from carbonapi.rest.fields import midnight, rfc3339
-from carbonapi.usages.models import Usage, UsageDay
+from carbonapi.rest.fields import format_datetime, start_of_day
+from carbonapi.usages.models import DailyTotal, Usage
 from tests.support import factories
 
 DAY, INSTANT = dt.timedelta(days=1), dt.timedelta(microseconds=1)
@@ -29,7 +29,7 @@ def shown_at(moment, timezone):
     """What a clock shows, as a datetime; once a day has begun, never the day before."""
     shown = moment.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
     following = dt.datetime.combine(shown.date() + DAY, dt.time())
-    return following if moment >= midnight(following.date(), timezone) else shown
+    return following if moment >= start_of_day(following.date(), timezone) else shown
 
 
 def days_of(usage, timezone):
@@ -41,7 +41,7 @@ def days_of(usage, timezone):
     last = shown_at(usage.usage_until - INSTANT, timezone)
     day = shown.date()
     while day <= last.date():
-        begin, end = midnight(day, timezone), midnight(day + DAY, timezone)
+        begin, end = start_of_day(day, timezone), start_of_day(day + DAY, timezone)
         hours = set(range(shown.hour if day == shown.date() else 0, (last.hour if day == last.date() else 23) + 1))
         if begin < end:
             yield day, day == shown.date(), used_until(usage, end) - used_until(usage, begin), hours
@@ -59,7 +59,7 @@ def counted(organization_id):
             found[2] += amount
             found[3] += amount * usage.factor
             found[4] += amount * usage.factor * (usage.quality == "estimated")
-            if usage.adjusts_period_id is None:
+            if usage.adjusts_closed_period_id is None:
                 found[5 if usage.usage_until is None else 6] |= hours
     return {key: (*found[:5], *(sum(1 << hour for hour in mask) for mask in found[5:])) for key, found in days.items()}
 
@@ -67,10 +67,10 @@ def counted(organization_id):
 def kept(organization_id):
     """The days as they are kept, but for those of which nothing is left."""
     db.session.expire_all()
-    rows = db.session.scalars(sa.select(UsageDay).where(UsageDay.organization_id == organization_id))
+    rows = db.session.scalars(sa.select(DailyTotal).where(DailyTotal.organization_id == organization_id))
     days = {}
     for row in rows:
-        assert not row.hours_are_doubtful
+        assert not row.hours_stale
         figures = (
             row.usage_count, row.carried_count, row.amount, row.co2e_kg, row.estimated_kg,
             row.reading_hours, row.period_hours,
@@ -106,7 +106,10 @@ def test_after_random_acts_the_days_are_what_the_usages_add_up_to(sign_in, timez
     def span():
         start = moment()
         until = start + dice.randrange(1, 10 * 24 * 3600) * dt.timedelta(seconds=1)
-        return {"usage_at": rfc3339(start), "usage_until": rfc3339(until) if dice.random() < 0.4 else None}
+        return {
+            "usage_at": format_datetime(start),
+            "usage_until": format_datetime(until) if dice.random() < 0.4 else None,
+        }
 
     def fields():
         usage_type = dice.choice(types)

@@ -71,7 +71,7 @@ def moving(manager):
 def recounting(manager):
     def recount():
         with operating(manager.http.application):
-            counted = ledger.recount(manager.user.organization_id)
+            counted = ledger.rebuild_daily_totals(manager.user.organization_id)
             db.session.commit()
             return counted
 
@@ -167,7 +167,7 @@ def test_an_hour_stays_when_its_last_reading_is_deleted_while_another_is_being_r
 
 def test_what_is_recorded_while_all_is_counted_anew_is_counted_once(manager):
     factories.usage(manager.user, usage_at=MORNING)
-    ledger.recount(manager.user.organization_id)
+    ledger.rebuild_daily_totals(manager.user.organization_id)
 
     (recorded,) = commit_while_waiting(recording(manager, EVENING))
     record_and_hold(manager, "2024-01-05T20:00:00Z")

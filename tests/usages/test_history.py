@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from carbonapi.rest.fields import rfc3339
+from carbonapi.rest.fields import format_datetime
 from tests.support import factories
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
@@ -13,7 +13,7 @@ USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
 
 def moment():
     """Now, as it stands in a query."""
-    return quote(rfc3339(factories.now()))
+    return quote(format_datetime(factories.now()))
 
 
 def test_every_version_tells_when_it_was_believed_by_whom_and_why(as_member, as_manager):
@@ -33,8 +33,8 @@ def test_every_version_tells_when_it_was_believed_by_whom_and_why(as_member, as_
         "co2e_kg",
         "recorded_by",
         "reason",
-        "ended_by",
-        "end_reason",
+        "superseded_by",
+        "superseded_reason",
     )
     assert [tuple(version[name] for name in names) for version in versions] == [
         (1, 2, 100, 1.5, 3, member, None, manager, "The meter was read again."),
@@ -42,7 +42,7 @@ def test_every_version_tells_when_it_was_believed_by_whom_and_why(as_member, as_
         (3, 2, 101, 26.93, 53.86, member, None, manager, "It was a mistake."),
     ]
     assert [version["deleted"] for version in versions] == [False, False, True]
-    assert [version["believed_until"] for version in versions[:-1]] == [
+    assert [version["superseded_at"] for version in versions[:-1]] == [
         version["recorded_at"] for version in versions[1:]
     ]
 
@@ -52,7 +52,7 @@ def test_what_is_believed_now_is_the_last_version(as_member, as_other_manager):
     path = usage.headers["Location"]
 
     assert as_member.get(f"{path}/versions").json == [
-        usage.json | {"believed_until": None, "ended_by": None, "end_reason": None, "deleted": None}
+        usage.json | {"superseded_at": None, "superseded_by": None, "superseded_reason": None, "deleted": None}
     ]
     assert as_other_manager.get(f"{path}/versions").status_code == 404
     assert as_member.get("/usages/987654321/versions").status_code == 404
@@ -71,7 +71,7 @@ def test_several_deletions_are_one_act_with_one_reason(as_member):
     assert as_member.delete(f"/usages?id={ids[0]}&id={ids[1]}&id={ids[2]}&reason=twice").status_code == 204
 
     for id_ in ids:
-        assert [version["end_reason"] for version in as_member.get(f"/usages/{id_}/versions").json] == ["twice"]
+        assert [version["superseded_reason"] for version in as_member.get(f"/usages/{id_}/versions").json] == ["twice"]
 
 
 def test_everything_answers_as_of_a_moment(as_member):
@@ -159,7 +159,7 @@ def test_a_moment_that_cannot_be_asked_for_is_refused_by_name(as_member, as_of):
 
 def test_as_of_a_clock_that_is_a_little_ahead_is_now(as_member):
     usage = as_member.post("/usages", json=USAGE).json
-    ahead = quote(rfc3339(factories.now() + dt.timedelta(seconds=30)))
+    ahead = quote(format_datetime(factories.now() + dt.timedelta(seconds=30)))
 
     assert as_member.get(f"/usages?as_of={ahead}").json == [usage]
 

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from carbonapi.db import db
-from carbonapi.errors import NotSignedIn
+from carbonapi.errors import Unauthenticated
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
 from tests.conftest import Client, operating
@@ -77,7 +77,7 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
         with operating(app):
             try:
                 ledger.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
-            except NotSignedIn as refusal:
+            except Unauthenticated as refusal:
                 refusals.append(refusal)
 
     thread = threading.Thread(target=record)
@@ -92,7 +92,7 @@ def test_one_usage_is_recorded_without_a_transaction_around_it_and_corrected_wit
     monkeypatch.setitem(client().http.application.config, "SESSION_CACHE_SECONDS", 5)
     usage = client().get("/usages").json[0]
     moment = factories.now()  # A part of their limit of writes is leased, in a window that does not end meanwhile.
-    monkeypatch.setattr("carbonapi.rest.throttles.now", lambda: moment)
+    monkeypatch.setattr("carbonapi.rest.rate_limit_headers.now", lambda: moment)
     client().post("/usages", json={})
     begun = []
 

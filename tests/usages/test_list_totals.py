@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from carbonapi.accounts.models import User
 from carbonapi.db import db
 from carbonapi.rest import paging
-from carbonapi.rest.fields import rfc3339
+from carbonapi.rest.fields import format_datetime
 from carbonapi.usages import ledger
 from tests.db.test_statements import many_usages  # noqa: F401  # A fixture.
 from tests.support import factories
@@ -26,7 +26,7 @@ def total_of(answer):
 
 @pytest.mark.parametrize("timezone", ["UTC", "Europe/London", "Australia/Lord_Howe"])
 def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, monkeypatch):
-    monkeypatch.setattr(paging, "DEEP", 1)
+    monkeypatch.setattr(paging, "DEEP_OFFSET", 1)
     dice = random.Random(timezone)
     manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
     book_at_random(manager, dice, 150)
@@ -34,7 +34,7 @@ def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, 
     for hour in (0, 1, 9, 10, 11, 13, 14, 22, 23):
         factories.usage(manager.user, "1", f"2024-03-31T{hour:02}:{dice.randrange(60):02}")
     type_id = manager.get("/usages").json[0]["usage_type_id"]
-    now = quote(rfc3339(factories.now()))
+    now = quote(format_datetime(factories.now()))
     days = [f"{dice.randrange(1960, 2030)}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}" for _ in range(12)]
     moments = [day + time for day in (*days[:4], "2024-03-30", "2024-03-31", "2024-04-01") for time in TIMES]
     for _ in range(25):
@@ -56,7 +56,7 @@ def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, 
 
 def test_what_is_kept_of_a_page_answers_everybody_for_themselves(sign_in, monkeypatch):
     """The statement is built for the first of each role; a page by cursor is built for each."""
-    monkeypatch.setattr(paging, "DEEP", 2)
+    monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
     monkeypatch.setattr(paging, "_KEPT", kept := {})
     clients = []
     for place in (1, 2):
@@ -65,7 +65,7 @@ def test_what_is_kept_of_a_page_answers_everybody_for_themselves(sign_in, monkey
         for number, user in enumerate(people):
             for day in range(1, 5 + place + number):
                 factories.usage(user, str(10 * number + place), f"2024-01-{day:02}", 100 + day % 2)
-        ledger.recount(organization.id)
+        ledger.rebuild_daily_totals(organization.id)
         clients += map(sign_in, people)
     clients.append(sign_in(factories.user(factories.organization(), "admin")))
     users = [client.user.id for client in clients]
@@ -115,7 +115,7 @@ def test_a_total_and_a_deep_page_read_the_usages_of_few_days(app, sign_in, many_
     """Of 192 usages a day, for 42 days."""
     manager = sign_in(db.session.get_one(User, many_usages.id))
     many_usages.role = "manager"
-    ledger.recount(many_usages.organization_id)
+    ledger.rebuild_daily_totals(many_usages.organization_id)
     db.session.commit()
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     manager.get("/auth/me")

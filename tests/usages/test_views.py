@@ -36,7 +36,7 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         "quality": "measured",
         "note": None,
         "external_id": None,
-        "adjusts_period_id": None,
+        "adjusts_closed_period_id": None,
         "import_id": None,
         "restatement_id": None,
         "version": 1,
@@ -145,7 +145,7 @@ def test_a_time_without_a_factor_is_refused_and_says_what_there_is(as_member, us
     )
 
     assert answer.status_code == 422
-    assert answer.json["type"] == "urn:carbonapi:problem:no-emission-factor"
+    assert answer.json["type"] == "urn:carbonapi:problem:missing-factor"
     assert message in answer.json["errors"]["json"][field][0]
     assert answer.json["detail"].startswith(f"steam (kwh) has no emission factor at {usage_at}")
     assert as_member.get("/usages").json == []

@@ -5,12 +5,12 @@ import datetime as dt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
-from ...audit import Audited
-from ...auth import KEY_PURPOSE
-from ...db import Model, Owned, Viewer
+from ...audit import AuditConfig
+from ...auth import API_KEY_PREFIX
+from ...db import Model, TenantScoped, Viewer
 
 
-class ApiKey(Owned, Model):
+class ApiKey(TenantScoped, Model):
     """What a machine signs its requests with, to act as the user whose it is. Only a hash of it is kept."""
 
     __tablename__ = "api_keys"
@@ -20,7 +20,7 @@ class ApiKey(Owned, Model):
         sa.Index("ix_api_keys_by_user", "organization_id", "user_id"),
     )
     __allow_unmapped__ = True
-    AUDIT = Audited(("user_id", "name", "scope", "expires_at"))
+    AUDIT = AuditConfig(("user_id", "name", "scope", "expires_at"))
 
     user_id: Mapped[int]
     name: Mapped[str]
@@ -35,7 +35,7 @@ class ApiKey(Owned, Model):
     key: str
 
     @classmethod
-    def seen_by(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
         """Admins see all, managers their organization's, everyone else their own. Who sees one may delete it."""
         if viewer.role == "admin":
             return ()
@@ -45,4 +45,4 @@ class ApiKey(Owned, Model):
     @property
     def prefix(self) -> str:
         """What its text begins with, by which its user knows it again."""
-        return f"{KEY_PURPOSE}_{self.organization_id}_{self.id}_{self.beginning}"
+        return f"{API_KEY_PREFIX}_{self.organization_id}_{self.id}_{self.beginning}"

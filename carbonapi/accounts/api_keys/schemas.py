@@ -2,8 +2,8 @@
 
 import marshmallow as ma
 
-from ...rest import ListQuery, Schema, Sort, equal_to
-from ...rest.fields import Instant, Name, Text
+from ...rest import ListQuerySchema, Schema, Sort, equal_to
+from ...rest.fields import Name, Text, UtcDateTime
 from .models import ApiKey
 
 SCOPES = ("read", "write")
@@ -18,7 +18,7 @@ class NewApiKeySchema(Schema):
         validate=ma.validate.OneOf(SCOPES),
         metadata={"example": "write", "description": "`read`: it changes nothing. `write`: what your role may."},
     )
-    expires_at = Instant(metadata={"description": "From when on it is worthless; never, if it is left out."})
+    expires_at = UtcDateTime(metadata={"description": "From when on it is worthless; never, if it is left out."})
 
 
 class ApiKeySchema(Schema):
@@ -32,16 +32,16 @@ class ApiKeySchema(Schema):
     prefix = ma.fields.String(
         required=True, metadata={"example": "carbonapi_1_1_q3nJ", "description": "What the key begins with."}
     )
-    created_at = Instant(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    expires_at = Instant(
+    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    expires_at = UtcDateTime(
         required=True, allow_none=True, metadata={"example": None, "description": "null: it does not expire."}
     )
-    last_used_at = Instant(
+    last_used_at = UtcDateTime(
         required=True, allow_none=True, metadata={"example": None, "description": "To a minute or so; null: never yet."}
     )
 
 
-class MadeApiKeySchema(ApiKeySchema):
+class CreatedApiKeySchema(ApiKeySchema):
     """A key that has just been made, with its text."""
 
     key = ma.fields.String(
@@ -52,7 +52,7 @@ class MadeApiKeySchema(ApiKeySchema):
     )
 
 
-class ApiKeyQuery(ListQuery):
+class ApiKeyQuery(ListQuerySchema):
     user_id = equal_to(ApiKey.user_id)
     scope = equal_to(ApiKey.scope, Text(validate=ma.validate.OneOf(SCOPES)))
     sort = Sort(ApiKey.id, ApiKey.name, ApiKey.created_at, default="id")

@@ -9,27 +9,27 @@ import hmac
 
 import sqlalchemy as sa
 
-from ...auth import KEY_PURPOSE, Actor, current_actor, fetch
+from ...auth import API_KEY_PREFIX, Actor, current_actor, get_visible
 from ...db import db, row_security
-from ...errors import Invalid, NotAllowed
+from ...errors import Forbidden, ValidationFailed
 from ..models import Organization, User
-from ..opaque_tokens import NamedSecret, digest_of, new_secret, read_secret
+from ..opaque_tokens import OpaqueToken, digest_of, new_token, parse_token
 from .models import ApiKey
 
 # When a key was used last is told as roughly as this, so that using it hardly ever writes.
 USE_IS_NOTED_EVERY = dt.timedelta(minutes=1)
 
 
-def make_api_key(now: dt.datetime, name: str, scope: str, expires_at: dt.datetime | None = None) -> ApiKey:
+def create_api_key(now: dt.datetime, name: str, scope: str, expires_at: dt.datetime | None = None) -> ApiKey:
     """A new key of the actor, with its text as `key`, which is kept nowhere.
 
     Raises Invalid if it has expired already.
     """
     if expires_at is not None and expires_at <= now:
-        raise Invalid("Lies in the past. Leave it out for a key that does not expire.", field="expires_at")
+        raise ValidationFailed("Lies in the past. Leave it out for a key that does not expire.", field="expires_at")
     # Locked, so that nobody is erased meanwhile and leaves a key behind.
-    user = fetch(User, current_actor().id, lock=True)
-    secret = new_secret()
+    user = get_visible(User, current_actor().id, lock=True)
+    secret = new_token()
     api_key = ApiKey(
         organization_id=user.organization_id,
         user_id=user.id,
@@ -42,19 +42,19 @@ def make_api_key(now: dt.datetime, name: str, scope: str, expires_at: dt.datetim
     )
     db.session.add(api_key)
     db.session.flush()
-    api_key.key = str(NamedSecret(KEY_PURPOSE, api_key.organization_id, api_key.id, secret))
+    api_key.key = str(OpaqueToken(API_KEY_PREFIX, api_key.organization_id, api_key.id, secret))
     return api_key
 
 
-def remove_api_key(api_key: ApiKey) -> None:
+def delete_api_key(api_key: ApiKey) -> None:
     """Remove a key, which is good for nothing from then on. Raises NotAllowed for an admin's, but to an admin."""
     actor = current_actor()
-    if not actor.is_admin and actor.id != api_key.user_id and fetch(User, api_key.user_id).role == "admin":
-        raise NotAllowed("Only an admin may delete the API key of an admin.")
+    if not actor.is_admin and actor.id != api_key.user_id and get_visible(User, api_key.user_id).role == "admin":
+        raise Forbidden("Only an admin may delete the API key of an admin.")
     db.session.delete(api_key)
 
 
-def remove_api_keys_of(user: User) -> None:
+def delete_api_keys_of(user: User) -> None:
     """Remove all keys of `user`."""
     theirs = (ApiKey.organization_id == user.organization_id, ApiKey.user_id == user.id)
     for api_key in db.session.scalars(sa.select(ApiKey).where(*theirs)):
@@ -63,14 +63,14 @@ def remove_api_keys_of(user: User) -> None:
 
 def find_key_actor(text: str, now: dt.datetime) -> tuple[Actor, dt.datetime | None] | None:
     """Who acts with the API key of this text, and until when at most; None if nobody does (any more)."""
-    named = read_secret(KEY_PURPOSE, text)
+    named = parse_token(API_KEY_PREFIX, text)
     if named is None:
         return None
-    with row_security.within(named.organization_id):
+    with row_security.for_organization(named.organization_id):
         return _actor_of(named, now)
 
 
-def _actor_of(named: NamedSecret, now: dt.datetime) -> tuple[Actor, dt.datetime | None] | None:
+def _actor_of(named: OpaqueToken, now: dt.datetime) -> tuple[Actor, dt.datetime | None] | None:
     this = (ApiKey.organization_id == named.organization_id, ApiKey.id == named.id)
     row = db.session.execute(
         sa.select(

@@ -4,11 +4,11 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ...auth import EVERYONE, fetch, visible
+from ...auth import EVERYONE, get_visible, visible
 from ...rest import Blueprint, now
 from .models import ApiKey
-from .schemas import ApiKeyQuery, ApiKeySchema, MadeApiKeySchema, NewApiKeySchema
-from .service import make_api_key, remove_api_key
+from .schemas import ApiKeyQuery, ApiKeySchema, CreatedApiKeySchema, NewApiKeySchema
+from .service import create_api_key, delete_api_key
 
 api_keys = Blueprint(
     "API keys",
@@ -28,7 +28,7 @@ class ApiKeys(MethodView):
         return narrow(visible(ApiKey))
 
     @api_keys.writing(
-        NewApiKeySchema, MadeApiKeySchema, 201, roles=EVERYONE, tagged=False, in_person=True, secret="key"
+        NewApiKeySchema, CreatedApiKeySchema, 201, roles=EVERYONE, tagged=False, in_person=True, secret="key"
     )
     def post(self, fields: dict[str, Any]) -> ApiKey:
         """Make an API key
@@ -36,7 +36,7 @@ class ApiKeys(MethodView):
         Sent as `Authorization: Bearer <key>`, it acts as you, with the role you have then. With the scope `read` it
         changes nothing. It is shown this once. Whatever its scope, it changes neither users nor what they sign in with.
         """
-        return make_api_key(now(), **fields)
+        return create_api_key(now(), **fields)
 
 
 @api_keys.route("/api-keys/<int:api_key_id>")
@@ -47,7 +47,7 @@ class ApiKeyById(MethodView):
 
         What it may do, until when, and when it was used last, to a minute or so.
         """
-        return fetch(ApiKey, api_key_id)
+        return get_visible(ApiKey, api_key_id)
 
     @api_keys.removing(roles=EVERYONE, tagged=False, in_person=True)
     def delete(self, api_key_id: int) -> None:
@@ -55,4 +55,4 @@ class ApiKeyById(MethodView):
 
         It is worthless within 5 seconds. A manager may delete those of the organization.
         """
-        remove_api_key(fetch(ApiKey, api_key_id, lock=True))
+        delete_api_key(get_visible(ApiKey, api_key_id, lock=True))

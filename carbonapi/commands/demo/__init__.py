@@ -14,9 +14,9 @@ from ...accounts.models import User
 from ...auth import Actor, acting_as
 from ...catalogue.factor_import import import_factors
 from ...db import db
-from ...imports.profiles import SHIPPED, options_in
+from ...imports.profiles import SHIPPED_PROFILES, load_profile
 from ...imports.schemas import ImportOptions
-from ...imports.service import book
+from ...imports.service import import_file
 
 HERE = Path(__file__).parent
 FACTORS = HERE.parent / "catalogue/factors/gb-government-conversion-factors.csv"
@@ -27,14 +27,14 @@ NOTE = "Demo data: a reading of a real British household."
 
 
 @dataclass(frozen=True)
-class Demo:
+class DemoAccount:
     """What was made: how many usages, and the password of their user, which is kept nowhere else."""
 
     usage_count: int
     password: str
 
 
-def fill(now: dt.datetime) -> Demo | None:
+def fill(now: dt.datetime) -> DemoAccount | None:
     """Make the organization, its user and its usages, with the factors that they need; None if it is there already.
 
     An operator does it. Raises Invalid where the catalogue has other factors than the British government's in their
@@ -49,11 +49,11 @@ def fill(now: dt.datetime) -> Demo | None:
     with acting_as(Actor(user.id, household.id, "manager", household.timezone)):
         count = sum(_booked(series, user, now) for series in SERIES)
     db.session.commit()
-    return Demo(count, password)
+    return DemoAccount(count, password)
 
 
 def _booked(series: str, user: User, now: dt.datetime) -> int:
     """How many usages the file of a series has, once they are booked."""
-    options = ImportOptions().load(options_in(SHIPPED / f"{series}.toml") | {"user_id": str(user.id)})
+    options = ImportOptions().load(load_profile(SHIPPED_PROFILES / f"{series}.toml") | {"user_id": str(user.id)})
     with gzip.open(HERE / f"{series}-kwh.csv.gz") as file:
-        return book(cast(IO[bytes], file), now, **options, note=NOTE).usage_count
+        return import_file(cast(IO[bytes], file), now, **options, note=NOTE).usage_count

@@ -27,11 +27,11 @@ export async function showExplanation(id) {
     table({ caption: "Versions of this usage", rows: versions, columns: [
       { title: "Version", isNumber: true, of: one => one.version },
       { title: "Believed from", of: one => instant(one.recorded_at, timezone()) },
-      { title: "Until", of: one => (one.believed_until === null ? "now" : instant(one.believed_until, timezone())) },
+      { title: "Until", of: one => (one.superseded_at === null ? "now" : instant(one.superseded_at, timezone())) },
       { title: "Amount", isNumber: true, of: one => `${exact(one.amount)} ${one.unit}` },
       { title: "kg CO₂e", isNumber: true, of: one => exact(one.co2e_kg) },
       { title: "By", of: one => userName(one.recorded_by) },
-      { title: "Why", isLong: true, of: one => one.reason ?? one.end_reason ?? "" },
+      { title: "Why", isLong: true, of: one => one.reason ?? one.superseded_reason ?? "" },
     ] })), { wide: true });
 }
 

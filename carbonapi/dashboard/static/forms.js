@@ -1,4 +1,4 @@
-// Forms: a label and a place for its fault beside each field, and the API's faults put where they belong.
+// Forms: a label and a place for its fault beside each field, and the API's errors put where they belong.
 
 import { button, h } from "./dom.js";
 import { Problem } from "./wire.js";

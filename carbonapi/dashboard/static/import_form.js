@@ -13,7 +13,7 @@ const COLUMNS = [
   ["usage_at", "Time"], ["amount", "Amount"], ["usage_until", "End of the period"], ["unit", "Unit"],
   ["usage_type", "Usage type, by name"], ["usage_type_id", "Usage type, by id"], ["user_email", "User, by e-mail"],
   ["user_id", "User, by id"], ["region", "Region"], ["method", "Method"], ["quality", "Quality"], ["note", "Note"],
-  ["external_id", "Your own id"], ["adjusts_period_id", "Adjusted period"],
+  ["external_id", "Your own id"], ["adjusts_closed_period_id", "Adjusted period"],
 ];
 // What an export has beside: the API passes over these by itself.
 const DERIVED = new Set([
@@ -81,9 +81,9 @@ function fieldsOf({ names }) {
       field({ name: "date_order", label: "Dates", options: [["", "2026-01-31"], ["ymd", "year, month, day"], ["dmy", "day, month, year"], ["mdy", "month, day, year"]] }),
       field({ name: "decimal", label: "Decimal sign", options: [[".", "point"], [",", "comma"]] }),
       field({ name: "round", label: "Round amounts", options: [["", "no"], ...["0", "1", "2", "3", "4", "5", "6"].map(digits => [digits, `to ${digits} digits`])] }),
-      field({ name: "blank", label: "Lines without an amount", options: [["", "are faults"], ["skip", "are passed over"]] }),
+      field({ name: "blank", label: "Lines without an amount", options: [["", "are errors"], ["skip", "are passed over"]] }),
       field({ name: "on_conflict", label: "What the ledger has already", options: [["reject", "is a fault"], ["skip", "stays as it is"], ["replace", "is corrected"]] }),
-      field({ name: "mode", label: "Lines with faults", options: [["atomic", "nothing is booked"], ["partial", "the others are booked"]] }))),
+      field({ name: "mode", label: "Lines with errors", options: [["atomic", "nothing is booked"], ["partial", "the others are booked"]] }))),
   ];
 }
 
@@ -106,12 +106,12 @@ function queryOf(told, { names, delimiter }) {
 }
 
 function showOutcome(place, told, isAtomic, book) {
-  const { faults, warnings } = told;
+  const { errors, warnings } = told;
   const rejected = Number(told.rejected_count);
   place.replaceChildren(
-    h("h3", {}, rejected ? `${counted(rejected, "line")} with faults` : "No faults"),
-    h("p", {}, `${counted(told.new_count, "new usage")}, ${exact(told.co2e_kg ?? "0")} kg CO2e; ${count(Number(told.changed_count))} corrected, ${count(Number(told.same_count) + Number(told.skipped_count))} left as they are, ${count(Number(told.blank_count))} without an amount. Nothing has been booked yet.`),
-    faults.length ? table({ caption: "Faults by line", rows: faults, columns: [
+    h("h3", {}, rejected ? `${counted(rejected, "line")} with errors` : "No errors"),
+    h("p", {}, `${counted(told.new_count, "new usage")}, ${exact(told.co2e_kg ?? "0")} kg CO2e; ${count(Number(told.changed_count))} corrected, ${count(Number(told.unchanged_count) + Number(told.skipped_count))} left as they are, ${count(Number(told.blank_count))} without an amount. Nothing has been booked yet.`),
+    errors.length ? table({ caption: "Faults by line", rows: errors, columns: [
       { title: "Line", isNumber: true, of: one => one.line },
       { title: "Column", of: one => one.column ?? "" },
       { title: "Found", isLong: true, of: one => one.found ?? "" },
@@ -124,5 +124,5 @@ function showOutcome(place, told, isAtomic, book) {
     rejected && isAtomic
       ? h("p", { class: "note" }, "With a fault in any line, nothing is booked: mend the file, or choose that the others are booked.")
       : h("div", { class: "actions" }, button("Book it", book, { class: "primary" })));
-  say(rejected ? `${counted(rejected, "line")} with faults.` : "No faults.");
+  say(rejected ? `${counted(rejected, "line")} with errors.` : "No errors.");
 }

@@ -14,8 +14,8 @@ export async function show(main, told, isSameView) {
   if (!isSameView || !main.querySelector(".results")) {
     main.append(
       mayWrite() ? importForm({ done: () => showPage(main, {}) }) : "",
-      h("section", { class: "card", "aria-labelledby": "booked" },
-        h("h2", { id: "booked" }, "Booked files"),
+      h("section", { class: "card", "aria-labelledby": "completed" },
+        h("h2", { id: "completed" }, "Booked files"),
         h("div", { class: "results", "aria-busy": "true" })));
   }
   await showPage(main, told);
@@ -39,7 +39,7 @@ function columns(refresh) {
     { title: "Usages", isNumber: true, of: one => h("a", { href: addressOf("usages", { import_id: one.id }), onclick: follow }, count(Number(one.usage_count))) },
     { title: "kg CO₂e", isNumber: true, of: one => (one.co2e_kg === null ? "" : exact(one.co2e_kg)) },
     { title: "Not booked", isNumber: true, of: one => count(Number(one.rejected_count)) },
-    mayWrite() && { title: "Undo", of: one => (one.reverted_at || one.status !== "booked" ? "" :
+    mayWrite() && { title: "Undo", of: one => (one.reverted_at || one.status !== "completed" ? "" :
       button("Take back", () => askToRevert(one, refresh), { class: "quiet", "aria-label": `Take back import ${one.id}` })) },
   ].filter(Boolean);
 }

@@ -30,7 +30,7 @@ async function showPage(main, told) {
       { title: "E-mail", sort: "email", of: user => user.email },
       { title: "Role", of: user => user.role },
       { title: "Since", sort: "created_at", of: user => day(user.created_at, timezone()) },
-      { title: "State", of: user => h("span", { class: `badge ${user.active ? "booked" : "reverted"}` }, user.active ? "active" : "deactivated") },
+      { title: "State", of: user => h("span", { class: `badge ${user.active ? "completed" : "reverted"}` }, user.active ? "active" : "deactivated") },
       { title: "Change", of: user => (user.id === directory.me.id ? "" :
         button(user.active ? "Deactivate" : "Activate", () => ask(main, told, user), { class: "quiet", "aria-label": `${user.active ? "Deactivate" : "Activate"} ${user.name}` })) },
     ] }),

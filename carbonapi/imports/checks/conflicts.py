@@ -4,33 +4,33 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ...auth import seen_by_actor
+from ...auth import scope_criteria
 from ...catalogue.models import UsageType
 from ...db import db
 from ...usages import candidates
 from ...usages.models import Usage
-from ..staging import GOOD, STAGED, Row, mark, mark_twice
+from ..staging import GOOD, STAGED, Row, add_duplicate_error, add_error
 
 ON_CONFLICT = ("reject", "skip", "replace")
 _BY_TIME = (Usage.user_id == Row.user_id, Usage.usage_type_id == Row.usage_type_id, Usage.usage_at == Row.usage_at)
 
 
-def refuse_known(organization_id: int) -> int:
+def reject_existing(organization_id: int) -> int:
     """Let lines whose external_id another usage has have that as a fault. Gives how many there are."""
     known = sa.exists().where(Usage.organization_id == organization_id, Usage.external_id == Row.external_id)
     message = sa.literal("'").concat(Row.external_id).concat("' is in the ledger already.")
-    return mark("external_id", Row.external_id, message, Row.usage_id.is_(None), known)
+    return add_error("external_id", Row.external_id, message, Row.usage_id.is_(None), known)
 
 
-def match(organization_id: int, on_conflict: str) -> int:
+def match_existing(organization_id: int, on_conflict: str) -> int:
     """Find the usage that each line is about: that of its external_id; without one, of its user, type and time.
 
     Gives how many lines have a fault by that: the usage of an external_id that the actor may not see, and lines that
     could be about several.
     """
     without = Row.external_id.is_(None)
-    faulty = mark_twice("usage_at", Row.usage_at, [Row.user_id, Row.usage_type_id, Row.usage_at], without)
-    theirs = (Usage.organization_id == organization_id, *seen_by_actor(Usage))
+    faulty = add_duplicate_error("usage_at", Row.usage_at, [Row.user_id, Row.usage_type_id, Row.usage_at], without)
+    theirs = (Usage.organization_id == organization_id, *scope_criteria(Usage))
     by_id = sa.update(STAGED).where(GOOD, *theirs, Usage.external_id == Row.external_id)
     db.session.execute(by_id.values(usage_id=Usage.id))
     count = sa.func.count().label("count")
@@ -41,13 +41,15 @@ def match(organization_id: int, on_conflict: str) -> int:
             "The ledger has %s usages of this user, usage type and time and no external_id: correct them one by one.",
             found_by_time.c.count,
         )
-        faulty += mark("usage_at", Row.usage_at, several, found_by_time.c.place == Row.place, found_by_time.c.count > 1)
+        faulty += add_error(
+            "usage_at", Row.usage_at, several, found_by_time.c.place == Row.place, found_by_time.c.count > 1
+        )
     by_time = sa.update(STAGED).where(GOOD, found_by_time.c.place == Row.place)
     db.session.execute(by_time.values(usage_id=found_by_time.c.usage_id))
-    return faulty + refuse_known(organization_id)
+    return faulty + reject_existing(organization_id)
 
 
-def compare(organization_id: int) -> tuple[int, int]:
+def compare_with_existing(organization_id: int) -> tuple[int, int]:
     """How many lines say what the ledger says already, and how many something else."""
     said: dict[str, Any] = {name: Row[name] for name in candidates.COLUMNS if name != "amount_in_type_unit"}
     said["unit"] = sa.func.coalesce(Row.unit, UsageType.unit)

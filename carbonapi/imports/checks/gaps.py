@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...db import db
-from ...rest.fields import rfc3339
-from ..formats.text_files import MOST_FAULTS_SHOWN
+from ...rest.fields import format_datetime
+from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..staging import GOOD, Row
 from .overlaps import Warning, Warnings, meter, warning
 
@@ -34,7 +34,7 @@ def gaps(has_meters: bool, has_periods: bool) -> tuple[int, Warnings]:
         found = found.union_all(_between_periods(series))
     each = found.subquery("found").c
     by_line = sa.select(each.line, each.begin, each.end, each.usual, sa.func.count().over().label("gap_count"))
-    first = db.session.execute(by_line.order_by(each.line).limit(MOST_FAULTS_SHOWN)).all()
+    first = db.session.execute(by_line.order_by(each.line).limit(MAX_ERRORS_SHOWN)).all()
     return first[0].gap_count if first else 0, [_warning(row) for row in first]
 
 
@@ -42,7 +42,7 @@ def _between_readings(series: Keys) -> sa.Select[Any]:
     """The lines whose reading comes too long after the one before."""
     before = sa.func.lag(Row.usage_at).over(partition_by=list(series.values()), order_by=Row.usage_at)
     readings = sa.select(Row.place, Row.usage_at, before.label("before"), *_named(series))
-    readings = readings.where(GOOD, Row.usage_until.is_(None), Row.adjusts_period_id.is_(None))
+    readings = readings.where(GOOD, Row.usage_until.is_(None), Row.adjusts_closed_period_id.is_(None))
     # Otherwise they would be sorted a second time.
     read = readings.cte("read").prefix_with("MATERIALIZED", dialect="postgresql")
     usual = _usual(read, series)
@@ -83,7 +83,9 @@ def _between_periods(series: Keys) -> sa.Select[Any]:
     order = [Row.usage_at, Row.place]
     before = sa.func.max(Row.usage_until).over(partition_by=list(series.values()), order_by=order, rows=(None, -1))
     periods = sa.select(Row.place, Row.usage_at, before.label("before"))
-    told = periods.where(GOOD, Row.usage_until.is_not(None), Row.adjusts_period_id.is_(None)).subquery("periods").c
+    told = (
+        periods.where(GOOD, Row.usage_until.is_not(None), Row.adjusts_closed_period_id.is_(None)).subquery("periods").c
+    )
     nothing = sa.cast(None, sa.Interval)
     return sa.select(told.place, told.before, told.usage_at, nothing).where(told.usage_at > told.before)
 
@@ -93,11 +95,11 @@ def _named(series: Keys) -> list[sa.Label[Any]]:
 
 
 def _warning(gap: Any) -> Warning:
-    begin = rfc3339(gap.begin)
+    begin = format_datetime(gap.begin)
     message = f"No period since {begin}."
     if gap.usual is not None:
         message = f"No reading since {begin}, where one every {_in_words(gap.usual)} is usual."
-    return warning(gap.line, "gap", message, gap_from=begin, gap_until=rfc3339(gap.end))
+    return warning(gap.line, "gap", message, gap_start=begin, gap_end=format_datetime(gap.end))
 
 
 def _in_words(interval: dt.timedelta) -> str:

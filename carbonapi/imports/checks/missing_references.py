@@ -6,34 +6,34 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from ...accounts.models import User
-from ...catalogue.factor_selection import Want, no_factor_around
+from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import EmissionFactor, UsageType
 from ...db import db
-from ...periods.service import is_open, refusal
+from ...periods.service import closed_error, is_open
 from ...usages import candidates
 from ...usages.models import Usage
-from ...usages.validation import ARCHIVED, NO_USAGE_TYPE, NO_USER
-from ..formats.text_files import MOST_FAULTS_SHOWN
-from ..staging import STAGED, Row, good, mark, shown, table_of
+from ...usages.validation import ARCHIVED_TYPE, UNKNOWN_USAGE_TYPE, UNKNOWN_USER
+from ..formats.text_files import MAX_ERRORS_SHOWN
+from ..staging import STAGED, Row, add_error, as_text, valid_rows, values_table
 
 EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)  # Before any usage: books that are closed are closed over it.
 
 
-def mark_lacking(organization_id: int, *criteria: sa.ColumnElement[bool]) -> int:
+def add_missing_reference_errors(organization_id: int, *criteria: sa.ColumnElement[bool]) -> int:
     """Let good lines of which this holds have as a fault what the ledger lacks to record them. Gives how many have.
 
     Only lines that lack a factor in another way than the first hundred ways are told no more than that.
     """
     lack = _lacking(organization_id, criteria).c
-    time = shown(lack.usage_at)
+    time = as_text(lack.usage_at)
     type_column = sa.case((Row.usage_type.is_not(None), "usage_type"), else_="usage_type_id")
-    type_given = sa.func.coalesce(Row.usage_type, shown(lack.usage_type_id))
+    type_given = sa.func.coalesce(Row.usage_type, as_text(lack.usage_type_id))
     user_column = sa.case((Row.user_email.is_not(None), "user_email"), else_="user_id")
-    user_given = sa.func.coalesce(Row.user_email, shown(lack.user_id))
-    no_user = sa.func.format(NO_USER, user_given)
-    no_type = sa.func.format(NO_USAGE_TYPE, type_given)
-    archived = sa.func.format(ARCHIVED, lack.name, lack.unit)
-    closed = sa.literal(str(refusal(organization_id, EARLIEST)))
+    user_given = sa.func.coalesce(Row.user_email, as_text(lack.user_id))
+    no_user = sa.func.format(UNKNOWN_USER, user_given)
+    no_type = sa.func.format(UNKNOWN_USAGE_TYPE, type_given)
+    archived = sa.func.format(ARCHIVED_TYPE, lack.name, lack.unit)
+    closed = sa.literal(str(closed_error(organization_id, EARLIEST)))
     in_field = sa.case((lack.field == "region", lack.region), (lack.field == "method", lack.method), else_=time)
     kinds: list[tuple[Any, Any, Any, Any]] = [
         (lack.known_user_id.is_(None), user_column, user_given, no_user),
@@ -42,16 +42,16 @@ def mark_lacking(organization_id: int, *criteria: sa.ColumnElement[bool]) -> int
         (~lack.is_open, "usage_at", time, closed),
         (sa.true(), lack.field, in_field, sa.func.concat(lack.before, time, lack.after)),
     ]
-    faults = [
+    errors = [
         (applies, sa.func.jsonb_build_object("column", column, "found", found, "message", message))
         for applies, column, found, message in kinds
     ]
     marking = sa.update(STAGED).where(Row.place == lack.place)
-    marking = marking.values(faults=sa.func.jsonb_build_array(sa.case(*faults)))
+    marking = marking.values(errors=sa.func.jsonb_build_array(sa.case(*errors)))
     return int(cast(Any, db.session.execute(marking)).rowcount)
 
 
-def mark_unmovable(organization_id: int) -> int:
+def add_closed_period_errors(organization_id: int) -> int:
     """Let good lines that would correct a usage over which the books are closed have that as a fault."""
     closed = sa.exists().where(
         Usage.organization_id == organization_id,
@@ -59,7 +59,7 @@ def mark_unmovable(organization_id: int) -> int:
         ~is_open(organization_id, Usage.usage_at),
     )
     message = sa.literal("The books are closed over the usage that it would correct.")
-    return mark("usage_at", Row.usage_at, message, ~Row.same, closed)
+    return add_error("usage_at", Row.usage_at, message, ~Row.same, closed)
 
 
 def _lacking(organization_id: int, criteria: tuple[sa.ColumnElement[bool], ...]) -> Any:
@@ -67,12 +67,16 @@ def _lacking(organization_id: int, criteria: tuple[sa.ColumnElement[bool], ...])
 
     Beside each, for a missing factor: what is told `before` and `after` the moment, and the `field` at fault.
     """
-    lack = candidates.lacking(good(*criteria), User.organization_id == organization_id).order_by(None).subquery("lack")
+    lack = (
+        candidates.unrecordable(valid_rows(*criteria), User.organization_id == organization_id)
+        .order_by(None)
+        .subquery("lack")
+    )
     way, ways = _ways(organization_id, lack)
     source: Any = lack
     told: list[Any] = [sa.null(), sa.null(), sa.null()]
     if ways:
-        around = table_of(ways, way=sa.Text, before=sa.Text, after=sa.Text, field=sa.Text)
+        around = values_table(ways, way=sa.Text, before=sa.Text, after=sa.Text, field=sa.Text)
         source = lack.outerjoin(around, around.c.way == way)
         told = [around.c.before, around.c.after, around.c.field]
     otherwise = {
@@ -109,11 +113,11 @@ def _ways(organization_id: int, lack: Any) -> tuple[sa.ColumnElement[str], list[
         sa.select(each.c.way, *(each.c[part.name] for part in wanted), sa.func.min(each.c.usage_at).label("moment"))
         .group_by(each.c.way, *(each.c[part.name] for part in wanted))
         .order_by(sa.func.min(each.c.place))
-        .limit(MOST_FAULTS_SHOWN)
+        .limit(MAX_ERRORS_SHOWN)
     )
     ways: list[tuple[str, ...]] = []
     for row in db.session.execute(first).all():
         usage_type = db.session.get_one(UsageType, row.usage_type_id)
-        want = Want(usage_type.id, organization_id, row.region, row.method, row.moment)
-        ways.append((row.way, *no_factor_around(usage_type, want)))
+        want = FactorLookup(usage_type.id, organization_id, row.region, row.method, row.moment)
+        ways.append((row.way, *missing_factor_parts(usage_type, want)))
     return way, ways

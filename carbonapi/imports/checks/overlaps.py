@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...db import db
 from ...usages.models import Usage
-from ..formats.text_files import MOST_FAULTS_SHOWN
+from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..staging import GOOD, Row
 
 Warning = dict[str, Any]
@@ -25,7 +25,7 @@ def overlaps(organization_id: int) -> tuple[int, Warnings]:
     line = sa.column("line", sa.BigInteger)
     found = in_file.union_all(in_ledger).subquery("found")
     by_line = sa.select(line, other_line, usage_id, sa.func.count().over().label("line_count")).select_from(found)
-    first = db.session.execute(by_line.group_by(line).order_by(line).limit(MOST_FAULTS_SHOWN)).all()
+    first = db.session.execute(by_line.group_by(line).order_by(line).limit(MAX_ERRORS_SHOWN)).all()
     return first[0].line_count if first else 0, [_warning(row.line, row.other_line, row.usage_id) for row in first]
 
 
@@ -77,7 +77,7 @@ def meter(external_id: Any) -> sa.ColumnElement[str]:
 
 def warning(line: int, kind: str, message: str, **told: Any) -> Warning:
     """A warning of a kind, `overlap` or `gap`; what the kind does not tell is None."""
-    nothing = dict.fromkeys(("overlaps_line", "overlaps_usage_id", "gap_from", "gap_until"))
+    nothing = dict.fromkeys(("overlaps_line", "overlaps_usage_id", "gap_start", "gap_end"))
     return {"line": line, "kind": kind, "message": message} | nothing | told
 
 

@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import IO
 from xml.parsers import expat
 
-from ...rest.fields import LONGEST_NUMBER, plain, rfc3339
-from .text_files import Cells, Faults, refused
+from ...rest.fields import MAX_NUMBER_LENGTH, format_datetime, format_decimal
+from .text_files import Cells, RowErrors, rows_rejected
 
 # The units of amounts by their numbers in ESPI, and by which power of ten one of theirs is ours.
 UNITS = {
@@ -57,8 +57,8 @@ _VALUE = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # Whole by the standard; a point do
 _EXPONENT = re.compile(r"-?[0-9]{1,2}")
 _CHUNK_BYTES = 65_536
 _LONGEST_TAG = 1_048_576
-_LONGEST_TEXT = LONGEST_NUMBER + 1  # One of more digits is none.
-MOST_METERS = 10_000  # Usage points, their meter readings and types, all together.
+_LONGEST_TEXT = MAX_NUMBER_LENGTH + 1  # One of more digits is none.
+MAX_METERS = 10_000  # Usage points, their meter readings and types, all together.
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 Record = dict[str, str]
@@ -77,12 +77,12 @@ class _Series:
     fault: str | None
 
 
-def readings_of(
+def read_green_button(
     file: IO[bytes],
     commodity: str | None,
     required: Collection[Collection[str]],
     skipped: Collection[str],
-    faults: Faults,
+    errors: RowErrors,
 ) -> Iterator[tuple[int, Cells | None]]:
     """The readings of a file, counted from 1, each with its cells by column; as `cells_of` for the rest.
 
@@ -92,7 +92,7 @@ def readings_of(
     """
     needed = [group for group in required if not {"usage_at", "amount"} & {*group}]
     if needed:
-        raise refused({1: [f"Green Button does not tell {' or '.join(group)}: say it." for group in needed]})
+        raise rows_rejected({1: [f"Green Button does not tell {' or '.join(group)}: say it." for group in needed]})
     series = _surveyed(file, commodity)
     file.seek(0)
     links: Links = {}
@@ -108,7 +108,7 @@ def readings_of(
                 continue
             number += 1
             if its is None or its.fault:
-                faults[number] = [its.fault if its and its.fault else "Of which ReadingType it is, no link tells."]
+                errors[number] = [its.fault if its and its.fault else "Of which ReadingType it is, no link tells."]
                 yield number, None
             else:
                 yield number, {name: cell for name, cell in _cells(record, its).items() if name not in skipped}
@@ -134,14 +134,14 @@ def _instant(seconds: str | None) -> str | None:
     if seconds is None or not _SECONDS.fullmatch(seconds):
         return seconds
     try:
-        return rfc3339(_EPOCH + dt.timedelta(seconds=int(seconds)))
+        return format_datetime(_EPOCH + dt.timedelta(seconds=int(seconds)))
     except OverflowError:
         return seconds
 
 
 def _amount(value: str | None, exponent: int) -> str | None:
     """The value times that power of ten, exactly; what is no number, as it stands."""
-    return plain(Decimal(f"{value}E{exponent}")) if value and _VALUE.fullmatch(value) else value
+    return format_decimal(Decimal(f"{value}E{exponent}")) if value and _VALUE.fullmatch(value) else value
 
 
 def _surveyed(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
@@ -170,15 +170,15 @@ def _surveyed(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
                         services[link] = told["kind"]
                 if kind == "MeterReading":
                     meter_readings.append(links)
-        if len(types) + len(meter_readings) + len(services) + len(about) > MOST_METERS:
-            raise refused({1: [f"There are more than {MOST_METERS} meters and types of readings in the file."]})
+        if len(types) + len(meter_readings) + len(services) + len(about) > MAX_METERS:
+            raise rows_rejected({1: [f"There are more than {MAX_METERS} meters and types of readings in the file."]})
     if not reading_count:
-        raise refused({1: ["There is no IntervalReading in the file: it is no Green Button file of usage."]})
+        raise rows_rejected({1: ["There is no IntervalReading in the file: it is no Green Button file of usage."]})
     series = _by_block(types, meter_readings, services)
     commodities = sorted({its.commodity for its in series.values()})
     if commodity is None and len(commodities) > 1:
         which = ", ".join(commodities)
-        raise refused({1: [f"The file tells of several commodities, {which}: say which with `commodity`."]})
+        raise rows_rejected({1: [f"The file tells of several commodities, {which}: say which with `commodity`."]})
     return series
 
 
@@ -264,10 +264,10 @@ class _Parser:
         try:
             self._expat.Parse(chunk, is_last)
         except expat.ExpatError as error:
-            raise refused({1: [f"Not proper XML, or cut off: {error}."]}) from None
+            raise rows_rejected({1: [f"Not proper XML, or cut off: {error}."]}) from None
         # Of a tag that does not end, all of it would be kept, and looked at again with every chunk.
         if self._bytes - max(self._expat.CurrentByteIndex, 0) > _LONGEST_TAG:
-            raise refused({1: [f"A tag or comment of more than {_LONGEST_TAG} bytes."]})
+            raise rows_rejected({1: [f"A tag or comment of more than {_LONGEST_TAG} bytes."]})
         found, self._found = self._found, []
         return found
 
@@ -297,4 +297,4 @@ class _Parser:
             self._text += text[:_LONGEST_TEXT]
 
     def _refuse_doctype(self, *_: object) -> None:
-        raise refused({1: ["A document type (<!DOCTYPE …>) is not read: take it out."]})
+        raise rows_rejected({1: ["A document type (<!DOCTYPE …>) is not read: take it out."]})

@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo
 
 import marshmallow as ma
 
-from ...rest.fields import Email, Name, plain, rfc3339
+from ...rest.fields import Email, Name, format_datetime, format_decimal
 from ...usages.candidates import COLUMNS
 from ...usages.schemas import NewUsageSchema
 from .text_files import Cells
 
 FORMATS = ("csv", "ndjson", "greenbutton")
-Fault = dict[str, str | None]  # column, found, message
+RowError = dict[str, str | None]  # column, found, message
 NOTHING = r"\N"  # As COPY has it.
 LONGEST_SHOWN = 100
 BLANKS = {"", "nan", "null", "na", "n/a"}
@@ -51,7 +51,7 @@ class CellsSchema(NewUsageSchema):
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileFormat:
     """How a file writes what it says. As it is here, it is written as the API's own."""
 
     format: str | None = None  # One of FORMATS; told by how it begins, if it is not said.
@@ -66,10 +66,10 @@ class Layout:
     columns: Mapping[str, str] = field(default_factory=dict)  # What columns of the file are called here.
 
 
-class LineReader:
+class RowParser:
     """Turns the cells of lines into lines for COPY, and counts what it met."""
 
-    def __init__(self, layout: Layout, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, layout: FileFormat, defaults: Mapping[str, Any]) -> None:
         self.layout = layout
         self.lines = self.faulty = self.blank = self.rounded = 0
         self.used: set[str] = set()
@@ -91,34 +91,34 @@ class LineReader:
         self.required = [way for way in ways if fields[way[0]].required and defaults.keys().isdisjoint(way)]
 
     def copied(self, line: int, cells: Cells) -> str | None:
-        """The line for COPY: place, the columns of a usage, faults, cells. None for one that is passed over."""
+        """The line for COPY: place, the columns of a usage, errors, cells. None for one that is passed over."""
         if self.layout.blank == "skip" and (cells.get("amount") or "").strip().casefold() in BLANKS:
             self.blank += 1
             return None
         self.lines += 1
         values = dict(self._defaults)
-        faults: list[Fault] = []
+        errors: list[RowError] = []
         for name, cell in cells.items():
             if cell is not None:
                 try:
                     values[name] = self._converters[name](cell)
                     self.used.add(name)
                 except ma.ValidationError as error:
-                    faults += [_fault(name, cell, message) for message in _messages(error)]
+                    errors += [_fault(name, cell, message) for message in _messages(error)]
         for way in self.required:
             if cells.get(way[0]) is None and all(cells.get(name) is None for name in way[1:]):
                 column = next((name for name in way if name in cells), way[0])
-                faults.append(_fault(column, None, "Missing data for required field."))
+                errors.append(_fault(column, None, "Missing data for required field."))
         for name, number in NAMES.items():
             if values[name] is not NOTHING and cells.get(number) is not None:
                 if cells.get(name) is not None:
-                    faults.append(_fault(name, cells[name], f"Give {name} or {number}, not both."))
+                    errors.append(_fault(name, cells[name], f"Give {name} or {number}, not both."))
                 values[name] = NOTHING  # Else it is the query's, for lines that do not say it.
-        if not faults and values["amount"][0] == "-" and values["adjusts_period_id"] is NOTHING:
-            faults.append(_fault("amount", cells["amount"], "Must not be negative."))
-        if faults:
+        if not errors and values["amount"][0] == "-" and values["adjusts_closed_period_id"] is NOTHING:
+            errors.append(_fault("amount", cells["amount"], "Must not be negative."))
+        if errors:
             self.faulty += 1
-            return faulty_line(line, faults, cells)
+            return invalid_row(line, errors, cells)
         return f"{line}\t" + "\t".join(values.values()) + f"\t{NOTHING}\t{NOTHING}\n"
 
     def _converter(self, name: str, known: ma.fields.Field[Any]) -> Callable[[str], str]:
@@ -143,17 +143,17 @@ class LineReader:
             with decimal.localcontext(prec=150):  # Of two times sixty digits.
                 number = exact.quantize(decimal.Decimal(1).scaleb(-layout.round), decimal.ROUND_HALF_EVEN)
             self.rounded += number != exact
-            cell = plain(number)
+            cell = format_decimal(number)
         if _PLAIN_AMOUNT.fullmatch(cell):
             return cell
-        return plain(self._fields["amount"].deserialize(cell))
+        return format_decimal(self._fields["amount"].deserialize(cell))
 
     def _instant(self, cell: str, known: ma.fields.Field[Any]) -> str:
         if _PLAIN_INSTANT.fullmatch(cell):
             return cell
         if self.layout.timezone or self.layout.date_order:
             cell = self._with_offset(cell)
-        return rfc3339(known.deserialize(cell))
+        return format_datetime(known.deserialize(cell))
 
     def _with_offset(self, cell: str) -> str:
         """The time as RFC 3339 has it, in the order of its date and in the time zone that the layout tells."""
@@ -196,21 +196,21 @@ class LineReader:
 
 
 NAMES = {"usage_type": "usage_type_id", "user_email": "user_id"}  # What may be named, and what the name stands for.
-_FEW_VALUES = {"user_id", "usage_type_id", "unit", "region", "method", "quality", "adjusts_period_id", *NAMES}
+_FEW_VALUES = {"user_id", "usage_type_id", "unit", "region", "method", "quality", "adjusts_closed_period_id", *NAMES}
 STAGED_COLUMNS = [*(name for name in COLUMNS if name != "amount_in_type_unit"), *NAMES]
 
 
-def faulty_line(line: int, faults: list[Fault], cells: Cells) -> str:
+def invalid_row(line: int, errors: list[RowError], cells: Cells) -> str:
     """A line for COPY that says no more than what is wrong with it, and what it said."""
     blanks = f"{NOTHING}\t" * len(STAGED_COLUMNS)
     said = {name: clean(cell) for name, cell in cells.items() if cell is not None}
-    told = (json.dumps(value, ensure_ascii=False).translate(_ESCAPED) for value in (faults, said))
+    told = (json.dumps(value, ensure_ascii=False).translate(_ESCAPED) for value in (errors, said))
     return f"{line}\t{blanks}" + "\t".join(told) + "\n"
 
 
-def sentences(faults: list[Fault]) -> list[str]:
+def sentences(errors: list[RowError]) -> list[str]:
     """Faults as sentences that name the column."""
-    return [f"{fault['column']}: {fault['message']}" if fault["column"] else str(fault["message"]) for fault in faults]
+    return [f"{fault['column']}: {fault['message']}" if fault["column"] else str(fault["message"]) for fault in errors]
 
 
 def clean(text: str) -> str:
@@ -223,7 +223,7 @@ def excerpt(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
-def _fault(column: str, found: str | None, message: str) -> Fault:
+def _fault(column: str, found: str | None, message: str) -> RowError:
     return {"column": column, "found": found and clean(excerpt(found)), "message": message}
 
 

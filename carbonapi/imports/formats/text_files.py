@@ -11,23 +11,23 @@ from typing import IO, Any
 
 import marshmallow as ma
 
-from ...errors import Invalid
-from ...rest.copy_stream import unguarded
-from ...rest.fields import LONGEST_NUMBER, number_of, plain
+from ...errors import ValidationFailed
+from ...rest.copy_stream import unescape_formula
+from ...rest.fields import MAX_NUMBER_LENGTH, format_decimal, parse_decimal
 
-MOST_FAULTS_SHOWN = 100
+MAX_ERRORS_SHOWN = 100
 NOTHING_RECORDED = "so nothing was recorded"
 LONGEST_LINE = 131_072  # Characters, with the line breaks that stand between quotes.
 CHUNK_BYTES = 1_048_576
-Faults = dict[int, list[str]]  # What is wrong with which line; the header of a CSV file is line 1.
+RowErrors = dict[int, list[str]]  # What is wrong with which line; the header of a CSV file is line 1.
 Cells = dict[str, str | None]  # What a line says by column; None where it says nothing.
 
 
-class Digits(str):
+class JsonNumber(str):
     """A number of JSON by its digits, without an exponent. A text of digits is none."""
 
 
-def examined(file: IO[bytes]) -> str:
+def sha256_of_text_file(file: IO[bytes]) -> str:
     """The SHA-256 of a file, which is left at its beginning.
 
     Raises Invalid for one that is not UTF-8, or that has been cut off; XML tells that by itself.
@@ -41,17 +41,17 @@ def examined(file: IO[bytes]) -> str:
         try:
             decoder.decode(chunk)
         except UnicodeDecodeError as error:
-            raise refused({1: [f"Not UTF-8 from byte {read - pending + error.start} on."]}) from None
+            raise rows_rejected({1: [f"Not UTF-8 from byte {read - pending + error.start} on."]}) from None
         digest.update(chunk)
         read, last, holds_nul = read + len(chunk), chunk, holds_nul or b"\0" in chunk
     pending = len(decoder.getstate()[0])
     if pending:
-        raise refused({1: [f"Not UTF-8 from byte {read - pending} on."]})
+        raise rows_rejected({1: [f"Not UTF-8 from byte {read - pending} on."]})
     file.seek(0)
     if not last.endswith(b"\n") and not is_xml(file):
-        raise refused({1: ["The last line has no line break: the file may have been cut off. End it with one."]})
+        raise rows_rejected({1: ["The last line has no line break: the file may have been cut off. End it with one."]})
     if holds_nul:
-        raise refused({1: ["The file holds a NUL byte."]})
+        raise rows_rejected({1: ["The file holds a NUL byte."]})
     file.seek(0)
     return digest.hexdigest()
 
@@ -72,19 +72,19 @@ def _begins_with(mark: bytes, file: IO[bytes]) -> bool:
     return beginning.startswith(mark)
 
 
-def cells_of(
+def read_csv(
     file: IO[bytes],
     schema: ma.Schema,
     required: Collection[Collection[str]],
     skipped: Collection[str],
-    faults: Faults,
+    errors: RowErrors,
     delimiter: str = ",",
     names: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, Cells | None]]:
     """The lines of a CSV file with a header, each with its cells by column.
 
     The columns are the schema's fields, and others that are skipped. required: groups of columns, of each of which one
-    must be there. names: what columns of the file are called here. A line that cannot be read is added to the faults,
+    must be there. names: what columns of the file are called here. A line that cannot be read is added to the errors,
     and is None. Raises Invalid for a wrong header.
     """
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
@@ -107,31 +107,31 @@ def cells_of(
         for values in reader:
             length = 0
             if len(values) != len(header):
-                faults[line] = [f"{len(values)} cells, where the header has {len(header)}."]
+                errors[line] = [f"{len(values)} cells, where the header has {len(header)}."]
                 yield line, None
             else:
                 yield (
                     line,
                     {
-                        name: None if cell == "" else unguarded(cell) if name in guarded else cell
+                        name: None if cell == "" else unescape_formula(cell) if name in guarded else cell
                         for name, cell in zip(header, values, strict=True)
                         if name not in skipped
                     },
                 )
             line = reader.line_num + 1
     except csv.Error as error:
-        faults[line] = [f"Not proper CSV: {error}."]
+        errors[line] = [f"Not proper CSV: {error}."]
         yield line, None
     finally:
         _let_go(text)
 
 
-def objects_of(
+def read_ndjson(
     file: IO[bytes],
     schema: ma.Schema,
     required: Collection[Collection[str]],
     skipped: Collection[str],
-    faults: Faults,
+    errors: RowErrors,
     names: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, Cells | None]]:
     """The lines of an NDJSON file, each with its values as text by field: of numbers, the very digits.
@@ -146,18 +146,18 @@ def objects_of(
         while part := text.readline(LONGEST_LINE):
             line += 1
             if not part.endswith("\n"):
-                faults[line] = [f"Not proper NDJSON: a line of more than {LONGEST_LINE} characters."]
+                errors[line] = [f"Not proper NDJSON: a line of more than {LONGEST_LINE} characters."]
                 yield line, None
                 return
             pairs = _pairs(part)
             if pairs is None:
-                faults[line] = ["Not a JSON object."]
+                errors[line] = ["Not a JSON object."]
                 yield line, None
                 continue
             try:
                 header = _header([name for name, _ in pairs], known, required, skipped, names or {})
-            except Invalid as error:
-                faults[line] = error.errors["file"]["1"]
+            except ValidationFailed as error:
+                errors[line] = error.errors["file"]["1"]
                 yield line, None
                 continue
             odd = [
@@ -166,10 +166,10 @@ def objects_of(
             odd += [
                 f"{name}: {texts[name].error_messages['invalid']}"
                 for name, (_, value) in zip(header, pairs, strict=True)
-                if name in texts and name not in skipped and isinstance(value, Digits)
+                if name in texts and name not in skipped and isinstance(value, JsonNumber)
             ]
             if odd:
-                faults[line] = odd
+                errors[line] = odd
                 yield line, None
                 continue
             yield line, {name: pairs[place][1] for place, name in enumerate(header) if name not in skipped}
@@ -177,15 +177,15 @@ def objects_of(
         _let_go(text)
 
 
-def refused(faults: Faults, outcome: str = NOTHING_RECORDED, count: int | None = None) -> Invalid:
-    """The error that shows the first faults by line, and what came of the file.
+def rows_rejected(errors: RowErrors, outcome: str = NOTHING_RECORDED, count: int | None = None) -> ValidationFailed:
+    """The error that shows the first errors by line, and what came of the file.
 
     count: how many lines are at fault, where these are the first of them only.
     """
-    count = count or len(faults)
-    shown = {str(line): faults[line] for line in sorted(faults)[:MOST_FAULTS_SHOWN]}
+    count = count or len(errors)
+    shown = {str(line): errors[line] for line in sorted(errors)[:MAX_ERRORS_SHOWN]}
     lines = "1 line is" if count == 1 else f"{count} lines are"
-    return Invalid(f"{lines} not good, {outcome}. The first: line {min(faults)}.", {"file": shown})
+    return ValidationFailed(f"{lines} not good, {outcome}. The first: line {min(errors)}.", {"file": shown})
 
 
 def _let_go(text: io.TextIOWrapper) -> None:
@@ -202,17 +202,19 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 def _pairs(line: str) -> list[tuple[str, Any]] | None:
     """The names and values of a JSON object; None if the line is none."""
     try:
-        pairs = json.loads(line, parse_float=_digits, parse_int=Digits, parse_constant=str, object_pairs_hook=list)
+        pairs = json.loads(line, parse_float=_digits, parse_int=JsonNumber, parse_constant=str, object_pairs_hook=list)
     except (ValueError, RecursionError):
         return None
     is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
     return pairs if is_object else None
 
 
-def _digits(token: str) -> Digits:
-    number = number_of(token)
+def _digits(token: str) -> JsonNumber:
+    number = parse_decimal(token)
     # No field takes a longer one, and to write out 1e400000000 would take all memory.
-    return Digits(plain(number) if number.is_finite() and abs(number.adjusted()) < LONGEST_NUMBER else token)
+    return JsonNumber(
+        format_decimal(number) if number.is_finite() and abs(number.adjusted()) < MAX_NUMBER_LENGTH else token
+    )
 
 
 def _header(
@@ -233,5 +235,5 @@ def _header(
     read = {name for name in names if name not in skipped}
     wrong += [f"The column {' or '.join(group)} is missing." for group in required if read.isdisjoint(group)]
     if wrong:
-        raise refused({1: wrong})
+        raise rows_rejected({1: wrong})
     return names

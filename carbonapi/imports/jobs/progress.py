@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 
 
-class WatchedFile(io.BufferedReader):
+class ProgressReader(io.BufferedReader):
     """A file that tells how many of its bytes have been read as lines.
 
     raw: the file itself, without a buffer. tell_of: is given the number, rising, and by the end all of them.

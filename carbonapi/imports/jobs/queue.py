@@ -15,16 +15,16 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from ...accounts import actor_of
-from ...auth import WRITERS, Actor, acting_for, origin
+from ...accounts import actor_for_user
+from ...auth import WRITERS, Actor, acting_on_behalf_of, request_origin
 from ...db import CONNECT_ARGS, db, row_security
-from ...errors import CarbonError, Invalid, NotAllowed
+from ...errors import CarbonError, Forbidden, ValidationFailed
 from ...rest import now
-from ..formats.rows import Layout
+from ..formats.rows import FileFormat
 from ..formats.text_files import CHUNK_BYTES
-from ..models import FAILED, QUEUED, RUNNING, Import, ImportChunk, ImportFault, ImportUpload
-from ..service import book, book_received, count, receive
-from .progress import WatchedFile
+from ..models import FAILED, QUEUED, RUNNING, Import, ImportChunk, ImportRowError, ImportUpload
+from ..service import count_outcome, create_import, import_file, run_import
+from .progress import ProgressReader
 
 MOST_ATTEMPTS = 5
 PROGRESS_SECONDS = 0.5
@@ -37,7 +37,7 @@ def enqueue(
     received_at: dt.datetime,
     mode: str = "atomic",
     on_conflict: str = "reject",
-    layout: Layout | None = None,
+    layout: FileFormat | None = None,
     **options: Any,
 ) -> Import:
     """Keep a file to be booked later, as `book` would now. A dry run leaves nothing to ask for, so it is made now.
@@ -45,16 +45,16 @@ def enqueue(
     Raises Invalid for what is seen without reading the lines.
     """
     if mode == "dry-run":
-        return book(file, received_at, mode, on_conflict, layout=layout, **options)
-    queued = receive(file, received_at, mode, on_conflict, options)
+        return import_file(file, received_at, mode, on_conflict, layout=layout, **options)
+    queued = create_import(file, received_at, mode, on_conflict, options)
     queued.status, queued.progress = QUEUED, Decimal(0)
     db.session.add(queued)
     db.session.flush()
-    asked = origin()
+    asked = request_origin()
     upload = ImportUpload(
         organization_id=queued.organization_id,
         import_id=queued.id,
-        options=options | {"layout": asdict(layout or Layout())},
+        options=options | {"layout": asdict(layout or FileFormat())},
         address=asked.address,
         request_id=asked.request_id,
     )
@@ -67,16 +67,16 @@ def enqueue(
     return queued
 
 
-def book_next() -> bool:
+def run_next() -> bool:
     """Book the import that was queued first, among those that nobody works on. Gives whether there was one."""
     waiting = sa.select(ImportUpload.organization_id, ImportUpload.id).order_by(ImportUpload.id)
-    with row_security.everywhere():
+    with row_security.for_all_organizations():
         queue = db.session.execute(waiting).all()
     for organization_id, upload_id in queue:
         this = sa.select(ImportUpload).where(
             ImportUpload.organization_id == organization_id, ImportUpload.id == upload_id
         )
-        with row_security.within(organization_id):
+        with row_security.for_organization(organization_id):
             upload = db.session.scalar(this.with_for_update(skip_locked=True))
             if upload is not None:
                 _finish(upload)
@@ -94,26 +94,28 @@ def _finish(upload: ImportUpload) -> None:
         running = db.session.scalars(sa.select(Import).where(*mine)).one()
         try:
             if running.attempt_count > MOST_ATTEMPTS:
-                raise Invalid(f"It was begun {MOST_ATTEMPTS} times and never came to an end, so nothing was recorded.")
-            with acting_for(_sender(running), upload.address, upload.request_id):
+                raise ValidationFailed(
+                    f"It was begun {MOST_ATTEMPTS} times and never came to an end, so nothing was recorded."
+                )
+            with acting_on_behalf_of(_sender(running), upload.address, upload.request_id):
                 size = _unpack(upload, whole)
-                file = WatchedFile(whole.raw, _teller(beside, mine, size))
-                options = {**upload.options, "layout": Layout(**upload.options["layout"])}
-                book_received(running, file, **options)
-        except (Invalid, NotAllowed) as error:
+                file = ProgressReader(whole.raw, _teller(beside, mine, size))
+                options = {**upload.options, "layout": FileFormat(**upload.options["layout"])}
+                run_import(running, file, **options)
+        except (ValidationFailed, Forbidden) as error:
             _fail(running, error)
         db.session.delete(upload)
         db.session.commit()
-        count(running)
+        count_outcome(running)
 
 
 def _sender(running: Import) -> Actor:
     """Who sent the file, with the role that they have now. Raises NotAllowed if they may not record usages any more."""
-    actor = actor_of(running.recorded_by)
+    actor = actor_for_user(running.recorded_by)
     if actor is None:
-        raise NotAllowed("Who sent the file is not active any more, so nothing was recorded.")
+        raise Forbidden("Who sent the file is not active any more, so nothing was recorded.")
     if actor.role not in WRITERS:
-        raise NotAllowed(f"Who sent the file is {actor.role} now and may not record usages, so nothing was recorded.")
+        raise Forbidden(f"Who sent the file is {actor.role} now and may not record usages, so nothing was recorded.")
     return actor
 
 
@@ -141,7 +143,7 @@ def _beside() -> Iterator[sa.Connection]:
     engine = sa.create_engine(
         db.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT_ARGS
     )
-    row_security.guard(engine)
+    row_security.install(engine)
     with engine.connect() as connection:
         yield connection
 
@@ -166,13 +168,13 @@ def _teller(beside: sa.Connection, mine: tuple[sa.ColumnElement[bool], ...], siz
 def _fail(failed: Import, error: CarbonError) -> None:
     """Let an import have failed by this error, with what that says of the lines unless it is kept already."""
     failed.status, failed.failure = FAILED, str(error)
-    if not failed.fault_count:
+    if not failed.error_count:
         told = {int(line): messages for line, messages in error.errors.get("file", {}).items()}
-        faults = [
+        errors = [
             {"line": line, "column": None, "found": None, "message": message}
             for line, messages in told.items()
             for message in messages
         ]
         whose = {"organization_id": failed.organization_id, "import_id": failed.id}
-        db.session.add_all(ImportFault(**whose, **fault, cells={}) for fault in faults)
-        failed.faults, failed.fault_count, failed.rejected_count = faults, len(faults), len(told)
+        db.session.add_all(ImportRowError(**whose, **fault, cells={}) for fault in errors)
+        failed.errors, failed.error_count, failed.rejected_count = errors, len(errors), len(told)

@@ -6,13 +6,13 @@ import time
 import sqlalchemy as sa
 from flask import Flask
 
-from .queue import book_next
+from .queue import run_next
 
 POLL_SECONDS = 1
 RETRY_SECONDS = 3  # After what went wrong, such as a database that is away.
 
 
-def book_queued(app: Flask) -> None:
+def start_worker(app: Flask) -> None:
     """Let each process that serves the app book queued imports, from its first request on.
 
     Not sooner, for until then a process may be forked, and takes no threads along. The thread may end with its process
@@ -31,7 +31,7 @@ def _work(app: Flask) -> None:
     while True:
         try:
             with app.app_context():
-                while book_next():
+                while run_next():
                     pass
             time.sleep(POLL_SECONDS)
         except sa.exc.SQLAlchemyError as error:

@@ -1,17 +1,17 @@
 """Every write of the ledger is here: recording, correcting and deleting usages, one by one and many at once."""
 
-from .bulk import delete_all, outdated, rebook, record_staged, replace_staged
-from .daily_totals import recount
+from .bulk import apply_restatement, delete_where, insert_many, update_many, with_outdated_factor
+from .daily_totals import rebuild_daily_totals
 from .single import correct, delete, record
 
 __all__ = [
     "correct",
     "delete",
-    "delete_all",
-    "outdated",
-    "rebook",
+    "delete_where",
+    "with_outdated_factor",
+    "apply_restatement",
     "record",
-    "record_staged",
-    "recount",
-    "replace_staged",
+    "insert_many",
+    "rebuild_daily_totals",
+    "update_many",
 ]

@@ -7,25 +7,25 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from ...accounts.models import Organization, User
-from ...auth import current_actor, seen_by_actor
-from ...catalogue.factor_selection import Want
+from ...auth import current_actor, scope_criteria
+from ...catalogue.factor_selection import FactorLookup
 from ...catalogue.models import UsageType
 from ...db import db
 from ...periods.service import is_open
-from ..candidates import COLUMNS, factor_of
+from ..candidates import COLUMNS, factor_lateral
 from ..models import Usage, UsageVersion
-from .daily_totals import COUNTED, come, counting, go, look_hours_up
-from .sql import FACTOR_DEPENDS_ON, SHORTEST_BELIEF, booking, keeping
+from .daily_totals import COUNTED, added, refresh_hours, removed, update_totals_cte
+from .sql import FACTOR_DEPENDS_ON, MIN_VERSION_AGE, archive_versions, insert_usages
 
 
-def record_staged(staged: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
+def insert_many(staged: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
     """Record the usages of a table in one statement, each with the factor in force at its time.
 
     staged: columns as in COLUMNS. One that cannot be recorded is left out: `given.lacking` tells which.
     Gives the number of usages that were recorded, `usage_count`; the sums `co2e_kg` and `amount_in_type_unit`; and of
     their usage types the first and the last, `first_type_id` and `last_type_id`.
     """
-    booked = booking(staged, now, current_actor(), User.organization_id == organization_id, import_id=import_id)
+    booked = insert_usages(staged, now, current_actor(), User.organization_id == organization_id, import_id=import_id)
     recorded = booked.returning(*COUNTED).cte("recorded")
     return db.session.execute(
         sa.select(
@@ -34,17 +34,17 @@ def record_staged(staged: Any, now: dt.datetime, organization_id: int, import_id
             sa.func.sum(recorded.c.amount_in_type_unit).label("amount_in_type_unit"),
             sa.func.min(recorded.c.usage_type_id).label("first_type_id"),
             sa.func.max(recorded.c.usage_type_id).label("last_type_id"),
-        ).add_cte(counting(come(recorded)))
+        ).add_cte(update_totals_cte(added(recorded)))
     ).one()
 
 
-def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: str) -> int:
+def update_many(staged: Any, now: dt.datetime, organization_id: int, reason: str) -> int:
     """Correct usages of a table in one statement, keep what was believed before, and give how many there were.
 
     staged: columns as in COLUMNS, and `usage_id`, which usage. One that could not be recorded anew, or over which the
     books are closed, stays. The frozen factor stays as `correct` has it.
     """
-    factor = factor_of(staged)
+    factor = factor_lateral(staged)
     is_moved = sa.or_(*(Usage.__table__.c[name].is_distinct_from(staged.c[name]) for name in FACTOR_DEPENDS_ON))
     anew = {
         "unit": sa.func.coalesce(staged.c.unit, UsageType.unit),
@@ -59,12 +59,12 @@ def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: 
         .join(staged, staged.c.usage_id == Usage.id)
         .join(
             User,
-            sa.and_(User.id == staged.c.user_id, User.organization_id == Usage.organization_id, *seen_by_actor(User)),
+            sa.and_(User.id == staged.c.user_id, User.organization_id == Usage.organization_id, *scope_criteria(User)),
         )
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == staged.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
-        .where(*_among(staged.c.usage_id, organization_id), *seen_by_actor(Usage))
+        .where(*_among(staged.c.usage_id, organization_id), *scope_criteria(Usage))
         .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, staged.c.usage_at))
         .with_for_update(of=Usage)
         .cte("replaced")
@@ -72,35 +72,35 @@ def replace_staged(staged: Any, now: dt.datetime, organization_id: int, reason: 
     booked, days = _booked_anew(usages, organization_id, now, reason, {name: usages.c[name] for name in given})
     _join_by_hash()
     number = db.session.scalar(sa.select(sa.func.count()).select_from(booked).add_cte(days)) or 0
-    look_hours_up([organization_id])
+    refresh_hours([organization_id])
     return number
 
 
-def delete_all(now: dt.datetime, organization_id: int, reason: str | None, *criteria: sa.ColumnElement[bool]) -> Any:
+def delete_where(now: dt.datetime, organization_id: int, reason: str | None, *criteria: sa.ColumnElement[bool]) -> Any:
     """Delete the usages of an organization of which this holds, and keep what was believed of them.
 
     Gives their number, `usage_count`, and their sum, `co2e_kg`. Those over which the books are closed stay.
     """
     still_open = is_open(Usage.organization_id, Usage.usage_at)
-    mine = (Usage.organization_id == organization_id, *seen_by_actor(Usage))
+    mine = (Usage.organization_id == organization_id, *scope_criteria(Usage))
     found = sa.select(Usage.id).where(*mine, *criteria, still_open)
     usages = found.with_for_update(of=Usage).cte("usages_deleted")
     kept = _kept(usages, organization_id, now, reason, deleted=True)
     gone = sa.delete(Usage).where(*_among(usages.c.id, organization_id)).returning(*COUNTED).cte("gone")
     sums = (sa.func.count().label("usage_count"), sa.func.coalesce(sa.func.sum(gone.c.co2e_kg), 0).label("co2e_kg"))
-    told = db.session.execute(sa.select(*sums).add_cte(kept, counting(go(gone)))).one()
-    look_hours_up([organization_id])
+    told = db.session.execute(sa.select(*sums).add_cte(kept, update_totals_cte(removed(gone)))).one()
+    refresh_hours([organization_id])
     return told
 
 
-def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def with_outdated_factor(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """The usages that the actor may see to whom the catalogue, as it is now, gives another factor than they have.
 
     Columns: organization_id, id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and of the other
     factor factor_id and factor.
     """
     region = sa.func.coalesce(Usage.region, Organization.region)
-    want = Want(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
+    want = FactorLookup(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
     factor = want.chosen().lateral("factor")
     return (
         sa.select(
@@ -116,11 +116,11 @@ def outdated(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
         )
         .join(Organization, Organization.id == Usage.organization_id)
         .join(factor, sa.true())
-        .where(*seen_by_actor(Usage), *criteria, factor.c.id != Usage.emission_factor_id)
+        .where(*scope_criteria(Usage), *criteria, factor.c.id != Usage.emission_factor_id)
     )
 
 
-def rebook(
+def apply_restatement(
     usages: sa.CTE, told: sa.Select[Any], now: dt.datetime, organization_id: int, reason: str, restatement_id: int
 ) -> Any:
     """Book these `outdated` usages of an organization anew, keep what was believed before, and give the rows of `told`.
@@ -132,7 +132,7 @@ def rebook(
     _, days = _booked_anew(usages, organization_id, now, reason, anew)
     _join_by_hash()
     rows = db.session.execute(told.add_cte(days)).all()
-    look_hours_up([organization_id])
+    refresh_hours([organization_id])
     return rows
 
 
@@ -142,20 +142,20 @@ def _booked_anew(
     """What writes these values into usages, keeping what was believed before: the usages then, and their days."""
     written = {
         "version": Usage.version + 1,
-        "recorded_at": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
+        "recorded_at": sa.func.greatest(now, Usage.recorded_at + MIN_VERSION_AGE),
         "recorded_by": current_actor().id,
         "reason": reason,
     }
     these = (*_among(usages.c.id, organization_id), Usage.id == usages.c.id)
     writing = sa.update(Usage).where(*these).values(values | written)
-    booked = writing.returning(*COUNTED).cte("booked")
+    booked = writing.returning(*COUNTED).cte("completed")
     kept = _kept(usages, organization_id, now, reason, deleted=False)
-    return booked, counting(go(kept), come(booked))
+    return booked, update_totals_cte(removed(kept), added(booked))
 
 
 def _kept(usages: sa.CTE, organization_id: int, now: dt.datetime, reason: str | None, *, deleted: bool) -> sa.CTE:
     """What was believed of these usages, as it is kept; columns COUNTED."""
-    kept = keeping(now, reason, *_among(usages.c.id, organization_id), deleted=deleted)
+    kept = archive_versions(now, reason, *_among(usages.c.id, organization_id), deleted=deleted)
     return kept.returning(*(UsageVersion.__table__.c[column.key] for column in COUNTED)).cte("kept")
 
 

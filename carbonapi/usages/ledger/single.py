@@ -11,24 +11,32 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from ... import audit
 from ...accounts.models import Organization, User
-from ...auth import Actor, current_actor, fetch, named
-from ...catalogue.factor_selection import Want, factor_at
-from ...db import Kept, db
-from ...errors import Invalid
-from ...periods.service import is_open, refusal, refuse_unknown_period
-from ..candidates import COLUMNS, as_row, fault_of
-from ..measuring import measured, measured_anew
-from ..models import Usage, UsageVersion, belief_of
-from ..validation import fault_of_period, refuse_stranger, usable_type
-from .daily_totals import COUNTED, MOVES, come, counting, counting_reading, go, look_hours_up
-from .sql import FACTOR_DEPENDS_ON, SHORTEST_BELIEF, booking, keeping
+from ...auth import Actor, current_actor, get_referenced, get_visible
+from ...catalogue.factor_selection import FactorLookup, select_factor
+from ...db import CompiledStatement, db
+from ...errors import ValidationFailed
+from ...periods.service import check_adjusted_period, closed_error, is_open
+from ..candidates import COLUMNS, candidate_row, why_unrecordable
+from ..measuring import normalized, renormalized
+from ..models import Usage, UsageVersion, ledger_columns
+from ..validation import check_same_organization, get_active_type, interval_error
+from .daily_totals import (
+    COUNTED,
+    MOVES,
+    added,
+    refresh_hours,
+    removed,
+    update_totals_cte,
+    update_totals_for_reading_cte,
+)
+from .sql import FACTOR_DEPENDS_ON, MIN_VERSION_AGE, archive_versions, insert_usages
 
 DEFAULTS = {"method": "location", "quality": "measured"}
 PRODUCT_DIGITS = 60  # More than an amount in the type's unit and a factor have together: their product is exact.
 # What the audit log tells of a usage, beside what it tells of every act: whose, of what, when, by whom and why.
 TOLD = [
     column
-    for column in belief_of(Usage)
+    for column in ledger_columns(Usage)
     if column.name not in {"organization_id", "id", "version", "recorded_at", "recorded_by", "reason"}
 ]
 
@@ -40,15 +48,17 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
     """
     actor = current_actor()
     usage: dict[str, Any] = dict.fromkeys(COLUMNS) | DEFAULTS | {"user_id": actor.id} | fields
-    if usage["adjusts_period_id"] is not None:
-        refuse_unknown_period(named(User, usage["user_id"], "user_id").organization_id, usage["adjusts_period_id"])
+    if usage["adjusts_closed_period_id"] is not None:
+        check_adjusted_period(
+            get_referenced(User, usage["user_id"], "user_id").organization_id, usage["adjusts_closed_period_id"]
+        )
     if "unit" in fields:
-        usage |= measured(usable_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
+        usage |= normalized(get_active_type(usage["usage_type_id"]), usage["amount"], usage["unit"])
     by = {"recorded_at": now, "by_id": actor.id, "by_organization_id": actor.organization_id}
     recording = _recording(actor.role, has_period=usage["usage_until"] is not None)
-    row = recording.execute(usage | by | audit.told_by()).one_or_none()
+    row = recording.execute(usage | by | audit.actor_columns()).one_or_none()
     if row is None:
-        raise fault_of(as_row(usage))
+        raise why_unrecordable(candidate_row(usage))
     recorded = Usage(**row._mapping)
     # From here on the session has it as one that it has read.
     make_transient_to_detached(recorded)
@@ -57,14 +67,14 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
 
 
 @cache
-def _recording(role: str, *, has_period: bool) -> Kept:
+def _recording(role: str, *, has_period: bool) -> CompiledStatement:
     """The statement that records one usage, be it a period or not, for actors of this role."""
     by = Actor(_parameter("by_id"), _parameter("by_organization_id"), role, timezone="")
-    given = as_row({name: _parameter(name) for name in COLUMNS})
-    recorded = booking(given, _parameter("recorded_at"), by).returning(*belief_of(Usage)).cte("recorded")
-    told = audit.entries_of(recorded, Usage, "recorded", new=audit.values_of("recorded", *TOLD))
-    days = counting(come(recorded)) if has_period else counting_reading(recorded)
-    return Kept(sa.select(recorded).add_cte(told, days))
+    given = candidate_row({name: _parameter(name) for name in COLUMNS})
+    recorded = insert_usages(given, _parameter("recorded_at"), by).returning(*ledger_columns(Usage)).cte("recorded")
+    told = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *TOLD))
+    days = update_totals_cte(added(recorded)) if has_period else update_totals_for_reading_cte(recorded)
+    return CompiledStatement(sa.select(recorded).add_cte(told, days))
 
 
 def _parameter(name: str) -> Any:
@@ -79,43 +89,43 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
     Raises Invalid that names the field, as `record` does.
     """
     if "unit" in fields and fields["unit"] is None:
-        fields["unit"] = usable_type(fields.get("usage_type_id", usage.usage_type_id), usage.usage_type_id).unit
+        fields["unit"] = get_active_type(fields.get("usage_type_id", usage.usage_type_id), usage.usage_type_id).unit
     changes = {name: value for name, value in fields.items() if getattr(usage, name) != value}
     if not changes:
         return usage
     if "user_id" in changes:
-        refuse_stranger(changes["user_id"], usage.organization_id)
+        check_same_organization(changes["user_id"], usage.organization_id)
     if changes.keys() & FACTOR_DEPENDS_ON:
         wanted = {name: changes.get(name, getattr(usage, name)) for name in FACTOR_DEPENDS_ON}
-        region = wanted["region"] or fetch(Organization, usage.organization_id).region
-        usage_type = usable_type(wanted["usage_type_id"], usage.usage_type_id)
-        chosen = factor_at(
-            usage_type, Want(usage_type.id, usage.organization_id, region, wanted["method"], wanted["usage_at"])
+        region = wanted["region"] or get_visible(Organization, usage.organization_id).region
+        usage_type = get_active_type(wanted["usage_type_id"], usage.usage_type_id)
+        chosen = select_factor(
+            usage_type, FactorLookup(usage_type.id, usage.organization_id, region, wanted["method"], wanted["usage_at"])
         )
         changes |= {"emission_factor_id": chosen.id, "factor": chosen.factor, "restatement_id": None}
-    if changes.get("adjusts_period_id") is not None:
-        refuse_unknown_period(usage.organization_id, changes["adjusts_period_id"])
+    if changes.get("adjusts_closed_period_id") is not None:
+        check_adjusted_period(usage.organization_id, changes["adjusts_closed_period_id"])
     after = {
         name: changes.get(name, getattr(usage, name))
-        for name in ("usage_at", "usage_until", "amount", "adjusts_period_id")
+        for name in ("usage_at", "usage_until", "amount", "adjusts_closed_period_id")
     }
     if after["usage_until"] is not None:
-        fault = fault_of_period(after["usage_at"], after["usage_until"])
+        fault = interval_error(after["usage_at"], after["usage_until"])
         if fault:
-            raise Invalid(fault, field="usage_until")
-    if after["amount"] < 0 and after["adjusts_period_id"] is None:
-        raise Invalid("Must not be negative, unless it adjusts a closed period.", field="amount")
+            raise ValidationFailed(fault, field="usage_until")
+    if after["amount"] < 0 and after["adjusts_closed_period_id"] is None:
+        raise ValidationFailed("Must not be negative, unless it adjusts a closed period.", field="amount")
     if changes.keys() & {"usage_type_id", "amount", "unit"}:
-        changes |= measured_anew(usage, changes)
+        changes |= renormalized(usage, changes)
     # Clocks of several machines may differ; what is believed later is recorded later all the same.
-    now = max(now, usage.recorded_at + SHORTEST_BELIEF)
+    now = max(now, usage.recorded_at + MIN_VERSION_AGE)
     _keep([usage], now, reason, corrected=_difference(usage, changes))
     changes |= {"recorded_at": now, "recorded_by": current_actor().id, "reason": reason}
     for name, value in changes.items():
         setattr(usage, name, value)
     db.session.flush()
     if changes.keys() & MOVES:
-        look_hours_up([usage.organization_id])
+        refresh_hours([usage.organization_id])
     return usage
 
 
@@ -123,7 +133,7 @@ def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None)
     """Delete these usages, which the caller has locked, and keep what was believed of them."""
     _keep(usages, now, reason)
     db.session.execute(sa.delete(Usage).where(*_these(usages)).execution_options(synchronize_session=False))
-    look_hours_up(usage.organization_id for usage in usages)
+    refresh_hours(usage.organization_id for usage in usages)
 
 
 def _keep(
@@ -142,21 +152,21 @@ def _keep(
     still_open = [is_open(Usage.organization_id, Usage.usage_at)]
     if moved_to is not None:
         still_open.append(is_open(Usage.organization_id, sa.literal(moved_to, sa.DateTime(timezone=True))))
-    kept_as = keeping(now, reason, *_these(usages), *still_open, deleted=corrected is None)
-    kept = kept_as.returning(*belief_of(UsageVersion)).cte("kept")
+    kept_as = archive_versions(now, reason, *_these(usages), *still_open, deleted=corrected is None)
+    kept = kept_as.returning(*ledger_columns(UsageVersion)).cte("kept")
     if corrected:
         old, new = corrected
-        told = audit.entries_of(kept, Usage, "corrected", old=old, new=new, reason=reason)
+        told = audit.entries_cte(kept, Usage, "corrected", old=old, new=new, reason=reason)
     else:
-        told = audit.entries_of(kept, Usage, "deleted", old=audit.values_of("kept", *TOLD), reason=reason)
+        told = audit.entries_cte(kept, Usage, "deleted", old=audit.as_jsonb("kept", *TOLD), reason=reason)
     if len(db.session.execute(sa.select(kept.c.id).add_cte(told, *_days(kept, corrected))).all()) < len(usages):
-        raise refusal(usages[0].organization_id, *moments)
+        raise closed_error(usages[0].organization_id, *moments)
 
 
 def _days(kept: sa.CTE, corrected: tuple[dict[str, Any], dict[str, Any]] | None) -> list[sa.CTE]:
     """What counts the days anew, if need be."""
     if corrected is None:
-        return [counting(go(kept))]
+        return [update_totals_cte(removed(kept))]
     _, new = corrected
     if not new.keys() & {column.key for column in COUNTED}:
         return []
@@ -165,7 +175,7 @@ def _days(kept: sa.CTE, corrected: tuple[dict[str, Any], dict[str, Any]] | None)
         for column in COUNTED
     ]
     arrived = sa.select(*columns).select_from(kept).subquery("arrived")
-    return [counting(go(kept, is_moved=bool(new.keys() & MOVES)), come(arrived))]
+    return [update_totals_cte(removed(kept, is_moved=bool(new.keys() & MOVES)), added(arrived))]
 
 
 def _difference(usage: Usage, changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

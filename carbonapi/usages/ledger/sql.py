@@ -10,14 +10,14 @@ from ...auth import current_actor
 from ...catalogue.models import UsageType
 from ...db import Viewer
 from ...periods.service import is_open
-from ..candidates import COLUMNS, factor_of
-from ..models import Usage, UsageVersion, belief_of
+from ..candidates import COLUMNS, factor_lateral
+from ..models import Usage, UsageVersion, ledger_columns
 
 FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
-SHORTEST_BELIEF = dt.timedelta(microseconds=1)
+MIN_VERSION_AGE = dt.timedelta(microseconds=1)
 
 
-def booking(
+def insert_usages(
     given: Any,
     now: Any,
     by: Viewer,
@@ -28,7 +28,7 @@ def booking(
 
     now, and the ids of `by`: values, or parameters of a statement that is kept.
     """
-    factor = factor_of(given)
+    factor = factor_lateral(given)
     filled = {
         "unit": sa.func.coalesce(given.c.unit, UsageType.unit),
         "amount_in_type_unit": sa.func.coalesce(given.c.amount_in_type_unit, given.c.amount),
@@ -45,7 +45,7 @@ def booking(
             sa.literal(1),
         )
         .select_from(given)
-        .join(User, sa.and_(User.id == given.c.user_id, *User.seen_by(by), *whose))
+        .join(User, sa.and_(User.id == given.c.user_id, *User.visible_to(by), *whose))
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == given.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
@@ -57,13 +57,15 @@ def booking(
     return sa.insert(Usage).from_select(targets, source)
 
 
-def keeping(now: dt.datetime, reason: str | None, *criteria: sa.ColumnElement[bool], deleted: bool) -> sa.Insert:
+def archive_versions(
+    now: dt.datetime, reason: str | None, *criteria: sa.ColumnElement[bool], deleted: bool
+) -> sa.Insert:
     """The statement that keeps what is believed now as versions that end now."""
-    columns = [column for column in belief_of(Usage) if column.computed is None]
+    columns = [column for column in ledger_columns(Usage) if column.computed is None]
     ended = {
-        "believed_until": sa.func.greatest(now, Usage.recorded_at + SHORTEST_BELIEF),
-        "ended_by": sa.literal(current_actor().id, sa.BigInteger),
-        "end_reason": sa.cast(reason, sa.Text),
+        "superseded_at": sa.func.greatest(now, Usage.recorded_at + MIN_VERSION_AGE),
+        "superseded_by": sa.literal(current_actor().id, sa.BigInteger),
+        "superseded_reason": sa.cast(reason, sa.Text),
         "deleted": sa.literal(deleted),
     }
     targets = [*(column.name for column in columns), *ended]

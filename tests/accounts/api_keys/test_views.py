@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from carbonapi import create_app
 from carbonapi.accounts.api_keys.models import ApiKey
-from carbonapi.accounts.opaque_tokens import NamedSecret, new_secret, read_secret
+from carbonapi.accounts.opaque_tokens import OpaqueToken, new_token, parse_token
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
-from carbonapi.rest.idempotency import KeptAnswer
+from carbonapi.rest.idempotency import IdempotencyRecord
 from tests.conftest import Client, operating, settings_for
 from tests.support import factories
 
@@ -106,11 +106,11 @@ def test_a_key_has_the_role_that_its_user_has_now(as_manager, as_auditor, sign_i
     assert machine(as_auditor).post("/usages", json=USAGE).status_code == 403
     colleague = sign_in(factories.user(organization, "manager"))
     acting = machine(colleague)
-    assert acting.post("/periods", json={"until": "2020-01-01T00:00:00Z"}).status_code == 201
+    assert acting.post("/closed-periods", json={"until": "2020-01-01T00:00:00Z"}).status_code == 201
 
     as_manager.patch(f"/users/{colleague.user.id}", json={"role": "member"})
 
-    assert acting.post("/periods", json={"until": "2021-01-01T00:00:00Z"}).status_code == 403
+    assert acting.post("/closed-periods", json={"until": "2021-01-01T00:00:00Z"}).status_code == 403
     assert acting.get("/users").json == [acting.get("/auth/me").json]
 
 
@@ -152,8 +152,8 @@ def test_a_key_that_is_not_right_is_refused_by_name(as_member, changes, field):
 
 def test_what_was_never_a_key_is_refused_without_asking_the_database(stranger, as_member, statements):
     key = made(as_member)["key"]
-    largest = NamedSecret("carbonapi", 2**63, 1, new_secret())
-    other_purpose = NamedSecret("carbonapi-password", 1, 1, new_secret())
+    largest = OpaqueToken("carbonapi", 2**63, 1, new_token())
+    other_purpose = OpaqueToken("carbonapi-password", 1, 1, new_token())
     statements.clear()
     for text in (
         key[:-1],
@@ -174,12 +174,12 @@ def test_what_was_never_a_key_is_refused_without_asking_the_database(stranger, a
 
 
 def test_a_secret_is_good_for_its_own_key_alone(stranger, as_member, as_other_manager):
-    mine, theirs = (read_secret("carbonapi", made(client)["key"]) for client in (as_member, as_other_manager))
+    mine, theirs = (parse_token("carbonapi", made(client)["key"]) for client in (as_member, as_other_manager))
     for forged in (
-        NamedSecret("carbonapi", mine.organization_id, mine.id, new_secret()),
-        NamedSecret("carbonapi", mine.organization_id, mine.id, theirs.secret),
-        NamedSecret("carbonapi", theirs.organization_id, mine.id, mine.secret),
-        NamedSecret("carbonapi", mine.organization_id, 10**15, mine.secret),
+        OpaqueToken("carbonapi", mine.organization_id, mine.id, new_token()),
+        OpaqueToken("carbonapi", mine.organization_id, mine.id, theirs.secret),
+        OpaqueToken("carbonapi", theirs.organization_id, mine.id, mine.secret),
+        OpaqueToken("carbonapi", mine.organization_id, 10**15, mine.secret),
     ):
         assert stranger.get("/auth/me", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
     assert stranger.get("/auth/me", headers={"Authorization": f"Bearer {mine}"}).status_code == 200
@@ -295,7 +295,7 @@ def test_a_key_that_is_made_twice_with_one_idempotency_key_is_one_and_its_text_i
     key = first.json["key"]
     assert again.json == {name: value for name, value in first.json.items() if name != "key"}
     assert (again.headers["Location"], again.headers["Idempotency-Replayed"]) == (first.headers["Location"], "true")
-    kept = db.session.execute(sa.select(KeptAnswer.body, KeptAnswer.headers)).one()
+    kept = db.session.execute(sa.select(IdempotencyRecord.body, IdempotencyRecord.headers)).one()
     assert key[-51:] not in str(tuple(kept))
     assert len(as_member.get("/api-keys").json) == 1
 

@@ -33,7 +33,7 @@ def hours(*numbers, first="2024-01-01T00:00:00Z"):
 def told(imported):
     """(line, from, until) of each warning of a gap."""
     assert imported["warning_count"] == len(imported["warnings"])
-    return [(warning["line"], warning["gap_from"], warning["gap_until"]) for warning in imported["warnings"]]
+    return [(warning["line"], warning["gap_start"], warning["gap_end"]) for warning in imported["warnings"]]
 
 
 def test_a_reading_that_came_late_is_booked_with_a_warning(as_member):
@@ -47,8 +47,8 @@ def test_a_reading_that_came_late_is_booked_with_a_warning(as_member):
             "message": "No reading since 2024-01-01T02:00:00Z, where one every hour is usual.",
             "overlaps_line": None,
             "overlaps_usage_id": None,
-            "gap_from": "2024-01-01T02:00:00Z",
-            "gap_until": "2024-01-01T05:00:00Z",
+            "gap_start": "2024-01-01T02:00:00Z",
+            "gap_end": "2024-01-01T05:00:00Z",
         }
     ]
     assert as_member.get(f"/imports/{imported['id']}").json == imported
@@ -178,10 +178,10 @@ def test_overlaps_and_gaps_stand_by_line_and_the_first_hundred_are_shown(as_memb
 
 
 def test_lines_with_faults_and_adjustments_are_no_readings(as_manager):
-    period = as_manager.post("/periods", json={"until": "2023-01-01T00:00:00Z"}).json["id"]
+    period = as_manager.post("/closed-periods", json={"until": "2023-01-01T00:00:00Z"}).json["id"]
     lines = [*(f"{moment},1," for moment in hours(0, 1, 2)), f"{hours(30)[0]},1,{period}", f"{hours(3)[0]},two,"]
 
-    imported = load(as_manager, "usage_at,amount,adjusts_period_id\n" + "\n".join(lines) + "\n", "&mode=partial")
+    imported = load(as_manager, "usage_at,amount,adjusts_closed_period_id\n" + "\n".join(lines) + "\n", "&mode=partial")
 
     assert (imported["usage_count"], told(imported)) == (4, [])
 
@@ -191,7 +191,7 @@ def test_a_dry_run_tells_gaps(as_member):
         "/imports?usage_type_id=100&mode=dry-run", data=readings(*hours(0, 1, 5)), content_type="text/csv"
     )
 
-    assert [warning["gap_until"] for warning in answer.json["warnings"]] == ["2024-01-01T05:00:00Z"]
+    assert [warning["gap_end"] for warning in answer.json["warnings"]] == ["2024-01-01T05:00:00Z"]
 
 
 def test_warnings_from_before_there_were_gaps_are_of_overlaps(as_member):
@@ -206,7 +206,7 @@ def test_warnings_from_before_there_were_gaps_are_of_overlaps(as_member):
 
     (warning,) = as_member.get(f"/imports/{imported['id']}").json["warnings"]
 
-    assert (warning["kind"], warning["gap_from"], warning["gap_until"]) == ("overlap", None, None)
+    assert (warning["kind"], warning["gap_start"], warning["gap_end"]) == ("overlap", None, None)
 
 
 def test_real_readings_without_a_day_have_that_gap(as_member):

@@ -12,7 +12,7 @@ def rejected(client, lines, query="mode=partial"):
     file = "usage_at,amount,usage_type_id,user_id,region,method\n" + "".join(f"{line}\n" for line in lines)
     imported = client.post(f"/imports?{query}", data=file, content_type="text/csv")
     assert imported.status_code == 201, imported.text
-    told = client.get(f"/imports/{imported.json['id']}/faults?page_size=1000").json
+    told = client.get(f"/imports/{imported.json['id']}/errors?page_size=1000").json
     return [(fault["column"], fault["found"], fault["message"]) for fault in told]
 
 
@@ -30,7 +30,7 @@ def kinds(as_manager, as_other_manager):
     factories.emission_factor(regional, "1", region="FR", valid_from="2010-01-01")
     none = factories.usage_type("nothing", factor=None)
     archived = factories.usage_type("gone", archived=True)
-    assert as_manager.post("/periods", json={"until": "1990-01-01T00:00:00Z"}).status_code == 201
+    assert as_manager.post("/closed-periods", json={"until": "1990-01-01T00:00:00Z"}).status_code == 201
     mine = as_manager.user.id
     return [
         (AT, 100, as_other_manager.user.id, "", "", "user_id", str(as_other_manager.user.id)),

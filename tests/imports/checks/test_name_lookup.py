@@ -12,7 +12,7 @@ def post(client, file, query="", content_type="text/csv"):
     return client.post(f"/imports{query}", data=file, content_type=content_type)
 
 
-def faults(answer):
+def errors(answer):
     assert answer.status_code == 422, answer.text
     return answer.json["errors"]["file"]
 
@@ -82,14 +82,14 @@ def test_of_several_types_of_a_name_the_unit_of_the_line_decides(as_member):
 def test_what_stays_ambiguous_is_a_fault_that_names_the_ids(as_member):
     file = f"usage_at,amount,usage_type,unit\n{AT},1,heating,\n{AT},1,heating,MWh\n{AT},1,heating,l\n{AT},1,water,l\n"
 
-    told = faults(post(as_member, file))
+    told = errors(post(as_member, file))
 
     assert told == {
         "2": [f"usage_type: {AMBIGUOUS}"],
         "3": [f"usage_type: {AMBIGUOUS}"],
         "5": ["unit: l cannot be converted into kg. What can be used: kg, g, t, lb, short ton, long ton."],
     }
-    assert faults(post(as_member, f"usage_at,amount\n{AT},1\n", "?usage_type=heating")) == {
+    assert errors(post(as_member, f"usage_at,amount\n{AT},1\n", "?usage_type=heating")) == {
         "2": [f"usage_type: {AMBIGUOUS}"]
     }
 
@@ -101,7 +101,7 @@ def test_an_archived_type_stands_back_for_one_that_is_not(as_member):
     lines = f"{AT},1,steam\n"
 
     assert booked(as_member, post(as_member, f"usage_at,amount,usage_type\n{lines}"))[0][1] == new.id != old.id
-    told = faults(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n"))
+    told = errors(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n"))
     assert told == {"3": ["usage_type: gone (kwh) is archived: nothing new is recorded for it."]}
 
 
@@ -113,7 +113,7 @@ def test_names_that_nobody_has_are_faults_of_their_columns(as_manager, as_other_
         f"{AT},1,Water,\n{AT},x,stem,nobody@example.org\n"
     )
 
-    assert faults(post(as_manager, file)) == {
+    assert errors(post(as_manager, file)) == {
         "2": ["usage_type: There is no usage type stem; GET /usage-types lists them."],
         "3": ["user_email: There is no user nobody@example.org."],
         "4": [f"user_email: There is no user {stranger}."],
@@ -127,7 +127,7 @@ def test_names_that_nobody_has_are_faults_of_their_columns(as_manager, as_other_
 def test_a_member_names_nobody_but_themself(as_member, as_manager):
     file = f"usage_at,amount,user_email\n{AT},1,{as_member.user.email}\n{AT},1,{as_manager.user.email}\n"
 
-    assert faults(post(as_member, file, "?usage_type=water")) == {
+    assert errors(post(as_member, file, "?usage_type=water")) == {
         "3": [f"user_email: There is no user {as_manager.user.email}."]
     }
 
@@ -136,7 +136,7 @@ def test_an_erased_user_is_named_no_more(as_manager, eve):
     email = eve.email
     assert as_manager.delete(f"/users/{eve.id}").status_code == 204
 
-    told = faults(post(as_manager, f"usage_at,amount,user_email\n{AT},1,{email}\n", "?usage_type=water"))
+    told = errors(post(as_manager, f"usage_at,amount,user_email\n{AT},1,{email}\n", "?usage_type=water"))
 
     assert told == {"2": [f"user_email: There is no user {email}."]}
 
@@ -144,7 +144,7 @@ def test_an_erased_user_is_named_no_more(as_manager, eve):
 def test_an_admin_names_users_of_the_imports_organization_alone(as_admin, as_manager, as_other_manager):
     file = f"usage_at,amount,user_email\n{AT},1,{as_manager.user.email}\n{AT},1,{as_other_manager.user.email}\n"
 
-    told = faults(post(as_admin, file, f"?usage_type=water&user_email={as_manager.user.email}"))
+    told = errors(post(as_admin, file, f"?usage_type=water&user_email={as_manager.user.email}"))
 
     assert told == {"3": [f"user_email: There is no user {as_other_manager.user.email}."]}
     one = post(as_admin, f"usage_at,amount\n{AT},1\n", f"?usage_type=water&user_email={as_manager.user.email}")
@@ -173,12 +173,12 @@ def test_a_line_says_an_id_or_a_name(as_manager, eve):
         f"{AT},1,water,101,,\n{AT},1,water,,{eve.email},{eve.id}\n{AT},1,,,,\n{AT},1,,101,,{eve.id}\n"
     )
 
-    assert faults(post(as_manager, file)) == {
+    assert errors(post(as_manager, file)) == {
         "2": ["usage_type: Give usage_type or usage_type_id, not both."],
         "3": ["user_email: Give user_email or user_id, not both."],
         "4": ["usage_type_id: Missing data for required field."],
     }
-    assert faults(post(as_manager, f"usage_at,amount\n{AT},1\n")) == {
+    assert errors(post(as_manager, f"usage_at,amount\n{AT},1\n")) == {
         "1": ["The column usage_type_id or usage_type is missing."]
     }
 
@@ -213,14 +213,14 @@ def test_rejected_lines_say_what_the_file_said_and_can_be_sent_again(as_manager,
 
     imported = post(as_manager, file, "?mode=partial").json
 
-    assert [(fault["line"], fault["column"], fault["found"]) for fault in imported["faults"]] == [
+    assert [(fault["line"], fault["column"], fault["found"]) for fault in imported["errors"]] == [
         (2, "usage_type", "heating"),
         (3, "usage_type", "watr"),
         (4, "usage_at", old),
         (5, "amount", "x"),
         (6, "user_email", "eva@example.org"),
     ]
-    rejected = as_manager.get(f"/imports/{imported['id']}/faults/export").text
+    rejected = as_manager.get(f"/imports/{imported['id']}/errors/export").text
     mended = rejected.replace("watr", "water").replace(old, AT).replace("eva@", "eve.adams@").replace(",x,", ",4,")
     again = booked(as_manager, post(as_manager, mended.replace(",heating,", ",electricity,")))
     assert again == [

@@ -29,7 +29,7 @@ def test_periods_of_one_file_that_overlap_are_booked_with_a_warning(as_member):
     )
 
     assert imported["usage_count"] == 4
-    nothing = {"overlaps_usage_id": None, "gap_from": None, "gap_until": None}
+    nothing = {"overlaps_usage_id": None, "gap_start": None, "gap_end": None}
     told = {"kind": "overlap", "message": "Its period overlaps that of line 2.", "overlaps_line": 2} | nothing
     assert imported["warnings"] == [{"line": 4} | told, {"line": 5} | told]
     assert as_member.get(f"/imports/{imported['id']}").json == imported

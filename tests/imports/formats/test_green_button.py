@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from carbonapi.errors import Invalid
-from carbonapi.imports.formats.green_button import readings_of
+from carbonapi.errors import ValidationFailed
+from carbonapi.imports.formats.green_button import read_green_button
 from tests.support import factories
 
 SAMPLE = (Path(__file__).parents[2] / "data" / "greenbutton-electricity-and-gas.xml").read_text()
@@ -24,12 +24,12 @@ def load(client, text, status=201, **query):
 
 def faults_of(text, commodity="electricity"):
     """What is wrong with which reading, or with the file."""
-    faults = {}
+    errors = {}
     try:
-        list(readings_of(io.BytesIO(text.encode()), commodity, (), (), faults))
-    except Invalid as refusal:
+        list(read_green_button(io.BytesIO(text.encode()), commodity, (), (), errors))
+    except ValidationFailed as refusal:
         return refusal.errors["file"]
-    return faults
+    return errors
 
 
 def changed(pattern, replacement, count=1):
@@ -75,9 +75,9 @@ def test_a_file_that_comes_again_books_nothing_twice(as_member):
     assert len(refused) == 6
     assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is in the ledger already.", refused["1"][0])
     again = load(as_member, SAMPLE, on_conflict="skip", **ELECTRICITY)
-    assert (again["new_count"], again["same_count"]) == (0, 6)
+    assert (again["new_count"], again["unchanged_count"]) == (0, 6)
     corrected = load(as_member, SAMPLE.replace("<value>412<", "<value>413<"), on_conflict="replace", **ELECTRICITY)
-    assert (corrected["changed_count"], corrected["same_count"]) == (1, 5)
+    assert (corrected["changed_count"], corrected["unchanged_count"]) == (1, 5)
 
 
 def test_one_import_is_of_one_commodity(as_member):
@@ -92,7 +92,8 @@ def test_each_meter_of_a_file_is_known_by_its_usage_point():
     both = changed("<commodity>7<", "<commodity>1<")
 
     ids = [
-        cells["external_id"].partition("/")[0] for _, cells in readings_of(io.BytesIO(both.encode()), None, (), (), {})
+        cells["external_id"].partition("/")[0]
+        for _, cells in read_green_button(io.BytesIO(both.encode()), None, (), (), {})
     ]
 
     assert len({*ids[:6]}) == len({*ids[6:]}) == 1
@@ -111,7 +112,7 @@ def test_faults_are_told_by_reading(as_member):
     imported = load(as_member, wrong, mode="partial", **ELECTRICITY)
 
     assert imported["new_count"] == 4
-    told = [(fault["line"], fault["column"], fault["found"], fault["message"]) for fault in imported["faults"]]
+    told = [(fault["line"], fault["column"], fault["found"], fault["message"]) for fault in imported["errors"]]
     assert told == [
         (2, "usage_at", "soon", "Not an RFC 3339 date-time with an offset, such as 2024-01-31T12:00:00Z."),
         (3, "amount", "4e2", "Not a number."),
@@ -133,7 +134,7 @@ def test_values_are_scaled_by_exact_powers_of_ten(value, power, uom, amount):
     text = changed("<value>412<", f"<value>{value}<")
     text = text.replace("Multiplier>0<", f"Multiplier>{power}<").replace("<uom>72<", f"<uom>{uom}<")
 
-    _, cells = next(readings_of(io.BytesIO(text.encode()), "electricity", (), (), {}))
+    _, cells = next(read_green_button(io.BytesIO(text.encode()), "electricity", (), (), {}))
 
     assert cells["amount"] == amount
 
@@ -141,7 +142,7 @@ def test_values_are_scaled_by_exact_powers_of_ten(value, power, uom, amount):
 def test_of_several_qualities_one_that_is_estimated_counts():
     two = changed("<quality>17<", "<quality>17</quality></ReadingQuality><ReadingQuality><quality>8<")
 
-    cells = [cells for _, cells in readings_of(io.BytesIO(two.encode()), "electricity", (), (), {})]
+    cells = [cells for _, cells in read_green_button(io.BytesIO(two.encode()), "electricity", (), (), {})]
 
     assert [cell["quality"] for cell in cells].count("estimated") == 2
 
@@ -190,7 +191,7 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one():
         reading = re.search("<IntervalReading>.*</IntervalReading>\n", SAMPLE)[0]
         long = io.BytesIO(SAMPLE.replace(reading, reading * count, 1).encode())
         tracemalloc.start()
-        for _ in readings_of(long, "electricity", (), (), {}):
+        for _ in read_green_button(long, "electricity", (), (), {}):
             pass
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -57,7 +57,7 @@ def test_a_number_is_no_text_as_in_a_request(as_member):
 
     told = {name: ["Not a valid string."] for name in ("note", "external_id")}
     assert one.json["errors"]["json"] == told
-    assert [(fault["line"], fault["message"]) for fault in many.json["faults"]] == [
+    assert [(fault["line"], fault["message"]) for fault in many.json["errors"]] == [
         (1, "note: Not a valid string."),
         (1, "external_id: Not a valid string."),
     ]

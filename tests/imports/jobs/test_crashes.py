@@ -28,7 +28,7 @@ FILE = (
 # All that an import writes.
 WRITTEN = (
     "SELECT (SELECT count(*) FROM usages), (SELECT sum(amount) FROM usages), (SELECT count(*) FROM usage_versions), "
-    "(SELECT count(*) FROM imports), (SELECT count(*) FROM import_faults), "
+    "(SELECT count(*) FROM imports), (SELECT count(*) FROM import_row_errors), "
     "(SELECT count(*) FROM audit_entries WHERE action = 'imported')"
 )
 WAITING = (
@@ -117,7 +117,7 @@ def test_an_import_that_is_killed_amid_it_leaves_nothing_and_can_be_sent_again(f
         wait_until(lambda: caller.ask("GET", "/imports", {}) is not None)
         status, imported = caller.load(FILE)
 
-        counts = ("new_count", "changed_count", "rejected_count", "fault_count")
+        counts = ("new_count", "changed_count", "rejected_count", "error_count")
         assert (status, *(imported[name] for name in counts)) == (201, LINES, 1, 1, 1)
         assert before == (1, 1, 0, 1, 0, 1)
         assert asked(WRITTEN) == (LINES + 1, LINES + 2, 1, 2, 1, 2)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
-from carbonapi.imports.jobs.queue import MOST_ATTEMPTS, book_next
+from carbonapi.imports.jobs.queue import MOST_ATTEMPTS, run_next
 from tests.conftest import SEEING_ALL, Client, as_owner, execute, operating, settings_for
 from tests.support import factories
 
@@ -28,7 +28,7 @@ class House:
             users = {role: factories.user(own, role) for role in ("manager", "member", "auditor")}
             users |= {"second": factories.user(own, "manager"), "other": factories.user(other, "manager")}
             self.people = {
-                name: Client(self.app, sessions.begin(user, factories.now()), user) for name, user in users.items()
+                name: Client(self.app, sessions.create(user, factories.now()), user) for name, user in users.items()
             }
             db.session.commit()
 
@@ -37,7 +37,7 @@ class House:
 
     def book_next(self):
         with operating(self.app):
-            return book_next()
+            return run_next()
 
     def figures(self, statement):
         """The rows of a statement, as somebody beside the service sees them."""
@@ -145,7 +145,7 @@ def test_all_that_was_asked_of_a_file_holds_later_too(house):
 
     names = ("mode", "on_conflict", "new_count", "changed_count", "blank_count", "rounded_count", "rejected_count")
     assert [imported[name] for name in names] == ["partial", "replace", 1, 1, 1, 1, 1]
-    assert imported["faults"][0]["line"] == 5
+    assert imported["errors"][0]["line"] == 5
     usages = house.manager.get("/usages?sort=usage_at").json
     names = ("user_id", "usage_type_id", "usage_at", "amount", "quality", "note")
     assert [tuple(usage[name] for name in names) for usage in usages] == [
@@ -161,7 +161,7 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
 
     imported = finished(house, send(house.manager, file, query))
 
-    assert (imported["status"], imported["warning_count"]) == ("booked", 1)
+    assert (imported["status"], imported["warning_count"]) == ("completed", 1)
     assert imported["warnings"] == [
         {
             "line": 5,
@@ -169,8 +169,8 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
             "message": "No reading since 2024-01-03T00:00:00Z, where one every day is usual.",
             "overlaps_line": None,
             "overlaps_usage_id": None,
-            "gap_from": "2024-01-03T00:00:00Z",
-            "gap_until": "2024-01-06T00:00:00Z",
+            "gap_start": "2024-01-03T00:00:00Z",
+            "gap_end": "2024-01-06T00:00:00Z",
         }
     ]
     usages = house.manager.get(f"/usages?import_id={imported['id']}").json
@@ -178,7 +178,7 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
 
 
 @pytest.mark.parametrize(
-    ("file", "fault_count"),
+    ("file", "error_count"),
     [
         (BAD, 150),
         (GOOD.replace("amount\n", "amount,usage_type_id\n").replace(".2", ".2,999").replace(".1", ".1,100"), 1),
@@ -188,23 +188,23 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
     ],
     ids=["lines", "what the ledger lacks", "cells", "names", "header"],
 )
-def test_one_that_fails_tells_what_a_request_is_told_and_books_nothing(house, file, fault_count):
+def test_one_that_fails_tells_what_a_request_is_told_and_books_nothing(house, file, error_count):
     refused = house.member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
 
     failed = finished(house, send(house.member, file))
 
     assert (failed["status"], failed["failure"]) == ("failed", refused["detail"])
     assert (failed["usage_count"], failed["co2e_kg"]) == (0, None)
-    assert (failed["fault_count"], failed["rejected_count"]) == (fault_count, fault_count)
+    assert (failed["error_count"], failed["rejected_count"]) == (error_count, error_count)
     told = {}
-    for fault in failed["faults"]:
+    for fault in failed["errors"]:
         column = f"{fault['column']}: " if fault["column"] else ""
         told.setdefault(str(fault["line"]), []).append(column + fault["message"])
     assert told == refused["errors"]["file"]
-    faults = house.member.get(f"/imports/{failed['id']}/faults?page_size=1")
-    assert json.loads(faults.headers["X-Pagination"])["total"] == fault_count
-    export = house.member.get(f"/imports/{failed['id']}/faults/export?format=ndjson").text
-    assert export.count("\n") == fault_count
+    errors = house.member.get(f"/imports/{failed['id']}/errors?page_size=1")
+    assert json.loads(errors.headers["X-Pagination"])["total"] == error_count
+    export = house.member.get(f"/imports/{failed['id']}/errors/export?format=ndjson").text
+    assert export.count("\n") == error_count
     assert house.figures("SELECT count(*) FROM usages") == [(0,)]
     assert house.figures("SELECT count(*) FROM import_chunks") == [(0,)]
     assert house.book_next() is False
@@ -238,7 +238,7 @@ def test_who_may_not_record_any_more_when_it_is_booked_records_nothing(house, ch
 
     failed = finished(house, answer)
 
-    assert (failed["status"], failed["failure"], failed["fault_count"]) == ("failed", failure, 0)
+    assert (failed["status"], failed["failure"], failed["error_count"]) == ("failed", failure, 0)
     assert house.manager.get("/usages").json == []
 
 
@@ -249,7 +249,7 @@ def test_whoever_became_a_member_meanwhile_records_for_themself_alone(house):
     failed = finished(house, answer)
 
     assert failed["status"] == "failed"
-    assert failed["faults"][0]["message"] == f"There is no user {house.member.user.id}."
+    assert failed["errors"][0]["message"] == f"There is no user {house.member.user.id}."
 
 
 def test_only_what_is_booked_can_be_taken_back(house):
@@ -288,10 +288,10 @@ def test_what_somebody_works_on_is_left_to_them(house):
         somebody.execute(sa.text("SELECT id FROM import_uploads ORDER BY id LIMIT 1 FOR UPDATE"))
         assert house.book_next() is True
         assert house.book_next() is False
-        assert house.figures("SELECT id, status FROM imports ORDER BY id") == [(first, "queued"), (second, "booked")]
+        assert house.figures("SELECT id, status FROM imports ORDER BY id") == [(first, "queued"), (second, "completed")]
 
     assert house.book_next() is True
-    assert house.figures("SELECT DISTINCT status FROM imports") == [("booked",)]
+    assert house.figures("SELECT DISTINCT status FROM imports") == [("completed",)]
 
 
 def test_what_the_database_could_not_do_is_done_when_it_can(house):
@@ -304,7 +304,7 @@ def test_what_the_database_could_not_do_is_done_when_it_can(house):
 
     assert house.book_next() is True
 
-    assert house.figures("SELECT status, attempt_count FROM imports") == [("booked", 2)]
+    assert house.figures("SELECT status, attempt_count FROM imports") == [("completed", 2)]
     assert house.figures("SELECT count(*) FROM usages") == [(2,)]
 
 
@@ -326,7 +326,7 @@ def test_a_file_of_several_pieces_is_booked_in_their_order(house):
 
     imported = finished(house, send(house.member, "usage_at,amount,note\n" + "".join(lines)))
 
-    assert (imported["status"], imported["usage_count"], imported["amount"]) == ("booked", 10_000, 49_995_000)
+    assert (imported["status"], imported["usage_count"], imported["amount"]) == ("completed", 10_000, 49_995_000)
 
 
 def test_each_is_booked_by_its_own_sender(house):

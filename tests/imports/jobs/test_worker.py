@@ -66,7 +66,7 @@ def test_its_progress_can_be_followed_while_it_is_booked(running):
     with running() as ada:
         import_id = ada.queue()
         seen = []
-        wait_until(lambda: seen.append(ada.ask(f"/imports/{import_id}")) or seen[-1]["status"] == "booked", 60)
+        wait_until(lambda: seen.append(ada.ask(f"/imports/{import_id}")) or seen[-1]["status"] == "completed", 60)
 
         running_at = [imported["progress"] for imported in seen if imported["status"] == "running"]
         assert running_at == sorted(running_at)
@@ -91,7 +91,7 @@ def test_an_import_amid_which_the_service_ends_is_booked_once_by_the_next(runnin
     assert ada.figures("SELECT count(*) FROM usages") == (0,)
 
     with running() as ada:
-        wait_until(lambda: ada.status(import_id) == "booked", 60)
+        wait_until(lambda: ada.status(import_id) == "completed", 60)
 
         assert ada.ask(f"/imports/{import_id}")["usage_count"] == LINES
         assert ada.figures("SELECT count(*), sum(amount), min(import_id), max(import_id) FROM usages") == (
@@ -113,7 +113,7 @@ def test_an_import_whose_connections_are_cut_is_booked_once_all_the_same(running
             True,
         )
 
-        wait_until(lambda: ada.status(import_id) == "booked", 60)
+        wait_until(lambda: ada.status(import_id) == "completed", 60)
 
         assert ada.figures("SELECT count(*), sum(amount) FROM usages") == (LINES, LINES // 10)
         assert ada.figures("SELECT attempt_count FROM imports") == (2,)
@@ -123,7 +123,7 @@ def test_several_processes_book_each_import_once(running):
     with running() as ada, running() as too:
         ids = [caller.queue(FILE[: 16 + 25 * 100]) for caller in (ada, too) * 5]
 
-        wait_until(lambda: {ada.status(import_id) for import_id in ids} == {"booked"}, 60)
+        wait_until(lambda: {ada.status(import_id) for import_id in ids} == {"completed"}, 60)
 
         assert ada.figures("SELECT count(*), count(DISTINCT import_id) FROM usages") == (1000, 10)
         assert ada.figures("SELECT count(*) FROM audit_entries WHERE action = 'imported'") == (10,)

@@ -79,7 +79,7 @@ def nest(app, sign_in):
 
 def operations(app, ids):
     """Every method of every route but the pages: the rule, the method, the path with its ids, and a right body."""
-    document = app.extensions["carbonapi-api"].document
+    document = app.extensions["carbonapi"].api.document
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith(("pages.", "dashboard.")):
             continue
@@ -196,7 +196,7 @@ def test_an_admins_key_does_not_do_what_takes_a_password_and_one_that_reads_writ
             reached += 1
         answer = writer.open(path, method, **body)
         if answer.status_code == 403:
-            assert answer.json["detail"] == "An API key may not do this. Sign in with a password for it."
+            assert answer.json["detail"] == "API keys may not do this. Log in with a password instead."
             refused.add((method, rule))
     assert refused == IN_PERSON
     assert reached >= 30

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import argon2
 import zxcvbn
-from flask import Flask, current_app
 
+from ..auth import state
 from ..errors import Unavailable, ValidationFailed
 from ..settings import available_cores
 
@@ -24,16 +24,15 @@ TURN_SECONDS = 2  # For which a password waits until others have been hashed.
 _NOBODYS_HASH = HASHER.hash("the password of nobody at all")
 
 
-def init_app(app: Flask) -> None:
-    """Let the app hash at most as many passwords at once as there are cores; its workers share these."""
-    at_once = max(1, available_cores() // (app.config["WORKERS"] or 1))
-    app.extensions["carbonapi-hashing"] = threading.BoundedSemaphore(at_once)
+def create_slots(workers: int | None) -> threading.BoundedSemaphore:
+    """Return a slot for each concurrent password hash: this worker's share of the cores."""
+    return threading.BoundedSemaphore(max(1, available_cores() // (workers or 1)))
 
 
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
     """A core for this block. Raises Unavailable if others need them all for longer than one may wait."""
-    turns: threading.BoundedSemaphore = current_app.extensions["carbonapi-hashing"]
+    turns = state().hashing_slots
     if not turns.acquire(timeout=TURN_SECONDS):
         raise Unavailable("Too many passwords are being checked at once. Try again shortly.")
     try:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from .. import create_app
 from ..accounts import service
 from ..accounts.models import Organization, User
-from ..auth import ROLES, Actor, acting_as, get_visible
+from ..auth import ROLES, Actor, acting_as, get_visible, state
 from ..catalogue.factor_formats import FORMATS
 from ..catalogue.factor_import import import_factors
 from ..db import constraint_message, db, row_security
@@ -299,12 +299,12 @@ def _size(manifest: dict[str, Any]) -> str:
 def openapi() -> None:
     """Print the OpenAPI document."""
     with application():
-        click.echo(flask.current_app.json.dumps(flask.current_app.extensions["carbonapi-api"].document))
+        click.echo(flask.current_app.json.dumps(state().api.document))
 
 
 @main.command()
 def postman() -> None:
     """Print the Postman collection."""
     with application():
-        collection = build_collection(flask.current_app.extensions["carbonapi-api"].document)
+        collection = build_collection(state().api.document)
         click.echo(json.dumps(collection, indent=2, ensure_ascii=False))

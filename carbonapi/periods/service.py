@@ -6,12 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..auth import current_actor, get_referenced
-from ..db import db
+from ..db import allow, db
 from ..errors import Conflict, ValidationFailed
 from ..rest.fields import format_datetime
 from .models import ClosedPeriod
 
-LOCK_TIMEOUT = "1s"
+LOCK_TIMEOUT_SECONDS = 1
 
 
 def close(now: dt.datetime, until: dt.datetime, note: str | None) -> ClosedPeriod:
@@ -25,7 +25,7 @@ def close(now: dt.datetime, until: dt.datetime, note: str | None) -> ClosedPerio
     # Whoever writes now finishes first, and whoever comes then finds the books closed: a writer looks for closed
     # periods in the very statement that takes the lock which this one waits for.
     # All writers wait behind it meanwhile, so it gives up soon: the caller is told to try again.
-    db.session.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    allow(lock_seconds=LOCK_TIMEOUT_SECONDS)
     db.session.execute(sa.text("LOCK TABLE usages, usage_versions IN SHARE ROW EXCLUSIVE MODE"))
     period = closing_period_at(actor.organization_id, until - dt.timedelta(microseconds=1))
     if period is not None:

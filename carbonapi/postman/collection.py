@@ -7,6 +7,7 @@ from typing import Any
 
 import flask
 
+from ..auth import state
 from .chapters import CHAPTERS
 from .requests import Chapter, Request
 from .scripts import script_of
@@ -33,7 +34,7 @@ BEARERS = {"access_token": "token", "refresh_token": "refresh_token"}
 
 @pages.get("/postman.json")
 def postman() -> Any:
-    return flask.jsonify(build_collection(flask.current_app.extensions["carbonapi-api"].document))
+    return flask.jsonify(build_collection(state().api.document))
 
 
 def build_collection(document: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..auth import current_actor, viewer_parameter_values
+from ..auth import current_actor
 from ..db import CompiledStatement, db
 from ..errors import ValidationFailed
 from .fields import format_datetime, format_decimal
@@ -131,7 +131,7 @@ def _rows(listed: ListSource, narrowing: QueryFilter, cut: dict[str, int]) -> Se
         if len(_KEPT) >= MOST_KEPT:
             _KEPT.clear()
         kept = _KEPT[name] = CompiledStatement(statement)
-    return kept.execute(viewer_parameter_values() | narrowing.values() | cut).all()
+    return kept.execute(narrowing.values() | cut).all()
 
 
 def _numbered(listed: ListSource, narrowing: QueryFilter, cut: dict[str, int]) -> sa.Select[Any]:

@@ -11,14 +11,12 @@ from .. import audit
 from ..accounts.models import Organization
 from ..auth import current_actor, get_referenced, get_visible
 from ..catalogue.models import UsageType
-from ..db import db
+from ..db import allow, db
 from ..local_time.clock import MICROSECOND, first_instant, local_clock
 from ..local_time.proration import prorated_amount
 from ..usages import ledger
 from ..usages.models import Usage
 from .models import Restatement
-
-STATEMENT_TIMEOUT = "10min"
 
 
 def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
@@ -30,7 +28,7 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     organization = get_visible(Organization, current_actor().organization_id)
     get_referenced(UsageType, fields["usage_type_id"], "usage_type_id")
     outdated = ledger.with_outdated_factor(*_criteria(organization, **fields))
-    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    allow(minutes=10)
     restatement = Restatement(
         organization_id=organization.id,
         recorded_at=now,

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
-from ..auth import current_actor, viewer_parameters, visible
+from ..auth import current_actor, visible
 from ..catalogue.models import UsageType
 from ..local_time.clock import MOMENT, day_of, day_start, local_clock
 from ..rest.paging import RowCount
@@ -30,7 +30,7 @@ def matching_daily_totals(narrow: QueryFilter) -> sa.Select[Any] | None:
     if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
         return None
     criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
-    return sa.select(DailyTotal).where(DailyTotal.organization_id == viewer_parameters().organization_id, *criteria)
+    return sa.select(DailyTotal).where(DailyTotal.organization_id == current_actor().organization_id, *criteria)
 
 
 def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
@@ -88,9 +88,7 @@ def _bounds(narrow: QueryFilter) -> sa.CTE:
     start, end = (
         sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
     )
-    timezone = (
-        sa.select(Organization.timezone).where(Organization.id == viewer_parameters().organization_id).cte("local")
-    )
+    timezone = sa.select(Organization.timezone).where(Organization.id == current_actor().organization_id).cte("local")
     zone = timezone.c.timezone
     first: Any = BEFORE_ALL
     if start is not None:

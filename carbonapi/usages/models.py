@@ -151,7 +151,7 @@ class DailyTotal(Model):
             ["organizations.id", "organizations.timezone"],
             info={
                 "message": "The organization's time zone has been changed meanwhile. Send it again.",
-                "is_momentary": True,
+                "is_transient": True,
             },
         ),
         sa.Index("ix_daily_totals_stale", "organization_id", postgresql_where=sa.text("hours_stale")),

@@ -84,7 +84,7 @@ def trials():
 def anybody(fresh_database_url, trials, crossing):
     app = create_app(settings_for(fresh_database_url))
     for blueprint in (trials.blueprint(), crossing.blueprint()):
-        app.extensions["carbonapi-api"].register_blueprint(blueprint)
+        app.extensions["carbonapi"].api.register_blueprint(blueprint)
     yield Client(app)
     with operating(app):
         db.session.remove()

@@ -16,13 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 
 from ...accounts.models import Organization
-from ...db import db
+from ...db import db, timeouts
 from ...local_time.clock import MICROSECOND, MOMENT, SHOWN, day_of, day_start, local_clock
 from ...local_time.hours import hour_bit, interval_hour_bits
 from ...local_time.proration import prorated_amount
 from ..models import DailyTotal, Usage
 
-STATEMENT_TIMEOUT = "30min"
 ZERO = sa.literal_column("0", sa.Integer)
 SUMS = ("usage_count", "carried_count", "amount", "co2e_kg", "estimated_kg")
 MASKS = ("reading_hours", "period_hours")
@@ -161,7 +160,7 @@ def _count_in_its_timezone(mapper: Any, connection: sa.Connection, organization:
 
 def _forget(connection: sa.Connection, organization_id: int) -> sa.CursorResult[Any]:
     """Delete the days of an organization, and give what they were."""
-    connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    connection.execute(sa.text(timeouts(minutes=30)))
     # Locked before they are deleted: whoever makes a row meanwhile holds the organization, too.
     connection.execute(sa.select(Organization.id).where(Organization.id == organization_id).with_for_update())
     return connection.execute(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from ... import audit
 from ...accounts.models import Organization, User
-from ...auth import Actor, current_actor, get_referenced, get_visible
+from ...auth import ViewerParameters, current_actor, get_referenced, get_visible
 from ...catalogue.factor_selection import FactorLookup, select_factor
 from ...db import CompiledStatement, db
 from ...errors import ValidationFailed
@@ -69,7 +69,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
 @cache
 def _recording(role: str, *, has_period: bool) -> CompiledStatement:
     """The statement that records one usage, be it a period or not, for actors of this role."""
-    by = Actor(_parameter("by_id"), _parameter("by_organization_id"), role, timezone="")
+    by = ViewerParameters(_parameter("by_id"), _parameter("by_organization_id"), role)
     given = candidate_row({name: _parameter(name) for name in COLUMNS})
     recorded = insert_usages(given, _parameter("recorded_at"), by).returning(*ledger_columns(Usage)).cte("recorded")
     told = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *TOLD))

@@ -8,8 +8,9 @@ import pytest
 from carbonapi import create_app
 from carbonapi.accounts import passwords
 from carbonapi.settings import available_cores
-from tests.conftest import Client, settings_for
 from tests.support import factories
+from tests.support.apps import settings_for
+from tests.support.client import Client
 from tests.support.logins import log_in
 from tests.support.threads import at_once
 

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from carbonapi.commands import main
-from tests.conftest import SECRET_KEY, SEEING_ALL
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import ALL_ORGANIZATIONS
 
 FACTORS = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
 GREEN_BUTTON = Path(__file__).parent / "data/greenbutton-electricity-and-gas.xml"
@@ -174,7 +175,7 @@ def test_days_that_are_not_right_are_mended_and_told(carbonapi, fresh_database_u
     file.write_text("usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n2024-01-03T00:00:00Z,3\n")
     carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100")
     days = "SELECT day, usage_count, amount, reading_hours FROM daily_totals ORDER BY day"
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.begin() as connection:
         before = connection.execute(sa.text(days)).all()
         connection.execute(sa.text("UPDATE daily_totals SET amount = 7 WHERE day = '2024-01-01'"))

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from carbonapi.commands import main
-from tests.conftest import SECRET_KEY, SEEING_ALL
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import ALL_ORGANIZATIONS
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def test_a_second_time_changes_nothing(demo, fresh_database_url):
     assert demo()[0] == 0
     assert demo() == (0, "The demo is there already: sign in as demo@example.org.\n")
 
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM usages")) == 47_016
         assert connection.scalar(sa.text("SELECT count(*) FROM organizations")) == 1

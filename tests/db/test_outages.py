@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from carbonapi import create_app
 from carbonapi.db import db
-from tests.conftest import SEEING_ALL, Client, as_owner, execute, operating, settings_for, url_of
 from tests.support import factories
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
+from tests.support.databases import ALL_ORGANIZATIONS, as_owner, connections_in_use, cut_connections, execute, url_of
 from tests.support.processes import wait_until
 
 
@@ -36,10 +38,10 @@ def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_datab
     app, owner = (create_app(settings_for(url)) for url in (fresh_database_url, as_owner(fresh_database_url)))
     stranger = Client(app)
     assert stranger.get("/health/ready").status_code == 200
-    with operating(owner):
+    with operator_context(owner):
         flask_migrate.downgrade(revision="first_tables")
     assert stranger.get("/health/ready").status_code == 503
-    with operating(owner):
+    with operator_context(owner):
         flask_migrate.downgrade(revision="base")
     registration = {"email": "a@example.org", "password": factories.PASSWORD, "name": "A"}
     for answer in (stranger.get("/health/ready"), stranger.post("/auth/register", json=registration)):
@@ -47,7 +49,7 @@ def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_datab
     execute(as_owner(fresh_database_url), "INSERT INTO alembic_version VALUES ('of a newer server')")
     assert stranger.get("/health/ready").status_code == 200
     for used in (app, owner):
-        with operating(used):
+        with operator_context(used):
             db.engine.dispose()
 
 
@@ -56,33 +58,15 @@ def test_a_database_that_was_not_migrated_is_not_ready(server_url):
     answer = Client(app).get("/health/ready")
 
     assert (answer.status_code, "carbonapi migrate" in answer.json["detail"]) == (503, True)
-    with operating(app):
+    with operator_context(app):
         db.engine.dispose()
-
-
-@contextlib.contextmanager
-def taken_out(app, number):
-    """So many of the pool's connections are in use, each after a statement of its own."""
-    with operating(app), contextlib.ExitStack() as stack:
-        for _ in range(number):
-            stack.enter_context(db.engine.connect()).execute(sa.text("SELECT 1"))
-        yield
-
-
-def cut_connections(url):
-    """As a restart of PostgreSQL does it."""
-    execute(
-        url,
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid()",
-    )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_of_connections_that_were_cut_none_is_used(committing, fresh_database_url, method):
     app = committing.http.application
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
-    with taken_out(app, 4):
+    with connections_in_use(app, 4):
         pass
 
     cut_connections(fresh_database_url)
@@ -90,7 +74,7 @@ def test_of_connections_that_were_cut_none_is_used(committing, fresh_database_ur
     with contextlib.ExitStack() as others:
         for _ in range(4):  # Each on another connection, for those before it are in use.
             assert committing.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
-            others.enter_context(taken_out(app, 1))
+            others.enter_context(connections_in_use(app, 1))
         assert committing.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
 
 
@@ -155,7 +139,7 @@ def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monk
     for _ in range(2):  # Only the second does not read the session first, and so can read alone.
         assert committing.get("/usages").status_code == 200
 
-    with operating(committing.http.application), db.engine.connect() as connection:
+    with operator_context(committing.http.application), db.engine.connect() as connection:
         connection.execute(sa.text("UPDATE organizations SET name = 'Changed'"))
         connection.rollback()
         assert connection.scalar(sa.text("SELECT count(*) FROM organizations WHERE name = 'Changed'")) == 0
@@ -204,7 +188,7 @@ def test_what_the_database_cannot_do_now_is_503(as_manager, state):
 def test_with_no_connection_left_it_is_503_in_two_seconds(committing):
     app = committing.http.application
     assert committing.get("/usages").status_code == 200
-    with taken_out(app, app.config["DATABASE_POOL_SIZE"]):
+    with connections_in_use(app, app.config["DATABASE_POOL_SIZE"]):
         began = time.monotonic()
         answer = committing.get("/usages")
         assert 2 <= time.monotonic() - began < 3
@@ -230,7 +214,7 @@ def test_a_statement_that_waits_too_long_for_a_lock_is_503(committing, fresh_dat
     usage = committing.post(
         "/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     ).json
-    engine = sa.create_engine(fresh_database_url, connect_args=SEEING_ALL)
+    engine = sa.create_engine(fresh_database_url, connect_args=ALL_ORGANIZATIONS)
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT * FROM usages FOR UPDATE"))
         began = time.monotonic()

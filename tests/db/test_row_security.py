@@ -10,12 +10,17 @@ from sqlalchemy.engine import make_url
 from carbonapi import create_app
 from carbonapi.db import Base, db, row_security
 from carbonapi.serving.supervisor import ABOVE, serve
-from tests.conftest import ROLE, SECRET_KEY, as_owner, cloned_database, operating, settings_for
-from tests.db.test_migrations import REFERENCE_TABLES, rows
 from tests.support import factories
+from tests.support.apps import SECRET_KEY, operator_context, settings_for
+from tests.support.databases import (
+    REFERENCE_TABLES,
+    ROLE,
+    TABLES_WITHOUT_POLICIES,
+    as_owner,
+    cloned_database,
+    fetch_all,
+)
 
-# What belongs to nobody: the catalogue, and counts by hashes.
-SHARED = {"usage_types", "rate_limit_counters"}
 COUNT = sa.text("SELECT count(*) FROM usages")
 
 
@@ -33,15 +38,15 @@ def two_ledgers(app):
 
 
 def test_every_tenants_table_has_a_policy_that_binds_its_owner_too(app):
-    policies = rows(
+    policies = fetch_all(
         """
         SELECT relname, polname, polcmd::text, relrowsecurity AND relforcerowsecurity, polpermissive,
                polwithcheck IS NULL
         FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
         """
     )
-    owned = set(Base.metadata.tables) - SHARED
-    assert owned >= REFERENCE_TABLES - SHARED
+    owned = set(Base.metadata.tables) - TABLES_WITHOUT_POLICIES
+    assert owned >= REFERENCE_TABLES - TABLES_WITHOUT_POLICIES
     assert sorted(policies) == sorted(
         [(table, "tenant", "*", True, True, True) for table in owned]
         + [("emission_factors", "shared", "r", True, True, True)]
@@ -65,7 +70,7 @@ def test_a_connection_that_was_told_nothing_is_shown_nothing(fresh_database_url,
     for url in (fresh_database_url, as_owner(fresh_database_url)):
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.connect() as connection:
-            for table in set(Base.metadata.tables) - SHARED - {"emission_factors"}:
+            for table in set(Base.metadata.tables) - TABLES_WITHOUT_POLICIES - {"emission_factors"}:
                 assert connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0, table
             with pytest.raises(sa.exc.ProgrammingError, match="violates row-level security"):
                 connection.execute(sa.text("INSERT INTO organizations (name, version) VALUES ('Nobody', 1)"))
@@ -149,7 +154,7 @@ def test_it_travels_with_the_statement_and_only_when_it_changed(committing):
     def note(connection, cursor, statement, parameters, context, executemany):
         sent.append(statement)
 
-    with operating(app):
+    with operator_context(app):
         sa.event.listen(db.engine, "before_cursor_execute", note)
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for _ in range(2):

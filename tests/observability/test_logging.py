@@ -8,7 +8,8 @@ import urllib.request
 import sqlalchemy as sa
 
 from carbonapi.observability import logging as logs
-from tests.conftest import ROLE, SECRET_KEY, as_owner, execute
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import ROLE, as_owner, execute
 from tests.support.processes import wait_until
 from tests.support.servers import serving
 
@@ -22,7 +23,7 @@ TALKATIVE = """
 REFUSING = "CREATE TRIGGER refuse BEFORE INSERT ON usages FOR EACH ROW EXECUTE FUNCTION refuse()"
 
 
-def test_an_exception_is_told_by_kind_and_place_and_not_by_what_it_says(told):
+def test_an_exception_is_told_by_kind_and_place_and_not_by_what_it_says(log_lines):
     try:
         try:
             int(CANARY)
@@ -31,7 +32,7 @@ def test_an_exception_is_told_by_kind_and_place_and_not_by_what_it_says(told):
     except AttributeError:
         logging.getLogger("carbonapi").exception("unforeseen error")
 
-    (line,) = told()
+    (line,) = log_lines()
     assert (line["level"], line["logger"], line["message"]) == ("error", "carbonapi", "unforeseen error")
     first, second = line["stack"].split("\n\n")
     assert "int(CANARY)\n" in first
@@ -40,7 +41,7 @@ def test_an_exception_is_told_by_kind_and_place_and_not_by_what_it_says(told):
     assert CANARY not in line["stack"]
 
 
-def test_of_the_databases_errors_the_code_is_told(told, server_url):
+def test_of_the_databases_errors_the_code_is_told(log_lines, server_url):
     engine = sa.create_engine(server_url, poolclass=sa.NullPool)
     try:
         with engine.connect() as connection:
@@ -48,27 +49,27 @@ def test_of_the_databases_errors_the_code_is_told(told, server_url):
     except sa.exc.DataError:
         logging.getLogger("carbonapi").exception("unforeseen error")
 
-    (line,) = told()
+    (line,) = log_lines()
     assert "psycopg2.errors.InvalidTextRepresentation: SQLSTATE 22P02\n\n" in line["stack"]
     assert line["stack"].endswith("sqlalchemy.exc.DataError: SQLSTATE 22P02")
     assert CANARY not in str(line)
 
 
-def test_text_that_utf_8_does_not_have_is_told_all_the_same(told):
+def test_text_that_utf_8_does_not_have_is_told_all_the_same(log_lines):
     logs.JsonHandler().handle(
         logging.makeLogRecord({"name": "a library", "levelno": logging.WARNING, "msg": "half \ud800"})
     )
 
-    (line,) = told()
+    (line,) = log_lines()
     assert (line["level"], line["logger"], line["message"]) == ("warning", "a library", "half ?")
 
 
-def test_a_log_that_nobody_takes_breaks_nothing(told, monkeypatch):
+def test_a_log_that_nobody_takes_breaks_nothing(log_lines, monkeypatch):
     monkeypatch.setattr(logs, "STDERR", 12345)
 
     logs.write_log(logging.ERROR, "nobody hears this")
 
-    assert told() == []
+    assert log_lines() == []
 
 
 class Caller:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from carbonapi.db import db, on_commit
 from carbonapi.observability import metrics
-from tests.conftest import SECRET_KEY
-from tests.db.test_outages import cut_connections, taken_out
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import connections_in_use, cut_connections
 from tests.support.processes import children, naming, wait_until
 from tests.support.servers import serving
 from tests.support.threads import at_once
@@ -99,7 +99,7 @@ def test_connections_in_use_are_counted_though_they_are_cut(committing, fresh_da
     in_use = metrics.POOL_CONNECTIONS.labels("in_use")._value.get
     app, before = committing.http.application, in_use()
 
-    with taken_out(app, 3):
+    with connections_in_use(app, 3):
         assert in_use() - before == 3
     assert in_use() == before
     cut_connections(fresh_database_url)

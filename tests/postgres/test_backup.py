@@ -19,8 +19,10 @@ from carbonapi.commands import main
 from carbonapi.db import db
 from carbonapi.postgres import embedded
 from carbonapi.postgres.embedded_supervisor import installed_binaries
-from tests.conftest import OWNER, SECRET_KEY, SEEING_ALL, Client, as_owner, execute, settings_for, url_of
 from tests.support import factories
+from tests.support.apps import SECRET_KEY, settings_for
+from tests.support.client import Client
+from tests.support.databases import ALL_ORGANIZATIONS, OWNER, as_owner, execute, url_of
 from tests.support.processes import public_folder, wait_until
 from tests.support.servers import serving
 
@@ -35,7 +37,7 @@ def carbonapi(url, *arguments):
     return outcome.exit_code, outcome.output
 
 
-def rows(url, query, connect_args=SEEING_ALL):
+def rows(url, query, connect_args=ALL_ORGANIZATIONS):
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=connect_args)
     with engine.connect() as connection:
         return [tuple(row) for row in connection.execute(sa.text(query))]

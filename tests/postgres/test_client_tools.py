@@ -4,7 +4,7 @@ import pytest
 
 from carbonapi import create_app
 from carbonapi.postgres import client_tools
-from tests.conftest import settings_for
+from tests.support.apps import settings_for
 
 EVERYBODY = "-c carbonapi.organization_id=*"
 

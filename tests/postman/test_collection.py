@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from carbonapi.commands import main
 from carbonapi.postman.chapters import CHAPTERS
-from tests.conftest import SECRET_KEY
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).resolve().parents[2]

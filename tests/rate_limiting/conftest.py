@@ -7,8 +7,9 @@ import pytest
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
-from tests.conftest import Client, operating, settings_for
 from tests.support import factories
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def workers(fresh_database_url, clock):
 
     def make(number, **settings):
         made.extend(create_app(settings_for(fresh_database_url, **settings)) for _ in range(number))
-        with operating(made[0]):
+        with operator_context(made[0]):
             user = factories.user(factories.organization(), "manager", email="ada@example.org")
             tokens = sessions.create(user, factories.now())
             db.session.commit()

@@ -10,8 +10,9 @@ from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from carbonapi.rate_limiting.counters import RateLimitCounter
 from carbonapi.settings import Limit
-from tests.conftest import Client, operating
 from tests.support import factories
+from tests.support.apps import operator_context
+from tests.support.client import Client
 from tests.support.logins import GUESS, RIGHT, log_in, statuses
 from tests.support.threads import at_once
 
@@ -271,7 +272,7 @@ def test_a_forwarded_address_is_believed_through_so_many_proxies(workers, proxie
     # What stands before is anybody's invention, and changes nothing.
     forged = {"X-Forwarded-For": f"203.0.113.77, {forwarded}"} if forwarded and address in forwarded else headers
     assert guess(forged).status_code == 429
-    with operating(worker.http.application):
+    with operator_context(worker.http.application):
         told = sa.select(AuditEntry.address).where(AuditEntry.action == "login_failed")
         assert db.session.scalars(told).all() == [address]
         db.session.remove()

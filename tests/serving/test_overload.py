@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.overload import Connection, drip_feeders, drive
-from tests.conftest import SECRET_KEY, cloned_database
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import cloned_database
 from tests.support.servers import serving
 
 

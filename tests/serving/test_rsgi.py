@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import SECRET_KEY, SEEING_ALL, cloned_database
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import ALL_ORGANIZATIONS, cloned_database
 from tests.support.servers import serving
 
 FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 1000
@@ -26,7 +27,7 @@ class Service:
 
     def __init__(self, url, database_url):
         self.address = (urlsplit(url).hostname, urlsplit(url).port)
-        self.engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+        self.engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
         account = {"email": "ada@example.org", "password": factories.PASSWORD}
         self.ask("POST", "/api/v1/auth/register", {**account, "name": "Ada"})
         self.token = self.ask("POST", "/api/v1/auth/login", account)[1]["access_token"]

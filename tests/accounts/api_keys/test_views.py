@@ -13,8 +13,9 @@ from carbonapi.accounts.opaque_tokens import OpaqueToken, new_token, parse_token
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from carbonapi.rest.idempotency import IdempotencyRecord
-from tests.conftest import Client, operating, settings_for
 from tests.support import factories
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 0.3}
 CHANGE = {"current_password": factories.PASSWORD, "new_password": "quite other words for a change"}
@@ -335,7 +336,7 @@ def workers(fresh_database_url, request):
     """Two of them, that rely so many seconds on what they have read; and a manager and a member at the first."""
     apps = [create_app(settings_for(fresh_database_url, SESSION_CACHE_SECONDS=request.param)) for _ in range(2)]
     people = []
-    with operating(apps[0]):
+    with operator_context(apps[0]):
         organization = factories.organization()
         for role in ("manager", "member"):
             user = factories.user(organization, role)

@@ -12,8 +12,8 @@ from .engine import db
 class CompiledStatement:
     """A statement that is compiled once and executed many times.
 
-    Building a large statement, or looking it up in SQLAlchemy's cache, takes ten times as long as sending it. Each value
-    of a request needs a name: `sa.bindparam("recorded_at")`. Values without a name become constants of the statement.
+    Building a large statement, or looking it up in SQLAlchemy's cache, takes ten times as long as sending it. Name the
+    values of a request: `sa.bindparam("recorded_at")`. Values without a name become constants of the statement.
     """
 
     def __init__(self, statement: sa.Select[Any]) -> None:

@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
     auth.init_app(app, accounts.find_actor, accounts.find_key_actor)
     rate_limiting.init_app(app)
-    accounts.init_app(app)
+    accounts.init_app(app, on_timezone_change=usages.ledger.rebuilding_daily_totals)
     api = rest.init_app(app)
     for blueprint in (
         # In the order in which one learns them, which is that of the document.

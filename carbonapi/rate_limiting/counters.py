@@ -13,7 +13,7 @@ from flask import current_app
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Model, autocommit_connection, db
+from ..db import Model, NotAudited, autocommit_connection, db
 
 MOST_FORGOTTEN = 10  # Counts of windows that have ended, which go with each statement that counts.
 REDIS_SECONDS = 0.5  # For which Redis is waited for.
@@ -29,6 +29,7 @@ class RateLimitCounter(Model):
 
     __tablename__ = "rate_limit_counters"
     __table_args__ = (sa.Index("ix_rate_limit_counters_by_end", "ends_at"), {"prefixes": ["UNLOGGED"]})
+    AUDIT = NotAudited("it counts requests, for minutes")
 
     bucket: Mapped[bytes] = mapped_column(primary_key=True)
     ends_at: Mapped[dt.datetime] = mapped_column(primary_key=True)

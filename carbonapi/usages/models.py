@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from ..catalogue.models import FACTOR
-from ..db import Model, OptimisticallyLocked, TenantScoped
+from ..db import AuditedBy, Model, NotAudited, OptimisticallyLocked, TenantScoped
 
 QUALITIES = ("measured", "estimated")
 
@@ -76,6 +76,7 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
     """What is believed of a usage now."""
 
     __tablename__ = "usages"
+    AUDIT = AuditedBy.STATEMENT
     __table_args__ = (
         *UsageColumns.references(),
         sa.UniqueConstraint(
@@ -114,6 +115,7 @@ class UsageVersion(UsageColumns, Model):
     """
 
     __tablename__ = "usage_versions"
+    AUDIT = NotAudited("the change of the usage is audited")
     __table_args__ = (
         *UsageColumns.references(
             emission_factor_id="fk_usage_versions_emission_factor_id",
@@ -145,6 +147,7 @@ class DailyTotal(Model):
     """
 
     __tablename__ = "daily_totals"
+    AUDIT = NotAudited("it is derived from usages")
     __table_args__ = (
         sa.ForeignKeyConstraint(
             ["organization_id", "timezone"],

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import AuditedBy, Model, NotAudited, TenantScoped
+from ..db import AuditedBy, Model, NotAudited, TenantScoped, choice_constraint
 
 STATUSES = QUEUED, RUNNING, COMPLETED, FAILED = "queued", "running", "completed", "failed"
 
@@ -29,7 +29,7 @@ class Import(TenantScoped, Model):
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
         sa.CheckConstraint("num_nulls(reverted_at, reverted_by) IN (0, 2)", name="reverted"),
-        sa.CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
+        choice_constraint("status", STATUSES),
         sa.CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
         sa.CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
     )

@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     app.extensions["carbonapi"] = auth.State(
         find_actor=accounts.find_actor,
         find_key_actor=accounts.find_key_actor,
+        on_timezone_change=usages.ledger.rebuilding_daily_totals,
         counters=counters,
         allowances=rate_limiting.LocalAllowances(counters),
         hashing_slots=accounts.create_slots(settings["WORKERS"]),

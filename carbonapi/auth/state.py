@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ Claims = Mapping[str, Any]
 FindActor = Callable[[Claims], Actor | None]
 # Also returns when the key expires, if ever.
 FindKeyActor = Callable[[str, dt.datetime], tuple[Actor, dt.datetime | None] | None]
+# The context in which the time zone of an organization changes.
+TimezoneChange = Callable[[int], AbstractContextManager[None]]
 CredentialKey = tuple[int, int, str] | bytes  # Organization, id and user of a session, or the digest of an API key.
 
 
@@ -58,11 +61,13 @@ class State:
 
     find_actor, find_key_actor: read the actor of an access token's claims, or of an API key, from the database. Return
     None if the actor may not act (anymore).
+    on_timezone_change: the context that rebuilds the daily totals of an organization, by its id.
     hashing_slots, export_slots: one for each password that may be hashed, and file that may be written, concurrently.
     """
 
     find_actor: FindActor
     find_key_actor: FindKeyActor
+    on_timezone_change: TimezoneChange
     counters: Counters
     allowances: Allowances
     hashing_slots: threading.BoundedSemaphore

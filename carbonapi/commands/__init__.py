@@ -182,8 +182,8 @@ def import_factor_file(file: Path, layout: str) -> None:
     with application():
         outcome = import_factors(file, layout)
         db.session.commit()
-        passed_over = f" {outcome.passed_over} lines passed over." if outcome.passed_over else ""
-        click.echo(f"{outcome.added} factors added, {outcome.same} there already.{passed_over}")
+        passed_over = f" {outcome.skipped} lines passed over." if outcome.skipped else ""
+        click.echo(f"{outcome.added} factors added, {outcome.unchanged} there already.{passed_over}")
 
 
 @main.group()

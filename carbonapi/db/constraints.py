@@ -1,9 +1,16 @@
 """Messages of violated constraints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
+
 from .engine import Base
+
+
+def choice_constraint(column: str, choices: Sequence[str]) -> sa.CheckConstraint:
+    """Return a CHECK that the column has one of these values."""
+    return sa.CheckConstraint(f"{column} IN ({', '.join(map(repr, choices))})", name=column)
 
 
 def constraint_message(name: str) -> tuple[str, str | None] | None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth import Counters
-from ..db import Model, autocommit_connection, db
+from ..db import Model, NotAudited, autocommit_connection, db
 
 MAX_EXPIRED_DELETED = 10  # Expired counters that each increment deletes.
 REDIS_TIMEOUT_SECONDS = 0.5
@@ -30,6 +30,7 @@ class RateLimitCounter(Model):
 
     __tablename__ = "rate_limit_counters"
     __table_args__ = (sa.Index("ix_rate_limit_counters_by_end", "ends_at"), {"prefixes": ["UNLOGGED"]})
+    AUDIT = NotAudited("it counts requests, for minutes")
 
     bucket: Mapped[bytes] = mapped_column(primary_key=True)
     ends_at: Mapped[dt.datetime] = mapped_column(primary_key=True)

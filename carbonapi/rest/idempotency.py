@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth import current_actor
-from ..db import Model, db, sqlstate
+from ..db import Model, NotAudited, db, sqlstate
 from ..errors import Conflict, ValidationFailed
 from .fields import now
 
@@ -48,6 +48,7 @@ class IdempotencyRecord(Model):
         ),
         sa.Index("ix_idempotency_records_by_time", "organization_id", "claimed_at"),
     )
+    AUDIT = NotAudited("it repeats an answer; the change itself is audited")
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -24,7 +24,7 @@ def ada(organization):
 
 def test_10_of_25_concurrent_guesses_are_checked(workers, monkeypatch):
     (worker,) = workers(1)
-    monkeypatch.setattr("carbonapi.accounts.passwords.SLOT_TIMEOUT_SECONDS", 60)  # Slow hashing would cause 503.
+    monkeypatch.setattr("carbonapi.accounts.passwords.SLOT_TIMEOUT_SECONDS", 60)  # Slow hashing must not cause 503.
 
     answers = at_once(25, lambda index: log_in(worker, address=f"192.0.2.{index}"))
 

@@ -9,7 +9,8 @@ writes meanwhile waits, and finds the time zone that they have counted in gone (
 a row says which it was), so nothing of theirs is stored.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -146,16 +147,16 @@ def _by_key(days: sa.CursorResult[Any]) -> dict[tuple[Any, ...], tuple[Any, ...]
     return {key: found for key, found in told.items() if any(found)}
 
 
-@sa.event.listens_for(Organization, "before_update")
-def _forget_its_days(mapper: Any, connection: sa.Connection, organization: Organization) -> None:
-    if sa.inspect(organization).attrs.timezone.history.has_changes():
-        _forget(connection, organization.id)
+@contextlib.contextmanager
+def rebuilding_daily_totals(organization_id: int) -> Iterator[None]:
+    """Delete the daily totals of an organization before the block, which sets its time zone, and rebuild them after it.
 
-
-@sa.event.listens_for(Organization, "after_update")
-def _count_in_its_timezone(mapper: Any, connection: sa.Connection, organization: Organization) -> None:
-    if sa.inspect(organization).attrs.timezone.history.has_changes():
-        _count(connection, organization.id)
+    A foreign key ties each total to the time zone it was computed in, so none may exist while the zone changes.
+    """
+    connection = db.session.connection()
+    _forget(connection, organization_id)
+    yield
+    _count(connection, organization_id)
 
 
 def _forget(connection: sa.Connection, organization_id: int) -> sa.CursorResult[Any]:

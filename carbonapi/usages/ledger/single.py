@@ -13,12 +13,13 @@ from ... import audit
 from ...accounts.models import Organization, User
 from ...auth import ViewerParameters, current_actor, get_referenced, get_visible
 from ...catalogue.factor_selection import FactorLookup, select_factor
+from ...catalogue.models import DEFAULT_METHOD
 from ...db import CompiledStatement, db
 from ...errors import ValidationFailed
 from ...periods.service import check_adjusted_period, closed_error, is_open
 from ..candidates import COLUMNS, candidate_row, why_unrecordable
 from ..measuring import normalized, renormalized
-from ..models import Usage, UsageVersion, ledger_columns
+from ..models import DEFAULT_QUALITY, Usage, UsageVersion, ledger_columns
 from ..validation import check_same_organization, get_active_type, interval_error
 from .daily_totals import (
     COUNTED,
@@ -31,7 +32,7 @@ from .daily_totals import (
 )
 from .sql import FACTOR_DEPENDS_ON, MIN_VERSION_AGE, archive_versions, insert_usages
 
-DEFAULTS = {"method": "location", "quality": "measured"}
+DEFAULTS = {"method": DEFAULT_METHOD, "quality": DEFAULT_QUALITY}
 PRODUCT_DIGITS = 60  # More than an amount in the type's unit and a factor have together: their product is exact.
 # What the audit log tells of a usage, beside what it tells of every act: whose, of what, when, by whom and why.
 TOLD = [

@@ -1,0 +1,24 @@
+"""`carbonapi openapi` and `postman`: the documents that describe the API."""
+
+import json
+
+import click
+import flask
+
+from ..postman import build_collection
+from .application import application
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    with application():
+        click.echo(flask.current_app.json.dumps(flask.current_app.extensions["carbonapi-api"].document))
+
+
+@click.command()
+def postman() -> None:
+    """Print the Postman collection."""
+    with application():
+        collection = build_collection(flask.current_app.extensions["carbonapi-api"].document)
+        click.echo(json.dumps(collection, indent=2, ensure_ascii=False))

@@ -103,7 +103,7 @@ def postgres_account(folder: Path) -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise EmbeddedError(
-        f"PostgreSQL cannot run as root, and there is no account {configured or 'postgres or nobody'}. "
+        f"PostgreSQL cannot run as root, and there is no account {configured or '`postgres` or `nobody`'}. "
         "Set CARBONAPI_EMBEDDED_POSTGRES_USER to an unprivileged account."
     )
 

@@ -23,7 +23,7 @@ def readings(name):
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["usage_at", "amount"])
-    with gzip.open(PROJECT / f"tests/data/gb-household-{name}-hourly-kwh.csv.gz", "rt") as series:
+    with gzip.open(PROJECT / f"carbonapi/commands/demo/gb-household-{name}-hourly-kwh.csv.gz", "rt") as series:
         for row in csv.DictReader(series):
             writer.writerow([row["start"], Decimal(row["value"]).quantize(Decimal("0.001"))])
     return file.getvalue()

@@ -36,7 +36,9 @@ __all__ = ["create_app"]
 decimal.DefaultContext.prec = 100
 decimal.setcontext(decimal.DefaultContext.copy())
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
+PACKAGE = Path(__file__).parent
+# The wheel has the migrations inside the package; the repository has them beside it.
+MIGRATIONS = next(folder for folder in (PACKAGE / "migrations", PACKAGE.parent / "migrations") if folder.is_dir())
 
 
 def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> flask.Flask:

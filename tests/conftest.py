@@ -255,7 +255,7 @@ def as_other_manager(sign_in, app):
 @pytest.fixture
 def unthrottled(app, monkeypatch):
     """Nobody is counted, where statements are."""
-    for name in [name for name in DEFAULTS if name.startswith("LIMIT_")]:
+    for name in [name for name in DEFAULTS if name.startswith("RATE_LIMIT_")]:
         monkeypatch.setitem(app.config, name, None)
 
 

@@ -12,7 +12,11 @@ demo: .venv/service ## Fill an organization with the real readings of a British 
 	@.venv/bin/python -m carbonapi.commands demo
 
 test: .venv/everything ## Run all tests
-	.venv/bin/python -m pytest -n auto $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
+
+thorough: .venv/everything ## Run all tests with many random examples, and schemathesis (takes half an hour)
+	CARBONAPI_TEST_THOROUGH=1 .venv/bin/python -m pytest -n auto --dist worksteal \
+		-m "not browser and not newman and not redis and not typescript and not peer" $(ARGS)
 
 browser: .venv/everything .venv/axe/package/axe.min.js ## Run the tests that need Chromium, and npm for axe-core: the dashboard and Swagger UI
 	.venv/bin/python -m pytest -m browser $(ARGS)
@@ -46,7 +50,7 @@ overload: .venv/everything ## Let ten times the load and 500 slow clients come, 
 	.venv/bin/python -m benchmarks.overload $(ARGS)
 
 mutants: .venv/everything ## Plant some fifty holes, one at a time, and see that the tests find each, in some ten minutes
-	.venv/bin/python -m tests.mutants $(ARGS)
+	.venv/bin/python -m tests.mutation.run_mutations $(ARGS)
 
 crash: .venv/everything ## Kill and freeze the service at random, and compare its ledger with what it answered (make crash SECONDS=600 SEED=1)
 	.venv/bin/python -m tests.endurance.crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -102,4 +106,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis typescript newman schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+.PHONY: help run demo test browser screenshots redis typescript newman schemathesis thorough attack bench bench-quick overload mutants crash soak check lock clean

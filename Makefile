@@ -12,7 +12,11 @@ demo: .venv/service ## Create an organization with the readings of a British hou
 	@.venv/bin/python -m carbonapi.commands demo
 
 test: .venv/everything ## Run all tests
-	.venv/bin/python -m pytest -n auto $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
+
+thorough: .venv/everything ## Run all tests with many random examples, and schemathesis (takes half an hour)
+	CARBONAPI_TEST_THOROUGH=1 .venv/bin/python -m pytest -n auto --dist worksteal \
+		-m "not browser and not newman and not redis and not typescript and not peer" $(ARGS)
 
 browser: .venv/everything .venv/axe/package/axe.min.js ## Run the browser tests of the dashboard and Swagger UI (need Chromium, and npm for axe-core)
 	.venv/bin/python -m pytest -m browser $(ARGS)
@@ -46,7 +50,7 @@ overload: .venv/everything ## Measure the service under ten times its load and w
 	.venv/bin/python -m benchmarks.overload $(ARGS)
 
 mutants: .venv/everything ## Break about fifty checks, one at a time, and require that a test fails (takes minutes)
-	.venv/bin/python -m tests.mutants $(ARGS)
+	.venv/bin/python -m tests.mutation.run_mutations $(ARGS)
 
 crash: .venv/everything ## Kill the service at random, and compare its ledger with its answers (make crash SECONDS=600 SEED=1)
 	.venv/bin/python -m tests.endurance.crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -107,4 +111,4 @@ clean: ## Delete the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis typescript newman schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+.PHONY: help run demo test browser screenshots redis typescript newman schemathesis thorough attack bench bench-quick overload mutants crash soak check lock clean

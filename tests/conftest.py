@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -26,10 +27,14 @@ from .support.client import Client
 from .support.databases import OWNER, ROLE, TEMPLATE, cloned_database, execute, url_of
 from .support.household import import_household
 from .support.plans import add_many_usages
+from .support.processes import public_folder
+from .support.servers import serving
 
 # A crash of the machine may lose the test databases, so PostgreSQL need not write to disk before it answers.
 # Without autovacuum, plans do not depend on when it sees the rows that tests roll back.
 SERVER_SETTINGS = ("autovacuum = off", "fsync = off", "full_page_writes = off", "synchronous_commit = off")
+
+PROCESS_HELPERS = (subprocess, serving, public_folder, cloned_database)
 
 
 def pytest_configure(config):
@@ -69,6 +74,22 @@ def pytest_unconfigure(config):
     if hasattr(config, "stack"):
         execute(config.server_url, f"DROP DATABASE {TEMPLATE}")
         config.stack.close()
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that start processes, and run them first: a long test at the end would keep one core idle."""
+    for item in items:
+        if starts_processes(item):
+            item.add_marker("process")
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
+def starts_processes(item):
+    """Return whether a test has a database of its own, or is in a module that uses processes."""
+    imported = vars(item.module).values()
+    return "fresh_database_url" in item.fixturenames or any(
+        value is helper for value in imported for helper in PROCESS_HELPERS
+    )
 
 
 @pytest.fixture(scope="session")

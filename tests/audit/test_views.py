@@ -123,7 +123,7 @@ def test_rejected_and_empty_changes_have_no_entry(as_manager, as_member, as_audi
     assert as_auditor.get("/audit-entries").json == listed
 
 
-def test_deleting_several_usages_writes_an_entry_each(app, as_member, entries, statements, monkeypatch, unthrottled):
+def test_deleting_several_usages_writes_an_entry_each(app, as_member, entries, statements, monkeypatch, no_rate_limits):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     ids = [factories.usage(as_member.user).id for _ in range(3)]
     as_member.get("/auth/me")

@@ -19,6 +19,7 @@ from carbonapi.emissions.trend import trend
 from carbonapi.rest.fields import format_datetime, timezone_names
 from carbonapi.usages.models import Usage
 from tests.support import factories
+from tests.support.scale import examples
 
 CHICAGO = "America/Chicago"
 HOURLY = Path(__file__).parents[1] / "data" / "il-electricity-hourly-kwh.csv.gz"
@@ -92,7 +93,7 @@ def test_bills_spread_over_months_come_close_to_what_was_metered(sign_in, organi
         assert off < abs(ended[month] - truth[month]), month
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(examples(3, 8)))
 def test_random_periods_in_all_zones_add_up_to_the_last_digit(as_manager, seed):
     """1,000 periods: each part is its exact share to the last digit, and all are the whole, however they are cut."""
     chance = random.Random(seed)

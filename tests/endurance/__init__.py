@@ -1,1 +1,1 @@
-"""What takes minutes: the service as it is shipped, killed at random (`crash`), and under load for long (`soak`)."""
+"""Runs of minutes: the service killed at random (`crash`), and under load (`soak`)."""

@@ -1,4 +1,4 @@
-"""Requests over real HTTP, on connections that are kept, whatever becomes of the other side."""
+"""Requests over HTTP on persistent connections, even if the service is killed."""
 
 import contextlib
 import http.client
@@ -13,7 +13,7 @@ TIMEOUT_SECONDS = 60
 
 
 class Request(NamedTuple):
-    """What is asked, below /api/v1, but for what is asked about the service's health."""
+    """A request below /api/v1, or to /health."""
 
     method: str
     path: str
@@ -23,7 +23,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request; the status 0: no answer."""
+    """A response; status 0 means that none arrived."""
 
     status: int
     body: bytes = b""
@@ -35,23 +35,25 @@ class Answer:
 
 
 def exact_json(text: bytes | str) -> Any:
-    """JSON with its numbers as they are written."""
+    """Parse JSON with exact numbers."""
     return json.loads(text, parse_float=Decimal)
 
 
 class Caller:
-    """Somebody who asks, signed in or not.
+    """A client, with a token or without.
 
-    tell: a function that is told of each request: when it began, when it ended, and the status of its answer.
+    `on_answer` is called after each request with its start, its end and the status of its answer.
     """
 
-    def __init__(self, port: int, token: str = "", tell: Callable[[float, float, int], None] | None = None) -> None:
+    def __init__(
+        self, port: int, token: str = "", on_answer: Callable[[float, float, int], None] | None = None
+    ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
-        self._signature = {"Authorization": f"Bearer {token}"} if token else {}
-        self._tell = tell
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
+        self._on_answer = on_answer
 
     def ask(self, *request: Any) -> Answer:
-        """The answer to a request, which is given by its parts."""
+        """Send a request, passed as the fields of `Request`, and return its answer."""
         began = time.monotonic()
         try:
             self._send(Request(*request))
@@ -60,12 +62,12 @@ class Caller:
         except (OSError, http.client.HTTPException):
             self.hang_up()
             answer = Answer(0)
-        if self._tell is not None:
-            self._tell(began, time.monotonic(), answer.status)
+        if self._on_answer is not None:
+            self._on_answer(began, time.monotonic(), answer.status)
         return answer
 
-    def ask_and_go(self, *request: Any) -> None:
-        """Send a request, and hang up before the answer."""
+    def send_and_hang_up(self, *request: Any) -> None:
+        """Send a request, and close the connection before the answer."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             self._send(Request(*request))
         self.hang_up()
@@ -80,6 +82,6 @@ class Caller:
         self._connection.close()
 
     def _send(self, request: Request) -> None:
-        headers = {"Content-Type": "application/json"} | self._signature | request.headers
+        headers = {"Content-Type": "application/json"} | self._authorization | request.headers
         base = "" if request.path.startswith("/health") else "/api/v1"
         self._connection.request(request.method, base + request.path, request.body, headers)

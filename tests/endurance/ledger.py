@@ -1,4 +1,4 @@
-"""What clients note of their writes, and what the service says of them in the end."""
+"""The history of the clients' writes, and its comparison with the ledger at the end."""
 
 import threading
 from collections import Counter, defaultdict
@@ -12,14 +12,13 @@ from .calls import Request
 
 @dataclass
 class Written:
-    """A usage that a client has sent, known by its note, which no other bears.
+    """A usage that a client has sent, identified by its note.
 
-    is_acknowledged: whether it was answered well. If not, it may be there or not.
-    answer: the last one about it, which is what the ledger must have.
+    An unacknowledged usage may or may not be in the ledger. `answer` is the last response, which the ledger must match.
     """
 
     note: str
-    amounts: list[Decimal]  # Of its versions, the first first.
+    amounts: list[Decimal]  # Of all versions, oldest first.
     is_acknowledged: bool = False
     is_deleted: bool = False
     answer: dict[str, Any] | None = None
@@ -32,7 +31,7 @@ class Written:
 
 @dataclass
 class File:
-    """A file of usages that a client has sent; their notes are `<name>/<line>`, and line 1 has the amount 0.001."""
+    """A file that a client has imported. Line n has the note `<name>/<n>` and the amount n/1000."""
 
     name: str
     lines: int
@@ -50,28 +49,30 @@ def amount_of(line: int) -> Decimal:
 
 
 @dataclass
-class Noted:
-    """All that was written, and how the requests went. Clients note at the same time."""
+class History:
+    """All writes and the outcome of their requests, from concurrent clients."""
 
     written: dict[str, Written] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
-    kept: list[tuple[Request, bytes]] = field(default_factory=list)  # Requests with a key, and their first answers.
-    surprises: list[str] = field(default_factory=list)
+    replayable: list[tuple[Request, bytes]] = field(
+        default_factory=list
+    )  # Requests with a key, and their first answers.
+    unexpected: list[str] = field(default_factory=list)
     acknowledged: int = 0
     retried: int = 0
-    importing: int = 0  # Imports that are being worked on.
+    importing: int = 0  # Imports in progress.
     statuses: Counter[int] = field(default_factory=Counter)
-    last_good: float = 0.0  # When the latest request began that was answered well.
-    kind: str = "none"  # The fault of the moment.
+    last_success: float = 0.0  # The start of the latest request that succeeded.
+    kind: str = "none"  # The current failure.
     longest: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def tell(self, began: float, ended: float, status: int) -> None:
+    def add_answer(self, began: float, ended: float, status: int) -> None:
         with self.lock:
             self.statuses[status] += 1
             self.longest[self.kind] = max(self.longest[self.kind], ended - began)
             if 200 <= status < 300:
-                self.last_good = max(self.last_good, began)
+                self.last_success = max(self.last_success, began)
 
     def acknowledge(self) -> None:
         with self.lock:
@@ -92,7 +93,7 @@ class Noted:
 
 @dataclass
 class Findings:
-    """What is not as it was acknowledged, by what is wrong with it."""
+    """Differences between the ledger and what was acknowledged, by kind."""
 
     lost: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -103,12 +104,12 @@ class Findings:
     co2e_kg: Decimal = Decimal(0)
     versions: int = 0
 
-    def wrong(self) -> dict[str, list[str]]:
+    def errors(self) -> dict[str, list[str]]:
         return {name: getattr(self, name) for name in ("lost", "changed", "duplicated", "torn", "foreign")}
 
 
-def compare(noted: Noted, rows: Iterable[dict[str, Any]]) -> Findings:
-    """What the rows of the ledger, each given once, have that was not noted, or lack."""
+def compare(history: History, rows: Iterable[dict[str, Any]]) -> Findings:
+    """Compare the rows of the ledger with the history."""
     found = Findings()
     seen: Counter[str] = Counter()
     lines: defaultdict[str, set[int]] = defaultdict(set)
@@ -121,19 +122,19 @@ def compare(noted: Noted, rows: Iterable[dict[str, Any]]) -> Findings:
         seen[note] += 1
         if seen[note] > 1:
             found.duplicated.append(note)
-        elif is_line and name in noted.files:
+        elif is_line and name in history.files:
             lines[name].add(int(line))
             imports[name].add(row["import_id"])
             if row["amount"] != amount_of(int(line)):
                 found.changed.append(note)
-        elif note in noted.written:
-            found.changed += _differences(noted.written[note], row)
+        elif note in history.written:
+            found.changed += _differences(history.written[note], row)
         else:
             found.foreign.append(note)
-    for note, written in noted.written.items():
+    for note, written in history.written.items():
         if written.is_acknowledged and written.is_deleted == bool(seen[note]):
             found.lost.append(note)
-    for name, file in noted.files.items():
+    for name, file in history.files.items():
         if not lines[name]:
             found.lost += [name] if file.is_acknowledged else []
         elif lines[name] != set(range(1, file.lines + 1)):
@@ -144,7 +145,7 @@ def compare(noted: Noted, rows: Iterable[dict[str, Any]]) -> Findings:
 
 
 def _differences(written: Written, row: dict[str, Any]) -> list[str]:
-    """Its note, if the row is not what was answered; or, where there was no answer, what was sent."""
+    """Return the note of a usage if its row differs from the last answer, or from the request if none was answered."""
     if written.answer is not None:
         is_same = row == written.answer
     else:

@@ -1,4 +1,4 @@
-"""The memory, open files and connections of a running service, sampled; and the line through such samples."""
+"""Samples of the memory, open files and connections of a running service, and their trend."""
 
 import contextlib
 import threading
@@ -14,7 +14,7 @@ PROC = Path("/proc")
 
 @dataclass
 class Samples:
-    """What was sampled, each at its second. MiB of the workers, and what PostgreSQL's backends do not share."""
+    """Samples by time: memory of workers, unshared memory of PostgreSQL backends, files, connections."""
 
     seconds: list[float] = field(default_factory=list)
     workers_mib: list[float] = field(default_factory=list)
@@ -23,33 +23,33 @@ class Samples:
     connections: list[float] = field(default_factory=list)
 
     def after(self, second: float) -> "Samples":
-        """Those that were taken from this second on."""
+        """Return the samples from this second on."""
         first = sum(moment < second for moment in self.seconds)
         return Samples(*(getattr(self, name)[first:] for name in self.__dataclass_fields__))
 
 
 class Sampler(threading.Thread):
-    """Samples a service until it is told to stop."""
+    """A thread that samples a service until it is stopped."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(daemon=True)
         self.service, self.samples = service, Samples()
-        self.is_to_stop = threading.Event()
+        self.stopping = threading.Event()
 
     def run(self) -> None:
         began = time.monotonic()
-        while not self.is_to_stop.wait(SAMPLE_SECONDS):
+        while not self.stopping.wait(SAMPLE_SECONDS):
             workers, backends = self.service.workers, self.service.backends
             self.samples.seconds.append(time.monotonic() - began)
             self.samples.workers_mib.append(sum(resident_mib(pid, "VmRSS") for pid in workers))
-            # What a backend has touched of the buffers that all share is none of its own.
+            # Shared buffers that a backend has touched do not count.
             self.samples.backends_mib.append(sum(resident_mib(pid, "RssAnon") for pid in backends))
             self.samples.open_files.append(sum(map(open_files, workers)))
             self.samples.connections.append(len(backends))
 
 
 def resident_mib(pid: int, name: str, proc: Path = PROC) -> float:
-    """Of the memory of a process, what proc(5) calls so; 0 if it has ended."""
+    """Return a memory field of proc(5) for a process; 0 if it has ended."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, StopIteration):
         lines = (proc / str(pid) / "status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) / 1024
@@ -63,7 +63,7 @@ def open_files(pid: int, proc: Path = PROC) -> int:
 
 
 def line(seconds: list[float], values: list[float]) -> tuple[float, float]:
-    """By how much the least-squares line through the values rises in a minute, and in all, as a share of its start."""
+    """Return the slope of the least-squares line per minute, and its rise as a share of its start."""
     count = len(seconds)
     middle, mean = sum(seconds) / count, sum(values) / count
     spread = sum((second - middle) ** 2 for second in seconds)

@@ -1,4 +1,4 @@
-"""`carbonapi serve` with its own PostgreSQL, by its processes; started again whenever it ends, as Docker would."""
+"""`carbonapi serve` with an embedded PostgreSQL, its processes, and its restart whenever it ends, as in Docker."""
 
 import contextlib
 import json
@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support import factories
+from tests.support import embedded_data, factories
+from tests.support.apps import NO_RATE_LIMITS
 from tests.support.processes import alive, children, family, kill, naming, public_folder, table
 from tests.support.servers import free_port
 
@@ -18,25 +19,22 @@ from .calls import Caller
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
-# Nobody is throttled, and a token lasts for the whole run.
-SETTINGS = {"ACCESS_TOKEN_MINUTES": "1440", "LOG_LEVEL": "error"} | {
-    f"LIMIT_{what}_PER_{whom}": "0"
-    for what in ("SIGN_IN", "REGISTRATION", "REFRESH", "WRITES", "IMPORTS")
-    for whom in ("ACCOUNT", "ADDRESS")
-}
+# Tokens are valid for the whole run.
+SETTINGS = NO_RATE_LIMITS | {"ACCESS_TOKEN_MINUTES": 1440, "LOG_LEVEL": "error"}
 
 
 class Service:
-    """The service on a folder and a port of its own, both kept when it is started again."""
+    """The service with its own folder and port, which stay the same after a restart."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
         self.log = folder / "log"
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("CARBONAPI_")}
-        self.environ |= {f"CARBONAPI_{name}": value for name, value in SETTINGS.items()}
+        self.environ |= {f"CARBONAPI_{name}": str(value) for name, value in SETTINGS.items()}
         self.environ["CARBONAPI_EMBEDDED_DATA_DIR"] = str(folder / "data")
         self.starts, self.started_at = 0, 0.0
+        embedded_data.copy_to(folder / "data")
         self._start()
 
     def _start(self) -> None:
@@ -45,54 +43,55 @@ class Service:
             self.supervisor = subprocess.Popen(command, cwd=PROJECT, env=self.environ, stdout=log, stderr=log)
         self.starts, self.started_at = self.starts + 1, time.monotonic()
 
-    def keep_up(self) -> None:
-        """Start it again if it has ended."""
+    def restart_if_ended(self) -> None:
         if self.supervisor.poll() is not None:
             self._start()
 
     def wait_until_ready(self) -> None:
-        given_up_at = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         with Caller(self.port) as caller:
             while caller.ask("GET", "/health/ready").status != 200:
-                if time.monotonic() > given_up_at:
-                    raise RuntimeError(f"The service is not ready within {START_SECONDS} seconds.\n{self.told()}")
-                self.keep_up()
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"The service is not ready within {START_SECONDS} seconds.\n{self.log_tail()}")
+                self.restart_if_ended()
                 time.sleep(0.1)
 
     def stop(self) -> int:
-        """The exit code after SIGTERM."""
+        """Send SIGTERM, and return the exit code."""
         self.supervisor.terminate()
         return self.supervisor.wait(60)
 
     def command(self, *arguments: str) -> str:
-        """What a command of carbonapi prints, on the same data."""
+        """Run a command of carbonapi on the same data, and return its output."""
         command = [sys.executable, "-m", "carbonapi.commands", *arguments]
         return subprocess.run(command, cwd=PROJECT, env=self.environ, check=True, capture_output=True, text=True).stdout
 
     def token(self) -> str:
-        """An access token of a manager, who registers the first time."""
+        """Return an access token of the manager, registered on the first call."""
         with Caller(self.port) as caller:
             caller.ask("POST", "/auth/register", json.dumps(ACCOUNT | {"name": "Ada"}).encode())
             return str(caller.ask("POST", "/auth/login", json.dumps(ACCOUNT).encode()).json["access_token"])
 
-    def told(self) -> str:
-        """The end of what it has logged."""
+    def log_tail(self) -> str:
         return "\n".join(self.log.read_text().splitlines()[-30:])
 
-    # Its processes: none of another service, for folder and port are its own.
+    # Processes are found by the folder and the port, which no other service has.
 
     @property
     def web_server(self) -> set[int]:
-        return {
-            child for leash in family(self.supervisor.pid) & naming("child_process.py") for child in children(leash)
-        }
+        guards = family(self.supervisor.pid) & naming("child_process.py")
+        return {child for guard in guards for child in children(guard)}
+
+    @property
+    def supervisor_process(self) -> set[int]:
+        return {self.supervisor.pid}
 
     @property
     def workers(self) -> set[int]:
         return {worker for web_server in self.web_server for worker in children(web_server)}
 
     @property
-    def keeper(self) -> set[int]:
+    def postgresql_supervisor(self) -> set[int]:
         return naming(f"embedded_supervisor.py {self.folder}/data")
 
     @property
@@ -105,16 +104,16 @@ class Service:
 
     @property
     def backends(self) -> set[int]:
-        """Those of PostgreSQL's processes that serve the workers."""
+        """The processes of PostgreSQL that serve the workers."""
         processes = table()
         return {pid for pid in self.postgresql & processes.keys() if "carbonapi_app carbonapi" in processes[pid][1]}
 
     @property
     def everything(self) -> set[int]:
-        return family(self.supervisor.pid) | self.keeper | self.postgresql
+        return family(self.supervisor.pid) | self.postgresql_supervisor | self.postgresql
 
     def kill(self) -> None:
-        """Kill all that it consists of, and what this starts in its last moments."""
+        """Kill all processes, and those that they start in the meantime."""
         processes = self.everything
         while processes:
             kill(processes)
@@ -125,7 +124,7 @@ class Service:
 
 @contextlib.contextmanager
 def running() -> Iterator[Service]:
-    """A service with an empty ledger, killed in the end."""
+    """Yield a service with an empty ledger; kill it afterwards."""
     with public_folder() as folder:
         service = Service(folder)
         try:

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from carbonapi.db import db
 from tests.support import factories
 from tests.support.random_ledger import record_at_random
+from tests.support.scale import examples
 
-USAGES = 10_000
+USAGES = examples(1_000, 10_000)
 
 
 def verified(client, file, content_type="text/csv"):

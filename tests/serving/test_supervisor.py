@@ -19,6 +19,7 @@ import pytest
 
 from carbonapi.postgres import embedded
 from carbonapi.serving import supervisor
+from tests.support import embedded_data
 from tests.support.processes import alive, children, family, kill, naming, public_folder, wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,8 @@ def serving(
     environ |= {"CARBONAPI_EMBEDDED_DATA_DIR": str(folder / "data")} | dict(settings or {})
     command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(port), *options]
     output = folder / f"output-{port}"
+    if waits and "CARBONAPI_DATABASE_URL" not in environ and not (folder / "data").exists():
+        embedded_data.copy_to(folder / "data")
     with (
         open(output, "w") as file,
         subprocess.Popen(

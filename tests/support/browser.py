@@ -1,4 +1,4 @@
-"""A real Chromium for tests, spoken to over a pipe in its own protocol (chromedevtools.github.io/devtools-protocol)."""
+"""Chromium for tests, controlled over a pipe by its own protocol (chromedevtools.github.io/devtools-protocol)."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ OPTIONS = (
     "--remote-debugging-pipe",
     "--window-size=1280,1600",
 )
-# Told by the browser itself, whatever the page's own scripts do.
+# Reported by the browser, independently of the page's scripts.
 NOTE_VIOLATIONS = """
     window.violations = [];
     document.addEventListener("securitypolicyviolation", event =>
@@ -34,7 +34,7 @@ NOTE_VIOLATIONS = """
 
 
 class Page:
-    """A page in the browser. `errors` are those in its console so far, exceptions among them."""
+    """A page in the browser. `errors` has the errors in its console, including exceptions."""
 
     def __init__(self, commands: Any, events: Any) -> None:
         self._commands, self._events = commands, events
@@ -52,16 +52,16 @@ class Page:
         assert not failure, failure
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         answer = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def wait_for(self, script: str, seconds: float = 20) -> Any:
-        """The value of a JavaScript expression, once it is true."""
-        given_up_at = time.monotonic() + seconds
+        """Wait until a JavaScript expression is true, and return its value."""
+        deadline = time.monotonic() + seconds
         while not (value := self.run(script)):
-            assert time.monotonic() < given_up_at, f"{script} has not come true; the console says {self.errors}"
+            assert time.monotonic() < deadline, f"{script} is not true after {seconds} s; errors in the console: {self.errors}"
             time.sleep(0.1)
         return value
 
@@ -75,7 +75,7 @@ class Page:
         self._call("Input.insertText", text=text)
 
     def screenshot(self) -> str:
-        """The page as a PNG, in base64."""
+        """Return the page as a PNG in base64."""
         return str(self._call("Page.captureScreenshot", format="png")["data"])
 
     def _call(self, method: str, **parameters: Any) -> Any:
@@ -93,7 +93,7 @@ class Page:
     def _read(self) -> bytes:
         message = bytearray()
         while (byte := self._events.read(1)) != b"\0":
-            assert byte, "the browser has gone away"
+            assert byte, "the browser has ended"
             message += byte
         return bytes(message)
 
@@ -107,7 +107,7 @@ class Page:
 
 
 def find() -> str:
-    """The path of a Chromium, or of a browser that is one. Fails where there is none."""
+    """Return the path of Chromium or a browser based on it. Fail if none is installed."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     assert path, f"There is no browser: none of {', '.join(NAMES)} is installed. On Debian: apt install chromium."
     return path
@@ -115,7 +115,7 @@ def find() -> str:
 
 @contextlib.contextmanager
 def page(profile: Path) -> Iterator[Page]:
-    """A new page in a Chromium of its own, which keeps what it must below the folder `profile`."""
+    """Yield a new page in a new Chromium, with its files in the folder `profile`."""
     path = find()
     read_commands, write_commands = os.pipe()
     read_events, write_events = os.pipe()

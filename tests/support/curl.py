@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""As much of curl as the README's tour needs, so that its test asks nothing of the machine."""
+"""The options of curl that the documentation uses, so that its tests do not need curl."""
 
 import argparse
 import sys

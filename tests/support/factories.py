@@ -1,4 +1,4 @@
-"""Rows for tests. Everything has a default: a test states what matters to it."""
+"""Rows for tests. Every field has a default, so a test states only what matters to it."""
 
 import datetime as dt
 import itertools
@@ -22,7 +22,7 @@ def now():
 
 
 def at(text):
-    """An instant by its ISO text, UTC unless it says otherwise."""
+    """Return the time of an ISO text, in UTC unless the text has an offset."""
     moment = dt.datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
@@ -68,7 +68,7 @@ def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, regio
 
 
 def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):
-    """A usage of the user `of`, recorded by themself as the ledger does it."""
+    """Record a usage of the user `of` through the ledger, as this user."""
     with acting_as(Actor(of.id, of.organization_id, "manager", "UTC")):
         recorded = ledger.record(
             now(), user_id=of.id, usage_type_id=usage_type_id, usage_at=at(usage_at), amount=Decimal(amount), **fields

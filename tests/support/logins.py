@@ -1,4 +1,4 @@
-"""Attempts to sign in as Ada, right and wrong, from any address."""
+"""Login attempts as Ada, with the right or a wrong password, from any IP address."""
 
 from tests.support import factories
 from tests.support.client import Client
@@ -8,11 +8,11 @@ RIGHT = {"email": "ada@example.org", "password": factories.PASSWORD}
 
 
 def log_in(client, credentials=GUESS, address="192.0.2.1"):
-    """The answer to an attempt at the app of this client."""
+    """Return the response to a login at the app of this client."""
     stranger = Client(client.http.application)
     return stranger.post("/auth/login", json=credentials, environ_base={"REMOTE_ADDR": address})
 
 
 def statuses(client, number, *arguments):
-    """The statuses of so many attempts, one after the other."""
+    """Return the statuses of this number of logins, one after the other."""
     return [log_in(client, *arguments).status_code for _ in range(number)]

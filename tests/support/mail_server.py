@@ -1,4 +1,4 @@
-"""A mail server on this machine, which keeps what it is sent."""
+"""A mail server on this machine that stores the messages it receives."""
 
 import contextlib
 import socketserver
@@ -6,7 +6,7 @@ import threading
 
 
 class _Conversation(socketserver.StreamRequestHandler):
-    """As much of SMTP (RFC 5321) as it takes to be sent a message."""
+    """The commands of SMTP (RFC 5321) that are needed to receive a message."""
 
     def handle(self):
         letter = {"to": []}
@@ -15,16 +15,15 @@ class _Conversation(socketserver.StreamRequestHandler):
             verb = line.split()[0].upper()
             if verb == "DATA":
                 self.say("354 go on")
-                letter["lines"] = list(self.read_to_the_dot())
+                letter["lines"] = list(self.read_message())
                 self.server.letters.append(letter)
             elif verb == "MAIL":
                 letter["from"] = line.partition(":")[2].split()[0]
             elif verb == "RCPT":
                 letter["to"].append(line.partition(":")[2])
-            refusal = self.server.refusals.get(verb)
-            self.say(refusal or ("221 bye" if verb == "QUIT" else "250 good"))
+            self.say(self.server.replies.get(verb) or ("221 bye" if verb == "QUIT" else "250 good"))
 
-    def read_to_the_dot(self):
+    def read_message(self):
         while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
             yield line.removeprefix(".")
 
@@ -33,11 +32,11 @@ class _Conversation(socketserver.StreamRequestHandler):
 
 
 @contextlib.contextmanager
-def receiving(refusals=None):
-    """The server's port, and the letters that it has been sent. refusals: what it answers to a verb, if not 250."""
+def receiving(replies=None):
+    """Yield the port of the server and the messages received. `replies` maps a command to its reply instead of 250."""
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Conversation)
     server.daemon_threads = True
-    server.letters, server.refusals = [], refusals or {}
+    server.letters, server.replies = [], replies or {}
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Real processes in tests: which there are (by `ps`, on Linux and macOS alike), and a folder to run them in."""
+"""The processes of tests, listed by `ps` on Linux and macOS alike, and a folder to run them in."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def table() -> dict[int, tuple[int, str]]:
-    """Parent and command line of each process by its id, but for those that have ended and are only waited for."""
+    """Return the parent and command line of each process by its id, without zombies."""
     rows = subprocess.run(["ps", "-axwwo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True).stdout
     found = {}
     for row in rows.splitlines():
@@ -23,7 +23,7 @@ def table() -> dict[int, tuple[int, str]]:
 
 
 def naming(word: str) -> set[int]:
-    """The processes whose command line holds the word, such as a folder or a port of the test's own."""
+    """Return the processes whose command line holds the word, such as a folder or a port of the test."""
     return {pid for pid, (_, command) in table().items() if word in command}
 
 
@@ -32,7 +32,7 @@ def children(pid: int) -> set[int]:
 
 
 def family(pid: int) -> set[int]:
-    """A process and all that descend from it."""
+    """Return a process and all its descendants."""
     processes = table()
     members: set[int] = set()
     newest = {pid} & processes.keys()
@@ -54,7 +54,7 @@ def kill(pids: set[int]) -> None:
 
 @contextlib.contextmanager
 def public_folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can enter, unlike pytest's own. In the end, nothing may run that names it."""
+    """Yield a folder that PostgreSQL's account can enter. Fail if a process that names it is left."""
     folder = Path(tempfile.mkdtemp(prefix="carbonapi-test-")).resolve()
     folder.chmod(0o711)
     try:
@@ -67,8 +67,9 @@ def public_folder() -> Iterator[Path]:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Return when the condition holds. Fails after that many seconds."""
-    given_up_at = time.monotonic() + seconds
+    """Return when the condition holds. Fail after this time. Listing processes is slow, so pauses grow."""
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not condition():
-        assert time.monotonic() < given_up_at, f"has not come about within {seconds} seconds"
-        time.sleep(0.05)
+        assert time.monotonic() < deadline, f"the condition does not hold after {seconds} seconds"
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.2)

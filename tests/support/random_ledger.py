@@ -1,4 +1,4 @@
-"""A ledger of random usages, as years of use might have left it."""
+"""A ledger of random usages, like one after years of use."""
 
 from decimal import Decimal
 
@@ -8,13 +8,13 @@ from tests.support.client import query_now
 from . import factories
 
 UNITS = {"kWh": ["kWh", "MWh", "GJ", "MJ", "therm", "MMBtu", "Wh", ""], "m3": ["m3", "l", "gallon", "ft3", ""]}
-YEARS = (*[1] * 19, 9)  # How long periods are: each of their days is counted, so few are long.
+YEARS = (*[1] * 19, 9)  # Lengths of intervals. Each day of an interval has a daily total, so few are long.
 
 
-def book_at_random(manager, dice, number):
-    """Record so many usages of several types, units and users; correct some, delete some, restate some.
+def record_at_random(manager, dice, number):
+    """Record this number of usages of several types, units and users; correct, delete and restate some of them.
 
-    dice: a random.Random. Returns the moment, as text, at which all were recorded and none was changed yet.
+    `dice` is a random.Random. Return the time, for a query, when all were recorded and none had changed.
     """
     organization_id = manager.user.organization_id
     usage_types = [
@@ -25,7 +25,7 @@ def book_at_random(manager, dice, number):
         factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", organization_id=organization_id)
         factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", region="GB")
     colleague = factories.user(db.session.get_one(factories.Organization, organization_id))
-    period = manager.post("/closed-periods", json={"until": "1950-01-01T00:00:00Z"}).json["id"]
+    closed_period_id = manager.post("/closed-periods", json={"until": "1950-01-01T00:00:00Z"}).json["id"]
     rows = [["user_id,usage_type_id,usage_at,usage_until,amount,unit,region,note,external_id,adjusts_closed_period_id"]]
     for place in range(number):
         usage_type = dice.choice(usage_types)
@@ -45,7 +45,7 @@ def book_at_random(manager, dice, number):
                 dice.choice(["", "GB", "US-CA"]),
                 dice.choice(["", f"Meter {place}", f"={place}", f"'-{place} é"]),
                 dice.choice(["", f"x-{place}"]),
-                str(period) if adjusts else "",
+                str(closed_period_id) if adjusts else "",
             ]
         )
     file = "".join(f"{','.join(row)}\n" for row in rows)
@@ -56,8 +56,8 @@ def book_at_random(manager, dice, number):
         change = dice.choice([{"amount": 7}, {"unit": None, "amount": 0}, {"note": "Read 2 times"}, {"region": "GB"}])
         fields = {name: value for name, value in change.items() if value is not None}
         assert manager.patch(f"/usages/{id_}", json=fields | {"reason": "misread 1"}).status_code == 200
-    gone = "&".join(f"id={id_}" for id_ in dice.sample(ids, len(ids) // 20))
-    assert manager.delete(f"/usages?{gone}").status_code == 204
+    deleted = "&".join(f"id={id_}" for id_ in dice.sample(ids, len(ids) // 20))
+    assert manager.delete(f"/usages?{deleted}").status_code == 204
     factories.emission_factor(usage_types[0], "0.123456789012", organization_id=organization_id)
     restatement = {"usage_type_id": usage_types[0].id, "reason": "a supplier's 2 factors", "mode": "apply"}
     assert manager.post("/restatements", json=restatement).json["usage_count"] > 0

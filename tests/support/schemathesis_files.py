@@ -1,6 +1,6 @@
-"""How schemathesis sends files."""
+"""Serialization of files for schemathesis."""
 
 import schemathesis
 
-# A file of NDJSON is sent as the text that it is.
+# Files of NDJSON are sent as they are.
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")

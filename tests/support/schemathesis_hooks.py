@@ -1,7 +1,7 @@
-"""What schemathesis must know to test the service as somebody who is signed in.
+"""Hooks of schemathesis that authenticate its requests.
 
-Every request is another user's, of one organization: whatever a test does to a user or a session, such as logging out,
-the next one acts undisturbed and sees the same rows. CARBONAPI_TEST_ROLE says which role they have.
+Each request is sent as another user of one organization. A request that changes its user or session, such as a logout,
+therefore never affects the next, and all requests see the same rows. CARBONAPI_TEST_ROLE sets the role.
 """
 
 import datetime as dt
@@ -17,19 +17,19 @@ from carbonapi.accounts.models import User
 from carbonapi.db import db
 from tests.support.apps import operator_context
 
-from . import factories, schemathesis_files  # noqa: F401  # What registers itself.
+from . import factories, schemathesis_files  # noqa: F401  # It registers a serializer.
 
-# A body that says it is compressed is 415 anywhere: tests/rest/test_bodies.py tries that.
+# tests/rest/test_request_parsing.py covers compressed bodies, and tests/serving/test_rsgi.py framing.
 FRAMING = {
     "connection", "content-encoding", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade",
 }  # fmt: skip
 app = create_app()
 
 
-def logged_in():
-    """The tokens of one new user after the other, each made as it is asked for.
+def tokens_of_new_users():
+    """Yield the tokens of a new user each time.
 
-    A user made earlier than that could be deleted, by a request that guesses its id, before it has acted.
+    Users are created as late as possible: a request with a random ID may delete an earlier one.
     """
     with operator_context(app):
         organization_id = factories.organization("Tested by schemathesis").id
@@ -39,7 +39,7 @@ def logged_in():
                 organization_id=organization_id,
                 role=os.environ["CARBONAPI_TEST_ROLE"],
                 email=f"{uuid.uuid4().hex}@example.org",
-                name="Somebody",
+                name="A user",
                 password_hash=factories.PASSWORD_HASH,
             )
             db.session.add(user)
@@ -49,9 +49,9 @@ def logged_in():
         yield tokens
 
 
-people = logged_in()
+new_tokens = tokens_of_new_users()
 
-# The document has the years 1900 to 2200 in words, since JSON Schema cannot say them.
+# JSON Schema cannot express the years 1900 to 2200.
 first, last = dt.datetime(1900, 1, 2), dt.datetime(2200, 12, 30)
 instants = strategies.datetimes(first, last, timezones=strategies.just(dt.UTC))
 schemathesis.openapi.format("date-time", instants.map(dt.datetime.isoformat))
@@ -60,20 +60,20 @@ schemathesis.openapi.format("date", strategies.dates(first.date(), last.date()).
 
 @schemathesis.hook
 def filter_headers(context, headers):
-    """Make up no headers that say how a message is framed: the web server judges them, and test_wire.py it.
+    """Drop generated framing headers before the request is built.
 
-    Taken away later, they would make schemathesis think anew of whether a request that it has spoilt is valid.
+    If they were removed later, schemathesis would treat invalid requests as valid.
     """
     return not FRAMING & {name.lower() for name in headers or ()}
 
 
 @schemathesis.auth(refresh_interval=None)
-class SomebodySignedIn:
-    """Signs each request with a token of the kind that its operation wants."""
+class NewUserAuth:
+    """Authenticate each request with the kind of token that its operation requires."""
 
     def get(self, case, context):
         kinds = {kind for scheme in context.operation.definition.raw["security"] for kind in scheme}
-        return next(people)["refresh_token" if "refresh_token" in kinds else "access_token"]
+        return next(new_tokens)["refresh_token" if "refresh_token" in kinds else "access_token"]
 
     def set(self, case, token, context):
         case.headers["Authorization"] = f"Bearer {token}"

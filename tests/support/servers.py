@@ -1,4 +1,4 @@
-"""The service as it is shipped, on a port of its own."""
+"""The service in processes of its own, on a free port."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ def free_port():
 
 @contextlib.contextmanager
 def serving(database_url, secret_key, workers=1, log=None, **settings):
-    """The URL of `carbonapi serve` on this database, once it answers. log: a file for what it says on stderr."""
+    """Yield the URL of `carbonapi serve` on this database once it is ready. `log` is a file for its stderr."""
     port = free_port()
     environ = {
         **os.environ,
@@ -38,9 +38,9 @@ def serving(database_url, secret_key, workers=1, log=None, **settings):
 
 
 def wait_until_ready(url, server):
-    given_up_at = time.monotonic() + 60
-    while time.monotonic() < given_up_at and server.poll() is None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{url}/health/ready"):
             return
-        time.sleep(0.1)
+        time.sleep(0.05)
     raise AssertionError("The service did not start.")

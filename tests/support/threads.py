@@ -1,10 +1,10 @@
-"""Requests at the same time."""
+"""Concurrent requests."""
 
 import threading
 
 
 def at_once(number, act):
-    """The answers to `number` requests that are made at the same time; `act` is given the place of each, from 0."""
+    """Call `act` with 0, 1, … in this number of threads at the same time, and return the results."""
     answers, barrier = [], threading.Barrier(number)
 
     def run(place):

@@ -13,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from carbonapi.rest.fields import format_datetime, format_decimal
 from tests.support import factories
+from tests.support.scale import examples
 
 SECOND = dt.timedelta(seconds=1)
 DAYS = [dt.datetime(2024, month, day, tzinfo=dt.UTC) for month in (1, 2, 3) for day in (1, 15, 28)]
@@ -192,7 +193,7 @@ def test_every_past_answer_stays(sign_in):
     run_state_machine_as_test(
         history_of(sign_in),
         settings=settings(
-            max_examples=20,
+            max_examples=examples(5, 20),
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),

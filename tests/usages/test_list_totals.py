@@ -14,6 +14,7 @@ from carbonapi.rest.fields import format_datetime
 from carbonapi.usages import ledger
 from tests.support import factories
 from tests.support.random_ledger import record_at_random
+from tests.support.scale import examples
 
 TIMES = ["", "T00:00:00Z", "T09:30:00Z", "T23:00:00Z", "T23:59:59.999999Z"]
 
@@ -36,7 +37,7 @@ def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, 
     now = quote(format_datetime(factories.now()))
     days = [f"{dice.randrange(1960, 2030)}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}" for _ in range(12)]
     moments = [day + time for day in (*days[:4], "2024-03-30", "2024-03-31", "2024-04-01") for time in TIMES]
-    for _ in range(25):
+    for _ in range(examples(10, 25)):
         start, end = sorted(dice.sample(moments, 2))
         bounds = dice.choice([f"start={start}&end={end}", f"start={start}", f"end={end}", ""])
         narrowed = dice.choice(["", "", f"&usage_type_id={type_id}", "&method=location", "&scope=2"])

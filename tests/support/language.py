@@ -115,10 +115,15 @@ def files_below(path):
     return [file for file in found if file.is_file() and "__pycache__" not in file.parts]
 
 
+def on_one_line(words):
+    """Return words without the line break, and the sign of a comment, that may be between them."""
+    return re.sub(SPACE, " ", words)
+
+
 def report(paths):
     """Return a line for each forbidden construction in the files below these paths."""
     return [
-        f"{file}:{line}: {' '.join(re.findall(r'[^ \t\n#*/]+', words))!r}, write: {alternative}"
+        f"{file}:{line}: {on_one_line(words)!r}, write: {alternative}"
         for path in paths
         for file in files_below(path)
         for line, words, alternative in sorted(set(check_file(file)))

@@ -33,6 +33,9 @@ NAME_WORDS = {word: alternative for words, alternative in table_rows("Names") fo
 EXPRESSIONS = [re.compile(row[0].replace(" ", SPACE), re.I) for row in CONSTRUCTIONS]
 # Each expression begins at the start of a word, which is tried once for all of them.
 ANY_EXPRESSION = re.compile(r"\b(?:" + "|".join(expression.pattern for expression in EXPRESSIONS) + ")", re.I)
+ANY_NAME_WORD = re.compile(r"\b(?:" + "|".join(NAME_WORDS) + r")\b", re.I)
+# Between the words of a name, and between two strings that Python joins.
+ROUGH_BREAK = re.compile(r"""(?<=[a-z0-9])(?=[A-Z])|_+|["']\s*\n\s*[rf]*["']""")
 
 
 def blank(match):
@@ -70,6 +73,10 @@ def names_of(node):
 
 def check_python(source):
     """Yield (line, words, alternative) for the names, strings and comments of a Python module."""
+    # Most modules have no such word anywhere, not even in code: they need no syntax tree.
+    rough = ROUGH_BREAK.sub(" ", source)
+    if not (ANY_EXPRESSION.search(rough) or ANY_NAME_WORD.search(rough)):
+        return
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         for name in names_of(node):

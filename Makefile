@@ -26,7 +26,7 @@ redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
 newman: .venv/everything .venv/node/installed ## Run the Postman collection by newman, against a service that has just been started
 	.venv/bin/python -m pytest -m newman $(ARGS)
 
-typescript: .venv/everything .venv/node/installed ## Run the tests that need Node.js: a client in TypeScript, and docs/clients.md in JavaScript
+typescript: .venv/everything .venv/node/installed ## Run the tests that need Node.js: a client in TypeScript, and docs/how-to/use-a-client.md in JavaScript
 	.venv/bin/python -m pytest -m typescript $(ARGS)
 
 schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
@@ -54,13 +54,16 @@ crash: .venv/everything ## Kill and freeze the service at random, and compare it
 soak: .venv/everything ## Load the service, and see that its memory does not grow; needs Linux (make soak SECONDS=900)
 	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
+docs: .venv/everything ## Write the reference pages of docs/reference that follow from the code
+	.venv/bin/python -m tools.reference
+
 check: .venv/everything ## Look for faults of style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m mypy carbonapi wsgi.py tools/lock.py
+	.venv/bin/python -m mypy carbonapi wsgi.py tools
 
 lock: .venv/everything ## Write requirements.lock anew, with the newest versions that setup.cfg allows
-	.venv/bin/python tools/lock.py
+	.venv/bin/python tools
 
 clean: ## Remove the virtual environment and all caches, but no data
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
@@ -102,4 +105,4 @@ clean: ## Remove the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis typescript newman schemathesis attack bench bench-quick overload mutants crash soak check lock clean
+.PHONY: help run demo test browser screenshots redis typescript newman schemathesis attack bench bench-quick overload mutants crash soak docs check lock clean

@@ -195,7 +195,7 @@ def test_the_unit_has_no_rights_to_gain_and_one_folder_to_write_to() -> None:
 
 
 def test_the_unit_waits_for_requests_in_flight_and_allows_their_connections() -> None:
-    drain = re.search(r"^CARBONAPI_DRAIN_SECONDS=(\d+)$", (PROJECT / "docs/running.md").read_text(), re.MULTILINE)
+    drain = re.search(r"^CARBONAPI_DRAIN_SECONDS=(\d+)$", (PROJECT / "docs/how-to/deploy-with-systemd.md").read_text(), re.MULTILINE)
 
     assert drain is not None
     assert int(unit()["TimeoutStopSec"][0]) >= int(drain[1]) + supervisor.STOP_SECONDS + 10 + 5
@@ -214,7 +214,7 @@ def test_the_proxy_takes_what_we_take_and_tells_who_asks() -> None:
 
 
 def test_the_threat_model_names_tests_that_are_there() -> None:
-    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs/threat-model.md").read_text()))
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs/explanation/threat-model.md").read_text()))
 
     assert len(named) > 15
     assert [name for name in named if not (PROJECT / name).exists()] == []

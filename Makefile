@@ -58,6 +58,9 @@ crash: .venv/everything ## Kill the service at random, and compare its ledger wi
 soak: .venv/everything ## Check that memory does not grow under load (needs Linux; make soak SECONDS=900)
 	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
+docs: .venv/everything ## Write the pages of docs/reference that are generated from the code
+	.venv/bin/python -m tools.reference
+
 check: .venv/everything ## Check style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -111,4 +114,4 @@ clean: ## Delete the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis typescript newman schemathesis thorough attack bench bench-quick overload mutants crash soak check lock clean
+.PHONY: help run demo test browser screenshots redis typescript newman schemathesis thorough attack bench bench-quick overload mutants crash soak docs check lock clean

@@ -247,7 +247,9 @@ def test_unit_is_restricted() -> None:
 
 
 def test_unit_fits_the_limits_of_the_service() -> None:
-    drain = re.search(r"^CARBONAPI_DRAIN_SECONDS=(\d+)$", (PROJECT / "docs/running.md").read_text(), re.MULTILINE)
+    drain = re.search(
+        r"^CARBONAPI_DRAIN_SECONDS=(\d+)$", (PROJECT / "docs/how-to/deploy-with-systemd.md").read_text(), re.MULTILINE
+    )
 
     assert drain is not None
     assert int(unit()["TimeoutStopSec"][0]) >= int(drain[1]) + supervisor.STOP_SECONDS + 10 + 5
@@ -266,7 +268,7 @@ def test_proxy_fits_the_limits_of_the_service() -> None:
 
 
 def test_threat_model_refers_to_existing_tests() -> None:
-    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs/threat-model.md").read_text()))
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs/explanation/threat-model.md").read_text()))
 
     assert len(named) > 15
     assert [name for name in named if not (PROJECT / name).exists()] == []

@@ -12,7 +12,9 @@ ADMINS = {
     ("POST", "/api/v1/usage-types"), ("PUT", "/api/v1/usage-types/{usage_type_id}"),
     ("PATCH", "/api/v1/usage-types/{usage_type_id}"), ("DELETE", "/api/v1/usage-types/{usage_type_id}"),
 }  # fmt: skip
-OF_MANAGERS = tuple(f"/api/v1/{name}" for name in ("users", "organizations", "usage-types", "closed-periods", "restatements"))
+OF_MANAGERS = tuple(
+    f"/api/v1/{name}" for name in ("users", "organizations", "usage-types", "closed-periods", "restatements")
+)
 OF_ANYBODY = ("/api/v1/auth/", "/api/v1/api-keys", "/api/v1/verify")
 OF_OVERSEERS = "/api/v1/audit-entries"
 # What takes a password, and so no API key.

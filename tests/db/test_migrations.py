@@ -25,7 +25,9 @@ PROJECT = Path(__file__).parents[2]
 
 
 def tables():
-    found = fetch_all("SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace")
+    found = fetch_all(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+    )
     return {name for (name,) in found} - {"alembic_version"}
 
 
@@ -118,7 +120,9 @@ def test_ids_are_bigints_that_only_the_database_makes(app):
 def test_times_are_instants_and_figures_are_exact(app):
     kinds = {
         kind
-        for (kind,) in fetch_all("SELECT DISTINCT data_type FROM information_schema.columns WHERE table_schema = 'public'")
+        for (kind,) in fetch_all(
+            "SELECT DISTINCT data_type FROM information_schema.columns WHERE table_schema = 'public'"
+        )
     }
     assert kinds == {
         "bigint",

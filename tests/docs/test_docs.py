@@ -1,5 +1,6 @@
-"""What the README and the docs say is so: their commands answer what they show, the table has every setting."""
+"""The commands of the docs return what the docs show, and the files and links that they name exist."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,19 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from carbonapi.settings import SETTINGS
-from tests.support.apps import SECRET_KEY
+from tests.support.apps import SECRET_KEY, as_owner
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).parents[2]
+DOCS = PROJECT / "docs"
 README = (PROJECT / "README.md").read_text()
-TOUR = README.partition("\n## A tour\n")[2].partition("\n## ")[0]
-AFTERNOON = (PROJECT / "docs/an-auditors-afternoon.md").read_text()
-JOBS = (PROJECT / "docs/clients.md").read_text()
+CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text()
+PAGES = sorted([*DOCS.rglob("*.md"), *PROJECT.glob("*.md")])
+FIRST_USAGE = (DOCS / "tutorials/first-usage.md").read_text()
+AUDITORS_AFTERNOON = (DOCS / "tutorials/auditors-afternoon.md").read_text()
+CLIENTS = (DOCS / "how-to/use-a-client.md").read_text()
+# These begin where the first tutorial has logged in and imported a file.
+FILES = FIRST_USAGE.partition("\n## List usages\n")[0] + "".join(
+    (DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify")
+)
 
 
 def steps(text):
-    """The commands of a text with the answers that stand below them."""
+    """Yield each command of a text, and the answer that is shown below it."""
     for block in re.findall(r"```console\n(.*?)```", text, re.S):
         for step in re.split(r"^\$ ", block, flags=re.M)[1:]:
             lines = step.splitlines()
@@ -33,17 +40,17 @@ def steps(text):
 
 
 @pytest.fixture
-def shell(fresh_database_url, tmp_path):
-    """A function that runs commands in one shell, against a service that has just been started."""
-    (tmp_path / "curl").symlink_to(PROJECT / "tests/curl.py")
+def run_commands(fresh_database_url, tmp_path):
+    """Return a function that runs commands in one shell, against a service on a port of its own."""
+    (tmp_path / "curl").symlink_to(PROJECT / "tests/support/curl.py")
     (tmp_path / "python3").symlink_to(sys.executable)
-    (tmp_path / "tests").symlink_to(PROJECT / "tests")
+    (tmp_path / "carbonapi").symlink_to(PROJECT / "carbonapi")
     with serving(fresh_database_url, SECRET_KEY) as url:
 
         def run(commands):
             script = "\n".join(f"{command}\nprintf '\\0'" for command in commands)
-            environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-            script = script.replace("http://127.0.0.1:8000", url)
+            path = f"{tmp_path}:{os.environ['PATH']}"
+            environ = {**os.environ, "PATH": path, "API": f"{url}/api/v1"}
             done = subprocess.run(
                 ["bash", "-c", script], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
             )
@@ -52,45 +59,118 @@ def shell(fresh_database_url, tmp_path):
         yield run
 
 
-@pytest.mark.parametrize(
-    ("text", "least"), [(TOUR, 15), (AFTERNOON, 40), (JOBS, 20)], ids=["tour", "afternoon", "jobs"]
-)
-def test_commands_answer_what_is_shown(shell, text, least):
+@pytest.fixture
+def demo_data(fresh_database_url):
+    """Fill the database as `make demo` does."""
+    environ = {
+        **os.environ,
+        "CARBONAPI_DATABASE_URL": fresh_database_url,
+        "CARBONAPI_MIGRATION_DATABASE_URL": as_owner(fresh_database_url),
+        "CARBONAPI_SECRET_KEY": SECRET_KEY,
+    }
+    command = [sys.executable, "-m", "carbonapi.commands", "demo"]
+    done = subprocess.run(command, env=environ, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def assert_answers(run_commands, text, least):
     commands, expected = zip(*steps(text), strict=True)
     assert len(commands) >= least
-
-    for command, shown, answered in zip(commands, expected, shell(commands), strict=True):
+    for command, shown, answered in zip(commands, expected, run_commands(commands), strict=True):
         pattern = ".+".join(re.escape(part) for part in shown.strip().split("…"))
         assert re.fullmatch(pattern, answered.strip(), re.S), f"{command}\n{answered}"
 
 
-def test_every_setting_stands_in_the_table():
-    rows = re.findall(r"^\| `(CARBONAPI_\w+)` \| (.*) \| (.*) \|$", README, re.M)
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [(FIRST_USAGE, 35), (AUDITORS_AFTERNOON, 40), (CLIENTS, 20), (FILES, 20)],
+    ids=["first-usage", "auditors-afternoon", "use-a-client", "files"],
+)
+def test_commands_answer_as_shown(run_commands, text, least):
+    assert_answers(run_commands, text, least)
 
-    assert rows == [
-        (setting.variable, setting.description, "none" if setting.default is None else f"`{setting.default}`")
-        for setting in SETTINGS
-    ]
+
+@pytest.mark.parametrize(
+    ("text", "least"), [(FIRST_USAGE, 35), (AUDITORS_AFTERNOON, 40)], ids=["first-usage", "auditors-afternoon"]
+)
+def test_tutorials_work_after_make_demo(demo_data, run_commands, text, least):
+    assert_answers(run_commands, text, least)
 
 
-def test_every_room_is_named():
+def test_readme_fits_in_eight_kilobytes():
+    assert len(README.encode()) <= 8 * 1024
+
+
+def test_readme_shows_a_real_answer():
+    (request, shown), *_ = steps(README)
+    recorded = next(shown for command, shown in steps(FIRST_USAGE) if command == "cat usage.json")
+
+    assert "/api/v1/usages" in request
+    fields = json.loads(shown.replace("\n", "").replace(", …", ""))
+    tutorial = json.loads(re.sub(r"(?<=:)…", "1", recorded))
+    assert fields == {name: tutorial[name] for name in fields}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(PROJECT)) for page in PAGES])
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, heading = target.partition("#")
+        if not path.startswith("http"):
+            file = (page.parent / path).resolve() if path else page
+            assert file.exists(), target
+            assert not heading or heading in anchors_of(file), target
+
+
+def anchors_of(file):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_index_has_every_page():
+    index = (DOCS / "README.md").read_text()
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
+
+    assert set(re.findall(r"\]\(([a-z-]+/[a-z-]+\.md)\)", index)) == pages
+
+
+def test_architecture_names_every_room():
+    text = (DOCS / "explanation/architecture.md").read_text()
     rooms = {path.name for path in (PROJECT / "carbonapi").iterdir() if path.is_dir() and path.name[0] != "_"}
 
-    assert all(f"`{room}/`" in README for room in rooms)
+    assert [room for room in rooms if f"`{room}/`" not in text] == []
 
 
-def test_both_commands_are_make_targets():
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.M))
+def test_make_targets_of_docs_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.M))
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.M)}
 
-    assert set(re.findall(r"^make ([a-z]+)", README, re.M)) <= targets
-    assert {"run", "test", "check"} <= targets
+    assert named <= targets
+    assert {"run", "test", "check", "docs"} <= named
 
 
-def test_files_that_the_readme_names_are_there():
-    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_.-]+\.\w+)`", README)) | {
-        "LICENSE",
-        ".env.example",
-        "requirements.lock",
-    }
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(PROJECT)) for page in PAGES])
+def test_paths_of_docs_exist(page):
+    named = set(re.findall(r"`((?:carbonapi|tests|docs|migrations|docker|tools)/[\w/.-]+\.\w+)`", page.read_text()))
 
     assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+def test_map_answers_twenty_questions():
+    section = CONTRIBUTING.partition("\n## Where is …?\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+\?) \| `([^`]+)` \|$", section, re.M)
+
+    assert len(rows) >= 20
+    assert [path for _, path in rows if not (PROJECT / path).exists()] == []
+
+
+def test_changelog_names_no_setting_that_is_gone():
+    settings = (DOCS / "reference/settings.md").read_text()
+    unreleased = (PROJECT / "CHANGELOG.md").read_text().partition("### Renamed")[0]
+
+    assert set(re.findall(r"CARBONAPI_[A-Z_]+[A-Z]", unreleased)) <= set(re.findall(r"CARBONAPI_\w+", settings))
+
+
+def test_commands_are_named_carbonapi():
+    for page in PAGES:
+        assert "-m carbonapi" not in page.read_text(), page

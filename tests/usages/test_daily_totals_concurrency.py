@@ -95,7 +95,9 @@ def move_and_hold(manager):
 def days_of(manager):
     """The number of usages of each day, and the hours in which they lie; when these are those of the ledger."""
     assert_totals_match_usages(manager.user.organization_id)
-    return {str(key[1]): (figures[0], figures[5]) for key, figures in stored_totals(manager.user.organization_id).items()}
+    return {
+        str(key[1]): (figures[0], figures[5]) for key, figures in stored_totals(manager.user.organization_id).items()
+    }
 
 
 # In Tokyo, the morning is of the same day as in UTC, the evening is not.

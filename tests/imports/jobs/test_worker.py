@@ -25,7 +25,10 @@ class Caller:
     """Somebody who is signed in at a running service."""
 
     def __init__(self, url, database_url):
-        self.url, self.engine = url, sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
+        self.url, self.engine = (
+            url,
+            sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS),
+        )
         with contextlib.suppress(urllib.error.HTTPError):  # Registered before a restart.
             self.ask("/auth/register", json.dumps(ACCOUNT | {"name": "Ada"}).encode())
         self.token = self.ask("/auth/login", json.dumps(ACCOUNT).encode())["access_token"]

@@ -1,4 +1,4 @@
-"""The ten jobs of docs/clients.md do what they say, in Python and JavaScript; test_readme.py does those of curl."""
+"""The ten jobs of docs/how-to/use-a-client.md do what they say, in Python and JavaScript; test_readme.py does those of curl."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from tests.support.apps import SECRET_KEY
 from tests.support.servers import serving
 
-TEXT = (Path(__file__).parents[2] / "docs/clients.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs/how-to/use-a-client.md").read_text()
 PRINTED = re.compile(r"^ *(?:print|console\.log)\(.*\);? +(?:#|//) (.*)$", re.M)
 
 

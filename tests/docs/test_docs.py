@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apps import SECRET_KEY, as_owner
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import as_owner
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).parents[2]

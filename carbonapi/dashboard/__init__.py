@@ -1,4 +1,4 @@
-"""The dashboard: a page for people who would rather see the ledger than ask it."""
+"""The dashboard: a single page on top of the public API."""
 
 from .page import dashboard
 

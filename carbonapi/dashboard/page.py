@@ -1,4 +1,4 @@
-"""The one page of the dashboard, and the files that it is made of. It knows nothing but the public API."""
+"""The page of the dashboard and its static files. The page only uses the public API."""
 
 import gzip
 import hashlib
@@ -9,7 +9,7 @@ from typing import Any
 import flask
 from werkzeug.exceptions import NotFound
 
-# No script but ours, and no text that becomes markup: trusted types refuse it. Pictures to download are blobs.
+# Only our scripts, and no markup from text, which trusted types reject. Downloaded images are blobs.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
@@ -19,7 +19,7 @@ YEAR_SECONDS = 365 * 86_400
 
 FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "static").iterdir())}
 COMPRESSED = {name: gzip.compress(content, mtime=0) for name, content in FILES.items()}
-# It stands in the files' addresses: so a browser keeps them for good, and never mixes those of two versions.
+# Part of the files' URLs, so that browsers can cache them permanently and never mix two versions.
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
 
 dashboard = flask.Blueprint("dashboard", __name__, template_folder="templates")
@@ -37,7 +37,7 @@ def page() -> Any:
 
 @dashboard.get("/dashboard/<version>/<name>")
 def file(version: str, name: str) -> Any:
-    """A file of the page, compressed for who takes that. One of another version is not to be kept."""
+    """Return a file of the page, compressed if the client accepts it. Only the current version may be cached."""
     if name not in FILES:
         raise NotFound
     is_compressed = flask.request.accept_encodings["gzip"] > 0

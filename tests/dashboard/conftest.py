@@ -1,4 +1,4 @@
-"""The dashboard in a real Chromium, before the service as it is shipped, with a British household's readings."""
+"""The dashboard in Chromium, with the real service and the readings of a British household."""
 
 import gzip
 import json
@@ -17,12 +17,12 @@ from tests.support.databases import cloned_database
 from tests.support.factories import PASSWORD, numbers
 from tests.support.servers import serving
 
-READINGS = Path(__file__).parents[1] / "data"
+READINGS = Path(__file__).parents[2] / "carbonapi/commands/demo"
 OPTIONS = [option for option in chromium.OPTIONS if not option.startswith(("--remote-debugging", "--window"))]
 
 
-class Person:
-    """Somebody at the API, over HTTP."""
+class ApiUser:
+    """A user of the API, over HTTP."""
 
     def __init__(self, service, email):
         self.service, self.email, self.token = service, email, None
@@ -34,18 +34,18 @@ class Person:
         with urllib.request.urlopen(request) as answer:
             return json.loads(answer.read() or b"null")
 
-    def sign_in(self):
+    def log_in(self):
         self.token = self.ask("POST", "/auth/login", {"email": self.email, "password": PASSWORD})["access_token"]
         return self
 
-    def book(self, kind, usage_type_id, months):
-        """Import the household's readings of these months."""
-        packed = (READINGS / f"gb-household-{kind}-hourly-kwh.csv.gz").read_bytes()
-        lines = gzip.decompress(packed).decode().splitlines(keepends=True)
-        chosen = [line for line in lines[1:] if line[:7] in months]
+    def import_readings(self, kind, usage_type_id, months):
+        """Import the readings of these months."""
+        compressed = (READINGS / f"gb-household-{kind}-hourly-kwh.csv.gz").read_bytes()
+        lines = gzip.decompress(compressed).decode().splitlines(keepends=True)
+        selected = [line for line in lines[1:] if line[:7] in months]
         query = {"usage_type_id": usage_type_id, "columns": "usage_at:start,amount:value", "round": 3}
         path = f"/imports?{urllib.parse.urlencode(query)}"
-        return self.ask("POST", path, "".join([lines[0], *chosen]).encode(), "text/csv")
+        return self.ask("POST", path, "".join([lines[0], *selected]).encode(), "text/csv")
 
 
 @pytest.fixture(scope="session")
@@ -57,26 +57,26 @@ def service(server_url):
 
 @pytest.fixture
 def manager(service):
-    """A manager, whose organization is in London and has no usages yet."""
-    person = Person(service, f"ada{next(numbers)}@example.org")
-    account = {"email": person.email, "password": PASSWORD, "name": "Ada Lovelace", "organization": "Northwind House"}
-    person.user = person.ask("POST", "/auth/register", account)
-    person.sign_in()
-    place = {"timezone": "Europe/London", "region": "GB"}
-    person.ask("PATCH", f"/organizations/{person.user['organization_id']}", place)
-    return person
+    """A manager of an organization in London without usages."""
+    user = ApiUser(service, f"ada{next(numbers)}@example.org")
+    account = {"email": user.email, "password": PASSWORD, "name": "Ada Lovelace", "organization": "Northwind House"}
+    user.user = user.ask("POST", "/auth/register", account)
+    user.log_in()
+    location = {"timezone": "Europe/London", "region": "GB"}
+    user.ask("PATCH", f"/organizations/{user.user['organization_id']}", location)
+    return user
 
 
 @pytest.fixture
 def household(manager):
-    """The same, with the readings of three months."""
+    """The manager, with the readings of three months."""
     for kind, usage_type_id in (("electricity", 100), ("gas", 102)):
-        manager.book(kind, usage_type_id, ("2022-01", "2022-02", "2022-03"))
+        manager.import_readings(kind, usage_type_id, ("2022-01", "2022-02", "2022-03"))
     return manager
 
 
 @pytest.fixture(scope="session")
-def launched():
+def chromium_browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium.find(), args=OPTIONS)
         yield browser
@@ -84,19 +84,19 @@ def launched():
 
 
 @pytest.fixture
-def context(launched, service):
-    """A browser of somebody in Britain. Whatever its pages complain of is a fault, but answers that were refused."""
-    context = launched.new_context(
+def context(chromium_browser, service):
+    """A British browser context. Its pages must not log errors, except for error responses."""
+    context = chromium_browser.new_context(
         base_url=service, locale="en-GB", timezone_id="Europe/London", viewport={"width": 1280, "height": 900}
     )
     context.set_default_timeout(10_000)
     context.add_init_script(chromium.NOTE_VIOLATIONS)
-    complaints = []
-    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    errors = []
+    context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: errors.append(str(error.error)))
     yield context
-    refused = r"Failed to load resource: the server responded with a status of (401|409|412|422) .*"
-    assert [text for text in complaints if not re.fullmatch(refused, text)] == []
+    rejected = r"Failed to load resource: the server responded with a status of (401|409|412|422) .*"
+    assert [text for text in errors if not re.fullmatch(rejected, text)] == []
     for page in context.pages:
         assert page.evaluate("violations") == []
     context.close()
@@ -109,14 +109,14 @@ def page(context):
 
 @pytest.fixture
 def enter(page):
-    """A function that signs somebody in, and shows them a view."""
+    """Return a function that logs a user in and shows a view."""
 
-    def entered(person, view="emissions", **told):
-        page.goto(f"/dashboard?{urllib.parse.urlencode({'view': view, **told})}")
-        page.get_by_label("E-mail address").fill(person.email)
+    def log_in(user, view="emissions", **params):
+        page.goto(f"/dashboard?{urllib.parse.urlencode({'view': view, **params})}")
+        page.get_by_label("E-mail address").fill(user.email)
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in", exact=True).click()
-        page.get_by_role("button", name="Sign out").wait_for()
+        page.get_by_role("button", name="Log in", exact=True).click()
+        page.get_by_role("button", name="Log out").wait_for()
         return page
 
-    return entered
+    return log_in

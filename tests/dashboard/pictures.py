@@ -1,4 +1,4 @@
-"""The pictures of the dashboard in docs/pictures. `make screenshots` takes them."""
+"""Take the screenshots of the dashboard in docs/pictures: `make screenshots`."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ MONTHS = [f"{year}-{month:02}" for year in (2020, 2021, 2022) for month in range
 
 @pytest.fixture
 def years(manager):
-    """Years of a household, in which the electricity of some days is not there, and that of a month is estimated."""
-    manager.book("gas", 102, MONTHS)
-    manager.book("electricity", 100, [month for month in MONTHS if month not in ("2021-10", "2022-11")])
+    """Years of a household. The electricity of some days is missing, and that of a month is estimated."""
+    manager.import_readings("gas", 102, MONTHS)
+    manager.import_readings("electricity", 100, [month for month in MONTHS if month not in ("2021-10", "2022-11")])
     bill = {"usage_type_id": 100, "amount": "190"}
-    read = {"usage_at": "2021-10-01T00:00:00Z", "usage_until": "2021-10-20T00:00:00Z"}
-    guessed = {"usage_at": "2022-11-01T00:00:00Z", "usage_until": "2022-12-01T00:00:00Z", "quality": "estimated"}
-    manager.ask("POST", "/usages", bill | read)
-    manager.ask("POST", "/usages", bill | guessed)
+    measured = {"usage_at": "2021-10-01T00:00:00Z", "usage_until": "2021-10-20T00:00:00Z"}
+    estimated = {"usage_at": "2022-11-01T00:00:00Z", "usage_until": "2022-12-01T00:00:00Z", "quality": "estimated"}
+    manager.ask("POST", "/usages", bill | measured)
+    manager.ask("POST", "/usages", bill | estimated)
     return manager
 
 
@@ -31,7 +31,7 @@ def years(manager):
         ("narrow", "light", {"width": 360, "height": 1120}),
     ],
 )
-def test_a_picture_is_taken(enter, years, name, scheme, size):
+def test_screenshot_is_small(enter, years, name, scheme, size):
     page = enter(years, compare="" if name == "narrow" else "previous_year")
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size(size)

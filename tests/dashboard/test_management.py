@@ -10,18 +10,18 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def colleague(manager):
-    """A function that makes a user of the same organization."""
+    """Return a function that creates a user of the same organization."""
 
     def colleague_with(role):
         email = f"grace{next(numbers)}@example.org"
         account = {"email": email, "password": PASSWORD, "name": "Grace Hopper", "role": role}
         manager.ask("POST", "/users", account)
-        return type(manager)(manager.service, email).sign_in()
+        return type(manager)(manager.service, email).log_in()
 
     return colleague_with
 
 
-def test_a_new_factor_is_restated_after_a_preview_by_month(enter, manager):
+def test_new_factor_is_restated_after_a_preview(enter, manager):
     for month in ("01", "02"):
         usage = {"usage_type_id": 100, "usage_at": f"2022-{month}-10T12:00:00Z", "amount": "10"}
         manager.ask("POST", "/usages", usage)
@@ -31,26 +31,26 @@ def test_a_new_factor_is_restated_after_a_preview_by_month(enter, manager):
     expect(page.locator(".factors tbody tr")).to_have_count(1)
     page.get_by_role("button", name="Add a factor").click()
     page.get_by_label("kg CO2e per kwh").fill("0.25")
-    page.get_by_label("In force from").fill("2022-01-01")
+    page.get_by_label("Valid from").fill("2022-01-01")
     page.get_by_label("Source").fill("Our supplier")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".factors tbody tr")).to_have_count(2)
-    expect(page.locator(".factors tbody tr").first).to_contain_text("your organization's")
+    expect(page.locator(".factors tbody tr").first).to_contain_text("your organization")
 
     page.get_by_role("link", name="Restatements").click()
     page.get_by_label("Usage type").select_option("electricity (kwh)")
-    page.get_by_label("Reason").fill("The supplier told us.")
+    page.get_by_label("Reason").fill("New data of the supplier.")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="2 usages would change")).to_be_visible()
     expect(page.locator(".outcome tbody tr").first).to_have_text("2022-011152.5-12.5")
-    expect(page.locator(".outcome tbody tr").last).to_have_text("In all2305-25")
+    expect(page.locator(".outcome tbody tr").last).to_have_text("Total2305-25")
     assert manager.ask("GET", "/restatements") == []
     page.get_by_role("button", name="Apply").click()
-    expect(page.locator(".results tbody tr")).to_contain_text("The supplier told us.")
+    expect(page.locator(".results tbody tr")).to_contain_text("New data of the supplier.")
     assert manager.ask("GET", "/emissions/summary")["co2e_kg"] == 5
 
 
-def test_a_restatement_without_a_reason_is_refused_beside_the_field(enter, manager):
+def test_restatement_needs_a_reason(enter, manager):
     page = enter(manager, "restatements")
 
     page.get_by_role("button", name="Preview").click()
@@ -59,17 +59,17 @@ def test_a_restatement_without_a_reason_is_refused_beside_the_field(enter, manag
     expect(page.get_by_label("Reason")).to_have_attribute("aria-invalid", "true")
 
 
-def test_a_user_is_added_and_deactivated(enter, manager):
+def test_user_is_added_and_deactivated(enter, manager):
     page = enter(manager, "users")
     email = f"grace{next(numbers)}@example.org"
 
     page.get_by_role("button", name="Add a user").click()
     page.get_by_label("Name", exact=True).fill("Grace Hopper")
     page.get_by_label("E-mail address").fill(email)
-    page.get_by_label("First password").fill("short")
+    page.get_by_label("Initial password").fill("short")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.get_by_label("First password")).to_have_attribute("aria-invalid", "true")
-    page.get_by_label("First password").fill(PASSWORD)
+    expect(page.get_by_label("Initial password")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Initial password").fill(PASSWORD)
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".results tbody tr")).to_have_count(2)
 
@@ -80,7 +80,7 @@ def test_a_user_is_added_and_deactivated(enter, manager):
     assert grace["email"] == email
 
 
-def test_a_member_sees_what_a_member_may_do(enter, colleague):
+def test_member_sees_allowed_views_only(enter, colleague):
     page = enter(colleague("member"), "users")
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Emissions")
@@ -90,7 +90,7 @@ def test_a_member_sees_what_a_member_may_do(enter, colleague):
     expect(page.get_by_role("button", name="Add a usage")).to_be_visible()
 
 
-def test_an_auditor_is_offered_nothing_to_write(enter, manager, colleague):
+def test_auditor_sees_no_write_actions(enter, manager, colleague):
     manager.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2022-01-10T12:00:00Z", "amount": "10"})
     page = enter(colleague("auditor"), "usages")
 
@@ -98,5 +98,5 @@ def test_an_auditor_is_offered_nothing_to_write(enter, manager, colleague):
     expect(page.get_by_role("button", name="Edit")).to_have_count(0)
     expect(page.get_by_role("button", name="Add a usage")).to_have_count(0)
     page.get_by_role("link", name="Imports").click()
-    expect(page.get_by_text("No file has been booked yet.")).to_be_visible()
-    expect(page.get_by_text("Book a file")).to_have_count(0)
+    expect(page.get_by_text("No imports yet.")).to_be_visible()
+    expect(page.get_by_text("Import a file")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The dashboard as it is served: small, from here alone, under a policy that lets nothing else run."""
+"""The served files of the dashboard: small, all from this origin, with a strict Content-Security-Policy."""
 
 import gzip
 import re
@@ -8,12 +8,12 @@ import pytest
 
 from carbonapi.dashboard.page import FILES, VERSION
 
-FOLDER = Path(__file__).parents[2] / "carbonapi/dashboard"
-TEMPLATE = (FOLDER / "templates/dashboard.html").read_text()
+DIRECTORY = Path(__file__).parents[2] / "carbonapi/dashboard"
+TEMPLATE = (DIRECTORY / "templates/dashboard.html").read_text()
 SCRIPTS = {name: content.decode() for name, content in FILES.items() if name.endswith(".js")}
-# Whatever makes markup or code of text, and what would be shown outside of the page.
+# Anything that turns text into markup or code, or shows dialogs of the browser.
 FORBIDDEN = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\b(?:eval|Function|alert|prompt|import)\("
-MOST_BYTES = 100_000
+MAX_BYTES = 100_000
 
 
 @pytest.fixture
@@ -21,11 +21,11 @@ def http(app):
     return app.test_client()
 
 
-def addresses(page):
+def urls(page):
     return re.findall(r'(?:href|src)="([^"#]+)"', page)
 
 
-def test_the_page_has_a_strict_policy_and_is_asked_for_anew_each_time(http):
+def test_page_has_a_strict_policy_and_is_revalidated(http):
     answer = http.get("/dashboard")
 
     assert answer.status_code == 200
@@ -38,26 +38,26 @@ def test_the_page_has_a_strict_policy_and_is_asked_for_anew_each_time(http):
     assert http.get("/dashboard", headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
 
 
-def test_all_that_it_loads_is_served_from_here_and_small(http):
+def test_files_are_local_and_small(http):
     page = http.get("/dashboard")
     sizes = {"/dashboard": len(gzip.compress(page.data))}
-    for address in addresses(page.text):
-        answer = http.get(address, headers={"Accept-Encoding": "gzip"})
-        assert answer.status_code in (200, 302), address
-        if address.startswith("/dashboard/"):
+    for url in urls(page.text):
+        answer = http.get(url, headers={"Accept-Encoding": "gzip"})
+        assert answer.status_code in (200, 302), url
+        if url.startswith("/dashboard/"):
             assert answer.headers["Content-Encoding"] == "gzip"
-            sizes[address] = len(answer.data)
+            sizes[url] = len(answer.data)
 
-    assert {address.rpartition("/")[2] for address in sizes} == {*FILES, "dashboard"}
+    assert {url.rpartition("/")[2] for url in sizes} == {*FILES, "dashboard"}
     print(f"{sum(sizes.values())} bytes, compressed")
-    assert sum(sizes.values()) < MOST_BYTES
+    assert sum(sizes.values()) < MAX_BYTES
 
 
 @pytest.mark.parametrize(
     ("name", "mimetype"),
     [("main.js", "text/javascript"), ("dashboard.css", "text/css"), ("icon.svg", "image/svg+xml")],
 )
-def test_a_file_has_its_type_and_is_kept_for_good(http, name, mimetype):
+def test_file_has_its_type_and_is_immutable(http, name, mimetype):
     answer = http.get(f"/dashboard/{VERSION}/{name}")
     compressed = http.get(f"/dashboard/{VERSION}/{name}", headers={"Accept-Encoding": "gzip"})
 
@@ -71,18 +71,18 @@ def test_a_file_has_its_type_and_is_kept_for_good(http, name, mimetype):
     assert http.get(f"/dashboard/{VERSION}/{name}", headers=unchanged).status_code == 304
 
 
-def test_a_file_of_another_version_is_not_kept(http):
+def test_file_of_another_version_is_not_cached(http):
     answer = http.get("/dashboard/another/main.js")
 
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, no-cache")
 
 
 @pytest.mark.parametrize("name", ["page.py", "..%2fpage.py", "nothing.js"])
-def test_nothing_else_is_served_as_a_file(http, name):
+def test_other_files_are_not_served(http, name):
     assert http.get(f"/dashboard/{VERSION}/{name}").status_code == 404
 
 
-def test_nothing_is_inline_and_nothing_comes_from_elsewhere():
+def test_page_has_no_inline_or_foreign_content():
     assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", TEMPLATE) == []
     assert re.findall(r"<style|\sstyle=|\son\w+=", TEMPLATE) == []
     for name, content in {"dashboard.html": TEMPLATE, **{name: FILES[name].decode() for name in FILES}}.items():
@@ -90,14 +90,14 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere():
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_makes_nothing_of_text_but_text(name):
+def test_script_never_executes_text(name):
     code = re.sub(r"//.*", "", SCRIPTS[name])
 
     assert re.findall(FORBIDDEN, code) == []
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_says_what_it_is_imports_what_is_there_and_is_short(name):
+def test_script_has_a_comment_valid_imports_and_is_short(name):
     script = SCRIPTS[name]
 
     assert re.match(r"// [A-Z]", script)
@@ -105,6 +105,6 @@ def test_a_script_says_what_it_is_imports_what_is_there_and_is_short(name):
     assert len(script.splitlines()) <= 300
 
 
-def test_the_page_leads_to_the_documentation_of_the_api_where_the_root_leads_too(http):
-    assert "/docs" in addresses(http.get("/dashboard").text)
+def test_page_and_root_link_to_the_documentation(http):
+    assert "/docs" in urls(http.get("/dashboard").text)
     assert http.get("/").headers["Location"] == "/docs"

@@ -1,16 +1,16 @@
-// Signed requests to the API. One that is refused because its token has expired is sent again with the next token.
+// Authorized requests to the API. If a token has expired, the request is repeated with the next one.
 
+import { request, Problem } from "./http.js";
 import { freshToken } from "./session.js";
-import { ask, Problem } from "./wire.js";
 
-// Posts that got no answer, with the Idempotency-Key they had: sent again as they were, they are done once.
+// The Idempotency-Keys of POST requests without a response. Repeated with the same key, a request has a single effect.
 const unanswered = new Map();
 
 export function get(path, query, signal) {
-  return signed("GET", address(path, query), { signal });
+  return authorized("GET", urlOf(path, query), { signal });
 }
 
-// Every row of a list that is not long, such as the usage types.
+// All rows of a short list, such as the usage types.
 export async function getAll(path, query = {}) {
   const rows = [];
   for (let page = 1; page !== null;) {
@@ -22,34 +22,33 @@ export async function getAll(path, query = {}) {
 }
 
 export function post(path, fields) {
-  return once(path, JSON.stringify(fields), fields, "application/json");
+  return postIdempotent(urlOf(path), JSON.stringify(fields), fields, "application/json");
 }
 
-// A file as the body. `file` may be large: the browser streams it.
+// A file as the body, which the browser streams.
 export function upload(path, query, file) {
-  return once(address(path, query), file, [file.name, file.size, file.lastModified], "text/csv");
+  return postIdempotent(urlOf(path, query), file, [file.name, file.size, file.lastModified], "text/csv");
 }
 
 export function patch(path, fields, etag) {
   const headers = { "Content-Type": "application/json", "If-Match": etag };
-  return signed("PATCH", address(path), { headers, body: JSON.stringify(fields) });
+  return authorized("PATCH", urlOf(path), { headers, body: JSON.stringify(fields) });
 }
 
 export function remove(path, query, etag) {
-  return signed("DELETE", address(path, query), { headers: { "If-Match": etag } });
+  return authorized("DELETE", urlOf(path, query), { headers: { "If-Match": etag } });
 }
 
-async function once(path, body, content, type) {
-  const full = path.startsWith("/api/") ? path : address(path);
-  const act = JSON.stringify([full, content]);
-  const key = unanswered.get(act) ?? newKey();
+async function postIdempotent(url, body, content, type) {
+  const identity = JSON.stringify([url, content]);
+  const key = unanswered.get(identity) ?? newKey();
   try {
-    const answer = await signed("POST", full, { headers: { "Content-Type": type, "Idempotency-Key": key }, body });
-    unanswered.delete(act);
-    return answer;
+    const response = await authorized("POST", url, { headers: { "Content-Type": type, "Idempotency-Key": key }, body });
+    unanswered.delete(identity);
+    return response;
   } catch (problem) {
-    if (problem.status === 0) unanswered.set(act, key);
-    else unanswered.delete(act);
+    if (problem.status === 0) unanswered.set(identity, key);
+    else unanswered.delete(identity);
     throw problem;
   }
 }
@@ -58,9 +57,9 @@ function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function signed(method, path, options) {
+async function authorized(method, url, options) {
   const token = await freshToken(null);
-  const send = bearer => ask(method, path, { ...options, headers: { ...options.headers, Authorization: `Bearer ${bearer}` } });
+  const send = bearer => request(method, url, { ...options, headers: { ...options.headers, Authorization: `Bearer ${bearer}` } });
   try {
     return await send(token);
   } catch (problem) {
@@ -69,11 +68,11 @@ async function signed(method, path, options) {
   }
 }
 
-// Arguments that are empty are left out; a list repeats its name.
-function address(path, query = {}) {
+// Empty arguments are omitted. A list repeats its name.
+function urlOf(path, query = {}) {
   const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    for (const one of [value].flat()) if (one !== "" && one !== null && one !== undefined) parameters.append(name, one);
+  for (const [name, values] of Object.entries(query)) {
+    for (const value of [values].flat()) if (value !== "" && value !== null && value !== undefined) parameters.append(name, value);
   }
   const text = parameters.toString();
   return `/api/v1${path}${text ? `?${text}` : ""}`;

@@ -1,98 +1,98 @@
-// What can be used, and what one unit of it causes: usage types and their emission factors.
+// Usage types and their emission factors.
 
 import { get, post } from "./api.js";
 import { exact } from "./decimals.js";
-import { directory, isAdmin, mayManage, readUsageTypes, timezone } from "./directory.js";
 import * as dialogs from "./dialogs.js";
-import { button, h, say } from "./dom.js";
+import { announce, button, h } from "./dom.js";
 import { validity } from "./explanation.js";
 import { field, form } from "./forms.js";
-import { change } from "./state.js";
+import { canManage, isAdmin, loadUsageTypes, reference, timezone } from "./reference_data.js";
+import { changeParams } from "./router.js";
 import { pager, table } from "./table.js";
 import { instantOf, today } from "./times.js";
 
-const BLANK = ["", "none"];
+const BLANK = ["", "None"];
 
-export async function show(main, told, isSameView) {
+export async function show(main, params, isSameView) {
   if (!isSameView || !main.querySelector(".types")) {
     main.append(
-      h("div", { class: "title" }, h("p", { class: "lead" }, "Usage types are everybody's. An organization's own factors go before the shared ones."),
+      h("div", { class: "title" }, h("p", { class: "lead" }, "All organizations share the usage types. Your organization's own factors take precedence over shared ones."),
         isAdmin() && button("Add a usage type", () => addType(main), { class: "primary" })),
       h("div", { class: "types card" }),
       h("section", { class: "factors card", "aria-live": "polite", hidden: true }));
   }
   showTypes(main);
-  if (told.usage_type_id) await showFactors(main, told);
+  if (params.usage_type_id) await showFactors(main, params);
 }
 
 function showTypes(main) {
-  main.querySelector(".types").replaceChildren(table({ caption: "Usage types", rows: directory.usageTypes, columns: [
-    { title: "Usage type", of: type => type.name },
-    { title: "Unit", of: type => type.unit },
-    { title: "Scope", isNumber: true, of: type => type.scope ?? "" },
-    { title: "Category", of: type => type.category ?? "" },
-    { title: "kg CO₂e per unit, now", isNumber: true, of: type => (type.factor === null ? "" : exact(type.factor)) },
-    { title: "Description", isLong: true, of: type => [type.archived && h("span", { class: "badge" }, "archived"), type.description].filter(Boolean) },
-    { title: "Factors", of: type => button("Factors", () => change({ usage_type_id: type.id, page: "" }), { class: "quiet", "aria-label": `Factors of ${type.name} (${type.unit})` }) },
+  main.querySelector(".types").replaceChildren(table({ caption: "Usage types", rows: reference.usageTypes, columns: [
+    { title: "Usage type", cell: type => type.name },
+    { title: "Unit", cell: type => type.unit },
+    { title: "Scope", isNumber: true, cell: type => type.scope ?? "" },
+    { title: "Category", cell: type => type.category ?? "" },
+    { title: "Current kg CO₂e per unit", isNumber: true, cell: type => (type.factor === null ? "" : exact(type.factor)) },
+    { title: "Description", isLong: true, cell: type => [type.archived && h("span", { class: "badge" }, "archived"), type.description].filter(Boolean) },
+    { title: "Actions", cell: type => button("Factors", () => changeParams({ usage_type_id: type.id, page: "" }), { class: "quiet", "aria-label": `Factors of ${type.name} (${type.unit})` }) },
   ] }));
 }
 
-async function showFactors(main, told) {
-  const type = directory.usageTypes.find(one => one.id === told.usage_type_id);
-  const { body: rows, pagination } = await get(`/usage-types/${told.usage_type_id}/factors`, { page: told.page, page_size: 25, sort: "-valid_from" });
-  const place = main.querySelector(".factors");
-  place.hidden = false;
-  place.replaceChildren(
+async function showFactors(main, params) {
+  const type = reference.usageTypes.find(known => known.id === params.usage_type_id);
+  const { body: rows, pagination } = await get(`/usage-types/${params.usage_type_id}/factors`, { page: params.page, page_size: 25, sort: "-valid_from" });
+  const section = main.querySelector(".factors");
+  section.hidden = false;
+  section.replaceChildren(
     h("div", { class: "title" }, h("h2", {}, `Factors of ${type.name} (${type.unit})`),
-      mayManage() && button("Add a factor", () => addFactor(main, type, told), { class: "primary" })),
-    table({ caption: `Factors of ${type.name}`, rows, empty: "It has no factors yet.", columns: [
-      { title: `kg CO₂e per ${type.unit}`, isNumber: true, of: one => exact(one.factor) },
-      { title: "In force", of: validity },
-      { title: "Region", of: one => one.region ?? "any" },
-      { title: "Method", of: one => one.method },
-      { title: "Whose", of: one => (one.organization_id === null ? "everybody's" : "your organization's") },
-      { title: "Source", isLong: true, of: one => one.source },
-      { title: "Note", isLong: true, of: one => one.note ?? "" },
+      canManage() && button("Add a factor", () => addFactor(main, type, params), { class: "primary" })),
+    table({ caption: `Factors of ${type.name}`, rows, empty: "No factors yet.", columns: [
+      { title: `kg CO₂e per ${type.unit}`, isNumber: true, cell: factor => exact(factor.factor) },
+      { title: "Valid", cell: validity },
+      { title: "Region", cell: factor => factor.region ?? "any" },
+      { title: "Method", cell: factor => factor.method },
+      { title: "Owner", cell: factor => (factor.organization_id === null ? "shared" : "your organization") },
+      { title: "Source", isLong: true, cell: factor => factor.source },
+      { title: "Note", isLong: true, cell: factor => factor.note ?? "" },
     ] }),
-    pager(pagination, page => change({ page })));
+    pager(pagination, page => changeParams({ page })));
 }
 
 function addType(main) {
   dialogs.open("Add a usage type", close => form({
     submit: "Add", cancel: close,
-    send: async told => {
-      await post("/usage-types", { ...told, ...(told.scope && { scope: Number(told.scope) }) });
+    send: async fields => {
+      await post("/usage-types", { ...fields, ...(fields.scope && { scope: Number(fields.scope) }) });
       close();
-      say("Added.");
-      await readUsageTypes();
+      announce("Added.");
+      await loadUsageTypes();
       showTypes(main);
     },
   },
   field({ name: "name", label: "Name", autocomplete: "off" }),
-  field({ name: "unit", label: "Unit", autocomplete: "off", hint: "Such as kWh, l, m3, kg, km." }),
-  field({ name: "scope", label: "Scope (GHG Protocol)", options: [BLANK, ["1", "1: burnt here"], ["2", "2: bought energy"], ["3", "3: everything else"]] }),
+  field({ name: "unit", label: "Unit", autocomplete: "off", hint: "For example kWh, l, m3, kg or km." }),
+  field({ name: "scope", label: "Scope (GHG Protocol)", options: [BLANK, ["1", "1: direct emissions"], ["2", "2: purchased energy"], ["3", "3: other indirect emissions"]] }),
   field({ name: "category", label: "Category", autocomplete: "off" }),
   field({ name: "description", label: "Description", multiline: true, rows: 2 })));
 }
 
-function addFactor(main, type, told) {
+function addFactor(main, type, params) {
   const midnight = date => instantOf(`${date}T00:00`, timezone());
-  dialogs.open(`Add a factor of ${type.name}`, close => form({
+  dialogs.open(`Add a factor for ${type.name}`, close => form({
     submit: "Add", cancel: close,
     send: async ({ valid_from: from, valid_until: until, ...fields }) => {
       await post(`/usage-types/${type.id}/factors`, { ...fields, ...(from && { valid_from: midnight(from) }), ...(until && { valid_until: midnight(until) }) });
       close();
-      say("Added.");
-      await readUsageTypes();
+      announce("Added.");
+      await loadUsageTypes();
       showTypes(main);
-      await showFactors(main, told);
+      await showFactors(main, params);
     },
   },
-  h("p", {}, isAdmin() ? "It is everybody's." : "It is your organization's own, and goes before the shared ones. Numbers that are recorded already stay, until a restatement."),
+  h("p", {}, isAdmin() ? "All organizations will share it." : "Your organization will use it instead of shared factors. Recorded usages keep their factor until a restatement."),
   field({ name: "factor", label: `kg CO2e per ${type.unit}`, inputmode: "decimal", autocomplete: "off" }),
-  field({ name: "valid_from", label: "In force from", type: "date", value: `${today(timezone()).slice(0, 4)}-01-01` }),
-  field({ name: "valid_until", label: "Until, not included", type: "date", hint: "Without it the factor is open, and closes the open one before it." }),
-  field({ name: "region", label: "Region", autocomplete: "off", hint: "Such as GB; without one it is for any." }),
+  field({ name: "valid_from", label: "Valid from", type: "date", value: `${today(timezone()).slice(0, 4)}-01-01` }),
+  field({ name: "valid_until", label: "Valid until (exclusive)", type: "date", hint: "If blank, the factor has no end, and ends the previous one." }),
+  field({ name: "region", label: "Region", autocomplete: "off", hint: "For example GB. If blank, it is valid for all regions." }),
   field({ name: "method", label: "Method", options: [["location", "Location-based"], ["market", "Market-based"]] }),
   field({ name: "source", label: "Source", autocomplete: "off" }),
   field({ name: "note", label: "Note", multiline: true, rows: 2 })));

@@ -1,12 +1,11 @@
-// Exact decimals as the text of their digits: sums of what the API gives, and how they are written for a reader.
+// Exact decimals as strings of digits: addition, and formatting for readers.
 
 const EXACT = formatter({ maximumFractionDigits: 100 });
 const ROUNDED = formatter({ maximumSignificantDigits: 4 });
 const PERCENT = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
 const COUNT = new Intl.NumberFormat();
 
-// Browsers before 2023 know no more than 20 digits after the point, and read text as a float: they show the digits as
-// they are.
+// Browsers before 2023 support 20 fraction digits and parse strings as floats. They show the digits without grouping.
 function formatter(options) {
   try {
     const format = new Intl.NumberFormat(undefined, options);
@@ -19,15 +18,11 @@ function formatter(options) {
 
 export function add(first, second) {
   const places = Math.max(placesOf(first), placesOf(second));
-  return written(scaled(first, places) + scaled(second, places), places);
+  return unscaled(scaled(first, places) + scaled(second, places), places);
 }
 
-export function subtract(first, second) {
-  return add(first, second.startsWith("-") ? second.slice(1) : `-${second}`);
-}
-
-export function sum(all) {
-  return all.reduce(add, "0");
+export function sum(decimals) {
+  return decimals.reduce(add, "0");
 }
 
 function placesOf(digits) {
@@ -39,7 +34,7 @@ function scaled(digits, places) {
   return BigInt(whole + fraction.padEnd(places, "0"));
 }
 
-function written(number, places) {
+function unscaled(number, places) {
   const sign = number < 0n ? "-" : "";
   const digits = String(number < 0n ? -number : number).padStart(places + 1, "0");
   const whole = digits.slice(0, digits.length - places);
@@ -47,17 +42,17 @@ function written(number, places) {
   return sign + whole + (fraction ? `.${fraction}` : "");
 }
 
-// With every digit there is.
+// All digits.
 export function exact(digits) {
   return EXACT(digits);
 }
 
-// The unit in which masses up to this one are read best, and how many kg it has.
+// The unit for masses up to this one, and its size in kg.
 export function massUnit(kg) {
   return Math.abs(kg) >= 10_000 ? { name: "t", kg: 1000 } : { name: "kg", kg: 1 };
 }
 
-// Four digits of it, in kg or t.
+// Four significant digits, in kg or t.
 export function rounded(digits) {
   const unit = massUnit(Number(digits));
   return `${ROUNDED(String(Number(digits) / unit.kg))} ${unit.name}`;
@@ -71,7 +66,7 @@ export function count(number) {
   return COUNT.format(number);
 }
 
-// How many of something there are: 1 line, 2 lines.
+// A number with its noun: 1 line, 2 lines.
 export function counted(number, noun) {
   return `${count(number)} ${noun}${Number(number) === 1 ? "" : "s"}`;
 }

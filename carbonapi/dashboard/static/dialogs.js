@@ -1,11 +1,11 @@
-// Dialogs: the browser's own, which keep the focus within and give it back when they close.
+// Modal dialogs. The browser's own element contains the focus and returns it on closing.
 
 import { button, h } from "./dom.js";
 import { field, form } from "./forms.js";
 
 let number = 0;
 
-// Open a dialog. content: elements, or a function that is given what closes it.
+// Open a dialog. content: a function that returns the elements; its argument closes the dialog.
 export function open(title, content, { wide = false } = {}) {
   const id = `dialog-${++number}`;
   const close = () => dialog.close();
@@ -21,11 +21,11 @@ export function open(title, content, { wide = false } = {}) {
   return dialog;
 }
 
-// Ask before something is taken away; `act` is given the reason, if one is told.
+// Ask for confirmation. act: called with the reason, if the user enters one.
 export function confirm({ title, question, submit, act }) {
   open(title, close => form(
     { submit, cancel: close, send: async ({ reason }) => { await act(reason); close(); } },
     h("p", {}, question),
-    field({ name: "reason", label: "Reason (kept with what was believed before)" }),
+    field({ name: "reason", label: "Reason (stored with the history)" }),
   ));
 }

@@ -1,18 +1,18 @@
-// Elements, made one by one and never from markup: what somebody typed can only ever become text.
+// Elements, created one by one and never from markup, so that user input can only become text.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// An HTML element. Attributes that are false, null or undefined are left out; a function named on… listens.
+// Create an HTML element. Attributes that are false, null or undefined are omitted; functions named on… are listeners.
 export function h(tag, attributes = {}, ...children) {
-  return filled(document.createElement(tag), attributes, children);
+  return fill(document.createElement(tag), attributes, children);
 }
 
-// The same of SVG.
+// Create an SVG element.
 export function s(tag, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, tag), attributes, children);
+  return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-function filled(element, attributes, children) {
+function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (name === "value") element.value = value ?? "";
@@ -22,14 +22,14 @@ function filled(element, attributes, children) {
   return element;
 }
 
-// Tell something to who does not look at the place where it happened.
-export function say(text) {
-  document.getElementById("said").textContent = text;
+// Announce a change to screen readers.
+export function announce(text) {
+  document.getElementById("announcement").textContent = text;
 }
 
-// Let the heading of what is shown now have the focus, so that the keyboard and a screen reader begin there.
-export function focusHeading(place) {
-  place.querySelector("h1")?.focus();
+// Focus the heading of new content, so that the keyboard and screen readers start there.
+export function focusHeading(container) {
+  container.querySelector("h1")?.focus();
 }
 
 export function heading(text) {

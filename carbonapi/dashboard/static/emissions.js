@@ -1,167 +1,167 @@
-// Emissions over time: what is asked for, the chart of the answer, the same numbers as a table, and as files.
+// Emissions over time: the controls, and the trend as a chart, a table and files.
 
 import { get } from "./api.js";
-import { barChart } from "./chart.js";
 import { count, counted, exact, percent, rounded, sum } from "./decimals.js";
-import { directory, isAdmin, seesOthers, timezone as ownTimezone, typeChoices } from "./directory.js";
-import { button, h, say } from "./dom.js";
+import { announce, button, h } from "./dom.js";
 import { saveCsv, savePng, saveSvg } from "./downloads.js";
-import { clearFaults, field, showFaults } from "./forms.js";
-import { change } from "./state.js";
+import { clearErrors, field, formError, showErrors } from "./forms.js";
+import { Problem } from "./http.js";
+import { canSeeOtherUsers, isAdmin, reference, timezone as ownTimezone, typeOptions } from "./reference_data.js";
+import { changeParams } from "./router.js";
 import { table } from "./table.js";
-import { isTimezone, range, timezones } from "./times.js";
-import { seriesOf, toldOf } from "./trend.js";
-import { Problem } from "./wire.js";
+import { dateRange, isTimezone, timezones } from "./times.js";
+import { describeBucket, seriesOf } from "./trend.js";
+import { trendChart } from "./trend_chart.js";
 
 const RANGES = [
-  ["all", "All there is"], ["this_month", "This month"], ["last_month", "Last month"], ["this_year", "This year"],
-  ["last_year", "Last year"], ["last_12_months", "Last 12 months"], ["free", "From … to …"],
+  ["all", "All time"], ["this_month", "This month"], ["last_month", "Last month"], ["this_year", "This year"],
+  ["last_year", "Last year"], ["last_12_months", "Last 12 months"], ["custom", "Custom"],
 ];
 const BUCKETS = [["hour", "Hours"], ["day", "Days"], ["week", "Weeks"], ["month", "Months"], ["quarter", "Quarters"], ["year", "Years"]];
 const SUMMARIES = new Set(["usage_type", "scope", "user"]);
-// Only the last answer that was asked for is shown, however late others come.
-let asking = new AbortController();
+// The latest request. Responses to earlier ones are ignored.
+let pending = new AbortController();
 
-export async function show(main, told, isSameView) {
+export async function show(main, params, isSameView) {
   if (!isSameView || !main.querySelector(".controls")) {
     main.append(controls(), h("div", { class: "results", "aria-busy": "true" }));
   }
-  synchronize(main.querySelector(".controls"), told);
-  await showResults(main, told);
+  fillControls(main.querySelector(".controls"), params);
+  await showResults(main, params);
 }
 
 function controls() {
   const groups = [
-    ["usage_type", "Usage type"], ["scope", "Scope"], seesOthers() && ["user", "User"],
-    isAdmin() && ["organization", "Organization"], ["none", "Nothing"],
+    ["usage_type", "Usage type"], ["scope", "Scope"], canSeeOtherUsers() && ["user", "User"],
+    isAdmin() && ["organization", "Organization"], ["none", "None"],
   ].filter(Boolean);
-  const days = { type: "date", min: "1900-01-01", max: "2199-12-31" };
-  return h("form", { class: "controls card", "aria-label": "What is shown", onchange: changed, onsubmit: event => event.preventDefault() },
+  const dates = { type: "date", min: "1900-01-01", max: "2199-12-31" };
+  return h("form", { class: "controls card", "aria-label": "Filters", onchange: changed, onsubmit: event => event.preventDefault() },
     field({ name: "range", label: "Range", options: RANGES }),
-    field({ name: "start", label: "From", ...days }),
-    field({ name: "end", label: "To, included", ...days }),
-    field({ name: "bucket", label: "In", options: BUCKETS }),
-    field({ name: "group_by", label: "Split by", options: groups }),
-    field({ name: "compare", label: "Beside it", options: [["", "Nothing"], ["previous_year", "A year before"]] }),
-    field({ name: "usage_type_id", label: "Usage type", options: [["", "All"], ...typeChoices({ archived: true })] }),
+    field({ name: "start", label: "From", ...dates }),
+    field({ name: "end", label: "To (inclusive)", ...dates }),
+    field({ name: "bucket", label: "Buckets", options: BUCKETS }),
+    field({ name: "group_by", label: "Group by", options: groups }),
+    field({ name: "compare", label: "Compare with", options: [["", "None"], ["previous_year", "Previous year"]] }),
+    field({ name: "usage_type_id", label: "Usage type", options: [["", "All"], ...typeOptions({ archived: true })] }),
     field({ name: "method", label: "Method", options: [["", "Any"], ["location", "Location-based"], ["market", "Market-based"]] }),
     field({ name: "timezone", label: "Time zone", options: timezones(ownTimezone()).map(zone => [zone, zone]) }),
-    h("p", { class: "fault", role: "alert", "data-of": "form", hidden: true }));
+    formError());
 }
 
-// What a link may leave unsaid.
-function completed(told) {
-  const name = RANGES.some(([known]) => known === told.range) ? told.range : "all";
-  const timezone = told.timezone && isTimezone(told.timezone) ? told.timezone : ownTimezone();
+// The parameters, with the defaults of those that the URL does not have.
+function withDefaults(params) {
+  const name = RANGES.some(([known]) => known === params.range) ? params.range : "all";
+  const timezone = params.timezone && isTimezone(params.timezone) ? params.timezone : ownTimezone();
   const bucket = { this_month: "day", last_month: "day" }[name] ?? "month";
-  return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", method: "", ...told, timezone };
+  return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", method: "", ...params, timezone };
 }
 
-function synchronize(form, told) {
-  const complete = completed(told);
-  for (const input of form.elements) input.value = complete[input.name] ?? "";
-  for (const name of ["start", "end"]) form.elements[name].closest(".field").hidden = complete.range !== "free";
+function fillControls(form, params) {
+  const values = withDefaults(params);
+  for (const input of form.elements) input.value = values[input.name] ?? "";
+  for (const name of ["start", "end"]) form.elements[name].closest(".field").hidden = values.range !== "custom";
 }
 
 function changed({ target }) {
-  // Another range is shown in the buckets that suit it.
-  change({ [target.name]: target.value, ...(target.name === "range" && { bucket: "" }) });
+  // A new range starts with its default buckets.
+  changeParams({ [target.name]: target.value, ...(target.name === "range" && { bucket: "" }) });
 }
 
-async function showResults(main, told) {
+async function showResults(main, params) {
   const form = main.querySelector(".controls");
   const results = main.querySelector(".results");
-  const { range: name, start: from, end: to, group_by: groupBy, bucket, timezone, compare, usage_type_id, method } = completed(told);
-  asking.abort();
-  asking = new AbortController();
-  const { signal } = asking;
+  const { range, start: from, end: to, group_by: groupBy, bucket, timezone, compare, usage_type_id, method } = withDefaults(params);
+  pending.abort();
+  pending = new AbortController();
+  const { signal } = pending;
   results.setAttribute("aria-busy", "true");
-  clearFaults(form);
-  const asked = { timezone, usage_type_id, method };
+  clearErrors(form);
+  const query = { timezone, usage_type_id, method };
   try {
-    Object.assign(asked, range(name, timezone, from, to));
+    Object.assign(query, dateRange(range, timezone, from, to));
     const [{ body: buckets }, { body: summary }] = await Promise.all([
-      get("/emissions/trend", { ...asked, bucket, compare, group_by: groupBy === "none" ? "" : groupBy }, signal),
-      get("/emissions/summary", { ...asked, by: SUMMARIES.has(groupBy) ? groupBy : "scope" }, signal),
+      get("/emissions/trend", { ...query, bucket, compare, group_by: groupBy === "none" ? "" : groupBy }, signal),
+      get("/emissions/summary", { ...query, by: SUMMARIES.has(groupBy) ? groupBy : "scope" }, signal),
     ]);
     const series = seriesOf(buckets, groupBy);
-    const shown = buckets.map(one => toldOf(one, series, bucket, timezone));
-    results.replaceChildren(...(buckets.length ? content({ shown, series, summary, bucket, compare, timezone }) : nothing(name)));
-    say(`${rounded(summary.co2e_kg)} CO2e in ${counted(shown.length, bucket)}.`);
+    const bars = buckets.map(each => describeBucket(each, series, bucket, timezone));
+    results.replaceChildren(...(buckets.length ? resultCards({ bars, series, summary, bucket, compare, timezone }) : emptyCards(range)));
+    announce(`${rounded(summary.co2e_kg)} CO2e in ${counted(bars.length, bucket)}.`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem) || problem.status === 401 || problem.status === 0) throw problem;
     results.replaceChildren();
-    showFaults(form, problem);
+    showErrors(form, problem);
   } finally {
     if (!signal.aborted) results.removeAttribute("aria-busy");
   }
 }
 
-function nothing(name) {
-  return [h("p", { class: "empty card" }, name === "all"
-    ? "There are no usages yet. Add one under Usages, or book a file under Imports."
-    : "There are no usages in this range.")];
+function emptyCards(range) {
+  return [h("p", { class: "empty card" }, range === "all"
+    ? "No usages yet. Add one under Usages, or import a file under Imports."
+    : "No usages in this range.")];
 }
 
-function content({ shown, series, summary, bucket, compare, timezone }) {
+function resultCards({ bars, series, summary, bucket, compare, timezone }) {
   const name = `Emissions by ${bucket}, in kg CO2e`;
-  const chart = barChart({ shown, series, name, isCompared: Boolean(compare) });
+  const chart = trendChart({ bars, series, name, isCompared: Boolean(compare) });
   const file = `emissions-by-${bucket}`;
   return [
-    tiles({ shown, summary, bucket, compare }),
+    tiles({ bars, summary, bucket, compare }),
     h("section", { class: "card", "aria-labelledby": "chart-title" },
       h("div", { class: "title" },
         h("h2", { id: "chart-title" }, `By ${bucket}`),
         h("div", { class: "downloads", role: "group", "aria-label": "Download" },
-          button("CSV", () => saveCsv(file, shown, series)),
+          button("CSV", () => saveCsv(file, bars, series)),
           button("SVG", () => saveSvg(file, chart, name, series)),
           button("PNG", () => savePng(file, chart, name, series)))),
-      legend(series, shown, compare),
+      legend(series, bars, compare),
       chart,
-      h("p", { class: "hint" }, `Local time of ${timezone}. The arrow keys go from bar to bar.`)),
+      h("p", { class: "hint" }, `Local times of ${timezone}. Use the arrow keys to move between bars.`)),
     h("details", { class: "card" },
-      h("summary", {}, "The same numbers as a table"),
-      numbers(shown, series, compare)),
+      h("summary", {}, "Show as a table"),
+      bucketTable(bars, series, compare)),
   ];
 }
 
-function tiles({ shown, summary, bucket, compare }) {
+function tiles({ bars, summary, bucket, compare }) {
   const tile = (label, value, note) => h("div", { class: "tile card" }, h("dt", {}, label), h("dd", {}, h("strong", {}, value), h("span", {}, note)));
-  const incomplete = shown.filter(one => one.isIncomplete).length;
-  const estimated = shown.filter(one => one.estimatedShare > 0).length;
-  const before = compare && sum(shown.map(one => one.previous.total));
-  const isWhole = compare && shown.every(one => one.previous.isComplete);
-  const change = compare && Number(before) ? Number(summary.co2e_kg) / Number(before) - 1 : null;
+  const incomplete = bars.filter(bar => bar.isIncomplete).length;
+  const estimated = bars.filter(bar => bar.estimatedShare > 0).length;
+  const previous = compare && sum(bars.map(bar => bar.previous.total));
+  const isPreviousComplete = compare && bars.every(bar => bar.previous.isComplete);
+  const change = compare && Number(previous) ? Number(summary.co2e_kg) / Number(previous) - 1 : null;
   return h("dl", { class: "tiles" },
-    tile("In all", `${rounded(summary.co2e_kg)} CO₂e`, `${exact(summary.co2e_kg)} kg, to the last digit`),
-    tile("Usages", count(Number(summary.usage_count)), `of ${directory.organization.name}`),
-    compare && tile("The year before", `${rounded(before)} CO₂e`,
-      change === null ? "nothing to compare with" : `now ${percent(Math.abs(change))} ${change < 0 ? "less" : "more"}${isWhole ? "" : "; its data are incomplete"}`),
-    tile("Complete", `${count(shown.length - incomplete)} of ${count(shown.length)}`,
-      `${bucket}s; ${estimated ? `${count(estimated)} partly estimated` : "nothing estimated"}`));
+    tile("Total", `${rounded(summary.co2e_kg)} CO₂e`, `${exact(summary.co2e_kg)} kg exactly`),
+    tile("Usages", count(Number(summary.usage_count)), `of ${reference.organization.name}`),
+    compare && tile("Previous year", `${rounded(previous)} CO₂e`,
+      change === null ? "no data" : `now ${percent(Math.abs(change))} ${change < 0 ? "less" : "more"}${isPreviousComplete ? "" : "; incomplete data"}`),
+    tile("Complete", `${count(bars.length - incomplete)} of ${count(bars.length)}`,
+      `${bucket}s; ${estimated ? `${count(estimated)} partly estimated` : "none estimated"}`));
 }
 
-function legend(series, shown, compare) {
-  const all = Number(sum(series.map(one => one.total)));
+function legend(series, bars, compare) {
+  const total = Number(sum(series.map(group => group.total)));
   const key = (kind, text, share) => h("li", {}, h("span", { class: `key ${kind}`, "aria-hidden": "true" }), text, share && h("span", { class: "share" }, share));
   return h("ul", { class: "legend", "aria-label": "Legend" },
-    series.map((one, place) => key(`series-${place}`, one.name, all > 0 && series.length > 1 && percent(Number(one.total) / all))),
-    compare && key("previous", "the year before"),
-    shown.some(one => one.estimatedShare > 0) && key("estimated", "partly estimated"),
-    shown.some(one => one.isIncomplete) && key("incomplete", "incomplete"));
+    series.map((group, index) => key(`series-${index}`, group.name, total > 0 && series.length > 1 && percent(Number(group.total) / total))),
+    compare && key("previous", "previous year"),
+    bars.some(bar => bar.estimatedShare > 0) && key("estimated", "partly estimated"),
+    bars.some(bar => bar.isIncomplete) && key("incomplete", "incomplete"));
 }
 
-function numbers(shown, series, compare) {
+function bucketTable(bars, series, compare) {
   const columns = [
-    { title: "Time", of: one => one.name },
-    { title: "kg CO₂e", isNumber: true, of: one => exact(one.total) },
-    ...(series.length > 1 ? series.map((group, place) => ({ title: group.name, isNumber: true, of: one => exact(one.parts[place]) })) : []),
-    { title: "Usages", isNumber: true, of: one => count(one.usageCount) },
-    compare && { title: "The year before", isNumber: true, of: one => exact(one.previous.total) },
-    { title: "Has data", isNumber: true, of: one => (one.coverage === null ? "" : percent(one.coverage)) },
-    { title: "Estimated", isNumber: true, of: one => (one.estimatedShare === null ? "" : percent(one.estimatedShare)) },
-    { title: "Remark", of: one => (one.isPartial ? "cut by the range" : one.isToCome ? "yet to come" : "") },
+    { title: "Time", cell: bar => bar.name },
+    { title: "kg CO₂e", isNumber: true, cell: bar => exact(bar.total) },
+    ...(series.length > 1 ? series.map((group, index) => ({ title: group.name, isNumber: true, cell: bar => exact(bar.parts[index]) })) : []),
+    { title: "Usages", isNumber: true, cell: bar => count(bar.usageCount) },
+    compare && { title: "Previous year", isNumber: true, cell: bar => exact(bar.previous.total) },
+    { title: "Coverage", isNumber: true, cell: bar => (bar.coverage === null ? "" : percent(bar.coverage)) },
+    { title: "Estimated", isNumber: true, cell: bar => (bar.estimatedShare === null ? "" : percent(bar.estimatedShare)) },
+    { title: "Remark", cell: bar => (bar.isPartial ? "partial" : bar.isFuture ? "future" : "") },
   ].filter(Boolean);
-  return table({ caption: "Emissions over time", columns, rows: shown });
+  return table({ caption: "Emissions over time", columns, rows: bars });
 }

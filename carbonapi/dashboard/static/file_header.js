@@ -1,6 +1,6 @@
-// The beginning of a CSV file: what parts its cells, the names of its columns, and its first lines.
+// The start of a CSV file: its delimiter, column names and first lines.
 
-// What other people call our columns.
+// Other common names of our columns.
 const SYNONYMS = {
   usage_at: ["start", "begin", "time", "date", "datetime", "timestamp", "from", "period_start"],
   usage_until: ["end", "until", "to", "period_end"],
@@ -11,39 +11,39 @@ const SYNONYMS = {
   note: ["comment", "description"],
 };
 const DELIMITERS = [",", ";", "\t", "|"];
-const BYTES = 65_536;
+const MAX_BYTES = 65_536;
 
 export async function readHeader(file) {
-  const text = (await file.slice(0, BYTES).text()).replace(/^\uFEFF/, "");
+  const text = (await file.slice(0, MAX_BYTES).text()).replace(/^\uFEFF/, "");
   const first = text.slice(0, text.search(/\r?\n|$/));
-  const delimiter = DELIMITERS.reduce((best, one) => (first.split(one).length > first.split(best).length ? one : best));
+  const delimiter = DELIMITERS.reduce((best, next) => (first.split(next).length > first.split(best).length ? next : best));
   const lines = linesOf(text, delimiter, 4);
   return { delimiter, names: (lines[0] ?? []).map(name => name.trim()), sample: lines.slice(1) };
 }
 
-// The first lines of CSV (RFC 4180), each as its cells.
-function linesOf(text, delimiter, most) {
+// Parse the first lines of CSV (RFC 4180).
+function linesOf(text, delimiter, maxLines) {
   const lines = [];
   let cells = [];
   let cell = "";
   let isQuoted = false;
-  for (let place = 0; place < text.length && lines.length < most; place++) {
-    const letter = text[place];
+  for (let index = 0; index < text.length && lines.length < maxLines; index++) {
+    const character = text[index];
     if (isQuoted) {
-      if (letter !== '"') cell += letter;
-      else if (text[place + 1] === '"') cell += text[++place];
+      if (character !== '"') cell += character;
+      else if (text[index + 1] === '"') cell += text[++index];
       else isQuoted = false;
-    } else if (letter === '"') isQuoted = true;
-    else if (letter === delimiter) { cells.push(cell); cell = ""; }
-    else if (letter === "\n") { lines.push([...cells, cell.replace(/\r$/, "")]); cells = []; cell = ""; }
-    else cell += letter;
+    } else if (character === '"') isQuoted = true;
+    else if (character === delimiter) { cells.push(cell); cell = ""; }
+    else if (character === "\n") { lines.push([...cells, cell.replace(/\r$/, "")]); cells = []; cell = ""; }
+    else cell += character;
   }
-  if (lines.length < most && (cell || cells.length)) lines.push([...cells, cell]);
+  if (lines.length < maxLines && (cell || cells.length)) lines.push([...cells, cell]);
   return lines;
 }
 
-// The column of the file that is probably ours of this name; "" if none is.
+// The column of the file that probably matches one of ours, or "".
 export function guess(ours, names) {
-  const wanted = [ours, ...(SYNONYMS[ours] ?? [])];
-  return wanted.map(word => names.find(name => name.toLowerCase().replaceAll(" ", "_") === word)).find(Boolean) ?? "";
+  const candidates = [ours, ...(SYNONYMS[ours] ?? [])];
+  return candidates.map(candidate => names.find(name => name.toLowerCase().replaceAll(" ", "_") === candidate)).find(Boolean) ?? "";
 }

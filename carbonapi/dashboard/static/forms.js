@@ -1,47 +1,52 @@
-// Forms: a label and a place for its fault beside each field, and the API's errors put where they belong.
+// Forms: labeled fields, and the API's error messages beside them.
 
 import { button, h } from "./dom.js";
-import { Problem } from "./wire.js";
+import { Problem } from "./http.js";
 
 let number = 0;
 
-// A field with its label. options: [value, text] pairs, of a select. The hint and a fault are told with the field.
+// A field with its label. options: [value, text] pairs of a select. Its description is the hint and the error.
 export function field({ name, label, hint, options, multiline, value, ...attributes }) {
   const id = `field-${++number}`;
-  const told = { id, name, "aria-describedby": `${id}-hint ${id}-fault`, ...attributes };
-  const input = options ? h("select", told, options.map(choice)) : h(multiline ? "textarea" : "input", told);
+  const all = { id, name, "aria-describedby": `${id}-hint ${id}-error`, ...attributes };
+  const input = options ? h("select", all, options.map(option)) : h(multiline ? "textarea" : "input", all);
   if (value !== undefined && value !== null) input.value = value;
   return h("div", { class: "field" },
     h("label", { for: id }, label),
     input,
     h("p", { class: "hint", id: `${id}-hint`, hidden: !hint }, hint ?? ""),
-    h("p", { class: "fault", id: `${id}-fault`, hidden: true }),
+    h("p", { class: "error", id: `${id}-error`, hidden: true }),
   );
 }
 
-export function choice([value, text]) {
+export function option([value, text]) {
   return h("option", { value }, text);
 }
 
-// A form that is sent by `send`, which is given what is in the fields, as text by name, without what is blank.
+// The place for errors that belong to no field.
+export function formError() {
+  return h("p", { class: "error form-error", role: "alert", hidden: true });
+}
+
+// A form. send: called with the values as strings by name, without blank ones.
 export function form({ submit, send, cancel, attributes = {} }, ...content) {
   const element = h("form", { novalidate: true, ...attributes, onsubmit: submitted },
     ...content,
-    h("p", { class: "fault", role: "alert", "data-of": "form", hidden: true }),
+    formError(),
     h("div", { class: "actions" },
       h("button", { type: "submit", class: "primary" }, submit),
       cancel && button("Cancel", cancel)),
   );
   async function submitted(event) {
     event.preventDefault();
-    await attempt(element, () => send(valuesOf(element)));
+    await submitForm(element, () => send(valuesOf(element)));
   }
   return element;
 }
 
-// Do what the form is for: it cannot be sent twice meanwhile, and what is wrong is shown in it.
-export async function attempt(element, act) {
-  clearFaults(element);
+// Run the action of a form. It cannot be submitted again in the meantime, and errors are shown in it.
+export async function submitForm(element, act) {
+  clearErrors(element);
   const submits = [...element.querySelectorAll("button[type=submit]")];
   element.setAttribute("aria-busy", "true");
   for (const submit of submits) submit.disabled = true;
@@ -49,7 +54,7 @@ export async function attempt(element, act) {
     await act();
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
-    showFaults(element, problem);
+    showErrors(element, problem);
   } finally {
     element.removeAttribute("aria-busy");
     for (const submit of submits) submit.disabled = false;
@@ -61,29 +66,29 @@ export function valuesOf(element) {
   return Object.fromEntries(entries);
 }
 
-export function clearFaults(element) {
+export function clearErrors(element) {
   for (const input of element.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
-  for (const place of element.querySelectorAll(".fault")) place.hidden = true;
+  for (const message of element.querySelectorAll(".error")) message.hidden = true;
 }
 
-// Put each message beside its field; what has no field here stands above the buttons.
-export function showFaults(element, problem) {
-  const rest = [];
+// Show each message beside its field, and messages without a field above the buttons.
+export function showErrors(element, problem) {
+  const remaining = [];
   for (const [name, messages] of Object.entries(problem.byField)) {
     const input = element.elements.namedItem(name);
-    const place = input instanceof Element && document.getElementById(`${input.id}-fault`);
-    if (!place) {
-      const whose = name === "_schema" ? "" : name in problem.lines ? `Line ${name}: ` : `${name}: `;
-      rest.push(whose + messages.join(" "));
+    const message = input instanceof Element && document.getElementById(`${input.id}-error`);
+    if (!message) {
+      const prefix = name === "_schema" ? "" : name in problem.lines ? `Line ${name}: ` : `${name}: `;
+      remaining.push(prefix + messages.join(" "));
       continue;
     }
     input.setAttribute("aria-invalid", "true");
-    place.textContent = messages.join(" ");
-    place.hidden = false;
+    message.textContent = messages.join(" ");
+    message.hidden = false;
   }
-  if (Object.keys(problem.byField).length === 0) rest.push(problem.message);
-  const whole = element.querySelector("[data-of=form]");
-  whole.textContent = rest.join(" ");
-  whole.hidden = rest.length === 0;
+  if (Object.keys(problem.byField).length === 0) remaining.push(problem.message);
+  const summary = element.querySelector(".form-error");
+  summary.textContent = remaining.join(" ");
+  summary.hidden = remaining.length === 0;
   element.querySelector("[aria-invalid]")?.focus();
 }

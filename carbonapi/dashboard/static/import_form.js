@@ -1,31 +1,31 @@
-// Booking a file: choose it, say which of its columns is what, let the API look at it, then book it.
+// The import of a file: choose it, map its columns, preview the result, and import it.
 
 import { upload } from "./api.js";
 import { count, counted, exact } from "./decimals.js";
-import { timezone, typeChoices } from "./directory.js";
-import { button, h, say } from "./dom.js";
+import { announce, button, h } from "./dom.js";
 import { guess, readHeader } from "./file_header.js";
-import { attempt, field, form } from "./forms.js";
+import { field, form, submitForm } from "./forms.js";
+import { timezone, typeOptions } from "./reference_data.js";
 import { table } from "./table.js";
 import { timezones } from "./times.js";
 
 const COLUMNS = [
-  ["usage_at", "Time"], ["amount", "Amount"], ["usage_until", "End of the period"], ["unit", "Unit"],
-  ["usage_type", "Usage type, by name"], ["usage_type_id", "Usage type, by id"], ["user_email", "User, by e-mail"],
-  ["user_id", "User, by id"], ["region", "Region"], ["method", "Method"], ["quality", "Quality"], ["note", "Note"],
-  ["external_id", "Your own id"], ["adjusts_closed_period_id", "Adjusted period"],
+  ["usage_at", "Time"], ["amount", "Amount"], ["usage_until", "End of the interval"], ["unit", "Unit"],
+  ["usage_type", "Usage type, by name"], ["usage_type_id", "Usage type, by ID"], ["user_email", "User, by e-mail"],
+  ["user_id", "User, by ID"], ["region", "Region"], ["method", "Method"], ["quality", "Quality"], ["note", "Note"],
+  ["external_id", "External ID"], ["adjusts_closed_period_id", "Adjusted closed period"],
 ];
-// What an export has beside: the API passes over these by itself.
+// Further columns of an export, which the API ignores.
 const DERIVED = new Set([
   "id", "organization_id", "amount_in_type_unit", "factor", "emission_factor_id", "co2e_kg", "import_id", "restatement_id",
   "version", "recorded_at", "recorded_by", "reason",
 ]);
 const DELIMITERS = { ",": ",", ";": ";", "\t": "tab", "|": "pipe" };
 
-export function importForm({ done }) {
-  const place = h("section", { class: "card", "aria-labelledby": "import-title" }, h("h2", { id: "import-title" }, "Book a file"), chooser());
+export function importForm({ onImported }) {
+  const section = h("section", { class: "card", "aria-labelledby": "import-title" }, h("h2", { id: "import-title" }, "Import a file"), fileChooser());
 
-  function chooser() {
+  function fileChooser() {
     const input = h("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv", id: "import-file", onchange: () => input.files[0] && choose(input.files[0]) });
     const drop = h("div", { class: "drop",
       ondragover: event => { event.preventDefault(); drop.classList.add("over"); },
@@ -36,93 +36,92 @@ export function importForm({ done }) {
   }
 
   function startOver() {
-    place.replaceChildren(place.firstElementChild, chooser());
-    place.querySelector("input").focus();
+    section.replaceChildren(section.firstElementChild, fileChooser());
+    section.querySelector("input").focus();
   }
 
   async function choose(file) {
     const header = await readHeader(file);
     const outcome = h("div", { class: "outcome", "aria-live": "polite" });
-    const options = (mode, told) => ({ mode, ...queryOf(told, header) });
+    const options = (mode, values) => ({ mode, ...queryOf(values, header) });
     const element = form({
-      submit: "Look at it (dry run)", cancel: startOver,
-      send: async told => showOutcome(outcome, (await upload("/imports", options("dry-run", told), file)).body, told.mode === "atomic", () => book(told)),
+      submit: "Preview", cancel: startOver,
+      send: async values => showPreview(outcome, (await upload("/imports", options("dry-run", values), file)).body, values.mode === "atomic", () => importFile(values)),
     }, ...fieldsOf(header));
-    // What was looked at is no longer what would be booked.
+    // A preview is only valid for the options that it was made with.
     element.addEventListener("change", () => outcome.replaceChildren());
-    const book = told => attempt(element, async () => {
-      const { body } = await upload("/imports", options(told.mode, told), file);
-      say(`${counted(body.usage_count, "usage")} booked.`);
-      place.replaceChildren(place.firstElementChild, h("p", { class: "note", role: "status" }, `${file.name}: ${counted(body.usage_count, "usage")} booked, ${exact(body.co2e_kg ?? "0")} kg CO2e.`), chooser());
-      await done();
+    const importFile = values => submitForm(element, async () => {
+      const { body } = await upload("/imports", options(values.mode, values), file);
+      announce(`${counted(body.usage_count, "usage")} imported.`);
+      section.replaceChildren(section.firstElementChild, h("p", { class: "note", role: "status" }, `${file.name}: ${counted(body.usage_count, "usage")} imported, ${exact(body.co2e_kg ?? "0")} kg CO2e.`), fileChooser());
+      await onImported();
     });
-    place.replaceChildren(place.firstElementChild,
+    section.replaceChildren(section.firstElementChild,
       h("p", { class: "lead" }, h("strong", {}, file.name), ` has ${counted(header.names.length, "column")}: ${header.names.join(", ")}.`),
-      preview(header), element, outcome);
+      sampleTable(header), element, outcome);
     element.querySelector("select").focus();
   }
 
-  return place;
+  return section;
 }
 
-function preview({ names, sample }) {
-  return table({ caption: "The first lines of the file", rows: sample, columns: names.map((title, place) => ({ title, of: cells => cells[place] ?? "" })) });
+function sampleTable({ names, sample }) {
+  return table({ caption: "First lines of the file", rows: sample, columns: names.map((title, index) => ({ title, cell: cells => cells[index] ?? "" })) });
 }
 
 function fieldsOf({ names }) {
-  const column = ([name, label]) => field({ name: `column-${name}`, label, options: [["", "not in the file"], ...names.map(one => [one, one])], value: guess(name, names) });
+  const column = ([name, label]) => field({ name: `column-${name}`, label, options: [["", "not in the file"], ...names.map(known => [known, known])], value: guess(name, names) });
   return [
-    h("fieldset", {}, h("legend", {}, "Which column is what"), h("div", { class: "grid" }, COLUMNS.slice(0, 4).map(column)),
-      h("details", {}, h("summary", {}, "Further columns"), h("div", { class: "grid" }, COLUMNS.slice(4).map(column)))),
-    h("fieldset", {}, h("legend", {}, "How it is written"), h("div", { class: "grid" },
-      field({ name: "usage_type_id", label: "Usage type, where no column tells", options: [["", "as the file tells"], ...typeChoices()] }),
-      field({ name: "timezone", label: "Time zone of times without an offset", options: [["", "times have offsets"], ...timezones(timezone()).map(zone => [zone, zone])] }),
-      field({ name: "fold", label: "A local time that comes twice", options: [["", "is a fault"], ["first", "is the first"], ["second", "is the second"]] }),
+    h("fieldset", {}, h("legend", {}, "Map columns"), h("div", { class: "grid" }, COLUMNS.slice(0, 4).map(column)),
+      h("details", {}, h("summary", {}, "More columns"), h("div", { class: "grid" }, COLUMNS.slice(4).map(column)))),
+    h("fieldset", {}, h("legend", {}, "Format"), h("div", { class: "grid" },
+      field({ name: "usage_type_id", label: "Default usage type", options: [["", "from the file"], ...typeOptions()] }),
+      field({ name: "timezone", label: "Time zone of times without an offset", options: [["", "all times have offsets"], ...timezones(timezone()).map(zone => [zone, zone])] }),
+      field({ name: "fold", label: "Ambiguous local times", options: [["", "are errors"], ["first", "are the first"], ["second", "are the second"]] }),
       field({ name: "date_order", label: "Dates", options: [["", "2026-01-31"], ["ymd", "year, month, day"], ["dmy", "day, month, year"], ["mdy", "month, day, year"]] }),
-      field({ name: "decimal", label: "Decimal sign", options: [[".", "point"], [",", "comma"]] }),
+      field({ name: "decimal", label: "Decimal separator", options: [[".", "point"], [",", "comma"]] }),
       field({ name: "round", label: "Round amounts", options: [["", "no"], ...["0", "1", "2", "3", "4", "5", "6"].map(digits => [digits, `to ${digits} digits`])] }),
-      field({ name: "blank", label: "Lines without an amount", options: [["", "are errors"], ["skip", "are passed over"]] }),
-      field({ name: "on_conflict", label: "What the ledger has already", options: [["reject", "is a fault"], ["skip", "stays as it is"], ["replace", "is corrected"]] }),
-      field({ name: "mode", label: "Lines with errors", options: [["atomic", "nothing is booked"], ["partial", "the others are booked"]] }))),
+      field({ name: "blank", label: "Lines without an amount", options: [["", "are errors"], ["skip", "are skipped"]] }),
+      field({ name: "on_conflict", label: "Existing usages", options: [["reject", "are errors"], ["skip", "stay unchanged"], ["replace", "are corrected"]] }),
+      field({ name: "mode", label: "Lines with errors", options: [["atomic", "reject the file"], ["partial", "are skipped"]] }))),
   ];
 }
 
-// The API's own arguments for what was chosen. A column that nothing was chosen for is given a name that is not needed,
-// and ignored by that name.
-function queryOf(told, { names, delimiter }) {
+// The API's arguments. A column of the file that is not mapped gets the name of an unused column, which is ignored.
+function queryOf(values, { names, delimiter }) {
   const query = { delimiter: DELIMITERS[delimiter], ignore: [] };
-  for (const name of ["usage_type_id", "timezone", "fold", "date_order", "decimal", "round", "blank", "on_conflict"]) query[name] = told[name];
-  const chosen = new Map(COLUMNS.map(([ours]) => [told[`column-${ours}`], ours]).filter(([theirs]) => theirs));
-  const spare = COLUMNS.map(([ours]) => ours).filter(ours => !told[`column-${ours}`]).reverse();
+  for (const name of ["usage_type_id", "timezone", "fold", "date_order", "decimal", "round", "blank", "on_conflict"]) query[name] = values[name];
+  const mapped = new Map(COLUMNS.map(([ours]) => [values[`column-${ours}`], ours]).filter(([theirs]) => theirs));
+  const unused = COLUMNS.map(([ours]) => ours).filter(ours => !values[`column-${ours}`]).reverse();
   const pairs = [];
   for (const theirs of names) {
-    if (!chosen.has(theirs) && DERIVED.has(theirs)) continue;
-    const ours = chosen.get(theirs) ?? (spare.includes(theirs) ? spare.splice(spare.indexOf(theirs), 1)[0] : spare.shift());
-    if (ours === undefined) continue; // There are more than can be ignored: the API tells which it does not know.
-    if (!chosen.has(theirs)) query.ignore.push(ours);
+    if (!mapped.has(theirs) && DERIVED.has(theirs)) continue;
+    const ours = mapped.get(theirs) ?? (unused.includes(theirs) ? unused.splice(unused.indexOf(theirs), 1)[0] : unused.shift());
+    if (ours === undefined) continue; // Too many columns to ignore. The API reports the unknown ones.
+    if (!mapped.has(theirs)) query.ignore.push(ours);
     if (ours !== theirs) pairs.push(`${ours}:${theirs}`);
   }
   return { ...query, columns: pairs.join(",") };
 }
 
-function showOutcome(place, told, isAtomic, book) {
-  const { errors, warnings } = told;
-  const rejected = Number(told.rejected_count);
-  place.replaceChildren(
+function showPreview(outcome, preview, isAtomic, importFile) {
+  const { errors, warnings } = preview;
+  const rejected = Number(preview.rejected_count);
+  outcome.replaceChildren(
     h("h3", {}, rejected ? `${counted(rejected, "line")} with errors` : "No errors"),
-    h("p", {}, `${counted(told.new_count, "new usage")}, ${exact(told.co2e_kg ?? "0")} kg CO2e; ${count(Number(told.changed_count))} corrected, ${count(Number(told.unchanged_count) + Number(told.skipped_count))} left as they are, ${count(Number(told.blank_count))} without an amount. Nothing has been booked yet.`),
-    errors.length ? table({ caption: "Faults by line", rows: errors, columns: [
-      { title: "Line", isNumber: true, of: one => one.line },
-      { title: "Column", of: one => one.column ?? "" },
-      { title: "Found", isLong: true, of: one => one.found ?? "" },
-      { title: "What is wrong", isLong: true, of: one => one.message },
+    h("p", {}, `${counted(preview.new_count, "new usage")}, ${exact(preview.co2e_kg ?? "0")} kg CO2e; ${count(Number(preview.changed_count))} corrected, ${count(Number(preview.unchanged_count) + Number(preview.skipped_count))} unchanged, ${count(Number(preview.blank_count))} without an amount. Nothing has been imported yet.`),
+    errors.length ? table({ caption: "Errors by line", rows: errors, columns: [
+      { title: "Line", isNumber: true, cell: error => error.line },
+      { title: "Column", cell: error => error.column ?? "" },
+      { title: "Value", isLong: true, cell: error => error.found ?? "" },
+      { title: "Error", isLong: true, cell: error => error.message },
     ] }) : "",
     warnings.length ? table({ caption: "Warnings by line", rows: warnings, columns: [
-      { title: "Line", isNumber: true, of: one => one.line },
-      { title: "Worth a look", isLong: true, of: one => one.message },
+      { title: "Line", isNumber: true, cell: warning => warning.line },
+      { title: "Warning", isLong: true, cell: warning => warning.message },
     ] }) : "",
     rejected && isAtomic
-      ? h("p", { class: "note" }, "With a fault in any line, nothing is booked: mend the file, or choose that the others are booked.")
-      : h("div", { class: "actions" }, button("Book it", book, { class: "primary" })));
-  say(rejected ? `${counted(rejected, "line")} with errors.` : "No errors.");
+      ? h("p", { class: "note" }, "Any error rejects the file. Fix the file, or choose to skip lines with errors.")
+      : h("div", { class: "actions" }, button("Import", importFile, { class: "primary" })));
+  announce(rejected ? `${counted(rejected, "line")} with errors.` : "No errors.");
 }

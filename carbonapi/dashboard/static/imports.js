@@ -1,57 +1,57 @@
-// The files that were booked, and taking one back.
+// The list of imports, and the action that reverts an import.
 
 import { get, post } from "./api.js";
 import { count, counted, exact } from "./decimals.js";
-import { mayWrite, timezone, userName } from "./directory.js";
 import * as dialogs from "./dialogs.js";
-import { button, h, say } from "./dom.js";
+import { announce, button, h } from "./dom.js";
 import { importForm } from "./import_form.js";
-import { addressOf, change, follow } from "./state.js";
+import { canWrite, timezone, userName } from "./reference_data.js";
+import { changeParams, followLink, urlOf } from "./router.js";
 import { pager, table } from "./table.js";
 import { instant } from "./times.js";
 
-export async function show(main, told, isSameView) {
+export async function show(main, params, isSameView) {
   if (!isSameView || !main.querySelector(".results")) {
     main.append(
-      mayWrite() ? importForm({ done: () => showPage(main, {}) }) : "",
-      h("section", { class: "card", "aria-labelledby": "completed" },
-        h("h2", { id: "completed" }, "Booked files"),
+      canWrite() ? importForm({ onImported: () => showPage(main, {}) }) : "",
+      h("section", { class: "card", "aria-labelledby": "imports-title" },
+        h("h2", { id: "imports-title" }, "Imports"),
         h("div", { class: "results", "aria-busy": "true" })));
   }
-  await showPage(main, told);
+  await showPage(main, params);
 }
 
-async function showPage(main, told) {
+async function showPage(main, params) {
   const results = main.querySelector(".results");
-  const { body: rows, pagination } = await get("/imports", { page: told.page, page_size: 20 });
+  const { body: rows, pagination } = await get("/imports", { page: params.page, page_size: 20 });
   results.replaceChildren(
-    table({ caption: "Imports", columns: columns(() => showPage(main, told)), rows, empty: "No file has been booked yet." }),
-    pager(pagination, page => change({ page })));
+    table({ caption: "Imports", columns: columns(() => showPage(main, params)), rows, empty: "No imports yet." }),
+    pager(pagination, page => changeParams({ page })));
   results.removeAttribute("aria-busy");
 }
 
 function columns(refresh) {
   return [
-    { title: "No.", isNumber: true, of: one => one.id },
-    { title: "Booked", of: one => instant(one.recorded_at, timezone()) },
-    { title: "By", of: one => userName(one.recorded_by) },
-    { title: "State", of: one => h("span", { class: `badge ${one.reverted_at ? "reverted" : one.status}` }, one.reverted_at ? "taken back" : one.status) },
-    { title: "Usages", isNumber: true, of: one => h("a", { href: addressOf("usages", { import_id: one.id }), onclick: follow }, count(Number(one.usage_count))) },
-    { title: "kg CO₂e", isNumber: true, of: one => (one.co2e_kg === null ? "" : exact(one.co2e_kg)) },
-    { title: "Not booked", isNumber: true, of: one => count(Number(one.rejected_count)) },
-    mayWrite() && { title: "Undo", of: one => (one.reverted_at || one.status !== "completed" ? "" :
-      button("Take back", () => askToRevert(one, refresh), { class: "quiet", "aria-label": `Take back import ${one.id}` })) },
+    { title: "ID", isNumber: true, cell: row => row.id },
+    { title: "Imported", cell: row => instant(row.recorded_at, timezone()) },
+    { title: "By", cell: row => userName(row.recorded_by) },
+    { title: "Status", cell: row => h("span", { class: `badge ${row.reverted_at ? "reverted" : row.status}` }, row.reverted_at ? "reverted" : row.status) },
+    { title: "Usages", isNumber: true, cell: row => h("a", { href: urlOf("usages", { import_id: row.id }), onclick: followLink }, count(Number(row.usage_count))) },
+    { title: "kg CO₂e", isNumber: true, cell: row => (row.co2e_kg === null ? "" : exact(row.co2e_kg)) },
+    { title: "Rejected lines", isNumber: true, cell: row => count(Number(row.rejected_count)) },
+    canWrite() && { title: "Actions", cell: row => (row.reverted_at || row.status !== "completed" ? "" :
+      button("Revert", () => confirmRevert(row, refresh), { class: "quiet", "aria-label": `Revert import ${row.id}` })) },
   ].filter(Boolean);
 }
 
-function askToRevert({ id, usage_count: usages }, refresh) {
+function confirmRevert({ id, usage_count: usages }, refresh) {
   dialogs.confirm({
-    title: `Take import ${id} back?`,
-    question: `${counted(usages, "usage")} will be deleted as one act; what was believed of them stays in their versions.`,
-    submit: "Take back",
+    title: `Revert import ${id}?`,
+    question: `${counted(usages, "usage")} will be deleted. Their versions remain.`,
+    submit: "Revert",
     act: async reason => {
       await post(`/imports/${id}/revert`, reason ? { reason } : {});
-      say(`Import ${id} has been taken back.`);
+      announce(`Import ${id} has been reverted.`);
       await refresh();
     },
   });

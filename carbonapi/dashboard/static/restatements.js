@@ -1,48 +1,48 @@
-// Booking usages anew with the factors there are now: what would change, by month, and then for a reason.
+// Restatements: recalculating usages with the current factors, after a preview by month.
 
 import { get, post } from "./api.js";
 import { count, counted, exact } from "./decimals.js";
-import { timezone, typeChoices, typeName, userName } from "./directory.js";
-import { button, h, say } from "./dom.js";
-import { attempt, field, form } from "./forms.js";
-import { addressOf, change, follow } from "./state.js";
+import { announce, button, h } from "./dom.js";
+import { field, form, submitForm } from "./forms.js";
+import { timezone, typeName, typeOptions, userName } from "./reference_data.js";
+import { changeParams, followLink, urlOf } from "./router.js";
 import { pager, table } from "./table.js";
 import { instant, instantOf, later } from "./times.js";
 
-export async function show(main, told, isSameView) {
+export async function show(main, params, isSameView) {
   if (!isSameView || !main.querySelector(".results")) {
-    main.append(asking(main), h("section", { class: "card", "aria-labelledby": "restated" },
+    main.append(restatementForm(main), h("section", { class: "card", "aria-labelledby": "restated" },
       h("h2", { id: "restated" }, "Restatements"),
       h("div", { class: "results", "aria-busy": "true" })));
   }
-  await showPage(main, told);
+  await showPage(main, params);
 }
 
-function asking(main) {
+function restatementForm(main) {
   const outcome = h("div", { class: "outcome", "aria-live": "polite" });
-  const restate = async (told, mode) => (await post("/restatements", { ...fieldsOf(told), mode })).body;
+  const restate = async (values, mode) => (await post("/restatements", { ...fieldsOf(values), mode })).body;
   const element = form({
     submit: "Preview",
-    send: async told => {
-      const preview = await restate(told, "preview");
-      const apply = () => attempt(element, async () => {
-        const { id } = await restate(told, "apply");
-        outcome.replaceChildren(h("p", { class: "note" }, id === null ? "Nothing was to be changed." : `Restatement ${id} has been booked.`));
-        say("The restatement has been booked.");
+    send: async values => {
+      const preview = await restate(values, "preview");
+      const apply = () => submitForm(element, async () => {
+        const { id } = await restate(values, "apply");
+        outcome.replaceChildren(h("p", { class: "note" }, id === null ? "Nothing to change." : `Restatement ${id} has been applied.`));
+        announce("The restatement has been applied.");
         await showPage(main, {});
       });
       showPreview(outcome, preview, apply);
     },
   }, h("div", { class: "grid" },
-    field({ name: "usage_type_id", label: "Usage type", options: typeChoices({ archived: true }) }),
+    field({ name: "usage_type_id", label: "Usage type", options: typeOptions({ archived: true }) }),
     field({ name: "start", label: "From", type: "date" }),
-    field({ name: "end", label: "To, included", type: "date" }),
-    field({ name: "region", label: "Region", autocomplete: "off", hint: "Such as GB; without one, all." })),
-  field({ name: "reason", label: "Reason", autocomplete: "off", hint: "It is kept with every version that is booked." }));
+    field({ name: "end", label: "To (inclusive)", type: "date" }),
+    field({ name: "region", label: "Region", autocomplete: "off", hint: "For example GB. Default: all regions." })),
+  field({ name: "reason", label: "Reason", autocomplete: "off", hint: "Stored with each new version." }));
   element.addEventListener("change", () => outcome.replaceChildren());
   return h("section", { class: "card", "aria-labelledby": "restate" },
     h("h2", { id: "restate" }, "Restate usages"),
-    h("p", { class: "lead" }, "Recorded numbers keep their factor. When the catalogue has better ones, a restatement books the usages anew, in the open."),
+    h("p", { class: "lead" }, "Recorded usages keep their factors. A restatement applies the current factors of the catalogue, and records new versions."),
     element, outcome);
 }
 
@@ -51,40 +51,40 @@ function fieldsOf({ usage_type_id: type, start, end, ...others }) {
   return { ...others, usage_type_id: Number(type), ...(start && { start: midnight(start) }), ...(end && { end: midnight(later(end, { days: 1 })) }) };
 }
 
-function showPreview(place, told, apply) {
-  const months = [...told.months, { month: "In all", ...told }];
-  const isNothing = Number(told.usage_count) === 0;
-  place.replaceChildren(
-    h("h3", {}, isNothing ? "Nothing would change" : `${counted(told.usage_count, "usage")} would change`),
-    isNothing ? "" : h("p", {}, `${signed(told.difference_kg)} kg CO2e${told.difference_percent === null ? "" : `, ${signed(told.difference_percent)} %`}: ${told.significant ? "significant" : "not significant"}, by your threshold of ${exact(told.significance_threshold)} %.`),
-    isNothing ? "" : table({ caption: "What would change, by month", rows: months, columns: [
-      { title: "Month", of: one => one.month },
-      { title: "Usages", isNumber: true, of: one => count(Number(one.usage_count)) },
-      { title: "Before, kg", isNumber: true, of: one => exact(one.before_kg) },
-      { title: "After, kg", isNumber: true, of: one => exact(one.after_kg) },
-      { title: "Difference, kg", isNumber: true, of: one => signed(one.difference_kg) },
+function showPreview(outcome, preview, apply) {
+  const months = [...preview.months, { month: "Total", ...preview }];
+  const isEmpty = Number(preview.usage_count) === 0;
+  outcome.replaceChildren(
+    h("h3", {}, isEmpty ? "Nothing would change" : `${counted(preview.usage_count, "usage")} would change`),
+    isEmpty ? "" : h("p", {}, `${signed(preview.difference_kg)} kg CO2e${preview.difference_percent === null ? "" : `, ${signed(preview.difference_percent)} %`}: ${preview.significant ? "significant" : "not significant"}, by your threshold of ${exact(preview.significance_threshold)} %.`),
+    isEmpty ? "" : table({ caption: "Changes by month", rows: months, columns: [
+      { title: "Month", cell: month => month.month },
+      { title: "Usages", isNumber: true, cell: month => count(Number(month.usage_count)) },
+      { title: "Before, kg", isNumber: true, cell: month => exact(month.before_kg) },
+      { title: "After, kg", isNumber: true, cell: month => exact(month.after_kg) },
+      { title: "Difference, kg", isNumber: true, cell: month => signed(month.difference_kg) },
     ] }),
-    isNothing ? "" : h("div", { class: "actions" }, button("Apply", apply, { class: "primary" })));
-  say(isNothing ? "Nothing would change." : `${counted(told.usage_count, "usage")} would change.`);
+    isEmpty ? "" : h("div", { class: "actions" }, button("Apply", apply, { class: "primary" })));
+  announce(isEmpty ? "Nothing would change." : `${counted(preview.usage_count, "usage")} would change.`);
 }
 
 function signed(digits) {
   return digits.startsWith("-") || digits === "0" ? exact(digits) : `+${exact(digits)}`;
 }
 
-async function showPage(main, told) {
-  const { body: rows, pagination } = await get("/restatements", { page: told.page, page_size: 20 });
+async function showPage(main, params) {
+  const { body: rows, pagination } = await get("/restatements", { page: params.page, page_size: 20 });
   const results = main.querySelector(".results");
   results.replaceChildren(
-    table({ caption: "Restatements", rows, empty: "Nothing has been restated yet.", columns: [
-      { title: "No.", isNumber: true, of: one => one.id },
-      { title: "Booked", of: one => instant(one.recorded_at, timezone()) },
-      { title: "By", of: one => userName(one.recorded_by) },
-      { title: "Usage type", of: one => typeName(one.usage_type_id) },
-      { title: "Usages", isNumber: true, of: one => h("a", { href: addressOf("usages", { restatement_id: one.id }), onclick: follow }, count(Number(one.usage_count))) },
-      { title: "Difference, kg", isNumber: true, of: one => signed(one.difference_kg) },
-      { title: "Reason", isLong: true, of: one => one.reason },
+    table({ caption: "Restatements", rows, empty: "No restatements yet.", columns: [
+      { title: "ID", isNumber: true, cell: restatement => restatement.id },
+      { title: "Recorded", cell: restatement => instant(restatement.recorded_at, timezone()) },
+      { title: "By", cell: restatement => userName(restatement.recorded_by) },
+      { title: "Usage type", cell: restatement => typeName(restatement.usage_type_id) },
+      { title: "Usages", isNumber: true, cell: restatement => h("a", { href: urlOf("usages", { restatement_id: restatement.id }), onclick: followLink }, count(Number(restatement.usage_count))) },
+      { title: "Difference, kg", isNumber: true, cell: restatement => signed(restatement.difference_kg) },
+      { title: "Reason", isLong: true, cell: restatement => restatement.reason },
     ] }),
-    pager(pagination, page => change({ page })));
+    pager(pagination, page => changeParams({ page })));
   results.removeAttribute("aria-busy");
 }

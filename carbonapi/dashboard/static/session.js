@@ -1,94 +1,94 @@
-// Being signed in: the two tokens, and getting the next pair when the first has expired.
+// The session: its access and refresh token.
 //
-// The access token is in memory alone. The refresh token is in localStorage: so a reload, and a link that is opened in
-// another tab, find somebody signed in, and all tabs share one token. In sessionStorage each tab would have a copy, and
-// the second to use it would end the session, for a refresh token is good once. A script of somebody else's could read
-// either; that none runs here is what the page's Content-Security-Policy is for: scripts from here alone, no text that
-// becomes markup. Signing out, in any tab, removes it and ends the session.
+// The access token is only in memory. The refresh token is in localStorage, so that reloads and new tabs stay logged in
+// and all tabs share one token. With sessionStorage each tab would have a copy, and the second use of one would end the
+// session, because a refresh token can be used once. A foreign script could read either storage. The page's
+// Content-Security-Policy prevents such scripts: it allows only scripts of this origin, and no markup from text. Logging
+// out in any tab removes the token and ends the session.
 
-import { ask, Problem } from "./wire.js";
+import { request, Problem } from "./http.js";
 
-const KEPT = "carbonapi-refresh-token";
+const STORAGE_KEY = "carbonapi-refresh-token";
 const AUTH = "/api/v1/auth";
 let accessToken = null;
 let refreshing = null;
-let whenOver = () => {};
+let onEnd = () => {};
 
-export function isSignedIn() {
-  return accessToken !== null || localStorage.getItem(KEPT) !== null;
+export function isLoggedIn() {
+  return accessToken !== null || localStorage.getItem(STORAGE_KEY) !== null;
 }
 
-// What is to happen when the session is over: by signing out, in this tab or in another, or because it has ended.
-export function onOver(listener) {
-  whenOver = listener;
+// Call back when the session ends: by a logout in any tab, or on the server.
+export function onSessionEnd(callback) {
+  onEnd = callback;
   addEventListener("storage", event => {
-    if (event.key === KEPT && event.newValue === null) forget();
+    if (event.key === STORAGE_KEY && event.newValue === null) clearTokens();
   });
 }
 
-export async function signIn(email, password) {
-  keep((await post("login", JSON.stringify({ email, password }))).body);
+export async function logIn(email, password) {
+  storeTokens((await post("login", JSON.stringify({ email, password }))).body);
 }
 
 export async function register(account) {
   await post("register", JSON.stringify(account));
-  await signIn(account.email, account.password);
+  await logIn(account.email, account.password);
 }
 
-export async function signOut() {
-  const logOut = token => ask("POST", `${AUTH}/logout`, { headers: { Authorization: `Bearer ${token}` } });
+export async function logOut() {
+  const endSession = token => request("POST", `${AUTH}/logout`, { headers: { Authorization: `Bearer ${token}` } });
   try {
     const token = await freshToken(null);
-    await logOut(token).catch(async problem => {
-      if (problem.status === 401) await logOut(await freshToken(token));
+    await endSession(token).catch(async problem => {
+      if (problem.status === 401) await endSession(await freshToken(token));
     });
   } catch {
-    // Whoever wants to leave leaves: without an answer, the session ends by itself when its token expires.
+    // Without a response, the session ends when its refresh token expires.
   }
-  forget();
+  clearTokens();
 }
 
-// An access token that is not the one refused. However many requests ask, one refresh answers them all.
-export function freshToken(refused) {
-  if (accessToken !== null && accessToken !== refused) return Promise.resolve(accessToken);
-  refreshing ??= inTurn(refresh).finally(() => { refreshing = null; });
+// Return an access token other than the rejected one. Concurrent calls share one refresh.
+export function freshToken(rejected) {
+  if (accessToken !== null && accessToken !== rejected) return Promise.resolve(accessToken);
+  refreshing ??= withLock(refresh).finally(() => { refreshing = null; });
   return refreshing;
 }
 
-// Tabs take turns, that each reads the token which the one before it was given. Browsers let pages that come over plain
-// HTTP have no locks: then two may refresh with the same token, which the API allows for half a minute.
-function inTurn(work) {
-  return navigator.locks ? navigator.locks.request(KEPT, work) : work();
+// Tabs refresh one after another, so that each reads the token that the previous one received. Browsers do not support
+// locks on plain HTTP. There two tabs may refresh with the same token, which the API allows for 30 seconds.
+function withLock(callback) {
+  return navigator.locks ? navigator.locks.request(STORAGE_KEY, callback) : callback();
 }
 
 async function refresh() {
-  const token = localStorage.getItem(KEPT);
-  if (token === null) throw over();
+  const token = localStorage.getItem(STORAGE_KEY);
+  if (token === null) throw sessionEnded();
   try {
-    keep((await ask("POST", `${AUTH}/refresh`, { headers: { Authorization: `Bearer ${token}` } })).body);
+    storeTokens((await request("POST", `${AUTH}/refresh`, { headers: { Authorization: `Bearer ${token}` } })).body);
   } catch (problem) {
-    if (problem.status === 401) throw over();
+    if (problem.status === 401) throw sessionEnded();
     throw problem;
   }
   return accessToken;
 }
 
 function post(path, body) {
-  return ask("POST", `${AUTH}/${path}`, { headers: { "Content-Type": "application/json" }, body });
+  return request("POST", `${AUTH}/${path}`, { headers: { "Content-Type": "application/json" }, body });
 }
 
-function keep(tokens) {
+function storeTokens(tokens) {
   accessToken = tokens.access_token;
-  localStorage.setItem(KEPT, tokens.refresh_token);
+  localStorage.setItem(STORAGE_KEY, tokens.refresh_token);
 }
 
-function over() {
-  forget();
-  return new Problem(401, { detail: "Your session is over. Sign in again." });
+function sessionEnded() {
+  clearTokens();
+  return new Problem(401, { detail: "Your session has ended. Log in again." });
 }
 
-function forget() {
+function clearTokens() {
   accessToken = null;
-  localStorage.removeItem(KEPT);
-  whenOver();
+  localStorage.removeItem(STORAGE_KEY);
+  onEnd();
 }

@@ -1,12 +1,12 @@
-// Tables: sorted by their headings, a page at a time.
+// Sortable tables and pagination.
 
-import { button, h } from "./dom.js";
 import { count } from "./decimals.js";
+import { button, h } from "./dom.js";
 
-// columns: {title, of, isNumber, sort}; `of` gives the content of a row's cell, `sort` the API's name of the order.
+// columns: {title, cell, isNumber, isLong, sort}. `cell` returns the content of a row's cell; `sort` is the API's sort key.
 export function table({ caption, columns, rows, sort, onsort, empty = "Nothing here yet." }) {
   if (rows.length === 0) return h("p", { class: "empty" }, empty);
-  const head = column => {
+  const columnHeader = column => {
     if (!column.sort || !onsort) return h("th", { scope: "col", class: column.isNumber && "number" }, column.title);
     const isAscending = sort === column.sort;
     const isSorted = isAscending || sort === `-${column.sort}`;
@@ -18,17 +18,17 @@ export function table({ caption, columns, rows, sort, onsort, empty = "Nothing h
   };
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {},
-      h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, columns.map(head))),
+      h("caption", { class: "visually-hidden" }, caption),
+      h("thead", {}, h("tr", {}, columns.map(columnHeader))),
       h("tbody", {}, rows.map(row => h("tr", {}, columns.map(column =>
-        h("td", { class: column.isNumber ? "number" : column.isLong && "long" }, column.of(row))))))));
+        h("td", { class: column.isNumber ? "number" : column.isLong && "long" }, column.cell(row))))))));
 }
 
-// Where a page stands in its list, and the way to the others.
-export function pager({ page, total_pages: pages, total, previous_page: before, next_page: after }, onpage) {
+// The position of a page in its list, with links to the next and previous one.
+export function pager({ page, total_pages: pages, total, previous_page: previous, next_page: next }, onpage) {
   if (total === 0) return h("span");
   return h("nav", { class: "pager", "aria-label": "Pages" },
-    button("Previous", () => onpage(before), { disabled: before === null }),
-    h("span", {}, `Page ${count(page)} of ${count(pages)}, ${count(total)} in all`),
-    button("Next", () => onpage(after), { disabled: after === null }));
+    button("Previous", () => onpage(previous), { disabled: previous === null }),
+    h("span", {}, `Page ${count(page)} of ${count(pages)}, ${count(total)} in total`),
+    button("Next", () => onpage(next), { disabled: next === null }));
 }

@@ -1,13 +1,13 @@
-// Light or dark: as the system has it, until one is chosen.
+// The light and dark theme. Follows the system until the user chooses one.
 
 import { button } from "./dom.js";
 
-const KEPT = "carbonapi-theme";
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const STORAGE_KEY = "carbonapi-theme";
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
 function isDark() {
-  const chosen = localStorage.getItem(KEPT);
-  return chosen ? chosen === "dark" : dark.matches;
+  const chosen = localStorage.getItem(STORAGE_KEY);
+  return chosen ? chosen === "dark" : systemDark.matches;
 }
 
 function apply() {
@@ -16,14 +16,13 @@ function apply() {
 }
 
 export function themeToggle() {
-  const toggle = button("Dark", () => {
-    localStorage.setItem(KEPT, isDark() ? "light" : "dark");
+  return button("Dark", () => {
+    localStorage.setItem(STORAGE_KEY, isDark() ? "light" : "dark");
     apply();
   }, { class: "theme quiet", "aria-pressed": String(isDark()) });
-  return toggle;
 }
 
 export function startTheme() {
-  dark.addEventListener("change", apply);
+  systemDark.addEventListener("change", apply);
   apply();
 }

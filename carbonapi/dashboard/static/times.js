@@ -1,4 +1,4 @@
-// Instants and local dates: how they are written for a reader, and how what a reader writes becomes an instant.
+// Instants and local dates: formatting for readers, and parsing of local input.
 
 const formats = new Map();
 
@@ -16,7 +16,7 @@ export function day(text, timezone) {
   return format({ dateStyle: "medium" }, timezone).format(new Date(text));
 }
 
-// What a bucket is called: in full, and in short below its bar.
+// The full name of a bucket, and the short one below its bar.
 export function bucketNames(start, bucket, timezone) {
   const at = new Date(start);
   const write = options => format(options, timezone).format(at);
@@ -31,7 +31,7 @@ export function bucketNames(start, bucket, timezone) {
   return [write({ month: "long", year: "numeric" }), write({ month: "short", year: "2-digit" })];
 }
 
-// The clock of a time zone at an instant, by parts.
+// The local date and time of an instant, in parts.
 function local(at, timezone) {
   const parts = new Intl.DateTimeFormat("en-US", {
     timeZone: timezone, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
@@ -43,30 +43,30 @@ export function today(timezone) {
   return localTime(new Date().toISOString(), timezone).slice(0, 10);
 }
 
-// What an <input type="datetime-local"> shows for an instant.
+// The value of an <input type="datetime-local"> for an instant.
 export function localTime(text, timezone) {
   const at = local(new Date(text), timezone);
   return `${at.year}-${at.month}-${at.day}T${at.hour}:${at.minute}${at.second === "00" ? "" : `:${at.second}`}`;
 }
 
-// The instant at which the clock of a time zone shows this; of a time that comes twice, the first.
-export function instantOf(shown, timezone) {
-  const asUtc = Date.parse(`${shown}Z`);
+// The instant of a local time. If the clock shows the time twice, it is the first one.
+export function instantOf(localTimestamp, timezone) {
+  const asUtc = Date.parse(`${localTimestamp}Z`);
   const offset = at => Date.parse(`${localTime(new Date(at).toISOString(), timezone)}Z`) - Math.floor(at / 1000) * 1000;
   const candidates = [asUtc - offset(asUtc - 86_400_000), asUtc - offset(asUtc + 86_400_000)];
-  const right = candidates.filter(at => at + offset(at) === asUtc);
-  return new Date(right.length ? Math.min(...right) : candidates[0]).toISOString().replace(".000Z", "Z");
+  const exact = candidates.filter(at => at + offset(at) === asUtc);
+  return new Date(exact.length ? Math.min(...exact) : candidates[0]).toISOString().replace(".000Z", "Z");
 }
 
-// A date so many days or months later. What is no date stays as it is, for the API to say so.
+// A date plus days or months. Invalid dates stay the same, and the API rejects them.
 export function later(date, { days = 0, months = 0 }) {
   if (!/^\d{4}-\d{2}-\d{2}$/.test(date)) return date;
   const [year, month, dayOfMonth] = date.split("-").map(Number);
   return new Date(Date.UTC(year, month - 1 + months, dayOfMonth + days)).toISOString().slice(0, 10);
 }
 
-// [start, end) of a named range, as dates; nothing for all there is.
-export function range(name, timezone, from, to) {
+// The dates [start, end) of a named range. Both are undefined for all time.
+export function dateRange(name, timezone, from, to) {
   const now = today(timezone);
   const month = `${now.slice(0, 7)}-01`;
   const year = `${now.slice(0, 4)}-01-01`;
@@ -76,13 +76,13 @@ export function range(name, timezone, from, to) {
     this_year: [year, later(year, { months: 12 })],
     last_year: [later(year, { months: -12 }), year],
     last_12_months: [later(month, { months: -11 }), later(month, { months: 1 })],
-    free: [from, to && later(to, { days: 1 })],
+    custom: [from, to && later(to, { days: 1 })],
   };
   const [start, end] = ranges[name] ?? [];
   return { start: start || undefined, end: end || undefined };
 }
 
-// Whether the browser knows this time zone: an address may say anything.
+// Whether the browser knows this time zone, which may come from a manipulated URL.
 export function isTimezone(name) {
   try {
     return Boolean(new Intl.DateTimeFormat("en", { timeZone: name }));

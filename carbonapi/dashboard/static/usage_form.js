@@ -1,71 +1,71 @@
-// Recording a usage, and correcting one: only over the version that was read.
+// The form that adds or corrects a usage. A correction fails if another user has changed the usage in the meantime.
 
 import { get, patch, post } from "./api.js";
-import { mayManage, timezone, typeChoices, userChoices, directory } from "./directory.js";
 import * as dialogs from "./dialogs.js";
-import { say } from "./dom.js";
-import { choice, field, form } from "./forms.js";
+import { announce } from "./dom.js";
+import { field, form, option } from "./forms.js";
+import { Problem } from "./http.js";
+import { canManage, reference, timezone, typeOptions, userOptions } from "./reference_data.js";
 import { instantOf, localTime, today } from "./times.js";
-import { Problem } from "./wire.js";
 
 const NUMBERS = ["usage_type_id", "user_id"];
 const INSTANTS = ["usage_at", "usage_until"];
 
-// Open the form of a new usage, or of the one of this id. done: what to do when it is written.
-export async function openUsage({ id, done }) {
+// Open the form of a new usage, or of the one with this id. onSaved: called afterwards.
+export async function openUsageForm({ id, onSaved }) {
   const { body: usage, etag } = id ? await get(`/usages/${id}`) : { body: null, etag: null };
   const zone = timezone();
-  const shown = usage
+  const initial = usage
     ? { ...usage, ...Object.fromEntries(INSTANTS.map(name => [name, usage[name] && localTime(usage[name], zone)])) }
-    : { user_id: directory.me.id, usage_at: `${today(zone)}T12:00`, quality: "measured", method: "location" };
-  const before = usage && writtenOf(shown);
-  const write = async told => {
-    const fields = writtenOf(told);
-    if (!usage) await post("/usages", onlyGiven(fields));
-    else await patch(`/usages/${id}`, { ...changesOf(before, fields), ...(told.reason && { reason: told.reason }) }, etag).catch(explainStale);
+    : { user_id: reference.me.id, usage_at: `${today(zone)}T12:00`, quality: "measured", method: "location" };
+  const before = usage && apiFields(initial);
+  const save = async values => {
+    const fields = apiFields(values);
+    if (!usage) await post("/usages", withoutNulls(fields));
+    else await patch(`/usages/${id}`, { ...changesOf(before, fields), ...(values.reason && { reason: values.reason }) }, etag).catch(explainConflict);
   };
   dialogs.open(usage ? "Correct a usage" : "Add a usage", close => {
-    const element = form({ submit: usage ? "Save" : "Add", cancel: close, send: async told => { await write(told); close(); say("Saved."); await done(); } },
-      field({ name: "usage_type_id", label: "Usage type", options: typeChoices({ archived: Boolean(usage) }), value: shown.usage_type_id }),
-      field({ name: "usage_at", label: "Time, or the begin of a period", type: "datetime-local", step: "1", value: shown.usage_at, hint: `Local time of ${zone}.` }),
-      field({ name: "usage_until", label: "End of the period (of a bill)", type: "datetime-local", step: "1", value: shown.usage_until }),
-      field({ name: "amount", label: "Amount", inputmode: "decimal", autocomplete: "off", value: shown.amount, hint: "With a decimal point: 12.5." }),
-      field({ name: "unit", label: "Unit", options: shown.unit ? [[shown.unit, shown.unit]] : [] }),
-      field({ name: "quality", label: "Quality", options: [["measured", "Measured"], ["estimated", "Estimated"]], value: shown.quality }),
-      field({ name: "method", label: "Method", options: [["location", "Location-based"], ["market", "Market-based"]], value: shown.method }),
-      field({ name: "region", label: "Region", autocomplete: "off", value: shown.region, hint: "Such as GB; without one it is the organization's." }),
-      mayManage() && field({ name: "user_id", label: "Whose usage it is", options: userChoices(), value: shown.user_id }),
-      field({ name: "external_id", label: "Your own id of it", autocomplete: "off", value: shown.external_id }),
-      field({ name: "note", label: "Note", multiline: true, rows: 2, value: shown.note }),
-      usage && field({ name: "reason", label: "Why it is corrected", autocomplete: "off" }));
-    const showUnits = unit => fillUnits(element.elements, unit);
-    element.elements.usage_type_id.addEventListener("change", () => showUnits());
-    showUnits(shown.unit);
+    const element = form({ submit: usage ? "Save" : "Add", cancel: close, send: async values => { await save(values); close(); announce("Saved."); await onSaved(); } },
+      field({ name: "usage_type_id", label: "Usage type", options: typeOptions({ archived: Boolean(usage) }), value: initial.usage_type_id }),
+      field({ name: "usage_at", label: "Time, or start of the interval", type: "datetime-local", step: "1", value: initial.usage_at, hint: `Local time of ${zone}.` }),
+      field({ name: "usage_until", label: "End of the interval, for example of a bill", type: "datetime-local", step: "1", value: initial.usage_until }),
+      field({ name: "amount", label: "Amount", inputmode: "decimal", autocomplete: "off", value: initial.amount, hint: "With a decimal point, for example 12.5." }),
+      field({ name: "unit", label: "Unit", options: initial.unit ? [[initial.unit, initial.unit]] : [] }),
+      field({ name: "quality", label: "Quality", options: [["measured", "Measured"], ["estimated", "Estimated"]], value: initial.quality }),
+      field({ name: "method", label: "Method", options: [["location", "Location-based"], ["market", "Market-based"]], value: initial.method }),
+      field({ name: "region", label: "Region", autocomplete: "off", value: initial.region, hint: "For example GB. Default: the organization's region." }),
+      canManage() && field({ name: "user_id", label: "User", options: userOptions(), value: initial.user_id }),
+      field({ name: "external_id", label: "External ID", autocomplete: "off", value: initial.external_id }),
+      field({ name: "note", label: "Note", multiline: true, rows: 2, value: initial.note }),
+      usage && field({ name: "reason", label: "Reason for the correction", autocomplete: "off" }));
+    const updateUnits = unit => showUnits(element.elements, unit);
+    element.elements.usage_type_id.addEventListener("change", () => updateUnits());
+    updateUnits(initial.unit);
     return element;
   }, { wide: true });
 }
 
-async function fillUnits({ unit: select, usage_type_id: type }, unit) {
-  const asked = type.value;
-  if (!asked) return;
-  const { body: units } = await get(`/usage-types/${asked}/units`);
-  if (type.value !== asked) return; // Another has been chosen meanwhile.
-  const names = units.map(one => one.unit);
+async function showUnits({ unit: select, usage_type_id: type }, unit) {
+  const requested = type.value;
+  if (!requested) return;
+  const { body: units } = await get(`/usage-types/${requested}/units`);
+  if (type.value !== requested) return; // The user has selected another type in the meantime.
+  const names = units.map(known => known.unit);
   if (unit && !names.includes(unit)) names.push(unit);
-  select.replaceChildren(...names.map(name => choice([name, name])));
+  select.replaceChildren(...names.map(name => option([name, name])));
   if (unit) select.value = unit;
 }
 
-// The fields as the API takes them. The digits of an amount stay text; what is blank is null.
-function writtenOf(told) {
+// The values as fields of the API. Amounts stay strings, to keep their digits; blank values are null.
+function apiFields(values) {
   const fields = Object.fromEntries(
-    ["amount", "unit", "quality", "method", "region", "external_id", "note"].map(name => [name, told[name] ?? null]));
-  for (const name of NUMBERS) if (told[name]) fields[name] = Number(told[name]);
-  for (const name of INSTANTS) fields[name] = told[name] ? instantOf(told[name], timezone()) : null;
+    ["amount", "unit", "quality", "method", "region", "external_id", "note"].map(name => [name, values[name] ?? null]));
+  for (const name of NUMBERS) if (values[name]) fields[name] = Number(values[name]);
+  for (const name of INSTANTS) fields[name] = values[name] ? instantOf(values[name], timezone()) : null;
   return fields;
 }
 
-function onlyGiven(fields) {
+function withoutNulls(fields) {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
@@ -73,7 +73,7 @@ function changesOf(before, after) {
   return Object.fromEntries(Object.entries(after).filter(([name, value]) => name in before && value !== before[name]));
 }
 
-function explainStale(problem) {
+function explainConflict(problem) {
   if (problem.status !== 412) throw problem;
-  throw new Problem(412, { detail: "Somebody has changed this usage meanwhile. Close this, and open it again to see what it is now." });
+  throw new Problem(412, { detail: "Another user has changed this usage. Close this dialog and open it again to see the current version." });
 }

@@ -1,4 +1,4 @@
-"""The ledger in a browser: recording, correcting, deleting and explaining usages. `make browser` runs this."""
+"""Usages in a browser: adding, correcting, deleting and explaining them. `make browser` runs this."""
 
 import re
 
@@ -13,14 +13,14 @@ def rows(page):
     return page.locator(".results tbody tr")
 
 
-def test_a_usage_is_added_in_local_time_with_its_digits(enter, manager):
+def test_usage_is_added_in_local_time_with_all_digits(enter, manager):
     page = enter(manager, "usages")
 
     page.get_by_role("button", name="Add a usage").click()
     page.get_by_label("Usage type").last.select_option("heating (l)")
     expect(page.get_by_label("Unit").locator("option").first).to_have_text("l")
-    page.get_by_label("Time, or the begin").fill("2022-07-01T00:00:00")
-    page.get_by_label("End of the period").fill("2022-08-01T00:00:00")
+    page.get_by_label("Time, or start").fill("2022-07-01T00:00:00")
+    page.get_by_label("End of the interval").fill("2022-08-01T00:00:00")
     page.get_by_label("Amount").fill("123456789012.000001")
     page.get_by_label("Quality").last.select_option("Estimated")
     page.get_by_role("button", name="Add", exact=True).click()
@@ -33,7 +33,7 @@ def test_a_usage_is_added_in_local_time_with_its_digits(enter, manager):
     assert (recorded["usage_at"], recorded["usage_until"]) == ("2022-06-30T23:00:00Z", "2022-07-31T23:00:00Z")
 
 
-def test_faults_stand_beside_their_fields_and_take_the_focus(enter, manager):
+def test_errors_are_beside_fields_and_focused(enter, manager):
     page = enter(manager, "usages")
 
     page.get_by_role("button", name="Add a usage").click()
@@ -52,17 +52,17 @@ def test_faults_stand_beside_their_fields_and_take_the_focus(enter, manager):
     expect(rows(page)).to_have_count(1)
 
 
-def test_a_usage_is_corrected_and_its_versions_are_told(enter, manager):
+def test_correction_appears_in_versions(enter, manager):
     manager.ask("POST", "/usages", BILL)
     page = enter(manager, "usages")
 
     page.get_by_role("button", name=re.compile("Edit the usage of 31 Jan 2022")).click()
     page.get_by_label("Amount").fill("0.7")
-    page.get_by_label("Why it is corrected").fill("Read again.")
+    page.get_by_label("Reason for the correction").fill("Read again.")
     page.get_by_role("button", name="Save").click()
     expect(rows(page).first).to_contain_text("1.05")
 
-    page.get_by_role("button", name=re.compile("1.05 kg: how it came about")).click()
+    page.get_by_role("button", name=re.compile("1.05 kg: explain")).click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("0.7 kwh × 1.5 kg CO2e/kwh = 1.05 kg CO2e")
     expect(dialog).to_contain_text("exercise")
@@ -71,10 +71,10 @@ def test_a_usage_is_corrected_and_its_versions_are_told(enter, manager):
     expect(dialog.locator("tbody tr").last).to_contain_text("Read again.")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    expect(page.get_by_role("button", name=re.compile("1.05 kg: how"))).to_be_focused()
+    expect(page.get_by_role("button", name=re.compile("1.05 kg: explain"))).to_be_focused()
 
 
-def test_a_usage_that_somebody_else_has_changed_is_not_written_over(enter, manager):
+def test_concurrent_change_is_not_overwritten(enter, manager):
     usage = manager.ask("POST", "/usages", BILL)
     page = enter(manager, "usages")
 
@@ -83,11 +83,11 @@ def test_a_usage_that_somebody_else_has_changed_is_not_written_over(enter, manag
     manager.ask("PATCH", f"/usages/{usage['id']}", {"amount": "5"})
     page.get_by_role("button", name="Save").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("Somebody has changed this usage meanwhile.")
+    expect(page.get_by_role("alert")).to_contain_text("Another user has changed this usage.")
     assert manager.ask("GET", f"/usages/{usage['id']}")["amount"] == 5
 
 
-def test_a_usage_is_deleted_only_once_that_is_confirmed(enter, manager):
+def test_deletion_needs_confirmation(enter, manager):
     usage = manager.ask("POST", "/usages", BILL)
     page = enter(manager, "usages")
 
@@ -95,17 +95,17 @@ def test_a_usage_is_deleted_only_once_that_is_confirmed(enter, manager):
     page.get_by_role("button", name="Cancel").click()
     expect(rows(page)).to_have_count(1)
     page.get_by_role("button", name=re.compile("^Delete the usage")).click()
-    page.get_by_label("Reason").fill("Twice in the books.")
+    page.get_by_label("Reason").fill("Recorded twice.")
     page.get_by_role("button", name="Delete", exact=True).click()
 
-    expect(page.get_by_text("There are no such usages.")).to_be_visible()
+    expect(page.get_by_text("No matching usages.")).to_be_visible()
     (version,) = manager.ask("GET", f"/usages/{usage['id']}/versions")
-    assert version["superseded_reason"] == "Twice in the books."
+    assert version["superseded_reason"] == "Recorded twice."
 
 
-def test_the_list_is_sorted_filtered_and_paged_and_the_address_says_so(enter, household):
+def test_list_is_sorted_filtered_and_paged_by_url(enter, household):
     page = enter(household, "usages")
-    expect(page.locator(".pager")).to_contain_text("Page 1 of 173, 4,320 in all")
+    expect(page.locator(".pager")).to_contain_text("Page 1 of 173, 4,320 in total")
 
     page.get_by_role("button", name="kg CO₂e", exact=True).click()
     largest = household.ask("GET", "/usages?sort=-co2e_kg&page_size=1")[0]
@@ -113,8 +113,8 @@ def test_the_list_is_sorted_filtered_and_paged_and_the_address_says_so(enter, ho
     expect(page.get_by_role("columnheader", name="kg CO₂e")).to_have_attribute("aria-sort", "descending")
     page.get_by_label("Usage type").select_option("electricity (kwh)")
     page.get_by_label("From", exact=True).fill("2022-02-01")
-    page.get_by_label("To, included").fill("2022-02-02")
-    expect(page.locator(".pager")).to_contain_text("Page 1 of 2, 48 in all")
+    page.get_by_label("To (inclusive)").fill("2022-02-02")
+    expect(page.locator(".pager")).to_contain_text("Page 1 of 2, 48 in total")
     page.get_by_role("button", name="Next").click()
     expect(rows(page)).to_have_count(23)
 

@@ -1,4 +1,4 @@
-"""Sessions in a browser: tokens that expire, tabs that share them. `make browser` runs this."""
+"""Sessions in a browser: expiring tokens, and tabs that share them. `make browser` runs this."""
 
 import pytest
 from playwright.sync_api import expect
@@ -14,7 +14,7 @@ def count_refreshes(context):
     return refreshes
 
 
-def test_somebody_registers_and_is_signed_in(page):
+def test_registration_logs_in(page):
     page.goto("/dashboard")
 
     page.get_by_role("button", name="Register an organization").click()
@@ -29,40 +29,40 @@ def test_somebody_registers_and_is_signed_in(page):
     page.get_by_role("button", name="Register", exact=True).click()
 
     expect(page.get_by_text("Ada Lovelace, Northwind House")).to_be_visible()
-    expect(page.get_by_text("There are no usages yet.")).to_be_visible()
+    expect(page.get_by_text("No usages yet.")).to_be_visible()
 
 
-def test_a_wrong_password_is_told(page, manager):
+def test_wrong_password_shows_an_error(page, manager):
     page.goto("/dashboard")
 
     page.get_by_label("E-mail address").fill(manager.email)
     page.get_by_label("Password").fill("something else altogether")
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_role("button", name="Log in", exact=True).click()
 
     expect(page.get_by_role("alert")).to_have_text("The e-mail address or the password is wrong.")
 
 
-def test_requests_whose_token_has_expired_share_one_refresh(enter, household, context):
+def test_requests_with_expired_token_share_one_refresh(enter, household, context):
     page = enter(household)
     page.locator(".bar").first.wait_for()
     refreshes = count_refreshes(context)
-    refused = []
+    requests = []
 
     def expire(route):
-        # The first two carry a token that is no good any more.
-        refused.append(route.request.url)
-        headers = route.request.headers | ({"authorization": "Bearer expired"} if len(refused) <= 2 else {})
+        # The first two have an invalid token.
+        requests.append(route.request.url)
+        headers = route.request.headers | ({"authorization": "Bearer expired"} if len(requests) <= 2 else {})
         route.continue_(headers=headers)
 
     page.route("**/api/v1/emissions/**", expire)
-    page.get_by_label("In", exact=True).select_option("Weeks")
+    page.get_by_label("Buckets").select_option("Weeks")
 
     expect(page.locator(".bar")).to_have_count(14)
-    assert len(refused) == 4
+    assert len(requests) == 4
     assert len(refreshes) == 1
 
 
-def test_a_reload_keeps_somebody_signed_in_and_so_do_two_tabs(enter, household, context):
+def test_session_survives_reloads_in_two_tabs(enter, household, context):
     page = enter(household)
     page.locator(".bar").first.wait_for()
     other = context.new_page()
@@ -73,35 +73,35 @@ def test_a_reload_keeps_somebody_signed_in_and_so_do_two_tabs(enter, household, 
 
     expect(page.locator(".bar")).to_have_count(4)
     expect(other.locator(".bar")).to_have_count(4)
-    (session,) = [one for one in household.ask("GET", "/auth/sessions") if not one["current"]]
+    (session,) = [each for each in household.ask("GET", "/auth/sessions") if not each["current"]]
     assert session["expires_at"] > session["started_at"]
 
 
-def test_signing_out_ends_the_session_in_every_tab(enter, household, context):
+def test_logout_ends_the_session_in_every_tab(enter, household, context):
     page = enter(household)
     other = context.new_page()
     other.goto("/dashboard")
     other.locator(".bar").first.wait_for()
 
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Log out").click()
 
-    expect(page.get_by_role("heading", name="Sign in")).to_be_focused()
-    expect(page.get_by_text("Your session is over.")).to_have_count(0)
-    expect(other.get_by_text("Your session is over.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Log in")).to_be_focused()
+    expect(page.get_by_text("Your session has ended.")).to_have_count(0)
+    expect(other.get_by_text("Your session has ended.")).to_be_visible()
     assert page.evaluate("localStorage.getItem('carbonapi-refresh-token')") is None
-    assert [one["current"] for one in household.ask("GET", "/auth/sessions")] == [True]
+    assert [session["current"] for session in household.ask("GET", "/auth/sessions")] == [True]
 
 
-def test_a_session_that_was_ended_elsewhere_leads_to_the_door_and_back(enter, household):
+def test_session_ended_elsewhere_requires_a_new_login(enter, household):
     page = enter(household, "usages")
     page.locator(".results tbody tr").first.wait_for()
-    (mine,) = [one for one in household.ask("GET", "/auth/sessions") if not one["current"]]
-    household.ask("DELETE", f"/auth/sessions/{mine['id']}")
+    (own,) = [session for session in household.ask("GET", "/auth/sessions") if not session["current"]]
+    household.ask("DELETE", f"/auth/sessions/{own['id']}")
     page.reload()
 
-    expect(page.get_by_text("Your session is over.")).to_be_visible()
+    expect(page.get_by_text("Your session has ended.")).to_be_visible()
     page.get_by_label("E-mail address").fill(household.email)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_role("button", name="Log in", exact=True).click()
 
     expect(page.get_by_role("heading", name="Usages")).to_be_visible()

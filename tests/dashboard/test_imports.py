@@ -1,4 +1,4 @@
-"""Booking files in a browser. `make browser` runs this."""
+"""Importing files in a browser. `make browser` runs this."""
 
 import pytest
 from playwright.sync_api import expect
@@ -14,60 +14,60 @@ def choose(page, text, name="meter.csv"):
 def map_foreign(page):
     page.get_by_label("Time", exact=True).select_option("when")
     page.get_by_label("Amount", exact=True).select_option("kWh used")
-    page.get_by_label("Usage type, where no column tells").select_option("electricity (kwh)")
+    page.get_by_label("Default usage type").select_option("electricity (kwh)")
     page.get_by_label("Time zone of times").select_option("Europe/London")
     page.get_by_label("Dates").select_option("day, month, year")
-    page.get_by_label("Decimal sign").select_option("comma")
+    page.get_by_label("Decimal separator").select_option("comma")
 
 
-def test_a_file_is_mapped_looked_at_booked_and_taken_back(enter, manager):
+def test_file_is_mapped_previewed_imported_and_reverted(enter, manager):
     page = enter(manager, "imports")
 
     choose(page, FOREIGN.format("two"))
     map_foreign(page)
-    page.get_by_role("button", name="Look at it").click()
-    expect(page.get_by_role("heading", name="1 line with faults")).to_be_visible()
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="1 line with errors")).to_be_visible()
     expect(page.locator(".outcome tbody tr")).to_have_text(["3amounttwoNot a number."])
-    expect(page.get_by_role("button", name="Book it")).to_have_count(0)
+    expect(page.get_by_role("button", name="Import", exact=True)).to_have_count(0)
     page.get_by_role("button", name="Cancel").click()
 
     choose(page, FOREIGN.format("2,25"))
     map_foreign(page)
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Preview").click()
     expect(page.locator(".outcome")).to_contain_text("2 new usages, 5.625 kg CO2e")
     assert manager.ask("GET", "/usages") == []
-    page.get_by_role("button", name="Book it").click()
-    expect(page.get_by_text("meter.csv: 2 usages booked, 5.625 kg CO2e.")).to_be_visible()
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("meter.csv: 2 usages imported, 5.625 kg CO2e.")).to_be_visible()
     recorded = manager.ask("GET", "/usages?sort=usage_at")
     assert [(usage["usage_at"], usage["amount"], usage["note"]) for usage in recorded] == [
         ("2022-02-01T10:00:00Z", 1.5, None),
         ("2022-02-01T11:00:00Z", 2.25, None),
     ]
 
-    page.get_by_role("button", name="Take back import").click()
+    page.get_by_role("button", name="Revert import").click()
     page.get_by_label("Reason").fill("The wrong meter.")
-    page.get_by_role("button", name="Take back", exact=True).click()
-    expect(page.locator(".results tbody tr")).to_contain_text("taken back")
+    page.get_by_role("button", name="Revert", exact=True).click()
+    expect(page.locator(".results tbody tr")).to_contain_text("reverted")
     assert manager.ask("GET", "/usages") == []
 
 
-def test_the_good_lines_are_booked_if_that_is_chosen(enter, manager):
+def test_valid_lines_can_be_imported_alone(enter, manager):
     page = enter(manager, "imports")
 
     choose(page, FOREIGN.format("two"))
     map_foreign(page)
-    page.get_by_label("Lines with faults").select_option("the others are booked")
-    page.get_by_role("button", name="Look at it").click()
-    page.get_by_role("button", name="Book it").click()
+    page.get_by_label("Lines with errors").select_option("are skipped")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("button", name="Import", exact=True).click()
 
-    expect(page.get_by_text("meter.csv: 1 usage booked, 2.25 kg CO2e.")).to_be_visible()
+    expect(page.get_by_text("meter.csv: 1 usage imported, 2.25 kg CO2e.")).to_be_visible()
 
 
-def test_a_file_is_dropped_and_its_columns_are_guessed(enter, manager):
+def test_columns_of_a_dropped_file_are_guessed(enter, manager):
     page = enter(manager, "imports")
     text = "start,value\\n2022-02-01T10:00:00Z,1.5\\n"
     dropped = page.evaluate_handle(
-        f"() => {{ const all = new DataTransfer(); all.items.add(new File(['{text}'], 'dropped.csv')); return all; }}"
+        f"() => {{ const files = new DataTransfer(); files.items.add(new File(['{text}'], 'a.csv')); return files; }}"
     )
 
     page.dispatch_event(".drop", "drop", {"dataTransfer": dropped})
@@ -76,28 +76,28 @@ def test_a_file_is_dropped_and_its_columns_are_guessed(enter, manager):
     expect(page.get_by_label("Amount", exact=True)).to_have_value("value")
 
 
-def test_an_export_is_taken_as_it_is(enter, manager):
+def test_export_can_be_imported(enter, manager):
     manager.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2022-01-31T12:00:00Z", "amount": "0.3"})
     page = enter(manager, "imports")
     exported = page.evaluate(
         "token => fetch('/api/v1/usages/export?format=csv', {headers: {Authorization: `Bearer ${token}`}})"
-        ".then(answer => answer.text())",
+        ".then(response => response.text())",
         manager.token,
     )
 
     choose(page, exported)
-    page.get_by_label("What the ledger has already").select_option("stays as it is")
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_label("Existing usages").select_option("stay unchanged")
+    page.get_by_role("button", name="Preview").click()
 
-    expect(page.get_by_role("heading", name="No faults")).to_be_visible()
-    expect(page.locator(".outcome")).to_contain_text("1 left as they are")
+    expect(page.get_by_role("heading", name="No errors")).to_be_visible()
+    expect(page.locator(".outcome")).to_contain_text("1 unchanged")
 
 
-def test_what_the_api_refuses_of_a_file_is_said(enter, manager):
+def test_rejected_file_shows_the_error(enter, manager):
     page = enter(manager, "imports")
 
     choose(page, "start,value\n2022-02-01T10:00:00Z,1.5\n")
     page.get_by_label("Amount", exact=True).select_option("")
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Preview").click()
 
     expect(page.get_by_role("alert")).to_contain_text("The column amount is missing.")

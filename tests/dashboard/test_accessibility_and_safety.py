@@ -1,4 +1,4 @@
-"""Who can use the dashboard, and who cannot misuse it: axe-core finds nothing, stored scripts run nowhere.
+"""Accessibility, checked by axe-core, and protection against stored scripts.
 
 `make browser` runs this, and fetches axe-core.
 """
@@ -24,23 +24,25 @@ def axe():
     return content.decode()
 
 
-def faults(page, axe):
-    """What axe-core finds, as its rule and where. The browser's own protocol runs it, whom no policy binds."""
+def violations(page, axe):
+    """Return the violations that axe-core finds. It runs by the DevTools protocol, which no policy restricts."""
     protocol = page.context.new_cdp_session(page)
     protocol.send("Runtime.evaluate", {"expression": axe})
-    run = "axe.run().then(found => found.violations.flatMap(one => one.nodes.map(node => `${one.id} ${node.html}`)))"
+    run = (
+        "axe.run().then(result => result.violations.flatMap(rule => rule.nodes.map(node => `${rule.id} ${node.html}`)))"
+    )
     answer = protocol.send("Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True})
     return answer["result"].get("value", answer)
 
 
-def settled(page):
+def wait_until_idle(page):
     page.locator("[aria-busy=true]").first.wait_for(state="detached")
-    page.evaluate("Promise.all(document.getAnimations().map(one => one.finished)).then(() => null)")
+    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished)).then(() => null)")
 
 
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_sticks_out(enter, household, axe, scheme, width):
+def test_views_are_accessible_and_fit_the_width(enter, household, axe, scheme, width):
     estimate = {"usage_type_id": 100, "usage_at": "2022-05-10T00:00:00Z", "amount": "6", "quality": "estimated"}
     household.ask("POST", "/usages", estimate)
     page = enter(household)
@@ -51,9 +53,9 @@ def test_axe_finds_nothing_and_nothing_sticks_out(enter, household, axe, scheme,
     for view in VIEWS:
         page.goto(f"/dashboard?view={view}&compare=previous_year" if view == "emissions" else f"/dashboard?view={view}")
         page.locator(".bar, .results table, .types table, .results .empty").first.wait_for()
-        settled(page)
+        wait_until_idle(page)
         if view == "emissions":
-            page.get_by_text("The same numbers as a table").click()
+            page.get_by_text("Show as a table").click()
             page.locator(".bar").first.focus()
         if view == "catalogue":
             page.get_by_role("button", name="Factors of water (kg)").click()
@@ -61,73 +63,73 @@ def test_axe_finds_nothing_and_nothing_sticks_out(enter, household, axe, scheme,
         if view == "imports":
             file = {"name": "a.csv", "mimeType": "text/csv", "buffer": b"start,value\n2022-02-01T10:00:00Z,x\n"}
             page.set_input_files("#import-file", file)
-            page.get_by_label("Usage type, where no column tells").select_option("electricity (kwh)")
-            page.get_by_role("button", name="Look at it").click()
+            page.get_by_label("Default usage type").select_option("electricity (kwh)")
+            page.get_by_role("button", name="Preview").click()
             page.locator(".outcome table").wait_for()
-        assert faults(page, axe) == [], view
+        assert violations(page, axe) == [], view
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
 
     page.goto("/dashboard?view=usages")
-    for opener in ("Add a usage", "how it came about", "Delete the usage"):
+    for opener in ("Add a usage", "kg: explain", "Delete the usage"):
         page.get_by_role("button", name=opener).first.click()
         page.get_by_role("dialog").wait_for()
-        settled(page)
-        assert faults(page, axe) == [], opener
+        wait_until_idle(page)
+        assert violations(page, axe) == [], opener
         page.get_by_role("button", name="Close").click()
 
 
-def test_axe_finds_nothing_at_the_door(page, axe):
+def test_login_page_is_accessible(page, axe):
     page.goto("/dashboard")
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     page.locator("[aria-invalid=true]").first.wait_for()
-    assert faults(page, axe) == []
+    assert violations(page, axe) == []
     page.get_by_role("button", name="Register an organization").click()
-    assert faults(page, axe) == []
+    assert violations(page, axe) == []
 
 
-def test_axe_would_have_found_something(page, axe):
+def test_axe_detects_a_missing_label(page, axe):
     page.goto("/dashboard")
     page.get_by_label("Password").evaluate("input => document.querySelector(`label[for=${input.id}]`).remove()")
 
-    assert [fault.split()[0] for fault in faults(page, axe)] == ["label-title-only", "label"]
+    assert [violation.split()[0] for violation in violations(page, axe)] == ["label-title-only", "label"]
 
 
-def test_a_stored_script_runs_nowhere(enter, manager):
-    """It is written into every text that anybody can store, and shown wherever that is."""
+def test_stored_scripts_never_run(enter, manager):
+    """A script is stored in every text field and shown in every view."""
     ask = manager.ask
     organization = manager.user["organization_id"]
     ask("PATCH", f"/organizations/{organization}", {"name": SCRIPT})
     ask("PATCH", "/auth/me", {"name": SCRIPT})
     usage = {"usage_type_id": 100, "usage_at": "2022-01-10T12:00:00Z", "amount": "10"}
-    written = ask("POST", "/usages", usage | {"note": SCRIPT, "external_id": SCRIPT})
-    ask("PATCH", f"/usages/{written['id']}", {"amount": "11", "reason": SCRIPT})
+    usage = ask("POST", "/usages", usage | {"note": SCRIPT, "external_id": SCRIPT})
+    ask("PATCH", f"/usages/{usage['id']}", {"amount": "11", "reason": SCRIPT})
     factor = {"factor": "0.1", "valid_from": "2022-01-01T00:00:00Z", "source": SCRIPT, "note": SCRIPT}
     ask("POST", "/usage-types/100/factors", factor)
     ask("POST", "/restatements", {"usage_type_id": 100, "reason": SCRIPT, "mode": "apply"})
     page = enter(manager, group_by="user")
 
-    expect(page.get_by_label("Legend").or_(page.locator(".who")).first).to_contain_text("<script>")
+    expect(page.get_by_label("Legend").or_(page.locator(".account")).first).to_contain_text("<script>")
     for view in VIEWS:
         page.goto(f"/dashboard?view={view}&usage_type_id=100&group_by=user&start={SCRIPT}")
-        settled(page)
+        wait_until_idle(page)
         assert page.evaluate("window.ran") is None, view
     page.goto("/dashboard?view=restatements")
     expect(page.locator(".results tbody")).to_contain_text(SCRIPT)
     page.goto("/dashboard?view=usages")
     expect(page.locator(".results tbody")).to_contain_text(SCRIPT)
-    page.get_by_role("button", name="how it came about").click()
+    page.get_by_role("button", name="kg: explain").click()
     expect(page.get_by_role("dialog")).to_contain_text(SCRIPT)
     page.goto("/dashboard?view=imports")
     content = f'"{SCRIPT}",amount\n"{SCRIPT}",2\n'.encode()
     page.set_input_files("#import-file", {"name": f"{SCRIPT[:8]}.csv", "mimeType": "text/csv", "buffer": content})
     page.get_by_label("Time", exact=True).select_option(SCRIPT)
-    page.get_by_label("Usage type, where no column tells").select_option("electricity (kwh)")
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_label("Default usage type").select_option("electricity (kwh)")
+    page.get_by_role("button", name="Preview").click()
     expect(page.locator(".outcome tbody")).to_contain_text("<script>")
     assert page.evaluate("window.ran") is None
 
 
-def test_light_or_dark_can_be_chosen_and_is_kept(page):
+def test_chosen_theme_survives_a_reload(page):
     page.emulate_media(color_scheme="light")
     page.goto("/dashboard")
 
@@ -138,10 +140,10 @@ def test_light_or_dark_can_be_chosen_and_is_kept(page):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
-def test_the_keyboard_alone_gets_from_the_door_to_a_view(page, manager):
+def test_keyboard_suffices_to_log_in_and_change_view(page, manager):
     page.goto("/dashboard")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.get_by_label("E-mail address").focus()
     page.keyboard.type(manager.email)
     page.keyboard.press("Tab")

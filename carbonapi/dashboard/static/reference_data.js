@@ -1,0 +1,60 @@
+// The user, their organization, and the usage types and users that numbers refer to. Loaded once for all views.
+
+import { get, getAll } from "./api.js";
+
+export const reference = { me: null, organization: null, usageTypes: [], users: [] };
+
+export async function loadReferenceData() {
+  const [me, organizations, usageTypes, users] = await Promise.all([
+    get("/auth/me"), getAll("/organizations"), getAll("/usage-types"), getAll("/users"),
+  ]);
+  reference.me = me.body;
+  reference.organization = organizations.find(organization => organization.id === me.body.organization_id);
+  Object.assign(reference, { usageTypes, users });
+}
+
+export async function loadUsageTypes() {
+  reference.usageTypes = await getAll("/usage-types");
+}
+
+export async function loadUsers() {
+  reference.users = await getAll("/users");
+}
+
+export function canWrite() {
+  return reference.me.role !== "auditor";
+}
+
+export function canManage() {
+  return reference.me.role === "manager" || isAdmin();
+}
+
+export function isAdmin() {
+  return reference.me.role === "admin";
+}
+
+export function canSeeOtherUsers() {
+  return reference.me.role !== "member";
+}
+
+export function timezone() {
+  return reference.organization.timezone;
+}
+
+export function typeName(id) {
+  const type = reference.usageTypes.find(known => known.id === id);
+  return type ? `${type.name} (${type.unit})` : `usage type ${id}`;
+}
+
+export function userName(id) {
+  return reference.users.find(user => user.id === id)?.name ?? `user ${id}`;
+}
+
+// The options of a select.
+export function typeOptions({ archived = false } = {}) {
+  return reference.usageTypes.filter(type => archived || !type.archived).map(type => [type.id, `${type.name} (${type.unit})`]);
+}
+
+export function userOptions() {
+  return reference.users.map(user => [user.id, user.name]);
+}

@@ -18,8 +18,8 @@ from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
 from .fields import MEDIA_TYPES
 from .idempotency import idempotent
-from .paging import ListSource, RowCount, render_page
-from .query import ExportQuerySchema, ListQuerySchema, QueryFilter, QuerySchema
+from .paging import CountRows, List, render_page
+from .query import ExportQuerySchema, ListQuerySchema, QuerySchema
 from .rate_limit_headers import rate_limited
 from .request_parsing import StrictParser, uploaded_file
 
@@ -78,14 +78,12 @@ class Blueprint(flask_smorest.Blueprint):
         query: type[ListQuerySchema],
         *,
         roles: frozenset[str] = EVERYONE,
-        tally: Callable[[QueryFilter], RowCount | None] | None = None,
-        is_kept: bool = False,
+        count_rows: CountRows | None = None,
         in_person: bool = False,
     ) -> Decorator:
         """GET of a list. The view returns a SELECT; it is sorted, paged and written here.
 
-        tally: what may know how many rows there are without counting them. is_kept: whether the SELECT depends on
-        nothing but what narrows it and the actor's role, so that it is built once. in_person: whether it takes no key.
+        count_rows: returns the number of rows without counting them. in_person: whether it rejects API keys.
         """
 
         def decorate(view: View) -> View:
@@ -93,8 +91,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
                 use_autocommit()
-                listed = ListSource(lambda: view(resource, narrow, **path), schema, tally, view if is_kept else None)
-                body, headers = render_page(listed, narrow)
+                body, headers = render_page(List(view(resource, narrow, **path), schema, narrow, count_rows))
                 return Response(body, mimetype="application/json", headers=headers)
 
             return self._guarded(wrapper, roles, query, reads=True, in_person=in_person, paged=True)

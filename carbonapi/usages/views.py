@@ -35,7 +35,7 @@ usages = Blueprint(
 
 @usages.route("/usages")
 class Usages(MethodView):
-    @usages.listing(UsageSchema, UsageQuery, tally=count_from_daily_totals, is_kept=True)
+    @usages.listing(UsageSchema, UsageQuery, count_rows=count_from_daily_totals)
     def get(self, narrow: Any) -> Any:
         """List usages
 

@@ -1,4 +1,4 @@
-"""Signing in, organizations and users."""
+"""Logging in, organizations and users."""
 
 from typing import Any
 
@@ -36,15 +36,17 @@ auth = Blueprint(
     "Auth",
     __name__,
     url_prefix="/api/v1/auth",
-    description="Register, sign in and out. The access token is short-lived; the refresh token gets a new pair, once.",
+    description="Registration, login and logout. Access tokens are short-lived; a refresh token can be used once.",
 )
 organizations = Blueprint(
     "Organizations",
     __name__,
-    description="Customers: the owners of users and ledgers. Their time zone says what a day is.",
+    description="Customers, which own users and ledgers. The time zone of an organization defines its days.",
 )
 users = Blueprint(
-    "Users", __name__, description="The people of an organization, each with one role. Erasing one keeps the numbers."
+    "Users",
+    __name__,
+    description="The people of an organization, each with one role. Usages remain when a user is erased.",
 )
 
 
@@ -62,7 +64,7 @@ class Register(MethodView):
     def post(self, fields: dict[str, Any]) -> User:
         """Register an organization
 
-        Makes the organization and its first manager, who adds its other users. Log in next.
+        Creates the organization and its first manager, who can add other users. Log in next.
         """
         return service.register(fields["email"], fields["password"], fields["name"], fields.get("organization"), now())
 
@@ -73,7 +75,7 @@ class Login(MethodView):
     def post(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Log in
 
-        Send the access token as `Authorization: Bearer <access token>`. When it expires, refresh.
+        Send the access token as `Authorization: Bearer <access token>`. When it expires, refresh the tokens.
         """
         return sessions.log_in(fields["email"], fields["password"], now())
 
@@ -85,8 +87,8 @@ class Refresh(MethodView):
     def post(self) -> dict[str, Any]:
         """Refresh the tokens
 
-        The bearer here is the refresh token. It is good once: use the new one next time. One that is used twice ends
-        the session, but for a retry within 30 seconds, which gets the same answer.
+        Send the refresh token as the bearer token. It can be used once: use the new one next time. Using it twice ends
+        the session, except for a retry within 30 seconds, which gets the same response.
         """
         return sessions.refresh(token_claims("refresh"), now())
 
@@ -97,7 +99,7 @@ class Logout(MethodView):
     def post(self) -> None:
         """Log out
 
-        Ends this session: its refresh token is worthless at once, its access token within 5 seconds.
+        Ends this session. Its refresh token stops working at once, its access token within 5 seconds.
         """
         sessions.end_current(current_actor(), now())
 
@@ -108,7 +110,7 @@ class Sessions(MethodView):
     def get(self, narrow: Any) -> Any:
         """List sessions
 
-        Your own, each of them a log-in that goes on, newest first.
+        Returns your active sessions, newest first.
         """
         return narrow(sessions.active(now()))
 
@@ -119,8 +121,7 @@ class SessionById(MethodView):
     def delete(self, session_id: int) -> None:
         """End a session
 
-        One of your own, as logging out there would: its refresh token is worthless at once, its access token within
-        5 seconds.
+        Ends one of your own sessions. Its refresh token stops working at once, its access token within 5 seconds.
         """
         sessions.end_by_id(session_id, now())
 
@@ -131,7 +132,7 @@ class Password(MethodView):
     def post(self, fields: dict[str, Any]) -> None:
         """Change your password
 
-        Your other sessions end. Your API keys go on: delete those that somebody else may have.
+        Ends your other sessions. Your API keys remain valid: delete those that may be known to others.
         """
         service.change_password(get_visible(User, current_actor().id, lock=True), now(), **fields)
 
@@ -142,8 +143,8 @@ class Acceptance(MethodView):
     def post(self, fields: dict[str, Any]) -> None:
         """Accept an invitation
 
-        Sets a password by a token, of an invitation or a reset, which is good once. Sessions that go on end; API keys
-        do not. Log in next.
+        Sets a password with the single-use token of an invitation or a password reset. This ends active sessions, but
+        API keys remain valid. Log in next.
         """
         invitations.set_password(fields["token"], fields["password"], now())
 
@@ -152,17 +153,17 @@ class Acceptance(MethodView):
 class Me(MethodView):
     @auth.reading(UserSchema, tagged=True)
     def get(self) -> User:
-        """Get yourself
+        """Get your account
 
-        Who is signed in, and with which role.
+        Returns your own user, with its role.
         """
         return get_visible(User, current_actor().id)
 
     @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True, in_person=True)
     def patch(self, fields: dict[str, Any]) -> User:
-        """Change yourself
+        """Change your account
 
-        Your name and e-mail address; a manager sets roles.
+        Changes your name or e-mail address. Managers set roles.
         """
         return service.change_user(lock_for_update(User, current_actor().id), now(), **fields)
 
@@ -173,7 +174,7 @@ class Organizations(MethodView):
     def get(self, narrow: Any) -> Any:
         """List organizations
 
-        Your own; an admin sees all.
+        Returns your own organization. Admins see all.
         """
         return narrow(visible(Organization))
 
@@ -181,7 +182,7 @@ class Organizations(MethodView):
     def post(self, fields: dict[str, Any]) -> Organization:
         """Create an organization
 
-        Its users are added with `POST /users`.
+        Add its users with `POST /users`.
         """
         return service.create_organization(**fields)
 
@@ -192,7 +193,7 @@ class OrganizationById(MethodView):
     def get(self, organization_id: int) -> Organization:
         """Get an organization
 
-        Its time zone says what a day is in its reports; its region, whose emission factors apply.
+        Its time zone defines the days of reports. The emission factors of its region apply to usages without a region.
         """
         return get_visible(Organization, organization_id)
 
@@ -200,7 +201,7 @@ class OrganizationById(MethodView):
     def put(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Replace an organization
 
-        What is left out gets its default.
+        Omitted fields get their defaults.
         """
         return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
@@ -208,7 +209,7 @@ class OrganizationById(MethodView):
     def patch(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Change an organization
 
-        What is left out stays. Numbers that are recorded already stay too.
+        Omitted fields stay as they are, and so do recorded usages. A new time zone rebuilds the daily totals.
         """
         return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
@@ -216,7 +217,7 @@ class OrganizationById(MethodView):
     def delete(self, organization_id: int) -> None:
         """Delete an organization
 
-        Only one without users and without a ledger.
+        Deletes an organization without users and usages.
         """
         service.delete_organization(lock_for_update(Organization, organization_id))
 
@@ -227,7 +228,7 @@ class Users(MethodView):
     def get(self, narrow: Any) -> Any:
         """List users
 
-        A member sees themselves, a manager and an auditor their organization's, an admin all.
+        Members see themselves, managers and auditors the users of their organization, admins all users.
         """
         return narrow(visible(User))
 
@@ -243,9 +244,9 @@ class Users(MethodView):
     def post(self, fields: dict[str, Any]) -> User:
         """Add a user
 
-        To your own organization. The e-mail address must not be in use. Without a password they are invited: they set
-        it themselves at `/auth/accept`, by a token that is good once, for 24 hours. It is sent to them if this service
-        sends mail; if not, it is in this answer, for you to hand over.
+        Adds a user to your organization. The e-mail address must not be in use. Without a password, the user is
+        invited: they set one at `/auth/accept` with a single-use token that is valid for 24 hours. If the service sends
+        mail, it sends them the token. Otherwise the response contains it, for you to pass on.
         """
         return service.create_user(now(), **fields)
 
@@ -253,7 +254,7 @@ class Users(MethodView):
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several users
 
-        All of them, or none. Their personal data is erased; their usages, and so every total, stay.
+        Deletes all of them or none. Erases their personal data; their usages remain, and so does every total.
         """
         service.erase_users(get_all_visible(User, query["id"], lock=True), now())
 
@@ -264,7 +265,7 @@ class UserById(MethodView):
     def get(self, user_id: int) -> User:
         """Get a user
 
-        One whom you may see: yourself, and as a manager or auditor your organization's.
+        Returns yourself or, for managers and auditors, a user of your organization.
         """
         return get_visible(User, user_id)
 
@@ -272,7 +273,7 @@ class UserById(MethodView):
     def put(self, fields: dict[str, Any], user_id: int) -> User:
         """Replace a user
 
-        What is left out gets its default. The password stays.
+        Omitted fields get their defaults. The password stays.
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
@@ -280,7 +281,8 @@ class UserById(MethodView):
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
         """Change a user
 
-        `active: false` signs them out and keeps them out; their API keys do nothing until they are active again.
+        `active: false` ends their sessions and prevents logins. Their API keys stop working until they are active
+        again.
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
@@ -288,7 +290,7 @@ class UserById(MethodView):
     def delete(self, user_id: int) -> None:
         """Delete a user
 
-        Their personal data is erased; their usages, and so every total, stay.
+        Erases their personal data; their usages remain, and so does every total.
         """
         service.erase_users([lock_for_update(User, user_id)], now())
 
@@ -301,8 +303,9 @@ class Reset(MethodView):
     def post(self, user_id: int) -> dict[str, Any]:
         """Reset a password
 
-        Makes a token for a user who has lost their password, or whose invitation has expired: good once, at
-        `/auth/accept`, for 24 hours. It makes the one before worthless. It is sent to them if this service sends mail;
-        if not, it is in this answer, for you to hand over. Until it is accepted, nothing else changes.
+        Creates a single-use token for `/auth/accept` for a user who has lost their password or whose invitation has
+        expired. It is valid for 24 hours and replaces the previous one. If the service sends mail, it sends them the
+        token. Otherwise the response contains it, for you to pass on. The current password works until the token is
+        used.
         """
         return invitations.create_reset_token(get_visible(User, user_id, lock=True), now())

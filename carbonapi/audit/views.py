@@ -1,4 +1,4 @@
-"""Reading the audit log. Nothing writes it but the changes that it tells of."""
+"""Read the audit log. No view writes it."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
 audit_entries = Blueprint(
     "Audit",
     __name__,
-    description="Who changed what, when, from where, and what it was before. Kept when a person is erased.",
+    description="Who changed what, when, from where, and the values before and after. Entries outlive their users.",
 )
 
 
@@ -22,8 +22,8 @@ class AuditEntries(MethodView):
     def get(self, narrow: Any) -> Any:
         """List audit entries
 
-        Every change of your organization, and every signing in and out, newest first, with the values before and after.
-        An import and a restatement are one entry each. Nothing changes or removes an entry.
+        Returns every change in your organization and every login and logout, newest first, with the values before and
+        after. An import or a restatement is one entry. Entries are never changed or deleted.
         """
         return narrow(visible(AuditEntry))
 
@@ -34,6 +34,6 @@ class AuditEntryExport(MethodView):
     def get(self, narrow: Any) -> Any:
         """Export audit entries
 
-        Everything that the list would have, as a file that is streamed; in CSV, `old` and `new` are JSON.
+        Streams all entries of the list as one file. In CSV, `old` and `new` contain JSON.
         """
         return narrow(visible(AuditEntry))

@@ -1,4 +1,4 @@
-"""Closing and reopening the books."""
+"""Close and reopen accounting periods."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .service import close, reopen
 closed_periods = Blueprint(
     "Closed periods",
     __name__,
-    description="Closed books: up to an instant, what is recorded stays as it is, unless it is reopened for a reason.",
+    description="Closed accounting periods. Their usages cannot change unless the period is reopened for a reason.",
 )
 
 
@@ -23,7 +23,7 @@ class ClosedPeriods(MethodView):
     def get(self, narrow: Any) -> Any:
         """List closed periods
 
-        Up to when the books were closed, by whom, and whether they were reopened.
+        Returns closed and reopened periods, the latest end first.
         """
         return narrow(visible(ClosedPeriod))
 
@@ -33,8 +33,9 @@ class ClosedPeriods(MethodView):
     def post(self, fields: dict[str, Any]) -> ClosedPeriod:
         """Close a period
 
-        Closes your organization's books up to an instant: recording, correcting or deleting an earlier usage is 409
-        from then on. Restatements remain possible, and adjustments: usages dated later that name the period.
+        Closes the period of your organization before `until`: usages with an earlier `usage_at` can no longer be
+        recorded, corrected or deleted (409). Restatements remain possible, and so do adjustments: later usages that
+        refer to the period.
         """
         return close(now(), **fields)
 
@@ -45,7 +46,7 @@ class ClosedPeriodById(MethodView):
     def get(self, closed_period_id: int) -> ClosedPeriod:
         """Get a closed period
 
-        Up to when the books were closed, and whether they were reopened.
+        Returns its end, and whether it was reopened.
         """
         return get_visible(ClosedPeriod, closed_period_id)
 
@@ -56,6 +57,6 @@ class ClosedPeriodReopen(MethodView):
     def post(self, fields: dict[str, Any], closed_period_id: int) -> ClosedPeriod:
         """Reopen a period
 
-        For a reason, which stays on record, as does that it was closed.
+        Requires a reason. The closing and the reopening remain on record.
         """
         return reopen(get_visible(ClosedPeriod, closed_period_id, lock=True), now(), fields["reason"])

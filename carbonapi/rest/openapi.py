@@ -131,7 +131,6 @@ class Api(ProblemMixin, flask_smorest.Api):
         self.spec.components.security_scheme(
             "refresh_token", bearer | {"description": "From `/auth/login`, for `/auth/refresh` alone."}
         )
-        app.extensions["carbonapi-api"] = self
 
     @cached_property
     def document(self) -> dict[str, Any]:

@@ -35,15 +35,15 @@ def rate_limited(view: Callable[..., Any], throttle: RateLimit) -> Callable[...,
 
 
 def _begin() -> None:
-    g.standings = {}
+    g.limit_statuses = {}
 
 
 def _tell_standings(response: Response) -> Response:
-    standings: dict[str, LimitStatus] = g.get("standings", {})
+    standings: dict[str, LimitStatus] = g.get("limit_statuses", {})
     if standings:
         told = standings.values()
         policies = (f'"{standing.name}";q={standing.limit.count};w={standing.limit.seconds}' for standing in told)
         response.headers[POLICY] = ", ".join(policies)
-        left = (f'"{standing.name}";r={standing.left};t={standing.seconds}' for standing in told)
+        left = (f'"{standing.name}";r={standing.remaining};t={standing.seconds}' for standing in told)
         response.headers[LEFT] = ", ".join(left)
     return response

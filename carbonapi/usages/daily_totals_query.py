@@ -43,7 +43,8 @@ def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
     parts = [
         whole.where(DailyTotal.day >= _of(bounds.c.first), DailyTotal.day < _of(bounds.c.last)).group_by(DailyTotal.day)
     ]
-    usages = narrow.unbounded(sa.select(Usage).where(Usage.organization_id == organization_parameter())).with_only_columns(sa.func.count().label("number"))
+    usages = sa.select(sa.func.count().label("number")).where(Usage.organization_id == organization_parameter())
+    usages = narrow.unbounded(usages)
     if narrow.start is not None:
         front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
         parts.append(sa.select(_of(bounds.c.first) - 1, front.scalar_subquery()))
@@ -88,9 +89,7 @@ def _bounds(narrow: QueryFilter) -> sa.CTE:
     start, end = (
         sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
     )
-    timezone = (
-        sa.select(Organization.timezone).where(Organization.id == organization_parameter()).cte("local")
-    )
+    timezone = sa.select(Organization.timezone).where(Organization.id == organization_parameter()).cte("local")
     zone = timezone.c.timezone
     first: Any = BEFORE_ALL
     if start is not None:

@@ -13,8 +13,10 @@ from carbonapi.accounts.opaque_tokens import OpaqueToken, new_token, parse_token
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
 from carbonapi.rest.idempotency import IdempotencyRecord
-from tests.conftest import Client, as_owner, operating, settings_for
 from tests.support import factories
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
+from tests.support.databases import as_owner
 from tests.support.threads import at_once
 
 GRACE = {"email": "grace@example.org", "name": "Grace", "role": "member"}
@@ -44,7 +46,7 @@ def refused(answer):
 def wrong(stranger):
     """What a token is answered that was never made."""
     answer = refused(accept(stranger, "x"))
-    assert answer["errors"] == {"json": {"token": ["This token is wrong, used or expired. Ask for a new one."]}}
+    assert answer["errors"] == {"json": {"token": ["This token is unknown, used or expired. Ask for a new one."]}}
     return answer
 
 
@@ -245,7 +247,7 @@ def test_invitations_resets_and_who_accepts_are_told_of_without_a_secret(as_mana
 
 def test_who_was_invited_has_no_password_that_is_right_when_the_tables_go_down(fresh_database_url):
     app = create_app(settings_for(as_owner(fresh_database_url)))
-    with operating(app):
+    with operator_context(app):
         user = factories.user(factories.organization(), "manager")
         db.session.execute(sa.text("UPDATE users SET password_hash = NULL"))
         db.session.commit()

@@ -13,15 +13,12 @@ from carbonapi import create_app
 from carbonapi.accounts.models import Session
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
-from tests.conftest import SECRET_KEY, Client, operating, settings_for
 from tests.support import factories
+from tests.support.apps import SECRET_KEY, operator_context, settings_for
+from tests.support.client import Client, bearer
 from tests.support.threads import at_once
 
 CREDENTIALS = {"email": "ada@example.org", "password": factories.PASSWORD}
-
-
-def bearer(token):
-    return {"Authorization": f"Bearer {token}"}
 
 
 def claims_of(token):
@@ -122,7 +119,7 @@ def test_a_session_that_was_not_refreshed_in_time_is_over(stranger, tokens):
 
 def test_simultaneous_refreshes_have_one_successor(fresh_database_url, monkeypatch):
     app = create_app(settings_for(fresh_database_url))
-    with operating(app):
+    with operator_context(app):
         factories.user(factories.organization(), email="ada@example.org")
     token = Client(app).post("/auth/login", json=CREDENTIALS).json["refresh_token"]
 
@@ -133,7 +130,7 @@ def test_simultaneous_refreshes_have_one_successor(fresh_database_url, monkeypat
 
     assert [answer.status_code for answer in answers] == [200] * 8
     assert len({answer.json["refresh_token"] for answer in answers}) == 1
-    with operating(app):
+    with operator_context(app):
         assert db.session.scalars(sa.select(Session.generation)).all() == [2]
         db.session.remove()
         db.engine.dispose()

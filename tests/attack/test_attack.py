@@ -5,7 +5,7 @@ from sqlalchemy.engine import make_url
 from tests.attack import malformed, matrix, races, tokens
 from tests.attack.document import operations_of
 from tests.attack.service import attacked
-from tests.conftest import cloned_database
+from tests.support.databases import cloned_database
 
 EVERY = 61  # So many attacks of the corpus, one is made.
 

@@ -10,8 +10,8 @@ from carbonapi import audit
 from carbonapi.accounts.models import Session
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import Base, db
-from tests.accounts.test_sessions import bearer
 from tests.support import factories
+from tests.support.client import bearer
 
 PACKAGE = Path(audit.__file__).parents[1]
 # Their writers tell the log themselves: sessions.py, ledger/, booking.py and restating.py.

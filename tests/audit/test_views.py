@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from carbonapi.audit.models import AuditEntry
 from carbonapi.auth import Actor, acting_as, visible
 from carbonapi.db import db
-from tests.db.test_statements import plan_of
 from tests.support import factories
+from tests.support.plans import plan_of
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 0.3}
 FILE = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01T01:00:00Z,0.2\n"

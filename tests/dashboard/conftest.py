@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from carbonapi.settings import DEFAULTS
-from tests.conftest import SECRET_KEY, cloned_database
 from tests.support import browser as chromium
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import cloned_database
 from tests.support.factories import PASSWORD, numbers
 from tests.support.servers import serving
 
@@ -49,7 +50,7 @@ class Person:
 
 @pytest.fixture(scope="session")
 def service(server_url):
-    unlimited = {name: 0 for name in DEFAULTS if name.startswith("LIMIT_")}
+    unlimited = {name: 0 for name in DEFAULTS if name.startswith("RATE_LIMIT_")}
     with cloned_database(server_url, "dashboard") as url, serving(url, SECRET_KEY, **unlimited) as service:
         yield service
 

@@ -5,8 +5,6 @@ from playwright.sync_api import expect
 
 from tests.support.factories import PASSWORD, numbers
 
-from .conftest import Person
-
 pytestmark = pytest.mark.browser
 
 
@@ -18,7 +16,7 @@ def colleague(manager):
         email = f"grace{next(numbers)}@example.org"
         account = {"email": email, "password": PASSWORD, "name": "Grace Hopper", "role": role}
         manager.ask("POST", "/users", account)
-        return Person(manager.service, email).sign_in()
+        return type(manager)(manager.service, email).sign_in()
 
     return colleague_with
 

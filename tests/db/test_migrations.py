@@ -13,23 +13,19 @@ from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as, display_name
 from carbonapi.db import Base, constraint_message, db, is_transient
 from carbonapi.usages.models import DailyTotal, Usage
-from tests.conftest import Client, as_owner, operating, settings_for
 from tests.support import factories
-from tests.support.random_ledger import book_at_random
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
+from tests.support.databases import REFERENCE_TABLES, as_owner, fetch_all
+from tests.support.random_ledger import record_at_random
 
-# Small tables, a copy of which can be on every machine; all others are spread by organization.
-REFERENCE_TABLES = {"organizations", "users", "usage_types", "emission_factors"}
 # Of no organization, and forgotten soon.
 COUNTS = {"rate_limit_counters"}
 PROJECT = Path(__file__).parents[2]
 
 
-def rows(statement, **parameters):
-    return db.session.execute(sa.text(statement), parameters).all()
-
-
 def tables():
-    found = rows("SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace")
+    found = fetch_all("SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace")
     return {name for (name,) in found} - {"alembic_version"}
 
 
@@ -38,7 +34,7 @@ def test_the_models_and_the_migrations_tell_of_the_same_tables(app):
 
 
 def test_every_key_of_a_tenants_table_holds_the_organization(app):
-    keys = rows(
+    keys = fetch_all(
         """
         SELECT t.relname, i.relname, array_agg(a.attname ORDER BY k.place)
         FROM pg_index x
@@ -74,7 +70,7 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
 
 
 def test_foreign_keys_between_tenants_tables_hold_the_organization(app):
-    keys = rows(
+    keys = fetch_all(
         """
         SELECT conrelid::regclass::text, confrelid::regclass::text, conname, confdeltype,
                (SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey))
@@ -89,12 +85,12 @@ def test_foreign_keys_between_tenants_tables_hold_the_organization(app):
 
 
 def test_there_are_no_triggers_and_no_rules(app):
-    assert rows("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
-    assert rows("SELECT rulename FROM pg_rules WHERE schemaname = 'public'") == []
+    assert fetch_all("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
+    assert fetch_all("SELECT rulename FROM pg_rules WHERE schemaname = 'public'") == []
 
 
 def test_names_are_short_and_end_in_no_digit(app):
-    names = rows(
+    names = fetch_all(
         """
         SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
         UNION SELECT relname FROM pg_class WHERE relkind = 'i' AND relnamespace = 'public'::regnamespace
@@ -107,7 +103,7 @@ def test_names_are_short_and_end_in_no_digit(app):
 
 
 def test_ids_are_bigints_that_only_the_database_makes(app):
-    identities = rows(
+    identities = fetch_all(
         """
         SELECT table_name, data_type, identity_generation FROM information_schema.columns
         WHERE column_name = 'id' AND table_schema = 'public'
@@ -122,7 +118,7 @@ def test_ids_are_bigints_that_only_the_database_makes(app):
 def test_times_are_instants_and_figures_are_exact(app):
     kinds = {
         kind
-        for (kind,) in rows("SELECT DISTINCT data_type FROM information_schema.columns WHERE table_schema = 'public'")
+        for (kind,) in fetch_all("SELECT DISTINCT data_type FROM information_schema.columns WHERE table_schema = 'public'")
     }
     assert kinds == {
         "bigint",
@@ -291,7 +287,7 @@ def test_what_a_caller_can_bring_about_has_a_message():
 
 def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
     app = create_app(settings_for(as_owner(fresh_database_url)))
-    with operating(app):
+    with operator_context(app):
         flask_migrate.downgrade(revision="base")
         assert sa.inspect(db.engine).get_table_names() == ["alembic_version"]
         flask_migrate.upgrade()
@@ -303,11 +299,11 @@ def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
 @pytest.mark.parametrize("timezone", ["Europe/London", "Australia/Lord_Howe"])
 def test_the_days_of_a_ledger_that_is_there_already_are_counted_when_it_is_migrated(fresh_database_url, timezone):
     app = create_app(settings_for(as_owner(fresh_database_url)))
-    with operating(app):
+    with operator_context(app):
         with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
             manager = factories.user(factories.organization(timezone=timezone), "manager")
             tokens = sessions.create(manager, factories.now())
-            book_at_random(Client(app, tokens, manager), random.Random(timezone), 40)
+            record_at_random(Client(app, tokens, manager), random.Random(timezone), 40)
         columns = list(DailyTotal.__table__.c)
         days = sa.select(*columns).where(DailyTotal.usage_count + DailyTotal.carried_count > 0).order_by(*columns)
         before = db.session.execute(days).all()

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from carbonapi.db import db
 from carbonapi.settings import Limit
 from tests.support import factories
+from tests.support.plans import plan_nodes, plan_of
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 SUMMER = "start=2024-06-01&end=2024-09-01"
@@ -90,7 +91,7 @@ def test_of_many_writes_one_in_a_fiftieth_of_the_limit_asks_for_the_count_that_w
 
 def test_reading_the_session_is_one_statement_more(app, signed_in_before, statements, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 0)
-    app.extensions["carbonapi-access"][1].clear()
+    app.extensions["carbonapi"].actors.clear()
 
     signed_in_before.get("/usages")
 
@@ -153,45 +154,6 @@ def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_be
         answer = signed_in_before.post("/verify", data=file, content_type="text/csv")
         assert answer.status_code == 200
         assert len(statements) == COUNTED + number
-
-
-def plan_of(statement, parameters=None):
-    """The nodes of a statement's plan, with the index or table that each reads."""
-    explained = db.session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-    return [
-        (node["Node Type"], node.get("Index Name") or node.get("Relation Name"))
-        for node in nodes_of(explained.scalar()[0]["Plan"])
-        # What the policies of row-level security ask is asked once for the statement, and reads no table.
-        if node.get("Parent Relationship") != "InitPlan" or node["Node Type"] != "Result"
-    ]
-
-
-def nodes_of(plan):
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes_of(child)
-
-
-@pytest.fixture
-def many_usages(organization):
-    """So many usages that a plan matters, of four people, two types and other organizations. One of the people."""
-    people = [factories.user(organization) for _ in range(4)]
-    people += [factories.user(factories.organization()) for _ in range(4)]
-    db.session.execute(
-        sa.text(
-            """
-            INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit,
-                                emission_factor_id, factor, recorded_by, version)
-            SELECT u.organization_id, u.id, f.usage_type_id, '2024-01-01'::timestamptz + n * interval '1 hour', 1,
-                   'kwh', 1, f.id, 1, u.id, 1
-            FROM generate_series(1, 1000) n, users u, emission_factors f
-            WHERE u.id = ANY (:people) AND f.usage_type_id IN (100, 101)
-            """
-        ),
-        {"people": [person.id for person in people]},
-    )
-    db.session.execute(sa.text("ANALYZE usages"))
-    return people[0]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +253,7 @@ def test_many_usages_are_joined_by_hash_although_postgresql_takes_their_table_fo
     def note(connection, cursor, statement, parameters, context, executemany):
         if "UPDATE usages" in statement:
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-            filters.extend(node.get("Join Filter", "") for node in nodes_of(cursor.fetchone()[0][0]["Plan"]))
+            filters.extend(node.get("Join Filter", "") for node in plan_nodes(cursor.fetchone()[0][0]["Plan"]))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:

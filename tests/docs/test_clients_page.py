@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SECRET_KEY
+from tests.support.apps import SECRET_KEY
 from tests.support.servers import serving
 
 TEXT = (Path(__file__).parents[2] / "docs/clients.md").read_text()

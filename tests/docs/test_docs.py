@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carbonapi.settings import SETTINGS
-from tests.conftest import SECRET_KEY
+from tests.support.apps import SECRET_KEY
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).parents[2]

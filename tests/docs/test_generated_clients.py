@@ -15,8 +15,8 @@ import pytest
 
 from carbonapi.settings import DEFAULTS
 from tests.attack import fuzzing
-from tests.conftest import SECRET_KEY
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ thorough = pytest.mark.thorough  # `make schemathesis` runs these.
 @pytest.fixture
 def service(fresh_database_url):
     # A tool that tries everything asks more often than anybody may.
-    unlimited = {name: 0 for name in DEFAULTS if name.startswith("LIMIT_")}
+    unlimited = {name: 0 for name in DEFAULTS if name.startswith("RATE_LIMIT_")}
     with serving(fresh_database_url, SECRET_KEY, **unlimited) as url:
         yield url
 

@@ -10,7 +10,7 @@ import pytest
 
 from carbonapi.rest.fields import format_datetime
 from tests.support import factories
-from tests.usages.test_history import moment
+from tests.support.client import query_now
 
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")
 YEARS = "compare_start=2023-01-01&compare_end=2024-01-01&start=2024-01-01&end=2025-01-01"
@@ -83,7 +83,7 @@ def test_types_start_and_end_and_the_largest_change_comes_first(as_manager):
 def test_what_restatements_changed_is_told_apart_also_of_corrected_usages(as_manager, power):
     usage = factories.usage(as_manager.user, "10", "2023-05-01", power.id)
     factories.usage(as_manager.user, "15", "2024-05-01", power.id)
-    before = moment()
+    before = query_now()
     factories.emission_factor(power, "2.5", valid_until="2024-01-01", organization_id=usage.organization_id)
     restatement_id = restate(as_manager, power)
     as_manager.patch(f"/usages/{usage.id}", json={"amount": 12})

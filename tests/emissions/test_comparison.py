@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import factories
-from tests.usages.test_history import moment
+from tests.support.client import query_now
 
 
 def use(client, *days, amount="2"):
@@ -114,7 +114,7 @@ def test_weeks_keep_their_weekday_and_local_days_their_clock(as_member):
 
 def test_groups_and_filters_and_as_of_go_with_it(as_member):
     use(as_member, "2023-01-10", "2024-01-10")
-    as_of = moment()
+    as_of = query_now()
     use(as_member, "2023-01-11")
     query = "start=2024-01-01&end=2024-02-01&compare=previous_year&group_by=usage_type&usage_type_id=100"
 

@@ -8,7 +8,7 @@ import pytest
 from carbonapi.emissions import figures_query
 from carbonapi.rest.fields import format_datetime
 from tests.support import factories
-from tests.support.random_ledger import book_at_random
+from tests.support.random_ledger import record_at_random
 
 TIMES = ["", "T00:00:00Z", "T09:30:00Z", "T23:00:00Z", "T23:59:59.999999Z"]
 
@@ -38,7 +38,7 @@ def span(dice, first=2010, last=2026):
 def test_both_ways_give_the_same_answers(sign_in, asked_of, timezone):
     dice = random.Random(timezone)
     manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
-    book_at_random(manager, dice, 60)
+    record_at_random(manager, dice, 60)
     types = manager.get("/usages?page_size=1000").json
     queries = []
     questions = list(

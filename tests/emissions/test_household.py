@@ -1,49 +1,6 @@
 """A real British household, imported over HTTP and read back: every number right to the last digit."""
 
-import csv
-import gzip
-import io
 import json
-from decimal import Decimal
-from pathlib import Path
-
-import pytest
-import sqlalchemy as sa
-
-from carbonapi.catalogue.factor_import import import_factors
-from carbonapi.catalogue.models import UsageType
-from carbonapi.db import db
-
-PROJECT = Path(__file__).parents[2]
-FACTORS = PROJECT / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
-
-
-def readings(name):
-    """The CSV file of a series as it is posted: amounts quantised to 0.001 kWh."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["usage_at", "amount"])
-    with gzip.open(PROJECT / f"tests/data/gb-household-{name}-hourly-kwh.csv.gz", "rt") as series:
-        for row in csv.DictReader(series):
-            writer.writerow([row["start"], Decimal(row["value"]).quantize(Decimal("0.001"))])
-    return file.getvalue()
-
-
-@pytest.fixture
-def household(as_manager, app):
-    """A manager whose London organization has both series in its ledger, booked with each year's factors."""
-    import_factors(FACTORS)
-    db.session.commit()
-    as_manager.patch(
-        f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Europe/London", "region": "GB"}
-    )
-    for name, series in (("grid electricity", "electricity"), ("natural gas (gross CV)", "gas")):
-        usage_type_id = db.session.scalar(sa.select(UsageType.id).where(UsageType.name == name))
-        answer = as_manager.post(
-            f"/imports?usage_type_id={usage_type_id}", data=readings(series), content_type="text/csv"
-        )
-        assert (answer.status_code, answer.json["usage_count"]) == (201, 23_508)
-    return as_manager
 
 
 def digits(answer, *names):

@@ -37,7 +37,7 @@ class Outcome:
 
     def wrong(self) -> dict[str, list[str]]:
         """All that must be empty, by its name."""
-        is_even = ", 0 mended." in self.mended
+        is_even = ", 0 corrected." in self.mended
         return self.findings.wrong() | {
             "replays differing": self.replays_differing,
             "surprising answers": self.noted.surprises,

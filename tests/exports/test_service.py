@@ -6,7 +6,7 @@ import io
 import pytest
 
 from tests.support import factories
-from tests.usages.test_history import moment
+from tests.support.client import query_now
 
 COLUMNS = (
     "id,organization_id,user_id,usage_type_id,usage_at,usage_until,amount,unit,amount_in_type_unit,factor,"
@@ -103,7 +103,7 @@ def test_no_usages_are_a_header_or_nothing(as_member):
 def test_filters_order_and_as_of_are_those_of_the_list(as_manager):
     for day, amount in ((1, 3), (2, 1), (3, 2)):
         factories.usage(as_manager.user, amount, f"2024-01-0{day}", quality="estimated" if day == 3 else "measured")
-    before = moment()
+    before = query_now()
     changed = as_manager.get("/usages?sort=id").json[1]["id"]
     as_manager.patch(f"/usages/{changed}", json={"amount": 9, "reason": "misread"})
 

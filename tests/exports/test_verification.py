@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from carbonapi.db import db
 from tests.support import factories
-from tests.support.random_ledger import book_at_random
+from tests.support.random_ledger import record_at_random
 
 USAGES = 10_000
 
@@ -32,7 +32,7 @@ def changed(cell, dice):
 
 def test_random_usages_are_all_reproduced_and_each_changed_digit_is_found(as_manager, as_auditor):
     dice = random.Random(7)
-    before = book_at_random(as_manager, dice, USAGES)
+    before = record_at_random(as_manager, dice, USAGES)
     lines = 0
     for query in ("?sort=id", f"?as_of={before}", "?format=ndjson", f"?format=ndjson&as_of={before}&sort=amount"):
         file = as_auditor.get(f"/usages/export{query}").data

@@ -7,16 +7,13 @@ import json
 import pytest
 
 from tests.support import factories
+from tests.support.imports import post
 
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01 01:00:00+00:00,0.2\n"
 
 NONE_OF = (
     "changed_count", "unchanged_count", "skipped_count", "rejected_count", "blank_count", "rounded_count", "error_count",
 )  # fmt: skip
-
-
-def post(client, file, query="?usage_type_id=100", content_type="text/csv"):
-    return client.post(f"/imports{query}", data=file, content_type=content_type)
 
 
 def test_a_file_is_booked_as_one_act(as_member):

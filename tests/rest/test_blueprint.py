@@ -10,8 +10,9 @@ from carbonapi import create_app
 from carbonapi.accounts.models import Organization
 from carbonapi.db import db, row_security
 from carbonapi.rest import Blueprint
-from tests.conftest import Client, operating, settings_for
 from tests.support import factories
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
 
 FILE = {"data": "a\n1\n", "content_type": "text/csv"}
 NAMES = sa.select(Organization.name).where(Organization.name.like("Tried%")).order_by(Organization.id)
@@ -84,15 +85,15 @@ def trials():
 def anybody(fresh_database_url, trials, crossing):
     app = create_app(settings_for(fresh_database_url))
     for blueprint in (trials.blueprint(), crossing.blueprint()):
-        app.extensions["carbonapi-api"].register_blueprint(blueprint)
+        app.extensions["carbonapi"].api.register_blueprint(blueprint)
     yield Client(app)
-    with operating(app):
+    with operator_context(app):
         db.session.remove()
         db.engine.dispose()
 
 
 def names(anybody):
-    with operating(anybody.http.application):
+    with operator_context(anybody.http.application):
         return db.session.scalars(NAMES).all()
 
 
@@ -174,7 +175,7 @@ def crossing():
 
 
 def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody, crossing):
-    with operating(anybody.http.application):
+    with operator_context(anybody.http.application):
         ids = [factories.organization().id for _ in range(2)]
     statuses = {}
 
@@ -189,6 +190,6 @@ def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody
 
     assert statuses == dict.fromkeys(ids, 204)
     assert len(crossing.tried) == 3, "PostgreSQL undid one of them"
-    with operating(anybody.http.application):
+    with operator_context(anybody.http.application):
         thresholds = sa.select(Organization.significance_threshold).where(Organization.id.in_(ids))
         assert db.session.scalars(thresholds).all() == [7, 7]  # It is 5 by default.

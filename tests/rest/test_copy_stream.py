@@ -12,8 +12,10 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
 from carbonapi.rest import copy_stream
-from tests.conftest import SECRET_KEY, SEEING_ALL, Client, operating, settings_for
 from tests.support import factories
+from tests.support.apps import SECRET_KEY, operator_context, settings_for
+from tests.support.client import Client
+from tests.support.databases import ALL_ORGANIZATIONS
 from tests.support.processes import wait_until
 from tests.support.servers import serving
 
@@ -27,7 +29,7 @@ def real_app(fresh_database_url):
     app = create_app(settings_for(fresh_database_url, POOL_SIZE=2))
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    with operating(app):
+    with operator_context(app):
         organization = factories.organization()
         user = factories.user(organization, "manager")
         app.tokens = sessions.create(user, factories.now())
@@ -46,7 +48,7 @@ def real_app(fresh_database_url):
         db.session.commit()
         db.session.remove()
     yield app
-    with operating(app):
+    with operator_context(app):
         db.engine.dispose()
 
 
@@ -56,13 +58,13 @@ def manager(real_app):
 
 
 def taken_out(app):
-    with operating(app):
+    with operator_context(app):
         return db.engine.pool.checkedout()
 
 
 def busy(url):
     """How many of the service's connections are amid something, a transaction at least."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.connect() as connection:
         return connection.scalar(
             sa.text(
@@ -172,7 +174,7 @@ def test_over_http_a_caller_who_goes_away_leaves_nothing_behind(service, real_ap
 
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
 def test_a_file_that_is_not_whole_ends_so_that_no_reader_takes_it(service, real_app, fresh_database_url, file_format):
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with opened(service, real_app, f"&format={file_format}") as answer:
         file = answer.read(1000)
         with engine.connect() as connection:

@@ -6,7 +6,7 @@ from carbonapi import create_app
 from carbonapi.db import db
 from carbonapi.errors import Unavailable
 from carbonapi.rest import early_problem
-from tests.conftest import settings_for
+from tests.support.apps import settings_for
 
 OURS = "https://carbon.example"
 STRANGERS = [

@@ -13,8 +13,9 @@ from carbonapi.db import db
 from carbonapi.imports.models import Import
 from carbonapi.rest.idempotency import IdempotencyRecord
 from carbonapi.usages.models import Usage
-from tests.conftest import Client, operating
 from tests.support import factories
+from tests.support.apps import operator_context
+from tests.support.client import Client
 from tests.support.threads import at_once
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
@@ -285,7 +286,7 @@ def test_no_password_can_be_guessed_by_what_is_kept(app, as_manager, monkeypatch
     assert Client(app, tokens).post("/users", json=user, headers=KEY).status_code == 422
 
 
-def test_a_key_costs_two_short_statements_and_its_replay_one(app, as_member, statements, monkeypatch, unthrottled):
+def test_a_key_costs_two_short_statements_and_its_replay_one(app, as_member, statements, monkeypatch, no_rate_limits):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     as_member.get("/auth/me")
     sent = []
@@ -323,7 +324,7 @@ def test_of_eight_at_once_that_cannot_be_none_is_kept(committing):
 
 
 def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committing):
-    with operating(committing.http.application):
+    with operator_context(committing.http.application):
         running = {"organization_id": committing.user.organization_id, "user_id": committing.user.id}
         running |= {"key": KEY["Idempotency-Key"], "fingerprint": b"", "claimed_at": factories.now()}
         with db.engine.connect() as first:

@@ -10,8 +10,8 @@ import pytest
 from carbonapi.catalogue.models import UsageType
 from carbonapi.db import db
 from carbonapi.settings import DEFAULTS, Limit
-from tests.conftest import Client
 from tests.support import factories
+from tests.support.client import Client
 
 METHODS = ("get", "post", "put", "patch", "delete")
 WITHOUT_ACCESS_TOKEN = {
@@ -359,7 +359,7 @@ def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor
 def test_every_operation_that_writes_is_refused_as_documented_once_the_limit_is_reached(
     app, stranger, as_admin, sign_in, organization, operations, monkeypatch
 ):
-    for name in [name for name in DEFAULTS if name.startswith("LIMIT_")]:
+    for name in [name for name in DEFAULTS if name.startswith("RATE_LIMIT_")]:
         monkeypatch.setitem(app.config, name, Limit(1, 86_400))
     ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
     refused = set()

@@ -10,8 +10,8 @@ from carbonapi.auth import visible
 from carbonapi.rest import paging
 from carbonapi.usages import views
 from carbonapi.usages.models import Usage
-from tests.db.test_statements import many_usages, plan_of  # noqa: F401  # A fixture.
 from tests.support import factories
+from tests.support.plans import plan_of
 
 SORTS = re.compile(r"by default `(-?\w+)`")
 
@@ -153,7 +153,7 @@ def test_rows_that_come_and_go_neither_hide_nor_repeat_the_others(lists):
     assert client.get(f"/usages?{rest.replace('page_size=4', 'page_size=1000')}").json == expected
 
 
-def test_a_page_by_cursor_is_one_statement_that_reads_an_index_from_there(lists, statements, many_usages):  # noqa: F811
+def test_a_page_by_cursor_is_one_statement_that_reads_an_index_from_there(lists, statements, many_usages):
     client, _ = lists
     link = client.get("/usages?page_size=2&cursor=").headers["Link"]
     following = re.search(r'\?([^>]*)>; rel="next"', link)[1]

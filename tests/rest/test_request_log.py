@@ -6,7 +6,8 @@ import pytest
 
 from carbonapi import create_app
 from carbonapi.db import db
-from tests.conftest import Client, settings_for
+from tests.support.apps import settings_for
+from tests.support.client import Client
 
 TOKEN = "a token of Prometheus"
 
@@ -20,11 +21,11 @@ def measured(database_url):
         db.engine.dispose()
 
 
-def test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how(as_member, told):
+def test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how(as_member, log_lines):
     answer = as_member.get("/usages/12345?x=secret", headers={"X-Request-ID": "of-the-caller"})
 
     assert answer.status_code == 422
-    (line,) = told()
+    (line,) = log_lines()
     asked_at = dt.datetime.fromisoformat(line.pop("time"))
     assert asked_at.utcoffset() == dt.timedelta(0)
     assert abs(dt.datetime.now(dt.UTC) - asked_at) < dt.timedelta(minutes=1)
@@ -53,31 +54,31 @@ def test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how(as_member,
         ("GET", "/metrics", 404, "info", None),
     ],
 )
-def test_lines_have_a_level_and_a_route_if_there_is_one(stranger, told, method, path, status, level, route):
+def test_lines_have_a_level_and_a_route_if_there_is_one(stranger, log_lines, method, path, status, level, route):
     assert stranger.http.open(path, method=method).status_code == status
 
-    (line,) = told()
+    (line,) = log_lines()
     assert (line["status"], line["level"], line["route"], line["actor_id"]) == (status, level, route, None)
 
 
-def test_a_database_that_is_away_is_a_warning(told):
+def test_a_database_that_is_away_is_a_warning(log_lines):
     app = create_app(settings_for("postgresql+psycopg2://somebody:canary@127.0.0.1:1/nothing"))
 
     assert Client(app).get("/health/ready").status_code == 503
 
-    reason, request = told()
+    reason, request = log_lines()
     assert (reason["level"], reason["message"]) == ("warning", "database unavailable: SQLSTATE none")
     assert reason["request_id"] == request["request_id"]
     assert (request["level"], request["status"]) == ("warning", 503)
 
 
-def test_a_file_is_told_of_when_it_is_written(committing, told):
+def test_a_file_is_told_of_when_it_is_written(committing, log_lines):
     answer = committing.get("/usages/export?format=csv")
-    assert told() == []
+    assert log_lines() == []
 
     answer.close()
 
-    (line,) = told()
+    (line,) = log_lines()
     assert (line["status"], line["route"]) == (200, "/api/v1/usages/export")
 
 

@@ -252,7 +252,7 @@ def test_a_sane_request_id_is_echoed_and_another_is_made(stranger, asked, echoed
     assert len(answer.headers["X-Request-ID"]) > 10
 
 
-def test_a_fault_of_our_own_is_500_without_its_details(app, as_member, monkeypatch, told):
+def test_a_fault_of_our_own_is_500_without_its_details(app, as_member, monkeypatch, log_lines):
     def broken(*args, **kwargs):
         raise RuntimeError("the secret inside")
 
@@ -262,7 +262,7 @@ def test_a_fault_of_our_own_is_500_without_its_details(app, as_member, monkeypat
 
     assert (answer.status_code, answer.content_type) == (500, "application/problem+json")
     assert "secret" not in answer.text
-    fault, request = told()
+    fault, request = log_lines()
     assert fault["request_id"] == request["request_id"] == answer.json["request_id"]
     assert (fault["level"], fault["message"], fault["actor_id"]) == ("error", "unforeseen error", as_member.user.id)
     assert fault["stack"].endswith('raise RuntimeError("the secret inside")\nbuiltins.RuntimeError')

@@ -6,7 +6,7 @@ from carbonapi import create_app
 from carbonapi.db import db
 from carbonapi.errors import RequestTimeout
 from carbonapi.rest import early_problem
-from tests.conftest import settings_for
+from tests.support.apps import settings_for
 
 PROTECTIVE = {
     "X-Content-Type-Options": "nosniff",

@@ -5,8 +5,8 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import SECRET_KEY
 from tests.support import browser, factories
+from tests.support.apps import SECRET_KEY
 from tests.support.servers import serving
 
 pytestmark = pytest.mark.browser

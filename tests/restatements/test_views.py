@@ -3,9 +3,8 @@
 import pytest
 
 from carbonapi.db import db
-from tests.emissions.test_household import household  # noqa: F401  # A fixture.
 from tests.support import factories
-from tests.usages.test_history import moment
+from tests.support.client import query_now
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def test_a_preview_tells_what_would_change_and_changes_nothing(as_manager, booke
 
 
 def test_applying_books_new_versions_that_name_the_restatement(as_manager, as_member, booked):
-    as_of = moment()
+    as_of = query_now()
     then = as_manager.get("/emissions/summary").json
     preview = restate(as_manager, booked, "preview").json
 
@@ -176,13 +175,13 @@ def test_booking_is_one_statement_whatever_the_number(as_manager, booked, statem
     assert "INSERT INTO usage_versions" in writes[0]
 
 
-def test_the_household_restated_to_a_newer_factor(household):  # noqa: F811
+def test_the_household_restated_to_a_newer_factor(household):
     electricity = next(
         usage_type["id"]
         for usage_type in household.get("/usage-types").json
         if usage_type["name"] == "grid electricity"
     )
-    as_of = moment()
+    as_of = query_now()
     factor = {
         "factor": 0.177,
         "valid_from": "2020-01-01T00:00:00Z",

@@ -1,7 +1,7 @@
 """Attempts to sign in as Ada, right and wrong, from any address."""
 
-from tests.conftest import Client
 from tests.support import factories
+from tests.support.client import Client
 
 GUESS = {"email": "ada@example.org", "password": "not the password at all"}
 RIGHT = {"email": "ada@example.org", "password": factories.PASSWORD}

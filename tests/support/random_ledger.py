@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from carbonapi.db import db
-from tests.usages.test_history import moment
+from tests.support.client import query_now
 
 from . import factories
 
@@ -50,7 +50,7 @@ def book_at_random(manager, dice, number):
         )
     file = "".join(f"{','.join(row)}\n" for row in rows)
     assert manager.post("/imports", data=file, content_type="text/csv").status_code == 201
-    before = moment()
+    before = query_now()
     ids = [usage["id"] for usage in manager.get("/usages?page_size=1000&sort=id").json]
     for id_ in dice.sample(ids, min(len(ids) // 4, 100)):
         change = dice.choice([{"amount": 7}, {"unit": None, "amount": 0}, {"note": "Read 2 times"}, {"region": "GB"}])

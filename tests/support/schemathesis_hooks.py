@@ -15,7 +15,7 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.accounts.models import User
 from carbonapi.db import db
-from tests.conftest import operating
+from tests.support.apps import operator_context
 
 from . import factories, schemathesis_files  # noqa: F401  # What registers itself.
 
@@ -31,10 +31,10 @@ def logged_in():
 
     A user made earlier than that could be deleted, by a request that guesses its id, before it has acted.
     """
-    with operating(app):
+    with operator_context(app):
         organization_id = factories.organization("Tested by schemathesis").id
     while True:
-        with operating(app):
+        with operator_context(app):
             user = User(
                 organization_id=organization_id,
                 role=os.environ["CARBONAPI_TEST_ROLE"],

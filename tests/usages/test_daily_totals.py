@@ -2,86 +2,13 @@
 
 import datetime as dt
 import random
-from collections import defaultdict
-from decimal import ROUND_HALF_UP, Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-import sqlalchemy as sa
 
-from carbonapi.accounts.models import Organization
-from carbonapi.db import db
-from carbonapi.rest.fields import format_datetime, start_of_day
-from carbonapi.usages.models import DailyTotal, Usage
+from carbonapi.rest.fields import format_datetime
 from tests.support import factories
-
-DAY, INSTANT = dt.timedelta(days=1), dt.timedelta(microseconds=1)
-
-
-def used_until(usage, moment):
-    passed = min(max(moment, usage.usage_at), usage.usage_until) - usage.usage_at
-    whole = usage.usage_until - usage.usage_at
-    share = usage.amount_in_type_unit * (passed // INSTANT) / (whole // INSTANT)
-    return share.quantize(Decimal("1e-12"), ROUND_HALF_UP)
-
-
-def shown_at(moment, timezone):
-    """What a clock shows, as a datetime; once a day has begun, never the day before."""
-    shown = moment.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
-    following = dt.datetime.combine(shown.date() + DAY, dt.time())
-    return following if moment >= start_of_day(following.date(), timezone) else shown
-
-
-def days_of(usage, timezone):
-    """What a usage makes of each day: (day, begins there, amount, hours)."""
-    shown = shown_at(usage.usage_at, timezone)
-    if usage.usage_until is None:
-        yield shown.date(), True, usage.amount_in_type_unit, {shown.hour}
-        return
-    last = shown_at(usage.usage_until - INSTANT, timezone)
-    day = shown.date()
-    while day <= last.date():
-        begin, end = start_of_day(day, timezone), start_of_day(day + DAY, timezone)
-        hours = set(range(shown.hour if day == shown.date() else 0, (last.hour if day == last.date() else 23) + 1))
-        if begin < end:
-            yield day, day == shown.date(), used_until(usage, end) - used_until(usage, begin), hours
-        day += DAY
-
-
-def counted(organization_id):
-    """The days as they must be, by their keys: counted in Python, from the rows of the ledger."""
-    timezone = db.session.scalar(sa.select(Organization.timezone).where(Organization.id == organization_id))
-    days = defaultdict(lambda: [0, 0, Decimal(0), Decimal(0), Decimal(0), set(), set()])
-    for usage in db.session.scalars(sa.select(Usage).where(Usage.organization_id == organization_id)):
-        for day, begins, amount, hours in days_of(usage, timezone):
-            found = days[usage.usage_type_id, day, usage.method, usage.restatement_id or 0]
-            found[0 if begins else 1] += 1
-            found[2] += amount
-            found[3] += amount * usage.factor
-            found[4] += amount * usage.factor * (usage.quality == "estimated")
-            if usage.adjusts_closed_period_id is None:
-                found[5 if usage.usage_until is None else 6] |= hours
-    return {key: (*found[:5], *(sum(1 << hour for hour in mask) for mask in found[5:])) for key, found in days.items()}
-
-
-def kept(organization_id):
-    """The days as they are kept, but for those of which nothing is left."""
-    db.session.expire_all()
-    rows = db.session.scalars(sa.select(DailyTotal).where(DailyTotal.organization_id == organization_id))
-    days = {}
-    for row in rows:
-        assert not row.hours_stale
-        figures = (
-            row.usage_count, row.carried_count, row.amount, row.co2e_kg, row.estimated_kg,
-            row.reading_hours, row.period_hours,
-        )  # fmt: skip
-        if any(figures):
-            days[row.usage_type_id, row.day, row.method, row.restatement_id] = figures
-    return days
-
-
-def assert_that_days_agree(organization_id):
-    assert kept(organization_id) == counted(organization_id)
+from tests.support.daily_totals import assert_totals_match_usages, stored_totals
 
 
 @pytest.mark.parametrize(
@@ -162,8 +89,8 @@ def test_after_random_acts_the_days_are_what_the_usages_add_up_to(sign_in, timez
                 body = {"usage_type_id": types[1].id, "reason": "x", "mode": "apply"}
                 answer = manager.post("/restatements", json=body)
         assert answer.status_code in (200, 201, 204), answer.text
-        assert_that_days_agree(organization.id)
-    assert len(kept(organization.id)) > 15
+        assert_totals_match_usages(organization.id)
+    assert len(stored_totals(organization.id)) > 15
 
 
 def test_the_days_are_those_of_the_time_zone_that_an_organization_is_given(as_manager):
@@ -171,11 +98,11 @@ def test_the_days_are_those_of_the_time_zone_that_an_organization_is_given(as_ma
     factories.usage(as_manager.user, usage_at="2024-01-02T20:00")
     factories.usage(as_manager.user, "48", usage_at="2024-01-02", usage_until=factories.at("2024-01-04"))
     day = {"2024-01-02": (2, 0, 25), "2024-01-03": (0, 1, 24)}
-    assert {str(key[1]): figures[:3] for key, figures in kept(organization_id).items()} == day
+    assert {str(key[1]): figures[:3] for key, figures in stored_totals(organization_id).items()} == day
 
     answer = as_manager.patch(f"/organizations/{organization_id}", json={"timezone": "Asia/Tokyo"})
 
     assert answer.status_code == 200
     day = {"2024-01-02": (1, 0, 15), "2024-01-03": (1, 1, 25), "2024-01-04": (0, 1, 9)}
-    assert {str(key[1]): figures[:3] for key, figures in kept(organization_id).items()} == day
-    assert_that_days_agree(organization_id)
+    assert {str(key[1]): figures[:3] for key, figures in stored_totals(organization_id).items()} == day
+    assert_totals_match_usages(organization_id)

@@ -13,10 +13,9 @@ from carbonapi.auth import Actor, acting_as
 from carbonapi.db import db
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
-from tests.conftest import operating
 from tests.support import factories
-
-from .test_daily_totals import assert_that_days_agree, kept
+from tests.support.apps import operator_context
+from tests.support.daily_totals import assert_totals_match_usages, stored_totals
 
 MORNING, EVENING, LATER = "2024-01-02T01:00:00Z", "2024-01-02T20:00:00Z", "2024-01-02T20:30:00Z"
 WAITING = sa.text(
@@ -27,7 +26,7 @@ WAITING = sa.text(
 @pytest.fixture
 def manager(committing):
     user = committing.user
-    with operating(committing.http.application):
+    with operator_context(committing.http.application):
         with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
             yield committing
         db.session.remove()
@@ -70,7 +69,7 @@ def moving(manager):
 
 def recounting(manager):
     def recount():
-        with operating(manager.http.application):
+        with operator_context(manager.http.application):
             counted = ledger.rebuild_daily_totals(manager.user.organization_id)
             db.session.commit()
             return counted
@@ -95,8 +94,8 @@ def move_and_hold(manager):
 
 def days_of(manager):
     """The number of usages of each day, and the hours in which they lie; when these are those of the ledger."""
-    assert_that_days_agree(manager.user.organization_id)
-    return {str(key[1]): (figures[0], figures[5]) for key, figures in kept(manager.user.organization_id).items()}
+    assert_totals_match_usages(manager.user.organization_id)
+    return {str(key[1]): (figures[0], figures[5]) for key, figures in stored_totals(manager.user.organization_id).items()}
 
 
 # In Tokyo, the morning is of the same day as in UTC, the evening is not.

@@ -9,8 +9,8 @@ from fractions import Fraction
 import pytest
 
 from tests.support import factories
-from tests.support.random_ledger import book_at_random
-from tests.usages.test_history import moment
+from tests.support.client import query_now
+from tests.support.random_ledger import record_at_random
 
 
 def test_every_step_is_told(as_member, as_manager):
@@ -49,7 +49,7 @@ def test_what_touched_it_is_told(as_member, as_manager):
     usage_type = factories.usage_type(factor="2")
     usage = factories.usage(as_member.user, usage_type_id=usage_type.id)
     path = f"/usages/{usage.id}/explain"
-    before, as_of = as_member.get(path).json, moment()
+    before, as_of = as_member.get(path).json, query_now()
     factories.emission_factor(usage_type, "1", organization_id=as_member.user.organization_id)
     assert (as_member.get(path).json["outdated"], as_member.get(path).json["co2e_kg"]) == (True, 2)
 
@@ -68,7 +68,7 @@ def test_what_touched_it_is_told(as_member, as_manager):
 @pytest.mark.parametrize("number", [300, pytest.param(10_000, marks=pytest.mark.thorough)])
 def test_the_explanation_reproduces_every_number(as_manager, number):
     """Usages in all units, corrected and restated ones among them, by their explanations' own ratios and factors."""
-    book_at_random(as_manager, random.Random(42), number)
+    record_at_random(as_manager, random.Random(42), number)
     last = json.loads(as_manager.get("/usages?page_size=1000").headers["X-Pagination"])["total_pages"]
     ids = [
         usage["id"]

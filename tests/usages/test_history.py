@@ -7,13 +7,9 @@ import pytest
 
 from carbonapi.rest.fields import format_datetime
 from tests.support import factories
+from tests.support.client import query_now
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
-
-
-def moment():
-    """Now, as it stands in a query."""
-    return quote(format_datetime(factories.now()))
 
 
 def test_every_version_tells_when_it_was_believed_by_whom_and_why(as_member, as_manager):
@@ -95,20 +91,20 @@ def test_everything_answers_as_of_a_moment(as_member):
             collected.append((answer.json, answer.headers.get("X-Pagination")))
         return collected
 
-    past = [(moment(), answers())]
+    past = [(query_now(), answers())]
     first = as_member.post("/usages", json=USAGE).json["id"]
-    past.append((moment(), answers()))
+    past.append((query_now(), answers()))
     second = as_member.post("/usages", json=USAGE | {"usage_at": "2024-03-01T00:00:00Z"}).json["id"]
     file = "usage_at,amount,quality\n2024-04-01T00:00:00Z,1,estimated\n2024-05-01T00:00:00Z,4,\n"
     as_member.post("/imports?usage_type_id=101", data=file, content_type="text/csv")
-    past.append((moment(), answers()))
+    past.append((query_now(), answers()))
     as_member.patch(f"/usages/{first}", json={"amount": 7, "quality": "estimated"})
-    past.append((moment(), answers()))
+    past.append((query_now(), answers()))
     as_member.patch(f"/usages/{first}", json={"usage_type_id": 101, "usage_at": "2024-05-05T00:00:00Z"})
     as_member.delete(f"/usages/{second}")
-    past.append((moment(), answers()))
+    past.append((query_now(), answers()))
     as_member.delete(f"/usages/{first}")
-    past.append((moment(), answers()))
+    past.append((query_now(), answers()))
 
     assert len({str(answer) for _, answer in past}) == len(past)
     for as_of, then in past:
@@ -116,18 +112,18 @@ def test_everything_answers_as_of_a_moment(as_member):
 
 
 def test_one_usage_answers_as_of_a_moment(as_member):
-    before = moment()
+    before = query_now()
     usage = as_member.post("/usages", json=USAGE)
-    path, recorded = usage.headers["Location"], moment()
+    path, recorded = usage.headers["Location"], query_now()
     corrected = as_member.patch(path, json={"amount": 3})
-    after = moment()
+    after = query_now()
     as_member.delete(path)
 
     assert as_member.get(f"{path}?as_of={before}").status_code == 404
     then = as_member.get(f"{path}?as_of={recorded}")
     assert (then.json, then.headers["ETag"]) == (usage.json, '"1"')
     assert as_member.get(f"{path}?as_of={after}").json == corrected.json
-    assert as_member.get(f"{path}?as_of={moment()}").status_code == 404
+    assert as_member.get(f"{path}?as_of={query_now()}").status_code == 404
 
 
 def test_as_of_its_very_instant_a_version_is_believed(as_member):
@@ -141,7 +137,7 @@ def test_as_of_its_very_instant_a_version_is_believed(as_member):
 def test_erasing_a_person_and_archiving_a_type_change_no_past_answer(as_manager, as_member, as_admin):
     factories.usage(as_member.user, "2")
     questions = ("/usages", f"/usages?user_id={as_member.user.id}", "/emissions/trend")
-    as_of = moment()
+    as_of = query_now()
     then = [as_manager.get(question).json for question in questions]
 
     as_manager.delete(f"/users/{as_member.user.id}")

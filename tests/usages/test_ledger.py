@@ -9,8 +9,9 @@ from carbonapi.db import db
 from carbonapi.errors import Unauthenticated
 from carbonapi.usages import ledger
 from carbonapi.usages.models import Usage
-from tests.conftest import Client, operating
 from tests.support import factories
+from tests.support.apps import operator_context
+from tests.support.client import Client
 from tests.support.threads import at_once
 
 
@@ -18,7 +19,7 @@ from tests.support.threads import at_once
 def client(committing):
     """A function that makes a client of a manager who has recorded a usage."""
     app = committing.http.application
-    with operating(app):
+    with operator_context(app):
         factories.usage(committing.user)
         db.session.remove()
     return lambda: Client(app, committing.tokens, committing.user)
@@ -74,7 +75,7 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
     refusals = []
 
     def record():  # A thread of its own begins with nobody acting.
-        with operating(app):
+        with operator_context(app):
             try:
                 ledger.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
             except Unauthenticated as refusal:

@@ -12,9 +12,8 @@ from carbonapi.db import db
 from carbonapi.rest import paging
 from carbonapi.rest.fields import format_datetime
 from carbonapi.usages import ledger
-from tests.db.test_statements import many_usages  # noqa: F401  # A fixture.
 from tests.support import factories
-from tests.support.random_ledger import book_at_random
+from tests.support.random_ledger import record_at_random
 
 TIMES = ["", "T00:00:00Z", "T09:30:00Z", "T23:00:00Z", "T23:59:59.999999Z"]
 
@@ -29,7 +28,7 @@ def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, 
     monkeypatch.setattr(paging, "DEEP_OFFSET", 1)
     dice = random.Random(timezone)
     manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
-    book_at_random(manager, dice, 150)
+    record_at_random(manager, dice, 150)
     # Some of one day, also in the hours around its ends.
     for hour in (0, 1, 9, 10, 11, 13, 14, 22, 23):
         factories.usage(manager.user, "1", f"2024-03-31T{hour:02}:{dice.randrange(60):02}")
@@ -111,7 +110,7 @@ def read(app):
 
 
 @pytest.mark.parametrize("sort", ["usage_at", "-usage_at"])
-def test_a_total_and_a_deep_page_read_the_usages_of_few_days(app, sign_in, many_usages, read, sort, monkeypatch):  # noqa: F811
+def test_a_total_and_a_deep_page_read_the_usages_of_few_days(app, sign_in, many_usages, read, sort, monkeypatch):
     """Of 192 usages a day, for 42 days."""
     manager = sign_in(db.session.get_one(User, many_usages.id))
     many_usages.role = "manager"

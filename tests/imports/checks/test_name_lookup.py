@@ -3,13 +3,10 @@
 import pytest
 
 from tests.support import factories
+from tests.support.imports import post
 
 AT = "2024-01-01T00:00:00Z"
 AMBIGUOUS = "heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
-
-
-def post(client, file, query="", content_type="text/csv"):
-    return client.post(f"/imports{query}", data=file, content_type=content_type)
 
 
 def errors(answer):
@@ -38,7 +35,7 @@ def test_users_and_usage_types_can_be_named(as_manager, eve):
     )
 
     mine = as_manager.user.id
-    assert booked(as_manager, post(as_manager, file)) == [(eve.id, 100, 1), (mine, 101, 2), (mine, 101, 3)]
+    assert booked(as_manager, post(as_manager, file, "")) == [(eve.id, 100, 1), (mine, 101, 2), (mine, 101, 3)]
 
 
 def test_the_query_can_name_them_too_and_a_line_says_otherwise(as_manager, eve):
@@ -62,7 +59,7 @@ def test_the_query_can_name_them_too_and_a_line_says_otherwise(as_manager, eve):
 def test_of_several_types_of_a_name_the_unit_of_the_line_decides(as_member):
     lines = f"{AT},1,heating,kWh\n{AT},2,heating,l\n{AT},3,heating,M3\n{AT},4,electricity,\n{AT},5,electricity,MWh\n"
 
-    imported = post(as_member, f"usage_at,amount,usage_type,unit\n{lines}")
+    imported = post(as_member, f"usage_at,amount,usage_type,unit\n{lines}", "")
 
     mine = as_member.user.id
     assert booked(as_member, imported) == [
@@ -82,12 +79,12 @@ def test_of_several_types_of_a_name_the_unit_of_the_line_decides(as_member):
 def test_what_stays_ambiguous_is_a_fault_that_names_the_ids(as_member):
     file = f"usage_at,amount,usage_type,unit\n{AT},1,heating,\n{AT},1,heating,MWh\n{AT},1,heating,l\n{AT},1,water,l\n"
 
-    told = errors(post(as_member, file))
+    told = errors(post(as_member, file, ""))
 
     assert told == {
         "2": [f"usage_type: {AMBIGUOUS}"],
         "3": [f"usage_type: {AMBIGUOUS}"],
-        "5": ["unit: l cannot be converted into kg. What can be used: kg, g, t, lb, short ton, long ton."],
+        "5": ["unit: l cannot be converted into kg. Use one of: kg, g, t, lb, short ton, long ton."],
     }
     assert errors(post(as_member, f"usage_at,amount\n{AT},1\n", "?usage_type=heating")) == {
         "2": [f"usage_type: {AMBIGUOUS}"]
@@ -100,8 +97,8 @@ def test_an_archived_type_stands_back_for_one_that_is_not(as_member):
     gone = factories.usage_type("gone", archived=True)
     lines = f"{AT},1,steam\n"
 
-    assert booked(as_member, post(as_member, f"usage_at,amount,usage_type\n{lines}"))[0][1] == new.id != old.id
-    told = errors(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n"))
+    assert booked(as_member, post(as_member, f"usage_at,amount,usage_type\n{lines}", ""))[0][1] == new.id != old.id
+    told = errors(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n", ""))
     assert told == {"3": ["usage_type: gone (kwh) is archived: nothing new is recorded for it."]}
 
 
@@ -113,7 +110,7 @@ def test_names_that_nobody_has_are_faults_of_their_columns(as_manager, as_other_
         f"{AT},1,Water,\n{AT},x,stem,nobody@example.org\n"
     )
 
-    assert errors(post(as_manager, file)) == {
+    assert errors(post(as_manager, file, "")) == {
         "2": ["usage_type: There is no usage type stem; GET /usage-types lists them."],
         "3": ["user_email: There is no user nobody@example.org."],
         "4": [f"user_email: There is no user {stranger}."],
@@ -173,12 +170,12 @@ def test_a_line_says_an_id_or_a_name(as_manager, eve):
         f"{AT},1,water,101,,\n{AT},1,water,,{eve.email},{eve.id}\n{AT},1,,,,\n{AT},1,,101,,{eve.id}\n"
     )
 
-    assert errors(post(as_manager, file)) == {
+    assert errors(post(as_manager, file, "")) == {
         "2": ["usage_type: Give usage_type or usage_type_id, not both."],
         "3": ["user_email: Give user_email or user_id, not both."],
         "4": ["usage_type_id: Missing data for required field."],
     }
-    assert errors(post(as_manager, f"usage_at,amount\n{AT},1\n")) == {
+    assert errors(post(as_manager, f"usage_at,amount\n{AT},1\n", "")) == {
         "1": ["The column usage_type_id or usage_type is missing."]
     }
 
@@ -189,7 +186,7 @@ def test_ndjson_names_them_line_by_line(as_manager, eve):
         f'{{"usage_at":"{AT}","amount":2,"usage_type_id":100}}\n'
     )
 
-    imported = post(as_manager, lines, content_type="application/x-ndjson")
+    imported = post(as_manager, lines, "", content_type="application/x-ndjson")
 
     assert booked(as_manager, imported) == [(eve.id, 101, 1), (as_manager.user.id, 100, 2)]
 
@@ -222,7 +219,7 @@ def test_rejected_lines_say_what_the_file_said_and_can_be_sent_again(as_manager,
     ]
     rejected = as_manager.get(f"/imports/{imported['id']}/errors/export").text
     mended = rejected.replace("watr", "water").replace(old, AT).replace("eva@", "eve.adams@").replace(",x,", ",4,")
-    again = booked(as_manager, post(as_manager, mended.replace(",heating,", ",electricity,")))
+    again = booked(as_manager, post(as_manager, mended.replace(",heating,", ",electricity,"), ""))
     assert again == [
         (eve.id, 100, 1),
         (as_manager.user.id, 101, 2),
@@ -234,7 +231,7 @@ def test_rejected_lines_say_what_the_file_said_and_can_be_sent_again(as_manager,
 
 def test_a_file_that_names_can_be_sent_again(as_manager, eve):
     file = f"usage_at,amount,usage_type,user_email\n{AT},1,water,{eve.email}\n"
-    post(as_manager, file)
+    post(as_manager, file, "")
 
     again = post(as_manager, file.replace(",1,", ",2,"), "?on_conflict=replace").json
 

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import SECRET_KEY, SEEING_ALL
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import ALL_ORGANIZATIONS
 from tests.support.processes import alive, children, kill, naming, wait_until
 from tests.support.servers import serving
 
@@ -70,7 +71,7 @@ class Caller:
 @pytest.fixture
 def asked(fresh_database_url):
     """A function that asks the database something, and gives the row; and the engine that it asks by."""
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
 
     def ask(question):
         with engine.connect() as connection:
@@ -83,7 +84,7 @@ def asked(fresh_database_url):
 @contextlib.contextmanager
 def waiting_to_tell(database_url):
     """Within the block, nobody can write the audit log: an import writes all but that, and then waits."""
-    engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.begin() as connection:
         connection.execute(sa.text("LOCK TABLE audit_entries IN SHARE MODE"))
         yield

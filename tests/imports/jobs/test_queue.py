@@ -9,8 +9,10 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
 from carbonapi.imports.jobs.queue import MOST_ATTEMPTS, run_next
-from tests.conftest import SEEING_ALL, Client, as_owner, execute, operating, settings_for
 from tests.support import factories
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
+from tests.support.databases import ALL_ORGANIZATIONS, as_owner, execute
 
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01T01:00:00Z,0.2\n"
 BAD = "usage_at,amount,external_id\n" + "".join(f"2024-01-01T00:00:00Z,x,{number}\n" for number in range(150))
@@ -23,7 +25,7 @@ class House:
     def __init__(self, database_url):
         self.database_url = database_url
         self.app = create_app(settings_for(database_url))
-        with operating(self.app):
+        with operator_context(self.app):
             own, other = factories.organization(), factories.organization()
             users = {role: factories.user(own, role) for role in ("manager", "member", "auditor")}
             users |= {"second": factories.user(own, "manager"), "other": factories.user(other, "manager")}
@@ -36,12 +38,12 @@ class House:
         return self.people[name]
 
     def book_next(self):
-        with operating(self.app):
+        with operator_context(self.app):
             return run_next()
 
     def figures(self, statement):
         """The rows of a statement, as somebody beside the service sees them."""
-        engine = sa.create_engine(self.database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+        engine = sa.create_engine(self.database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(statement))]
 
@@ -50,7 +52,7 @@ class House:
 def house(fresh_database_url):
     made = House(fresh_database_url)
     yield made
-    with operating(made.app):
+    with operator_context(made.app):
         db.engine.dispose()
 
 
@@ -283,7 +285,7 @@ def test_a_queued_import_is_seen_by_those_who_see_a_booked_one(house):
 
 def test_what_somebody_works_on_is_left_to_them(house):
     first, second = (send(house.member, GOOD).json["id"] for _ in range(2))
-    engine = sa.create_engine(house.database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(house.database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.begin() as somebody:
         somebody.execute(sa.text("SELECT id FROM import_uploads ORDER BY id LIMIT 1 FOR UPDATE"))
         assert house.book_next() is True

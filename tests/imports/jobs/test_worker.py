@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import SECRET_KEY, SEEING_ALL
 from tests.support import factories
+from tests.support.apps import SECRET_KEY
+from tests.support.databases import ALL_ORGANIZATIONS
 from tests.support.processes import alive, naming, wait_until
 from tests.support.servers import serving
 
@@ -24,7 +25,7 @@ class Caller:
     """Somebody who is signed in at a running service."""
 
     def __init__(self, url, database_url):
-        self.url, self.engine = url, sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+        self.url, self.engine = url, sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
         with contextlib.suppress(urllib.error.HTTPError):  # Registered before a restart.
             self.ask("/auth/register", json.dumps(ACCOUNT | {"name": "Ada"}).encode())
         self.token = self.ask("/auth/login", json.dumps(ACCOUNT).encode())["access_token"]

@@ -9,13 +9,10 @@ import orjson
 from flask.json.provider import JSONProvider
 
 from . import (
-    cors,
     docs_pages,
     errors,
-    rate_limit_headers,
     request_log,
     request_parsing,
-    security_headers,
 )
 from .blueprint import Blueprint
 from .copy_stream import create_slots
@@ -23,6 +20,7 @@ from .errors import early_problem
 from .etag import lock_for_update
 from .fields import format_decimal, now
 from .health import health
+from .hooks import register_hooks
 from .openapi import Api
 from .query import (
     ExportQuerySchema,
@@ -88,11 +86,9 @@ def init_app(app: flask.Flask) -> Api:
     """Give the app its conventions, its document and its pages; features register with the Api returned."""
     app.json = ExactJSON(app)
     request_log.init_app(app)
-    rate_limit_headers.init_app(app)
     request_parsing.init_app(app)
     errors.init_app(app)
     api = Api(app)
     app.register_blueprint(docs_pages.pages)
-    cors.init_app(app)
-    app.after_request(security_headers.set_headers)
+    register_hooks(app)
     return api

@@ -18,7 +18,7 @@ from .errors import STATUS, ProblemMixin, problem_type
 from .fields import DecimalInput, ExactDecimal, UtcDateTime, UtcDateTimeOrDate
 from .idempotency import HEADER
 from .introduction import INTRODUCTION
-from .rate_limit_headers import LEFT, POLICY
+from .rate_limit_headers import POLICY, REMAINING
 from .request_parsing import IdConverter
 
 PLACES = ("total", "total_pages", "first_page", "last_page", "page")
@@ -44,7 +44,7 @@ LIMITS = {
         "required": False,
         "schema": {"type": "string", "example": '"login";q=10;w=300, "login-per-ip";q=100;w=300'},
     },
-    LEFT: {
+    REMAINING: {
         "description": "What is left of these: r, for the next t seconds. Others may spend of it, too.",
         "required": False,
         "schema": {"type": "string", "example": '"login";r=9;t=300, "login-per-ip";r=99;t=300'},
@@ -244,7 +244,7 @@ def _response(error: type[errors.CarbonError]) -> dict[str, Any]:
     """The answer that tells of this error, in the words of its class."""
     meaning = inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     example = {
-        "type": problem_type(error.title),
+        "type": problem_type(error.code),
         "title": error.title,
         "status": STATUS[error],
         "detail": meaning,

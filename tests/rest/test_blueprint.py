@@ -58,7 +58,7 @@ class Trials:
                 """Write a row"""
                 trials.write()
 
-            @tried.patch(None, None, 204)
+            @tried.patch(None, None)
             @public
             @single_statement
             def patch(self):

@@ -7,9 +7,9 @@ from flask.views import MethodView
 from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, get_all_visible, get_visible, token_claims, visible
 from ..errors import Forbidden, Unauthenticated
 from ..rate_limiting import PASSWORD_CHANGE
-from ..rest import Blueprint, IdsSchema, lock_for_update, now
+from ..rest import Blueprint, IdsSchema, lock_for_update, now, public, raises, rate_limited, requires, shown_once
 from . import invitations, service, sessions
-from .models import Organization, User
+from .models import Organization, Session, User
 from .schemas import (
     CreatedUserSchema,
     CredentialsSchema,
@@ -52,15 +52,9 @@ users = Blueprint(
 
 @auth.route("/register")
 class Register(MethodView):
-    @auth.writing(
-        RegistrationSchema,
-        UserSchema,
-        201,
-        roles=None,
-        conflicts=True,
-        collection="/api/v1/users",
-        raises=(Forbidden,),
-    )
+    @auth.post(RegistrationSchema, UserSchema, location="/api/v1/users")
+    @public
+    @raises(Forbidden)
     def post(self, fields: dict[str, Any]) -> User:
         """Register an organization
 
@@ -71,7 +65,9 @@ class Register(MethodView):
 
 @auth.route("/login")
 class Login(MethodView):
-    @auth.writing(CredentialsSchema, TokensSchema, roles=None, tagged=False, raises=(Unauthenticated,))
+    @auth.post(CredentialsSchema, TokensSchema, 200)
+    @public
+    @raises(Unauthenticated)
     def post(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Log in
 
@@ -82,7 +78,8 @@ class Login(MethodView):
 
 @auth.route("/refresh")
 class Refresh(MethodView):
-    @auth.writing(None, TokensSchema, roles=None, tagged=False)
+    @auth.post(None, TokensSchema, 200)
+    @public
     @auth.doc(security=[{"refresh_token": []}])
     def post(self) -> dict[str, Any]:
         """Refresh the tokens
@@ -95,7 +92,8 @@ class Refresh(MethodView):
 
 @auth.route("/logout")
 class Logout(MethodView):
-    @auth.writing(None, None, 204, roles=EVERYONE, in_person=True)
+    @auth.post(None, None)
+    @requires(EVERYONE, api_key=False)
     def post(self) -> None:
         """Log out
 
@@ -106,7 +104,8 @@ class Logout(MethodView):
 
 @auth.route("/sessions")
 class Sessions(MethodView):
-    @auth.listing(SessionSchema, SessionQuery, in_person=True)
+    @auth.list(SessionSchema, SessionQuery)
+    @requires(EVERYONE, api_key=False)
     def get(self, narrow: Any) -> Any:
         """List sessions
 
@@ -117,7 +116,8 @@ class Sessions(MethodView):
 
 @auth.route("/sessions/<int:session_id>")
 class SessionById(MethodView):
-    @auth.removing(roles=EVERYONE, tagged=False, in_person=True)
+    @auth.delete(Session)
+    @requires(EVERYONE, api_key=False)
     def delete(self, session_id: int) -> None:
         """End a session
 
@@ -128,7 +128,9 @@ class SessionById(MethodView):
 
 @auth.route("/password")
 class Password(MethodView):
-    @auth.writing(PasswordChangeSchema, None, 204, roles=EVERYONE, throttle=PASSWORD_CHANGE, in_person=True)
+    @auth.post(PasswordChangeSchema, None)
+    @requires(EVERYONE, api_key=False)
+    @rate_limited(PASSWORD_CHANGE)
     def post(self, fields: dict[str, Any]) -> None:
         """Change your password
 
@@ -139,7 +141,8 @@ class Password(MethodView):
 
 @auth.route("/accept")
 class Acceptance(MethodView):
-    @auth.writing(PasswordTokenAcceptanceSchema, None, 204, roles=None)
+    @auth.post(PasswordTokenAcceptanceSchema, None)
+    @public
     def post(self, fields: dict[str, Any]) -> None:
         """Accept an invitation
 
@@ -151,7 +154,7 @@ class Acceptance(MethodView):
 
 @auth.route("/me")
 class Me(MethodView):
-    @auth.reading(UserSchema, tagged=True)
+    @auth.get(UserSchema)
     def get(self) -> User:
         """Get your account
 
@@ -159,7 +162,8 @@ class Me(MethodView):
         """
         return get_visible(User, current_actor().id)
 
-    @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True, in_person=True)
+    @auth.patch(ProfileChangesSchema(partial=True), UserSchema)
+    @requires(EVERYONE, api_key=False)
     def patch(self, fields: dict[str, Any]) -> User:
         """Change your account
 
@@ -170,7 +174,7 @@ class Me(MethodView):
 
 @organizations.route("/organizations")
 class Organizations(MethodView):
-    @organizations.listing(OrganizationSchema, OrganizationQuery)
+    @organizations.list(OrganizationSchema, OrganizationQuery)
     def get(self, narrow: Any) -> Any:
         """List organizations
 
@@ -178,7 +182,8 @@ class Organizations(MethodView):
         """
         return narrow(visible(Organization))
 
-    @organizations.writing(NewOrganizationSchema, OrganizationSchema, 201, roles=ADMINS)
+    @organizations.post(NewOrganizationSchema, OrganizationSchema)
+    @requires(ADMINS)
     def post(self, fields: dict[str, Any]) -> Organization:
         """Create an organization
 
@@ -189,7 +194,7 @@ class Organizations(MethodView):
 
 @organizations.route("/organizations/<int:organization_id>")
 class OrganizationById(MethodView):
-    @organizations.reading(OrganizationSchema, tagged=True)
+    @organizations.get(OrganizationSchema)
     def get(self, organization_id: int) -> Organization:
         """Get an organization
 
@@ -197,7 +202,8 @@ class OrganizationById(MethodView):
         """
         return get_visible(Organization, organization_id)
 
-    @organizations.writing(NewOrganizationSchema, OrganizationSchema, roles=MANAGERS)
+    @organizations.put(NewOrganizationSchema, OrganizationSchema)
+    @requires(MANAGERS)
     def put(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Replace an organization
 
@@ -205,7 +211,8 @@ class OrganizationById(MethodView):
         """
         return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
-    @organizations.writing(OrganizationChangesSchema(partial=True), OrganizationSchema, roles=MANAGERS)
+    @organizations.patch(OrganizationChangesSchema(partial=True), OrganizationSchema)
+    @requires(MANAGERS)
     def patch(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Change an organization
 
@@ -213,7 +220,8 @@ class OrganizationById(MethodView):
         """
         return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
-    @organizations.removing(roles=ADMINS, conflicts=True)
+    @organizations.delete(Organization)
+    @requires(ADMINS)
     def delete(self, organization_id: int) -> None:
         """Delete an organization
 
@@ -224,7 +232,7 @@ class OrganizationById(MethodView):
 
 @users.route("/users")
 class Users(MethodView):
-    @users.listing(UserSchema, UserQuery)
+    @users.list(UserSchema, UserQuery)
     def get(self, narrow: Any) -> Any:
         """List users
 
@@ -232,15 +240,9 @@ class Users(MethodView):
         """
         return narrow(visible(User))
 
-    @users.writing(
-        NewUserSchema,
-        CreatedUserSchema,
-        201,
-        roles=MANAGERS,
-        conflicts=True,
-        in_person=True,
-        secret="invitation_token",
-    )
+    @users.post(NewUserSchema, CreatedUserSchema)
+    @requires(MANAGERS, api_key=False)
+    @shown_once("invitation_token")
     def post(self, fields: dict[str, Any]) -> User:
         """Add a user
 
@@ -250,7 +252,8 @@ class Users(MethodView):
         """
         return service.create_user(now(), **fields)
 
-    @users.removing(IdsSchema, roles=MANAGERS, conflicts=True, in_person=True)
+    @users.delete(User, IdsSchema)
+    @requires(MANAGERS, api_key=False)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several users
 
@@ -261,7 +264,7 @@ class Users(MethodView):
 
 @users.route("/users/<int:user_id>")
 class UserById(MethodView):
-    @users.reading(UserSchema, tagged=True)
+    @users.get(UserSchema)
     def get(self, user_id: int) -> User:
         """Get a user
 
@@ -269,7 +272,8 @@ class UserById(MethodView):
         """
         return get_visible(User, user_id)
 
-    @users.writing(UserReplacementSchema, UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
+    @users.put(UserReplacementSchema, UserSchema)
+    @requires(MANAGERS, api_key=False)
     def put(self, fields: dict[str, Any], user_id: int) -> User:
         """Replace a user
 
@@ -277,7 +281,8 @@ class UserById(MethodView):
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
-    @users.writing(UserChangesSchema(partial=True), UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
+    @users.patch(UserChangesSchema(partial=True), UserSchema)
+    @requires(MANAGERS, api_key=False)
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
         """Change a user
 
@@ -286,7 +291,8 @@ class UserById(MethodView):
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
-    @users.removing(roles=MANAGERS, conflicts=True, in_person=True)
+    @users.delete(User)
+    @requires(MANAGERS, api_key=False)
     def delete(self, user_id: int) -> None:
         """Delete a user
 
@@ -297,9 +303,9 @@ class UserById(MethodView):
 
 @users.route("/users/<int:user_id>/reset")
 class Reset(MethodView):
-    @users.writing(
-        None, PasswordTokenSchema, roles=MANAGERS, conflicts=True, tagged=False, in_person=True, secret="token"
-    )
+    @users.post(None, PasswordTokenSchema, 200)
+    @requires(MANAGERS, api_key=False)
+    @shown_once("token")
     def post(self, user_id: int) -> dict[str, Any]:
         """Reset a password
 

@@ -5,7 +5,7 @@ from typing import Any
 from flask.views import MethodView
 
 from ..auth import REVIEWERS, visible
-from ..rest import Blueprint
+from ..rest import Blueprint, requires
 from .models import AuditEntry
 from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
 
@@ -18,7 +18,8 @@ audit_entries = Blueprint(
 
 @audit_entries.route("/audit-entries")
 class AuditEntries(MethodView):
-    @audit_entries.listing(AuditEntrySchema, AuditEntryQuery, roles=REVIEWERS)
+    @audit_entries.list(AuditEntrySchema, AuditEntryQuery)
+    @requires(REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """List audit entries
 
@@ -30,7 +31,8 @@ class AuditEntries(MethodView):
 
 @audit_entries.route("/audit-entries/export")
 class AuditEntryExport(MethodView):
-    @audit_entries.exporting(AuditEntrySchema, AuditEntryExportQuery, "audit-entries", roles=REVIEWERS)
+    @audit_entries.export(AuditEntrySchema, AuditEntryExportQuery, "audit-entries")
+    @requires(REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """Export audit entries
 

@@ -5,7 +5,7 @@ from typing import Any
 from flask.views import MethodView
 
 from ..auth import ADMINS, MANAGERS, get_visible, visible
-from ..rest import Blueprint, lock_for_update
+from ..rest import Blueprint, lock_for_update, requires
 from . import service
 from .models import EmissionFactor, UsageType
 from .schemas import (
@@ -30,7 +30,7 @@ catalogue = Blueprint(
 
 @catalogue.route("")
 class UsageTypes(MethodView):
-    @catalogue.listing(UsageTypeSchema, UsageTypeQuery)
+    @catalogue.list(UsageTypeSchema, UsageTypeQuery)
     def get(self, narrow: Any) -> Any:
         """List usage types
 
@@ -38,7 +38,8 @@ class UsageTypes(MethodView):
         """
         return narrow(visible(UsageType))
 
-    @catalogue.writing(NewUsageTypeSchema, UsageTypeSchema, 201, roles=ADMINS, conflicts=True)
+    @catalogue.post(NewUsageTypeSchema, UsageTypeSchema)
+    @requires(ADMINS)
     def post(self, fields: dict[str, Any]) -> UsageType:
         """Create a usage type
 
@@ -49,7 +50,7 @@ class UsageTypes(MethodView):
 
 @catalogue.route("/<int:usage_type_id>")
 class UsageTypeById(MethodView):
-    @catalogue.reading(UsageTypeSchema, tagged=True)
+    @catalogue.get(UsageTypeSchema)
     def get(self, usage_type_id: int) -> UsageType:
         """Get a usage type
 
@@ -57,7 +58,8 @@ class UsageTypeById(MethodView):
         """
         return get_visible(UsageType, usage_type_id)
 
-    @catalogue.writing(NewUsageTypeSchema, UsageTypeSchema, roles=ADMINS, conflicts=True)
+    @catalogue.put(NewUsageTypeSchema, UsageTypeSchema)
+    @requires(ADMINS)
     def put(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Replace a usage type
 
@@ -65,7 +67,8 @@ class UsageTypeById(MethodView):
         """
         return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
 
-    @catalogue.writing(UsageTypeChangesSchema(partial=True), UsageTypeSchema, roles=ADMINS, conflicts=True)
+    @catalogue.patch(UsageTypeChangesSchema(partial=True), UsageTypeSchema)
+    @requires(ADMINS)
     def patch(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Change a usage type
 
@@ -73,7 +76,8 @@ class UsageTypeById(MethodView):
         """
         return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
 
-    @catalogue.removing(roles=ADMINS, conflicts=True)
+    @catalogue.delete(UsageType)
+    @requires(ADMINS)
     def delete(self, usage_type_id: int) -> None:
         """Delete a usage type
 
@@ -84,7 +88,7 @@ class UsageTypeById(MethodView):
 
 @catalogue.route("/<int:usage_type_id>/units")
 class Units(MethodView):
-    @catalogue.reading(UnitSchema(many=True))
+    @catalogue.get(UnitSchema(many=True))
     def get(self, usage_type_id: int) -> Any:
         """List the units of a usage type
 
@@ -95,7 +99,7 @@ class Units(MethodView):
 
 @catalogue.route("/<int:usage_type_id>/factors")
 class Factors(MethodView):
-    @catalogue.listing(EmissionFactorSchema, EmissionFactorQuery)
+    @catalogue.list(EmissionFactorSchema, EmissionFactorQuery)
     def get(self, narrow: Any, usage_type_id: int) -> Any:
         """List emission factors
 
@@ -105,7 +109,8 @@ class Factors(MethodView):
         usage_type = get_visible(UsageType, usage_type_id)
         return narrow(visible(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
 
-    @catalogue.writing(NewEmissionFactorSchema, EmissionFactorSchema, 201, roles=MANAGERS, conflicts=True, tagged=False)
+    @catalogue.post(NewEmissionFactorSchema, EmissionFactorSchema)
+    @requires(MANAGERS)
     def post(self, fields: dict[str, Any], usage_type_id: int) -> EmissionFactor:
         """Create an emission factor
 
@@ -118,7 +123,7 @@ class Factors(MethodView):
 
 @catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")
 class FactorById(MethodView):
-    @catalogue.reading(EmissionFactorSchema)
+    @catalogue.get(EmissionFactorSchema)
     def get(self, usage_type_id: int, factor_id: int) -> EmissionFactor:
         """Get an emission factor
 

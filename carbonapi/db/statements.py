@@ -19,6 +19,7 @@ class CompiledStatement:
     def __init__(self, statement: sa.Select[Any]) -> None:
         compiled = statement.compile(dialect=postgresql.dialect())
         self._text = str(compiled)
+        self.names = {bind.key: name for bind, name in compiled.bind_names.items()}
         self._constants = {name: bind.effective_value for bind, name in compiled.bind_names.items() if bind.unique}
 
     def execute(self, values: Mapping[str, Any]) -> sa.CursorResult[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from flask.views import MethodView
 
 from ..auth import MANAGERS, get_visible, visible
-from ..rest import Blueprint, now
+from ..rest import Blueprint, now, requires
 from .models import ClosedPeriod
 from .schemas import ClosedPeriodQuery, ClosedPeriodSchema, NewClosedPeriodSchema, ReopenSchema
 from .service import close, reopen
@@ -19,7 +19,7 @@ closed_periods = Blueprint(
 
 @closed_periods.route("/closed-periods")
 class ClosedPeriods(MethodView):
-    @closed_periods.listing(ClosedPeriodSchema, ClosedPeriodQuery)
+    @closed_periods.list(ClosedPeriodSchema, ClosedPeriodQuery)
     def get(self, narrow: Any) -> Any:
         """List closed periods
 
@@ -27,9 +27,8 @@ class ClosedPeriods(MethodView):
         """
         return narrow(visible(ClosedPeriod))
 
-    @closed_periods.writing(
-        NewClosedPeriodSchema, ClosedPeriodSchema, 201, roles=MANAGERS, conflicts=True, tagged=False
-    )
+    @closed_periods.post(NewClosedPeriodSchema, ClosedPeriodSchema)
+    @requires(MANAGERS)
     def post(self, fields: dict[str, Any]) -> ClosedPeriod:
         """Close a period
 
@@ -42,7 +41,7 @@ class ClosedPeriods(MethodView):
 
 @closed_periods.route("/closed-periods/<int:closed_period_id>")
 class ClosedPeriodById(MethodView):
-    @closed_periods.reading(ClosedPeriodSchema)
+    @closed_periods.get(ClosedPeriodSchema)
     def get(self, closed_period_id: int) -> ClosedPeriod:
         """Get a closed period
 
@@ -53,7 +52,8 @@ class ClosedPeriodById(MethodView):
 
 @closed_periods.route("/closed-periods/<int:closed_period_id>/reopen")
 class ClosedPeriodReopen(MethodView):
-    @closed_periods.writing(ReopenSchema, ClosedPeriodSchema, roles=MANAGERS, conflicts=True, tagged=False)
+    @closed_periods.post(ReopenSchema, ClosedPeriodSchema, 200)
+    @requires(MANAGERS)
     def post(self, fields: dict[str, Any], closed_period_id: int) -> ClosedPeriod:
         """Reopen a period
 

@@ -9,13 +9,10 @@ import orjson
 from flask.json.provider import JSONProvider
 
 from . import (
-    cors,
     docs_pages,
     errors,
-    rate_limit_headers,
     request_log,
     request_parsing,
-    security_headers,
 )
 from .blueprint import Blueprint
 from .copy_stream import create_slots
@@ -23,6 +20,7 @@ from .errors import early_problem
 from .etag import lock_for_update
 from .fields import format_decimal, now
 from .health import health
+from .hooks import register_hooks
 from .openapi import Api
 from .query import (
     ExportQuerySchema,
@@ -39,11 +37,13 @@ from .query import (
     time_zone,
 )
 from .request_parsing import JSON_MAX_BYTES, prefers_async
+from .view_rules import public, raises, rate_limited, requires, shown_once, single_statement
 
 __all__ = [
     "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuerySchema", "FilterSchema", "IdsSchema", "ListQuerySchema",
     "QuerySchema", "Schema", "Sort", "any_of", "as_of", "create_slots", "dump_json", "early_problem", "equal_to",
-    "health", "init_app", "load_json", "lock_for_update", "now", "prefers_async", "time_range", "time_zone",
+    "health", "init_app", "load_json", "lock_for_update", "now", "prefers_async", "public", "raises", "rate_limited",
+    "requires", "shown_once", "single_statement", "time_range", "time_zone",
 ]  # fmt: skip
 
 
@@ -86,11 +86,9 @@ def init_app(app: flask.Flask) -> Api:
     """Give the app its conventions, its document and its pages; features register with the Api returned."""
     app.json = ExactJSON(app)
     request_log.init_app(app)
-    rate_limit_headers.init_app(app)
     request_parsing.init_app(app)
     errors.init_app(app)
     api = Api(app)
     app.register_blueprint(docs_pages.pages)
-    cors.init_app(app)
-    app.after_request(security_headers.set_headers)
+    register_hooks(app)
     return api

@@ -1,4 +1,4 @@
-"""Every error as application/problem+json (RFC 9457). The one place that knows status codes."""
+"""Errors as application/problem+json (RFC 9457). Only this module knows the status codes of errors."""
 
 import json
 import re
@@ -38,53 +38,81 @@ STATUS: dict[type[errors.CarbonError], int] = {
     errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
-TITLES = {status: error.title for error, status in reversed(STATUS.items())}
+ERROR_BY_STATUS = {status: error for error, status in reversed(STATUS.items())}
 RETRY_AFTER_SECONDS = 2
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+_BUSY = (errors.Unavailable, "The database is unavailable or busy. Try again shortly.")
+_NOT_MIGRATED = (errors.Unavailable, "The database has not been migrated yet. Try again shortly.")
+_CONTRADICTION = (errors.Conflict, "This contradicts what is stored already.")
+_INVALID_VALUE = (errors.ValidationFailed, "The database rejects a value in this request.")
+# The error and its default message by SQLSTATE, or by the first two characters, its class.
+DATABASE_ERRORS: dict[str, tuple[type[errors.CarbonError], str]] = {
+    "": _BUSY,  # The connection broke.
+    "08": _BUSY,
+    "22": _INVALID_VALUE,
+    "23": _INVALID_VALUE,
+    errorcodes.UNIQUE_VIOLATION: _CONTRADICTION,
+    errorcodes.EXCLUSION_VIOLATION: _CONTRADICTION,
+    errorcodes.READ_ONLY_SQL_TRANSACTION: _BUSY,
+    errorcodes.SERIALIZATION_FAILURE: _BUSY,
+    errorcodes.DEADLOCK_DETECTED: _BUSY,
+    errorcodes.UNDEFINED_TABLE: _NOT_MIGRATED,
+    errorcodes.UNDEFINED_COLUMN: _NOT_MIGRATED,
+    "53": _BUSY,
+    errorcodes.LOCK_NOT_AVAILABLE: _BUSY,
+    "57": _BUSY,  # A timeout, or a shutdown.
+}
+
+
 class ProblemSchema(ma.Schema):
-    """What went wrong, and the way out (RFC 9457)."""
+    """An error, and how to resolve it (RFC 9457)."""
 
     type = ma.fields.String(
         required=True,
         metadata={
             "format": "uri",
-            "description": "What kind of problem: for programs to rely on.",
+            "description": "The kind of problem. It is stable, so programs can rely on it.",
             "example": "urn:carbonapi:problem:not-found",
         },
     )
-    title = ma.fields.String(required=True, metadata={"description": "The kind in words.", "example": "Not found"})
-    status = ma.fields.Integer(required=True, metadata={"description": "The status code.", "example": 404})
+    title = ma.fields.String(
+        required=True, metadata={"description": "The name of this kind of problem.", "example": "Not found"}
+    )
+    status = ma.fields.Integer(required=True, metadata={"description": "The HTTP status code.", "example": 404})
     detail = ma.fields.String(
-        required=True, metadata={"description": "This very problem.", "example": "There is no usage 7."}
+        required=True, metadata={"description": "The cause of this error.", "example": "There is no usage 7."}
     )
     instance = ma.fields.String(
         required=True,
-        metadata={"format": "uri-reference", "description": "The path asked for.", "example": "/api/v1/usages/7"},
+        metadata={"format": "uri-reference", "description": "The path of the request.", "example": "/api/v1/usages/7"},
     )
     request_id = ma.fields.String(
         required=True,
-        metadata={"description": "Find it in the log by this.", "example": "0f8fad5bd9cb469fa16570867728950e"},
+        metadata={"description": "The id of the request in the log.", "example": "0f8fad5bd9cb469fa16570867728950e"},
     )
     errors = ma.fields.Dict(
         keys=ma.fields.String(),
         values=ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.List(ma.fields.String())),
-        metadata={"description": "What is wrong with which field: by `json`, `query` or `file`, then field or line."},
+        metadata={"description": "Messages by location (`json`, `query` or `file`), then by field or line."},
     )
 
 
-def problem_type(title: str) -> str:
-    """The type of a problem, for programs to rely on: the title in lower case and hyphens."""
-    return "urn:carbonapi:problem:" + re.sub(r"[^a-z0-9]+", "-", title.lower())
+def problem_type(code: str) -> str:
+    return f"urn:carbonapi:problem:{code}"
 
 
-def problem_response(
-    status: int, title: str, detail: str, messages: errors.Messages | None = None, headers: dict[str, str] | None = None
+def _problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    messages: errors.Messages | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
-    """A problem+json response."""
-    text = _text_of(status, title, detail, request.path, g.get("request_id", ""), messages)
-    response = Response(text, status, mimetype="application/problem+json")
+    body = _problem_body(status, code, title, detail, request.path, g.get("request_id", ""), messages)
+    response = Response(body, status, mimetype="application/problem+json")
     response.headers.update(headers or {})
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="carbonapi"'
@@ -96,9 +124,9 @@ def problem_response(
 def early_problem(
     error: errors.CarbonError, environ: Mapping[str, Any], seconds: float, origins: frozenset[str] | None
 ) -> tuple[int, list[tuple[str, str]], bytes]:
-    """The status, headers and body that answer a request (PEP 3333) that the application has not been asked.
+    """Return status, headers and body for a request (PEP 3333) that fails before it reaches the application.
 
-    seconds: how long it took to refuse it. origins: whose pages may read the answer.
+    seconds: its duration. origins: the CORS origins.
     """
     status, id_ = STATUS[type(error)], request_id(environ.get("HTTP_X_REQUEST_ID", ""))
     path = environ["PATH_INFO"]
@@ -112,12 +140,14 @@ def early_problem(
         *([("Vary", "Origin")] if origins else []),
         *([("Retry-After", str(RETRY_AFTER_SECONDS))] if status == 503 else []),
     ]
-    return status, headers, _text_of(status, error.title, str(error), path, id_, error.errors)
+    return status, headers, _problem_body(status, error.code, error.title, str(error), path, id_, error.errors)
 
 
-def _text_of(status: int, title: str, detail: str, path: str, id_: str, messages: errors.Messages | None) -> bytes:
+def _problem_body(
+    status: int, code: str, title: str, detail: str, path: str, id_: str, messages: errors.Messages | None
+) -> bytes:
     body = {
-        "type": problem_type(title),
+        "type": problem_type(code),
         "title": title,
         "status": status,
         "detail": detail,
@@ -126,26 +156,26 @@ def _text_of(status: int, title: str, detail: str, path: str, id_: str, messages
     }
     if messages:
         body["errors"] = messages
-    # A message may repeat what the caller sent: half a surrogate pair, which UTF-8 does not have, becomes a "?".
+    # A message may repeat half a surrogate pair from the request, which UTF-8 cannot encode. It becomes a "?".
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def request_id(asked: str) -> str:
-    """The id of a request: what the caller asks for, if it is one, or a new one."""
-    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+def request_id(header: str) -> str:
+    """Return the id in the X-Request-ID header if it is valid, or a new one."""
+    return header if _REQUEST_ID.fullmatch(header) else uuid.uuid4().hex
 
 
 def init_app(app: Flask) -> None:
-    """Answer every error as a problem."""
+    """Turn every exception into a problem."""
     app.register_error_handler(errors.CarbonError, _carbon_error)
     app.register_error_handler(StaleDataError, _stale_data)
     app.register_error_handler(sa.exc.DBAPIError, _database_error)
-    app.register_error_handler(sa.exc.TimeoutError, _pool_is_empty)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(sa.exc.TimeoutError, _pool_timeout)
+    app.register_error_handler(Exception, _unexpected_error)
 
 
 class ProblemMixin:
-    """Makes flask-smorest answer and document its errors as problems."""
+    """Make flask-smorest return and document its errors as problems."""
 
     ERROR_SCHEMA = ProblemSchema
 
@@ -155,7 +185,7 @@ class ProblemMixin:
         self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
 
     def handle_http_exception(self, error: HTTPException) -> Response:
-        """Errors of routing, of reading the body and of validation."""
+        """Turn errors of routing, parsing and validation into problems."""
         db.session.rollback()
         assert error.code is not None
         data = getattr(error, "data", None) or {}
@@ -163,45 +193,47 @@ class ProblemMixin:
         messages = _by_field(data.get("messages") or {})
         if error.code < 400:
             return Response(status=error.code, headers=headers)
-        detail = _first_of(messages) if messages else _DETAILS.get(error.code, error.description or error.name)
-        return problem_response(error.code, TITLES.get(error.code, error.name), detail, messages, headers)
+        detail = _summary(messages) if messages else _DETAILS.get(error.code, error.description or error.name)
+        kind = ERROR_BY_STATUS.get(error.code)
+        code, title = (kind.code, kind.title) if kind else (error.name.lower().replace(" ", "-"), error.name)
+        return _problem(error.code, code, title, detail, messages, headers)
 
 
 _DETAILS = {
-    404: "There is nothing at this address.",
-    405: "This address does not take that method; `Allow` says which it takes.",
-    413: "The body is larger than this address takes.",
-    500: "Something went wrong here. The log has more under the request id.",
+    404: "There is no resource at this URL.",
+    405: "This URL does not support the method. `Allow` lists the methods that it supports.",
+    413: "The body is too large for this URL.",
+    500: "An unexpected error occurred. The log has its details, with the request id.",
 }
 
 
 def _by_field(messages: dict[str, Any]) -> errors.Messages:
-    """marshmallow's messages as {place: {field: [message]}}: those of a list's elements are the field's."""
+    """Return marshmallow's messages as {location: {field: [message]}}. Messages of list elements become the field's."""
     return {
-        place: {name: list(dict.fromkeys(_sentences(found))) for name, found in fields.items()}
-        for place, fields in messages.items()
+        location: {name: list(dict.fromkeys(_flatten(nested))) for name, nested in fields.items()}
+        for location, fields in messages.items()
     }
 
 
-def _sentences(found: Any) -> Iterator[str]:
-    for part in found.values() if isinstance(found, dict) else found:
+def _flatten(nested: Any) -> Iterator[str]:
+    for part in nested.values() if isinstance(nested, dict) else nested:
         if isinstance(part, str):
             yield part
         else:
-            yield from _sentences(part)
+            yield from _flatten(part)
 
 
-def _first_of(messages: errors.Messages) -> str:
-    """A sentence that sums validation messages up: which field the first of them is about, and what it says."""
+def _summary(messages: errors.Messages) -> str:
+    """Return the first message, with the name of its field."""
     fields = next(iter(messages.values()))
-    name, sentences = next(iter(fields.items()))
-    return sentences[0] if name == "_schema" else f"{name}: {sentences[0]}"
+    name, field_messages = next(iter(fields.items()))
+    return field_messages[0] if name == "_schema" else f"{name}: {field_messages[0]}"
 
 
 def _carbon_error(error: errors.CarbonError) -> Response:
     db.session.rollback()
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.RateLimited) else None
-    return problem_response(STATUS[type(error)], error.title, str(error), error.errors, headers)
+    return _problem(STATUS[type(error)], error.code, error.title, str(error), error.errors, headers)
 
 
 def _stale_data(error: StaleDataError) -> Response:
@@ -209,40 +241,29 @@ def _stale_data(error: StaleDataError) -> Response:
 
 
 def _database_error(error: sa.exc.DBAPIError) -> Response:
-    """What the database refuses, known by SQLSTATE and by the name of the constraint; never by the driver's text."""
-    db.session.rollback()
+    """Turn an error of PostgreSQL into a problem, by its SQLSTATE and the name of the violated constraint."""
     state = sqlstate(error)
+    kind, default = DATABASE_ERRORS.get(state) or DATABASE_ERRORS.get(state[:2]) or (None, "")
+    if kind is None:
+        return _unexpected_error(error)
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     message, field = constraint_message(constraint) or (None, None)
-    messages = {"json": {field: [message]}} if field and message else None
     if message and is_transient(constraint):
         return _carbon_error(errors.Unavailable(message))
-    if state in (errorcodes.UNIQUE_VIOLATION, errorcodes.EXCLUSION_VIOLATION):
-        return problem_response(409, "Conflict", message or "This contradicts what is stored already.", messages)
     if state == errorcodes.FOREIGN_KEY_VIOLATION and request.method == "DELETE":
-        return problem_response(409, "Conflict", message or "It is in use, so it stays.")
-    if state.startswith(("22", "23")):
-        return problem_response(
-            422, "Validation failed", message or "The database refuses a value in this request.", messages
-        )
-    # 57014 is a statement that took too long, the others are a database that is away, full, or busy with a lock.
-    if state in (errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN):
-        metrics.DATABASE_UNAVAILABLE.inc()
-        current_app.logger.error("the database has not been migrated: SQLSTATE %s", state)
-        return _carbon_error(errors.Unavailable("The database has not been migrated yet. Try again shortly."))
-    if state.startswith(("08", "53", "57", "25006")) or state in ("40001", "40P01", "55P03") or not state:
+        return _carbon_error(errors.Conflict(message or "It is in use, so it cannot be deleted."))
+    if kind is errors.Unavailable:
         metrics.DATABASE_UNAVAILABLE.inc()
         current_app.logger.warning("database unavailable: SQLSTATE %s", state or "none")
-        return problem_response(503, "Unavailable", "The database is away or busy. Try again shortly.")
-    return _unforeseen(error)
+    return _carbon_error(kind(message or default, field=field))
 
 
-def _pool_is_empty(error: sa.exc.TimeoutError) -> Response:
+def _pool_timeout(error: sa.exc.TimeoutError) -> Response:
     metrics.POOL_TIMEOUTS.inc()
-    return problem_response(503, "Unavailable", "Too many requests at once. Try again shortly.")
+    return _carbon_error(errors.Unavailable("Too many requests at once. Try again shortly."))
 
 
-def _unforeseen(error: Exception) -> Response:
+def _unexpected_error(error: Exception) -> Response:
     db.session.rollback()
-    current_app.logger.error("unforeseen error", exc_info=error)
-    return problem_response(500, "Internal Server Error", _DETAILS[500])
+    current_app.logger.error("unexpected error", exc_info=error)
+    return _problem(500, "internal-server-error", "Internal Server Error", _DETAILS[500])

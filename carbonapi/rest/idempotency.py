@@ -75,7 +75,7 @@ def idempotent(
     """
 
     @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Response:
+    def replay_or_store(*args: Any, **kwargs: Any) -> Response:
         key = request.headers.get(HEADER)
         if key is None or request.method != "POST":
             return view(*args, **kwargs)
@@ -90,7 +90,7 @@ def idempotent(
         _keep(row, moment, answer, secret)
         return answer
 
-    return wrapper
+    return replay_or_store
 
 
 def _fingerprint(file: IO[bytes] | None) -> bytes:

@@ -1,4 +1,4 @@
-"""What is told of each request: a line of the log, and what Prometheus counts and reads at /metrics."""
+"""The log line of each request, and the metrics of Prometheus at /metrics."""
 
 import hmac
 import logging
@@ -17,58 +17,53 @@ PROBES = {"/health/live", "/health/ready", "/metrics"}
 
 
 def init_app(app: Flask) -> None:
-    """Tell of each request; to be called before others have a say, so that this begins first and ends last.
-
-    Without a METRICS_TOKEN there is no /metrics.
-    """
-    app.before_request(_begin)
-    app.after_request(_tell_of)
+    """Serve /metrics if there is a METRICS_TOKEN."""
     if app.config["METRICS_TOKEN"] is not None:
         app.add_url_rule("/metrics", "metrics", _metrics)
 
 
-def _begin() -> None:
-    g.began_at = time.perf_counter()
+def start_timer() -> None:
+    g.started_at = time.perf_counter()
 
 
-def _tell_of(response: Response) -> Response:
-    """Tell of a request that has its answer, or, if that is being written yet, will have it."""
-    told, began_at, status = request_fields(), g.began_at, response.status_code
-    method, route = request.method, told["route"]
+def log_request(response: Response) -> Response:
+    """Log and count the request. That of a streamed response is logged when the stream has ended."""
+    fields, started_at, status = request_fields(), g.started_at, response.status_code
+    method, route = request.method, fields["route"]
 
-    def end() -> None:
-        seconds = time.perf_counter() - began_at
-        # What callers make up is counted as one, for each label is kept for good.
+    def write() -> None:
+        seconds = time.perf_counter() - started_at
+        # Invented methods share one label, because Prometheus stores each label forever.
         metrics.count_request(method if method in METHODS else "other", str(route or "unknown"), status, seconds)
-        write_log(_level(route, status), "request", **told, status=status, duration_ms=round(seconds * 1000, 3))
+        write_log(_level(route, status), "request", **fields, status=status, duration_ms=round(seconds * 1000, 3))
 
     if response.is_streamed and method != "HEAD":
-        response.call_on_close(end)
+        response.call_on_close(write)
     else:
-        end()
+        write()
     return response
 
 
 def log_early_problem(environ: Mapping[str, Any], request_id: str, status: int, seconds: float) -> None:
-    """Tell of a request that was refused before the application was asked: it is of no route yet, and of nobody."""
+    """Log and count a request that was answered before it reached the application. It has no route and no actor."""
     method = environ["REQUEST_METHOD"]
     metrics.count_request(method if method in METHODS else "other", "refused", status, seconds)
-    told = {"request_id": request_id, "method": method, "route": None, "path": environ["PATH_INFO"]}
-    told |= {"actor_id": None, "organization_id": None, "address": environ["REMOTE_ADDR"]}
-    write_log(_level(None, status), "request", **told, status=status, duration_ms=round(seconds * 1000, 3))
+    fields = {"request_id": request_id, "method": method, "route": None, "path": environ["PATH_INFO"]}
+    fields |= {"actor_id": None, "organization_id": None, "address": environ["REMOTE_ADDR"]}
+    write_log(_level(None, status), "request", **fields, status=status, duration_ms=round(seconds * 1000, 3))
 
 
 def _level(route: object, status: int) -> int:
     if status >= 500:
         return logging.WARNING if status == 503 else logging.ERROR
-    # Who asks every few seconds whether all is well is told of when it is not.
+    # Monitoring sends these every few seconds, so only failed ones are logged.
     return logging.DEBUG if route in PROBES and status < 400 else logging.INFO
 
 
 def _metrics() -> Response:
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     expected: str = current_app.config["METRICS_TOKEN"]
-    # A header comes as its bytes, one for each character.
+    # WSGI decodes headers as latin-1.
     is_right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), expected.encode())
     if scheme.lower() != "bearer" or not is_right:
         raise Unauthenticated("Send `Authorization: Bearer <the token of CARBONAPI_METRICS_TOKEN>`.")

@@ -1,4 +1,4 @@
-"""Bodies and addresses as they arrive: read strictly, and whole or not at all."""
+"""Strict parsing of request paths, bodies and query strings."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ MAX_MEMORY_BYTES = 1024 * 1024  # Of a file; more goes to disk.
 
 
 class IdConverter(BaseConverter):
-    """An id in a path: ASCII digits, no more of them than a bigint has, and no zeros before them."""
+    """An id in a path: a bigint in ASCII digits, without leading zeros."""
 
     regex = "[1-9][0-9]{0,18}"
 
@@ -41,10 +41,10 @@ class IdConverter(BaseConverter):
 
 
 class DetectTruncatedBodies:
-    """WSGI layer that lets Werkzeug notice a body that was cut off.
+    """WSGI middleware that lets Werkzeug detect truncated bodies.
 
-    gunicorn and granian say `wsgi.input_terminated`, which makes Werkzeug read to the end of what came, however
-    short. Without it, it reads Content-Length bytes, and a client that went away amid them is an error.
+    gunicorn and granian set `wsgi.input_terminated`, with which Werkzeug accepts a body of any length. Without it,
+    Werkzeug expects Content-Length bytes, and raises an error if the client disconnects before.
     """
 
     def __init__(self, wsgi_app: Any) -> None:
@@ -57,31 +57,28 @@ class DetectTruncatedBodies:
 
 
 def init_app(app: Flask) -> None:
-    """Read ids, bodies, request ids and the caller's address as described here."""
+    """Configure how ids, bodies and the client's address are read."""
     app.url_map.converters["int"] = IdConverter
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = JSON_MAX_BYTES
-    layers = DetectTruncatedBodies(app.wsgi_app)
-    # Each proxy adds whom it was asked by, so what stands before the last of them may be anybody's invention.
+    strict = DetectTruncatedBodies(app.wsgi_app)
+    # Each proxy appends the address of its client. Earlier addresses may be forged.
     proxies = app.config["TRUSTED_PROXIES"]
-    layered = ProxyFix(layers, x_for=proxies, x_proto=proxies, x_host=0) if proxies else layers
-    app.wsgi_app = layered  # type: ignore[method-assign]  # Flask documents this way of wrapping.
-    app.before_request(_name_request)
-    app.before_request(_refuse_partial_bodies)
-    app.after_request(_echo_request_id)
+    behind_proxies = ProxyFix(strict, x_for=proxies, x_proto=proxies, x_host=0) if proxies else strict
+    app.wsgi_app = behind_proxies  # type: ignore[method-assign]  # Flask documents this way of wrapping.
 
 
-def _name_request() -> None:
+def assign_request_id() -> None:
     g.request_id = request_id(request.headers.get("X-Request-ID", ""))
 
 
-def _echo_request_id(response: Response) -> Response:
+def add_request_id(response: Response) -> Response:
     if "request_id" in g:
         response.headers["X-Request-ID"] = g.request_id
     return response
 
 
-def _refuse_partial_bodies() -> None:
+def reject_unreadable_bodies() -> None:
     if "Transfer-Encoding" in request.headers:
         raise LengthRequired("Send the body with a Content-Length, not in chunks.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -89,19 +86,19 @@ def _refuse_partial_bodies() -> None:
 
 
 def prefers_async() -> bool:
-    """Whether the caller asks to be answered before the work is done: `Prefer: respond-async` (RFC 7240)."""
+    """Return whether the client prefers a response before the work is done: `Prefer: respond-async` (RFC 7240)."""
     preferences = parse_list_header(request.headers.get("Prefer", ""))
     return any(preference.partition(";")[0].strip().lower() == "respond-async" for preference in preferences)
 
 
 @contextlib.contextmanager
 def uploaded_file(*media_types: str) -> Iterator[IO[bytes]]:
-    """The file that the request brings, as a body of one of these media types, or as `file` of a form.
+    """Yield the uploaded file: the body, with one of these media types, or `file` of a form.
 
-    It is whole, and on disk if it is large: who sends slowly keeps no transaction waiting.
+    The upload is complete, and on disk if it is large, so a slow client does not hold a transaction open.
     """
     request.max_content_length = current_app.config["IMPORT_MAX_BYTES"]
-    db.session.rollback()  # What was read to know the actor. It would keep a connection for as long as the file takes.
+    db.session.rollback()  # Authentication has opened a transaction, which would occupy a connection during the upload.
     if request.mimetype in media_types:
         with tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES) as spooled:
             shutil.copyfileobj(request.stream, spooled, MAX_MEMORY_BYTES)
@@ -118,7 +115,7 @@ def uploaded_file(*media_types: str) -> Iterator[IO[bytes]]:
 
 
 class StrictParser(FlaskParser):
-    """Reads arguments for the schemas: what is unknown, repeated, or no proper JSON is refused."""
+    """Parse bodies and query strings, and reject unknown fields, duplicates and invalid JSON."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = dict.fromkeys(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION)
 
@@ -129,7 +126,7 @@ class StrictParser(FlaskParser):
             return json.loads(
                 req.get_data().decode("utf-8"),
                 parse_float=parse_decimal,
-                parse_constant=Decimal,  # NaN and Infinity are no JSON, but a field can be named that refuses them.
+                parse_constant=Decimal,  # Accept NaN and Infinity here, so that the error can name the field.
                 object_pairs_hook=_without_duplicates,
             )
         except HTTPException:
@@ -141,17 +138,17 @@ class StrictParser(FlaskParser):
     def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
         arguments: dict[str, Any] = {}
         for name, values in req.args.lists():
-            # A DelimitedList, such as sort, takes its several values in one text.
+            # A DelimitedList, such as sort, has all its values in one string.
             field = schema.fields.get(name)
-            takes_several = isinstance(field, ma.fields.List) and not isinstance(field, DelimitedList)
-            if len(values) > 1 and not takes_several:
+            is_repeatable = isinstance(field, ma.fields.List) and not isinstance(field, DelimitedList)
+            if len(values) > 1 and not is_repeatable:
                 raise ma.ValidationError({name: ["May be given once only."]})
-            arguments[name] = values if takes_several else values[0]
+            arguments[name] = values if is_repeatable else values[0]
         return arguments
 
 
 class _NotJson(ValueError):
-    """What Python would read and JSON does not allow."""
+    """Text that Python accepts and JSON does not."""
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from flask.views import MethodView
 
 from ..auth import MANAGERS, get_visible, visible
-from ..rest import Blueprint, now
+from ..rest import Blueprint, now, requires
 from .models import Restatement
 from .schemas import NewRestatementSchema, RestatementQuery, RestatementSchema
 from .service import restate
@@ -19,7 +19,7 @@ restatements = Blueprint(
 
 @restatements.route("/restatements")
 class Restatements(MethodView):
-    @restatements.listing(RestatementSchema, RestatementQuery)
+    @restatements.list(RestatementSchema, RestatementQuery)
     def get(self, narrow: Any) -> Any:
         """List restatements
 
@@ -27,7 +27,8 @@ class Restatements(MethodView):
         """
         return narrow(visible(Restatement))
 
-    @restatements.writing(NewRestatementSchema, RestatementSchema, 201, roles=MANAGERS, tagged=False)
+    @restatements.post(NewRestatementSchema, RestatementSchema)
+    @requires(MANAGERS)
     @restatements.alt_response(200, schema=RestatementSchema, description="A preview: nothing was changed.")
     def post(self, fields: dict[str, Any]) -> Restatement:
         """Restate usages
@@ -41,7 +42,7 @@ class Restatements(MethodView):
 
 @restatements.route("/restatements/<int:restatement_id>")
 class RestatementById(MethodView):
-    @restatements.reading(RestatementSchema)
+    @restatements.get(RestatementSchema)
     def get(self, restatement_id: int) -> Restatement:
         """Get a restatement
 

@@ -5,7 +5,7 @@ from typing import Any
 from flask.views import MethodView
 
 from ...auth import EVERYONE, get_visible, visible
-from ...rest import Blueprint, now
+from ...rest import Blueprint, now, requires, shown_once
 from .models import ApiKey
 from .schemas import ApiKeyQuery, ApiKeySchema, CreatedApiKeySchema, NewApiKeySchema
 from .service import create_api_key, delete_api_key
@@ -19,7 +19,7 @@ api_keys = Blueprint(
 
 @api_keys.route("/api-keys")
 class ApiKeys(MethodView):
-    @api_keys.listing(ApiKeySchema, ApiKeyQuery)
+    @api_keys.list(ApiKeySchema, ApiKeyQuery)
     def get(self, narrow: Any) -> Any:
         """List API keys
 
@@ -28,9 +28,9 @@ class ApiKeys(MethodView):
         """
         return narrow(visible(ApiKey))
 
-    @api_keys.writing(
-        NewApiKeySchema, CreatedApiKeySchema, 201, roles=EVERYONE, tagged=False, in_person=True, secret="key"
-    )
+    @api_keys.post(NewApiKeySchema, CreatedApiKeySchema)
+    @requires(EVERYONE, api_key=False)
+    @shown_once("key")
     def post(self, fields: dict[str, Any]) -> ApiKey:
         """Create an API key
 
@@ -42,7 +42,7 @@ class ApiKeys(MethodView):
 
 @api_keys.route("/api-keys/<int:api_key_id>")
 class ApiKeyById(MethodView):
-    @api_keys.reading(ApiKeySchema)
+    @api_keys.get(ApiKeySchema)
     def get(self, api_key_id: int) -> ApiKey:
         """Get an API key
 
@@ -50,7 +50,8 @@ class ApiKeyById(MethodView):
         """
         return get_visible(ApiKey, api_key_id)
 
-    @api_keys.removing(roles=EVERYONE, tagged=False, in_person=True)
+    @api_keys.delete(ApiKey)
+    @requires(EVERYONE, api_key=False)
     def delete(self, api_key_id: int) -> None:
         """Delete an API key
 

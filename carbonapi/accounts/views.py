@@ -153,7 +153,7 @@ class Acceptance(MethodView):
 class Me(MethodView):
     @auth.reading(UserSchema, tagged=True)
     def get(self) -> User:
-        """Get your account
+        """Get yourself
 
         Returns your own user, with its role.
         """
@@ -161,7 +161,7 @@ class Me(MethodView):
 
     @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True, in_person=True)
     def patch(self, fields: dict[str, Any]) -> User:
-        """Change your account
+        """Change yourself
 
         Changes your name or e-mail address. Managers set roles.
         """

@@ -204,6 +204,13 @@ def test_every_table_has_exactly_one_audit_mechanism():
     } == MECHANISMS
 
 
+def test_models_have_no_write_listeners():
+    """Code that writes rows is called by name, never by an event of another row."""
+    for mapper in Base.registry.mappers:
+        for event in (f"{when}_{write}" for when in ("before", "after") for write in ("insert", "update", "delete")):
+            assert list(getattr(mapper.dispatch, event)) == [], mapper
+
+
 def test_writers_use_the_declared_mechanism():
     declared = {mapper.class_.__name__: mapper.class_.AUDIT for mapper in Base.registry.mappers}
     used = {"audit.record": set(), "audit.entries_cte": set()}

@@ -46,7 +46,7 @@ overload: .venv/everything ## Measure the service under ten times its load and w
 	.venv/bin/python -m benchmarks.overload $(ARGS)
 
 mutants: .venv/everything ## Break about fifty checks, one at a time, and require that a test fails (takes minutes)
-	.venv/bin/python -m tests.mutants $(ARGS)
+	.venv/bin/python -m tests.mutation.run_mutations $(ARGS)
 
 crash: .venv/everything ## Kill the service at random, and compare its ledger with its answers (make crash SECONDS=600 SEED=1)
 	.venv/bin/python -m tests.endurance.crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -61,7 +61,7 @@ class Page:
         """Wait until a JavaScript expression is true, and return its value."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(script)):
-            assert time.monotonic() < deadline, f"{script} is not true after {seconds} s; errors in the console: {self.errors}"
+            assert time.monotonic() < deadline, f"{script} is not true after {seconds} s: {self.errors}"
             time.sleep(0.1)
         return value
 

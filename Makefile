@@ -1,14 +1,14 @@
-# A Python of 3.11 or newer is all that must be there. Another one than python3: make run PYTHON=python3.13
+# All targets need Python 3.11 or newer. To use another one than python3: make run PYTHON=python3.13
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/service ## Start the service, with a PostgreSQL of its own (options: make run ARGS="--port 8001")
+run: .venv/service ## Start the service with an embedded PostgreSQL (options: make run ARGS="--port 8001")
 	@.venv/bin/python -m carbonapi.commands serve $(ARGS)
 
-demo: .venv/service ## Fill an organization with the real readings of a British household, and tell how to sign in
+demo: .venv/service ## Create an organization with the readings of a British household, and print how to log in
 	@.venv/bin/python -m carbonapi.commands demo
 
 test: .venv/everything ## Run all tests
@@ -18,89 +18,94 @@ thorough: .venv/everything ## Run all tests with many random examples, and schem
 	CARBONAPI_TEST_THOROUGH=1 .venv/bin/python -m pytest -n auto --dist worksteal \
 		-m "not browser and not newman and not redis and not typescript and not peer" $(ARGS)
 
-browser: .venv/everything .venv/axe/package/axe.min.js ## Run the tests that need Chromium, and npm for axe-core: the dashboard and Swagger UI
+browser: .venv/everything .venv/axe/package/axe.min.js ## Run the browser tests of the dashboard and Swagger UI (need Chromium, and npm for axe-core)
 	.venv/bin/python -m pytest -m browser $(ARGS)
 
-screenshots: .venv/everything ## Take the pictures of the dashboard anew: docs/pictures
+screenshots: .venv/everything ## Take the screenshots of the dashboard in docs/pictures
 	.venv/bin/python -m pytest -m browser tests/dashboard/pictures.py
 
-redis: .venv/everything ## Run the tests that need Redis: redis-server on PATH
+redis: .venv/everything ## Run the tests with Redis (need redis-server on PATH)
 	.venv/bin/python -m pytest -m redis $(ARGS)
 
-newman: .venv/everything .venv/node/installed ## Run the Postman collection by newman, against a service that has just been started
+newman: .venv/everything .venv/node/installed ## Run the Postman collection with newman against a new service (needs Node.js)
 	.venv/bin/python -m pytest -m newman $(ARGS)
 
-typescript: .venv/everything .venv/node/installed ## Run the tests that need Node.js: a client in TypeScript, and docs/clients.md in JavaScript
+typescript: .venv/everything .venv/node/installed ## Run the tests of a TypeScript client and of the JavaScript in the docs (need Node.js)
 	.venv/bin/python -m pytest -m typescript $(ARGS)
 
-schemathesis: .venv/everything ## Let schemathesis try 50 examples of every operation, with all its checks, for minutes
+schemathesis: .venv/everything ## Test every operation with 50 schemathesis examples (takes minutes)
 	.venv/bin/python -m pytest -m thorough $(ARGS)
 
-attack: .venv/everything ## Attack the running service from outside, for many minutes (make attack ARGS="matrix tokens" for parts)
+attack: .venv/everything ## Attack a running service from outside (takes minutes; parts: make attack ARGS="matrix tokens")
 	.venv/bin/python -m tests.attack $(ARGS)
 
-bench: .venv/benchmarks ## Measure carbonapi beside a peer, and write benchmarks/RESULTS.md (make bench ROWS=20000000)
+bench: .venv/benchmarks ## Measure carbonapi and a peer, and write benchmarks/RESULTS.md (make bench ROWS=20000000)
 	.venv/bin/python -m pytest -m peer tests/test_benchmarks.py
 	.venv/bin/python -m benchmarks --rows $(or $(ROWS),2000000) --write $(ARGS)
 
-bench-quick: .venv/benchmarks ## Measure with 200,000 usages, in two minutes; writes nothing
+bench-quick: .venv/benchmarks ## Measure with 200,000 usages in two minutes, and write nothing
 	.venv/bin/python -m benchmarks --quick $(ARGS)
 
-overload: .venv/everything ## Let ten times the load and 500 slow clients come, in a minute; fails if a promise is not kept
+overload: .venv/everything ## Measure the service under ten times its load and with 500 slow clients, and check its limits
 	.venv/bin/python -m benchmarks.overload $(ARGS)
 
-mutants: .venv/everything ## Plant some fifty holes, one at a time, and see that the tests find each, in some ten minutes
+mutants: .venv/everything ## Break about fifty checks, one at a time, and require that a test fails (takes minutes)
 	.venv/bin/python -m tests.mutation.run_mutations $(ARGS)
 
-crash: .venv/everything ## Kill and freeze the service at random, and compare its ledger with what it answered (make crash SECONDS=600 SEED=1)
+crash: .venv/everything ## Kill the service at random, and compare its ledger with its answers (make crash SECONDS=600 SEED=1)
 	.venv/bin/python -m tests.endurance.crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-soak: .venv/everything ## Load the service, and see that its memory does not grow; needs Linux (make soak SECONDS=900)
+soak: .venv/everything ## Check that memory does not grow under load (needs Linux; make soak SECONDS=900)
 	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-check: .venv/everything ## Look for faults of style and types
+check: .venv/everything ## Check style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m mypy carbonapi wsgi.py tools/lock.py
+	.venv/bin/python -m mypy carbonapi wsgi.py tools
 
-lock: .venv/everything ## Write requirements.lock anew, with the newest versions that setup.cfg allows
+lock: .venv/everything ## Write requirements.lock with the newest versions that setup.cfg allows
 	.venv/bin/python tools/lock.py
 
-clean: ## Remove the virtual environment and all caches, but no data
+clean: ## Delete the virtual environment and all caches, but no data
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find benchmarks carbonapi migrations tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "carbonapi needs Python 3.11 or newer, found as $(PYTHON). Name another: make PYTHON=python3.13"; exit 1; }
-	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "carbonapi needs Python 3.11 or newer, but $(PYTHON) is older. Set another: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot create a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-# Each stamp is newer than the lock file once that much of it is installed.
-.venv/service: requirements.lock | .venv/bin/python
+# The command `carbonapi`, which runs this checkout from any folder.
+.venv/bin/carbonapi: | .venv/bin/python
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -P -m carbonapi.commands "$$@"\n' "$(CURDIR)" "$(CURDIR)/.venv/bin/python" > $@
+	@chmod +x $@
+
+# Each stamp file is newer than the lock file once the sections up to its own are installed.
+.venv/service: requirements.lock | .venv/bin/carbonapi
 	@echo "Installing the service (once, and when requirements.lock changes)."
 	@sed '/^# ==== tests and checks/,$$d' requirements.lock > .venv/requirements.txt
 	@$(PIP) -r .venv/requirements.txt
 	@touch $@
 
-.venv/everything: requirements.lock | .venv/bin/python
+.venv/everything: requirements.lock | .venv/bin/carbonapi
 	@echo "Installing the service and its tests (once, and when requirements.lock changes)."
 	@sed '/^# ==== benchmarks/,$$d' requirements.lock > .venv/requirements.txt
 	@$(PIP) -r .venv/requirements.txt
 	@touch $@ .venv/service
 
-.venv/benchmarks: requirements.lock | .venv/bin/python
+.venv/benchmarks: requirements.lock | .venv/bin/carbonapi
 	@echo "Installing the service, its tests and its benchmarks (once, and when requirements.lock changes)."
 	@$(PIP) -r requirements.lock
 	@touch $@ .venv/everything .venv/service
 
-# What finds faults of accessibility. The tests know the file's hash.
+# axe-core finds accessibility errors. The tests verify the hash of the file.
 .venv/axe/package/axe.min.js: | .venv/bin/python
 	@mkdir -p .venv/axe
 	@cd .venv/axe && npm pack --silent axe-core@4.14.1 > /dev/null && tar -xzf axe-core-4.14.1.tgz
 
-# With the versions and the hashes of its lock file, as pip has them of requirements.lock.
+# npm ci verifies the versions and hashes of the lock file.
 .venv/node/installed: tests/node/package-lock.json | .venv/bin/python
-	@npm --version > /dev/null || { echo "npm is missing: it comes with Node.js, 20 or newer. On Debian: apt install npm"; exit 1; }
-	@echo "Installing what the tests need of npm (once, and when tests/node/package-lock.json changes)."
+	@npm --version > /dev/null || { echo "npm is missing. It is part of Node.js 20 and newer. On Debian: apt install npm"; exit 1; }
+	@echo "Installing the npm packages of the tests (once, and when tests/node/package-lock.json changes)."
 	@mkdir -p .venv/node
 	@cp tests/node/package.json tests/node/package-lock.json .venv/node
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent

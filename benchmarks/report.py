@@ -1,4 +1,4 @@
-"""What was found, as text: tables for reading, and what they were measured on."""
+"""The results as Markdown: tables, and the machine on which they were measured."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ PACKAGES = (
 
 
 def machine(postgresql: str) -> list[str]:
-    """The machine and the versions of everything, a line each."""
+    """Return lines about the machine and the versions of all programs."""
     processor = next(
         (line.partition(": ")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )
@@ -36,13 +36,13 @@ def _lines(path: str) -> list[str]:
 
 
 def table(rows: list[list[str]]) -> list[str]:
-    """Rows, the first of which is the header, as Markdown."""
+    """Return rows as a Markdown table. The first row is the header."""
     header, *body = rows
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
 
 
 def text_of(findings: Findings) -> list[str]:
-    """A section: a table of the runs, then what is to be said beside it."""
+    """Return a section: a table of the runs, then the notes."""
     lines = [f"## {findings.title}", ""]
     if findings.runs:
         header = ["", "requests/s", "p50 ms", "p99 ms", "CPU µs, application", "CPU µs, database"]
@@ -56,8 +56,8 @@ def _cells(run: Run) -> list[str]:
 
 
 def verdicts(targets: list[Target]) -> list[str]:
-    """A table of what must be reached and what was."""
-    rows = [["job", "must reach", "found", ""]]
+    """Return a table of the targets and the measured values."""
+    rows = [["job", "target", "measured", ""]]
     for target in targets:
         verdict = "reached" if target.reached >= 1 else f"not reached: {target.reached:.2g} of it"
         rows.append([target.job, target.wanted, target.found, verdict])

@@ -1,4 +1,4 @@
-"""What a job is given, and what it gives."""
+"""The environment of a job, and its results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class Target:
-    """What must be reached, and what was: `reached` times what is wanted, 1 or more when it is reached."""
+    """A target and the measured value. `reached` is their ratio: 1 or more if the target is reached."""
 
     job: str
     wanted: str
@@ -36,10 +36,10 @@ class Findings:
 
 @dataclass(frozen=True)
 class Stage:
-    """Everything that a job works with: who serves, who asks, how many usages there are, and how long to look."""
+    """The environment of a job: servers, tokens, sizes, and the duration and number of rounds."""
 
     database: Database
-    programs: Path  # PostgreSQL's own: pgbench, psql.
+    programs: Path  # The folder of pgbench and psql.
     service: Server
     peer: Server
     manager: str
@@ -49,29 +49,29 @@ class Stage:
     seconds: int
     rounds: int
 
-    def driving(self, server: Server, path: str, token: str, body: dict | None = None) -> Callable[[], Run]:
+    def load_on(self, server: Server, path: str, token: str, body: dict | None = None) -> Callable[[], Run]:
         def drive() -> Run:
             return sampling.wrk(server.url + path, token, self.seconds, body)
 
-        sampling.wrk(server.url + path, token, 1, body)  # To warm up.
+        sampling.wrk(server.url + path, token, 1, body)  # Warm-up.
         return lambda: sampling.with_cpu(drive, server.pid, self.database.pid)
 
-    def asking(self, path: str, token: str) -> Run:
-        """One request after the other, on one connection; the first, to warm up, does not count."""
+    def get(self, path: str, token: str) -> Run:
+        """Send one request at a time on one connection. The first is a warm-up."""
 
-        def ask() -> None:
+        def get_once() -> None:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-            answer = connection.getresponse()
-            said = answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"GET {path} answered {answer.status}: {said.decode()}")
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200:
+                raise RuntimeError(f"GET {path} returned {response.status}: {body.decode()}")
 
         connection = sampling.connection_to(self.service.url)
-        ask()
-        return sampling.with_cpu(lambda: sampling.timed(ask, self.seconds), self.service.pid, self.database.pid)
+        get_once()
+        return sampling.with_cpu(lambda: sampling.timed(get_once, self.seconds), self.service.pid, self.database.pid)
 
     def sql(self, statement: str) -> Run:
-        """One statement after the other, without a web server; the first does not count."""
+        """Execute a statement repeatedly, without a web server. The first execution is a warm-up."""
         with self.database.cursor() as cursor:
 
             def execute() -> None:
@@ -81,7 +81,7 @@ class Stage:
             execute()
             return sampling.with_cpu(lambda: sampling.timed(execute, self.seconds), None, self.database.pid)
 
-    def resting(self) -> dict[int, float]:
-        """The memory that each process of the service has now; from here on, peaks are counted anew."""
-        sampling.forget_peaks(self.service.pid)
+    def reset_memory_peaks(self) -> dict[int, float]:
+        """Reset the memory peak of each process of the service to its current memory. Return these."""
+        sampling.reset_peaks(self.service.pid)
         return sampling.peaks_mib(self.service.pid)

@@ -1,4 +1,4 @@
-"""Figures: percentiles, the CPU and memory of process trees, and what wrk and pgbench say of a run."""
+"""Measuring: percentiles, CPU and memory of process trees, and runs of wrk and pgbench."""
 
 import contextlib
 import http.client
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 CONNECTIONS = 8
-# wrk calls `done` once, at the end; it counts in microseconds.
+# wrk calls `done` once, at the end. Its times are in microseconds.
 WRK_REPORT = """
 function done(summary, latency, requests)
     local errors = summary.errors
@@ -29,7 +29,7 @@ end
 
 @dataclass(frozen=True)
 class Run:
-    """What came of driving one contestant for a while. CPU is that of all requests together."""
+    """The result of load on one contestant. The CPU times are sums over all requests."""
 
     requests: int
     seconds: float
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def application_us(self) -> float | None:
-        """CPU of the application for one request, in microseconds."""
+        """CPU time of the application for one request, in microseconds."""
         return None if self.application_cpu_s is None else self.application_cpu_s / self.requests * 1e6
 
     @property
@@ -52,8 +52,8 @@ class Run:
         return None if self.database_cpu_s is None else self.database_cpu_s / self.requests * 1e6
 
 
-def together(runs: list[Run]) -> Run:
-    """Several runs of one contestant as one: sums, and the median of the percentiles."""
+def combine(runs: list[Run]) -> Run:
+    """Combine runs of one contestant: sums, and the medians of the percentiles."""
     sums = {
         name: None if getattr(runs[0], name) is None else sum(getattr(run, name) for run in runs)
         for name in ("requests", "seconds", "application_cpu_s", "database_cpu_s")
@@ -63,43 +63,43 @@ def together(runs: list[Run]) -> Run:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The smallest of the values that `percent` of them do not exceed (nearest rank)."""
+    """Return the smallest value that `percent` of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
 
 
 def stat_of(pid: int, proc: Path = PROC) -> tuple[int, int]:
-    """The parent of a process, and the ticks of CPU that it and the children it has waited for have used: proc(5)."""
-    # The second field is the program's name in parentheses, which may hold anything, spaces and parentheses too.
+    """Return the parent of a process, and the CPU ticks of it and of the children that it has waited for: proc(5)."""
+    # The second field is the name of the program in parentheses. It may contain spaces and parentheses.
     fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return int(fields[1]), sum(map(int, fields[11:15]))
 
 
 def tree(pid: int, proc: Path = PROC) -> dict[int, int]:
-    """The ticks of CPU of a process and of all that descend from it, by process."""
-    found = {}
+    """Return the CPU ticks of a process and of all its descendants, by process."""
+    stats = {}
     for path in proc.glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found[int(path.name)] = stat_of(int(path.name), proc)
+            stats[int(path.name)] = stat_of(int(path.name), proc)
     members = {pid}
-    while newest := {child for child, (parent, _) in found.items() if parent in members} - members:
+    while newest := {child for child, (parent, _) in stats.items() if parent in members} - members:
         members |= newest
-    return {member: found[member][1] for member in members if member in found}
+    return {member: stats[member][1] for member in members if member in stats}
 
 
 def cpu_seconds(pid: int, proc: Path = PROC) -> float:
-    """The CPU that a process and all that descend from it have used so far; those that have ended count on."""
-    return sum(tree(pid, proc).values()) / TICKS_A_SECOND
+    """Return the CPU time of a process and all its descendants, including those that have ended."""
+    return sum(tree(pid, proc).values()) / TICKS_PER_SECOND
 
 
-def forget_peaks(pid: int) -> None:
-    """Let the peak memory of each process of a tree be what it uses now."""
+def reset_peaks(pid: int) -> None:
+    """Reset the memory peak of each process of a tree to its current memory."""
     for member in tree(pid):
         (PROC / str(member) / "clear_refs").write_text("5")
 
 
 def peaks_mib(pid: int, proc: Path = PROC) -> dict[int, float]:
-    """The most memory that each process of a tree has had resident."""
+    """Return the peak of the resident memory of each process of a tree."""
     peaks = {}
     for member in tree(pid, proc):
         with contextlib.suppress(FileNotFoundError, StopIteration):
@@ -109,12 +109,12 @@ def peaks_mib(pid: int, proc: Path = PROC) -> dict[int, float]:
 
 
 def growth_mib(before: dict[int, float], after: dict[int, float]) -> float:
-    """By how much the peak of one process has grown at most: of a server, that of the worker that had the work."""
+    """Return the largest growth of the peak of a process: that of the worker that did the work."""
     return max(after[pid] - before.get(pid, 0) for pid in after)
 
 
 def wrk(url: str, token: str, seconds: int, body: dict | None = None) -> Run:
-    """Drive a URL in a closed loop, eight requests at a time. Any answer but a good one spoils the run."""
+    """Run wrk on a URL, with eight requests at a time. Raise RuntimeError if a request fails."""
     script = WRK_REPORT
     if body is not None:
         script = f"wrk.method = 'POST'\nwrk.body = [[{json.dumps(body)}]]\n{script}"
@@ -123,15 +123,15 @@ def wrk(url: str, token: str, seconds: int, body: dict | None = None) -> Run:
         file.flush()
         headers = ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"]
         options = ["-t", "2", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", "60s", "-s", file.name]
-        said = subprocess.run(["wrk", *options, *headers, url], capture_output=True, text=True, check=True).stdout
-    report = json.loads(said[said.index('{"requests"') :])
+        output = subprocess.run(["wrk", *options, *headers, url], capture_output=True, text=True, check=True).stdout
+    report = json.loads(output[output.index('{"requests"') :])
     if report["failed"] or not report["requests"]:
         raise RuntimeError(f"{report['failed']} of {report['requests']} requests to {url} failed.")
     return Run(report["requests"], report["us"] / 1e6, report["p50_us"] / 1e3, report["p99_us"] / 1e3)
 
 
 def pgbench(program: Path, database_url: str, statement: str, seconds: int) -> Run:
-    """Let as many clients ask the database for one prepared statement."""
+    """Run pgbench with a prepared statement and the same number of clients."""
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory, "statement.sql")
         script.write_text(f"{' '.join(statement.split())};\n")
@@ -147,33 +147,33 @@ def pgbench(program: Path, database_url: str, statement: str, seconds: int) -> R
 
 
 def timed(act: Callable[[], object], seconds: float, least: int = 3) -> Run:
-    """Do something over and over, for so many seconds and so many times at least."""
+    """Call a function repeatedly, for a minimum of `seconds` and `least` times."""
     times: list[float] = []
     while len(times) < least or sum(times) < seconds:
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         act()
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started_at)
     return Run(len(times), sum(times), percentile(times, 50) * 1e3, percentile(times, 99) * 1e3)
 
 
 def with_cpu(drive: Callable[[], Run], application_pid: int | None, database_pid: int) -> Run:
-    """A run, with what CPU the process trees of the application and of the database have used meanwhile."""
+    """Add to a run the CPU times of the process trees of the application and of the database."""
     pids = (application_pid, database_pid)
     before = [None if pid is None else cpu_seconds(pid) for pid in pids]
     run = drive()
     application, database = (
-        None if began is None else cpu_seconds(pid) - began for pid, began in zip(pids, before, strict=True)
+        None if start is None else cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)
     )
     return Run(run.requests, run.seconds, run.p50_ms, run.p99_ms, application, database)
 
 
 def in_turn(contestants: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Run]:
-    """Drive each contestant once a round, so that what disturbs the machine for a while disturbs all of them."""
+    """Run each contestant once in a round, so that other load on the machine affects all of them."""
     runs: dict[str, list[Run]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, drive in contestants.items():
             runs[name].append(drive())
-    return {name: together(of_one) for name, of_one in runs.items()}
+    return {name: combine(own_runs) for name, own_runs in runs.items()}
 
 
 def connection_to(url: str) -> http.client.HTTPConnection:

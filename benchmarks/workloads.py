@@ -1,4 +1,4 @@
-"""The jobs of single requests, each a function of the stage that gives its findings."""
+"""The jobs with single requests. Each is a function that returns its findings."""
 
 import re
 from collections.abc import Callable
@@ -15,20 +15,20 @@ YEAR = ("2024-01-01", "2025-01-01")
 
 
 def difference(database: Database, service: Server, peer: Server, token: str) -> str | None:
-    """How the peer's answers, and what it stores, differ from carbonapi's; None if they do the same."""
-    pages = [server.ask(PAGE, token) for server in (service, peer)]
+    """Return how the responses or the stored rows of the peer differ from those of carbonapi, or None."""
+    pages = [server.send(PAGE, token) for server in (service, peer)]
     if pages[0][0] != pages[1][0]:
         return "The pages differ."
     totals = [headers["X-Pagination"].partition(",")[0] for _, headers in pages]
     if totals[0] != totals[1]:
         return f"The totals differ: {totals}."
-    answers = [server.ask("/api/v1/usages", token, USAGE)[0] for server in (service, peer)]
-    rows = [database.rows("SELECT * FROM usages WHERE id = %s", (answer["id"],))[0] for answer in answers]
-    for thing in (*answers, *rows):
-        thing.pop("id")
-        thing.pop("recorded_at")
-    if answers[0] != answers[1]:
-        return f"The answers to POST differ: {answers}."
+    responses = [server.send("/api/v1/usages", token, USAGE)[0] for server in (service, peer)]
+    rows = [database.rows("SELECT * FROM usages WHERE id = %s", (response["id"],))[0] for response in responses]
+    for usage in (*responses, *rows):
+        usage.pop("id")
+        usage.pop("recorded_at")
+    if responses[0] != responses[1]:
+        return f"The responses to POST differ: {responses}."
     return None if rows[0] == rows[1] else f"The stored rows differ: {rows}."
 
 
@@ -39,7 +39,7 @@ def page_of_one_user(stage: Stage) -> Findings:
     )
     total = f"SELECT count(*) FROM usages WHERE organization_id = {LARGE} AND user_id = {MEMBER}"
 
-    def bare(statement: str) -> Callable[[], Run]:
+    def without_server(statement: str) -> Callable[[], Run]:
         pgbench = stage.programs / "pgbench"
         return lambda: sampling.with_cpu(
             lambda: sampling.pgbench(pgbench, stage.database.superuser_url, statement, stage.seconds),
@@ -49,10 +49,12 @@ def page_of_one_user(stage: Stage) -> Findings:
 
     runs = sampling.in_turn(
         {
-            "carbonapi": stage.driving(stage.service, PAGE, stage.member),
-            "FastAPI": stage.driving(stage.peer, PAGE, stage.member),
-            "pgbench, the rows as JSON": bare(f"SELECT json_agg(p) FROM ({page}) p"),
-            "pgbench, the rows as JSON and their total": bare(f"SELECT json_agg(p), ({total}) FROM ({page}) p"),
+            "carbonapi": stage.load_on(stage.service, PAGE, stage.member),
+            "FastAPI": stage.load_on(stage.peer, PAGE, stage.member),
+            "pgbench, the rows as JSON": without_server(f"SELECT json_agg(p) FROM ({page}) p"),
+            "pgbench, the rows as JSON and their total": without_server(
+                f"SELECT json_agg(p), ({total}) FROM ({page}) p"
+            ),
         },
         stage.rounds,
     )
@@ -61,7 +63,7 @@ def page_of_one_user(stage: Stage) -> Findings:
     return Findings(
         "GET page of 100, one user",
         runs,
-        [f"Of the rate of pgbench that counts too, it is {ours.rate / list(runs.values())[-1].rate:.3f}."],
+        [f"This is {ours.rate / list(runs.values())[-1].rate:.3f} of the rate of pgbench with the total."],
         [
             Target(
                 "GET page of 100, one user",
@@ -75,12 +77,12 @@ def page_of_one_user(stage: Stage) -> Findings:
 
 
 def pages_at_depth(stage: Stage) -> Findings:
-    """The first page of the whole organization, and one far behind, by number and by cursor."""
+    """Get the first page of an organization and a late one, by number and by cursor."""
     depth = min(1_000_000, stage.rows // 2) // 100 * 100
     number = depth // 100 + 1
     ways = [{"page 1": f"{PAGE}&page=1", f"page {number}": f"{PAGE}&page={number}"}]
     notes = []
-    document, _ = stage.service.ask("/openapi.json")
+    document, _ = stage.service.send("/openapi.json")
     parameters = {parameter.get("name") for parameter in document["paths"]["/api/v1/usages"]["get"]["parameters"]}
     if "cursor" in parameters:
         ways.append({"cursor at the beginning": f"{PAGE}&cursor=", "cursor there": cursor_at(stage, depth // 100)})
@@ -88,19 +90,19 @@ def pages_at_depth(stage: Stage) -> Findings:
         notes.append("The service has no `cursor` yet.")
     runs, targets = {}, []
     for way in ways:
-        found = {name: stage.asking(path, stage.manager) for name, path in way.items()}
-        first, deep = (run.p50_ms for run in found.values())
-        runs |= found
+        way_runs = {name: stage.get(path, stage.manager) for name, path in way.items()}
+        first, deep = (run.p50_ms for run in way_runs.values())
+        runs |= way_runs
         job = f"GET page of all, at depth {depth:,}, by {' '.join(way).split()[0]}"
         targets.append(Target(job, "≤ 2 times depth 0", f"{deep / first:.2f} times it", 2 * first / deep))
     return Findings(f"GET page of 100 of all, at depth {depth:,}", runs, notes, targets)
 
 
 def cursor_at(stage: Stage, pages: int) -> str:
-    """The path of the page after so many, found by following `Link: rel="next"`."""
+    """Return the path of the page after `pages` pages, by following `Link: rel="next"`."""
     path = f"{PAGE}&cursor="
     for _ in range(pages):
-        link = stage.service.ask(path, stage.manager)[1]["Link"]
+        link = stage.service.send(path, stage.manager)[1]["Link"]
         path = re.search(r'<([^>]*)>; rel="next"', link)[1]
     return path
 
@@ -108,8 +110,8 @@ def cursor_at(stage: Stage, pages: int) -> str:
 def post_one_usage(stage: Stage) -> Findings:
     runs = sampling.in_turn(
         {
-            "carbonapi": stage.driving(stage.service, "/api/v1/usages", stage.member, USAGE),
-            "FastAPI": stage.driving(stage.peer, "/api/v1/usages", stage.member, USAGE),
+            "carbonapi": stage.load_on(stage.service, "/api/v1/usages", stage.member, USAGE),
+            "FastAPI": stage.load_on(stage.peer, "/api/v1/usages", stage.member, USAGE),
         },
         stage.rounds,
     )
@@ -117,7 +119,7 @@ def post_one_usage(stage: Stage) -> Findings:
     return Findings(
         "POST one usage, stored durably",
         runs,
-        ["carbonapi writes an entry of the audit log too, and looks for a closed period; the peer does neither."],
+        ["carbonapi also writes an audit entry and checks for closed periods. The peer does not."],
         [
             Target(
                 "POST one usage",
@@ -130,31 +132,31 @@ def post_one_usage(stage: Stage) -> Findings:
 
 
 def trend_by_month(stage: Stage) -> Findings:
-    run = stage.asking("/api/v1/emissions/trend?bucket=month&start=2023-01-01&end=2026-01-01", stage.manager)
+    run = stage.get("/api/v1/emissions/trend?bucket=month&start=2023-01-01&end=2026-01-01", stage.manager)
     in_database = run.database_us / 1000
-    told = f"{in_database:.1f} ms CPU of PostgreSQL, {run.p50_ms:.1f} ms the whole request"
-    wanted = Target(f"trend by month, {stage.rows:,} usages", "≤ 10 ms in the database", told, 10 / in_database)
-    return Findings("Trend by month of the whole organization", {"carbonapi": run}, [], [wanted])
+    measured = f"{in_database:.1f} ms CPU of PostgreSQL, {run.p50_ms:.1f} ms the whole request"
+    target = Target(f"trend by month, {stage.rows:,} usages", "≤ 10 ms in the database", measured, 10 / in_database)
+    return Findings("Trend by month of the whole organization", {"carbonapi": run}, [], [target])
 
 
 def total_of_a_year(stage: Stage) -> Findings:
     start, end = YEAR
     counting, adding = (
-        f"SELECT {what} WHERE organization_id = {LARGE} AND {column} >= '{start}' AND {column} < '{end}'"
-        for what, column in (("count(*) FROM usages", "usage_at"), ("sum(usage_count) FROM daily_totals", "day"))
+        f"SELECT {source} WHERE organization_id = {LARGE} AND {column} >= '{start}' AND {column} < '{end}'"
+        for source, column in (("count(*) FROM usages", "usage_at"), ("sum(usage_count) FROM daily_totals", "day"))
     )
     runs = {
-        "carbonapi, a list's X-Pagination": stage.asking(
+        "carbonapi, a list's X-Pagination": stage.get(
             f"/api/v1/usages?start={start}&end={end}&page_size=1", stage.manager
         ),
-        "carbonapi, GET /emissions/summary": stage.asking(
+        "carbonapi, GET /emissions/summary": stage.get(
             f"/api/v1/emissions/summary?start={start}&end={end}&by=scope&by=usage_type", stage.manager
         ),
         "count(*)": stage.sql(counting),
-        "the sum of the days": stage.sql(adding),
+        "sum of the daily totals": stage.sql(adding),
     }
     whole, _, counted, added = runs.values()
     ratio = counted.p50_ms / added.p50_ms
-    told = f"{ratio:.0f} times in the database, the whole request {counted.p50_ms / whole.p50_ms:.0f} times"
-    wanted = Target("exact total over a year", "≥ 500 times as fast as count(*)", told, ratio / 500)
-    return Findings("Exact total over a year", runs, [], [wanted])
+    measured = f"{ratio:.0f} times in the database, the whole request {counted.p50_ms / whole.p50_ms:.0f} times"
+    target = Target("exact total over a year", "≥ 500 times as fast as count(*)", measured, ratio / 500)
+    return Findings("Exact total over a year", runs, [], [target])

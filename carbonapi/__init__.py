@@ -4,8 +4,10 @@ import datetime as dt
 import decimal
 import os
 from pathlib import Path
+from typing import Any
 
 import flask
+import flask_jwt_extended
 from alembic.script import ScriptDirectory
 from flask_migrate import Migrate
 
@@ -29,56 +31,31 @@ from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
 
-# Decimals of Python are rounded to 28 digits unless told otherwise: a kg CO2e of the ledger can have 54, and sums more.
-# This holds for the thread that imports us and for those that begin later.
+# Python rounds decimals to 28 digits by default. CO2e in the ledger can have 54 digits, and sums more. The default
+# context is for threads that start later, the other one for the current thread.
 decimal.DefaultContext.prec = 100
 decimal.setcontext(decimal.DefaultContext.copy())
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
+PACKAGE = Path(__file__).parent
+# The wheel has the migrations inside the package; the repository has them beside it.
+MIGRATIONS = next(folder for folder in (PACKAGE / "migrations", PACKAGE.parent / "migrations") if folder.is_dir())
 
 
 def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> flask.Flask:
-    """The WSGI application, with settings as in settings.py; from the environment when none are given.
+    """Return the WSGI application, with these settings or those of the environment.
 
-    as_owner: whether it connects as the role that owns the tables, to migrate them.
-    Raises SettingsError that names every setting at fault.
+    as_owner: connect as the role that owns the tables, for migrations.
+    Raise SettingsError that names every invalid setting.
     """
     settings = from_environ(os.environ) if settings is None else settings
-    _, *older = (script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
     app = flask.Flask("carbonapi", static_folder=None)
-    app.config.update(
-        settings,
-        # A database at one of these is not ready. One that is further than we know is a newer server's, and will do.
-        OLDER_REVISIONS=frozenset(older),
-        SQLALCHEMY_DATABASE_URI=(as_owner and settings["MIGRATION_DATABASE_URL"]) or settings["DATABASE_URL"],
-        SQLALCHEMY_ENGINE_OPTIONS={
-            "connect_args": db.CONNECT_ARGS,
-            "hide_parameters": True,  # In what its exceptions say.
-            "json_deserializer": rest.load_json,
-            "json_serializer": rest.dump_json,
-            "max_overflow": 0,
-            "pool_size": settings["DATABASE_POOL_SIZE"],
-            "pool_timeout": 2,
-            "pool_use_lifo": True,
-        },
-        JWT_SECRET_KEY=settings["SECRET_KEY"],
-        JWT_ALGORITHM="HS256",
-        JWT_COOKIE_CSRF_PROTECT=False,  # No cookie signs anybody in here.
-        JWT_ENCODE_ISSUER="carbonapi",
-        JWT_DECODE_ISSUER="carbonapi",
-        JWT_ENCODE_AUDIENCE="carbonapi",
-        JWT_DECODE_AUDIENCE="carbonapi",
-        JWT_ACCESS_TOKEN_EXPIRES=dt.timedelta(minutes=settings["ACCESS_TOKEN_MINUTES"]),
-        JWT_REFRESH_TOKEN_EXPIRES=dt.timedelta(days=settings["REFRESH_TOKEN_DAYS"]),
-    )
+    app.config.update(_configuration(settings, as_owner=as_owner))
     db.init_app(app)
     Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
-    auth.init_app(app, accounts.find_actor, accounts.find_key_actor)
-    rate_limiting.init_app(app)
-    accounts.init_app(app)
+    flask_jwt_extended.JWTManager(app)
     api = rest.init_app(app)
     for blueprint in (
-        # In the order in which one learns them, which is that of the document.
+        # The order of the OpenAPI document.
         accounts.auth,
         catalogue.catalogue,
         usages.usages,
@@ -95,4 +72,44 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         api.register_blueprint(blueprint)
     app.register_blueprint(dashboard.dashboard)
     app.register_blueprint(postman.pages)
+    counters = rate_limiting.create_counters(settings["REDIS_URL"])
+    app.extensions["carbonapi"] = auth.State(
+        find_actor=accounts.find_actor,
+        find_key_actor=accounts.find_key_actor,
+        on_timezone_change=usages.ledger.rebuilding_daily_totals,
+        counters=counters,
+        allowances=rate_limiting.LocalAllowances(counters),
+        hashing_slots=accounts.create_slots(settings["WORKERS"]),
+        export_slots=rest.create_slots(settings["DATABASE_POOL_SIZE"]),
+        api=api,
+    )
     return app
+
+
+def _configuration(settings: Settings, *, as_owner: bool) -> dict[str, Any]:
+    """Return the settings, and the configuration of Flask's extensions."""
+    _, *older = (script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+    return settings | {
+        # A database at one of these is not ready. An unknown revision is from a newer version, and is.
+        "OLDER_REVISIONS": frozenset(older),
+        "SQLALCHEMY_DATABASE_URI": (as_owner and settings["MIGRATION_DATABASE_URL"]) or settings["DATABASE_URL"],
+        "SQLALCHEMY_ENGINE_OPTIONS": {
+            "connect_args": db.CONNECT_ARGS,
+            "hide_parameters": True,  # In the text of exceptions.
+            "json_deserializer": rest.load_json,
+            "json_serializer": rest.dump_json,
+            "max_overflow": 0,
+            "pool_size": settings["DATABASE_POOL_SIZE"],
+            "pool_timeout": 2,
+            "pool_use_lifo": True,
+        },
+        "JWT_SECRET_KEY": settings["SECRET_KEY"],
+        "JWT_ALGORITHM": "HS256",
+        "JWT_COOKIE_CSRF_PROTECT": False,  # Cookies do not authenticate.
+        "JWT_ENCODE_ISSUER": "carbonapi",
+        "JWT_DECODE_ISSUER": "carbonapi",
+        "JWT_ENCODE_AUDIENCE": "carbonapi",
+        "JWT_DECODE_AUDIENCE": "carbonapi",
+        "JWT_ACCESS_TOKEN_EXPIRES": dt.timedelta(minutes=settings["ACCESS_TOKEN_MINUTES"]),
+        "JWT_REFRESH_TOKEN_EXPIRES": dt.timedelta(days=settings["REFRESH_TOKEN_DAYS"]),
+    }

@@ -1,12 +1,12 @@
-"""What can go wrong, in words of the domain. Knows nothing of HTTP."""
+"""The errors of the domain, independent of HTTP."""
 
 Messages = dict[str, dict[str, list[str]]]
 
 
 class CarbonError(Exception):
-    """Base of the errors that a caller can act on; the message is shown to them.
+    """Base of the errors that a caller can act on. Its message is shown to them.
 
-    `errors` names what is wrong: {"json" | "query" | "file": {field or line: [messages]}}.
+    errors: messages by location, which is "json", "query" or "file", and by field or line.
     """
 
     title = "Error"
@@ -17,19 +17,19 @@ class CarbonError(Exception):
 
 
 class Unauthenticated(CarbonError):
-    """Nobody is signed in, or the token is not good."""
+    """The request has no valid access token or API key."""
 
     title = "Unauthenticated"
 
 
 class Forbidden(CarbonError):
-    """The actor's role may not do this."""
+    """The actor's role or API key does not permit this."""
 
     title = "Forbidden"
 
 
 class NotFound(CarbonError):
-    """There is no such row, or the actor may not see it."""
+    """The row does not exist, or the actor may not see it."""
 
     title = "Not found"
 
@@ -47,59 +47,59 @@ class PreconditionFailed(CarbonError):
 
 
 class RateLimited(CarbonError):
-    """This was done as often as it may be within a time."""
+    """A rate limit has been reached."""
 
     title = "Rate limited"
 
     def __init__(self, message: str, retry_after: int) -> None:
-        """retry_after: seconds until it may be done again."""
+        """retry_after: seconds until the limit is reset."""
         super().__init__(message)
         self.retry_after = retry_after
 
 
 class Unavailable(CarbonError):
-    """The service cannot answer now; it can soon."""
+    """The service is temporarily unable to respond."""
 
     title = "Unavailable"
 
 
 class BadRequest(CarbonError):
-    """The request cannot be read at all."""
+    """The request cannot be parsed."""
 
     title = "Bad request"
 
 
 class RequestTimeout(CarbonError):
-    """The body has not arrived in time."""
+    """The body did not arrive in time."""
 
     title = "Request timeout"
 
 
 class UnsupportedMediaType(CarbonError):
-    """The body is of a kind that is not taken here."""
+    """The body has a media type that the endpoint does not accept."""
 
     title = "Unsupported media type"
 
 
 class PayloadTooLarge(CarbonError):
-    """The body is larger than this address takes."""
+    """The body is larger than the endpoint accepts."""
 
     title = "Payload too large"
 
 
 class LengthRequired(CarbonError):
-    """A body must say how long it is, so that half of it cannot pass for the whole."""
+    """The body has no length, so that a truncated one could not be detected."""
 
     title = "Length required"
 
 
 class ValidationFailed(CarbonError):
-    """The request is understood, and cannot be carried out as it stands."""
+    """The request has invalid values."""
 
     title = "Validation failed"
 
 
 class MissingFactor(ValidationFailed):
-    """No emission factor is in force at the moment asked for."""
+    """No emission factor is valid at the requested time."""
 
     title = "Missing factor"

@@ -1,4 +1,4 @@
-"""Every setting of carbonapi: its name, its meaning, its default. Read once, when the app is made."""
+"""Settings, read from the environment variables CARBONAPI_…."""
 
 import os
 import re
@@ -7,20 +7,29 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+MAX_WINDOW_SECONDS = 86_400
+PLACEHOLDERS = (  # Words in the secrets of examples.
+    "change", "secret", "password", "example", "default", "insecure", "placeholder", "0123456789", "abcdefgh",
+)  # fmt: skip
+WEAK_PASSWORDS = ("admin", "carbonapi", "changeme", "password", "postgres", "root", "secret", "1234", "12345678")
+EMAIL_PART = r"[^\x00-\x20\x7f-\U0010ffff,;:<>()\[\]\"\\@]+"
+GENERATE_SECRET = "generate one with `openssl rand -hex 32`"
+
 
 class SettingsError(Exception):
-    """Some settings are missing or malformed; the message names each of them."""
+    """Settings are missing or invalid. The message names each of them."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, read from the environment variable CARBONAPI_<name>."""
+    """A setting, read from the environment variable CARBONAPI_<name>."""
 
     name: str
     description: str
-    default: object = None
     parse: Callable[[str], object] = str
+    default: object = None
     required: bool = False
+    example: str | None = None
 
     @property
     def variable(self) -> str:
@@ -29,7 +38,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many within so many seconds."""
+    """A number of requests per window of time."""
 
     count: int
     seconds: int
@@ -39,271 +48,246 @@ class Limit:
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parse_database_url(text: str) -> str:
-    """A PostgreSQL URL that names its driver: SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql://."""
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
-        raise ValueError("must be a postgresql:// URL")
-    if _has_weak_password(rest):
-        raise ValueError("has a password that is guessed at once; `openssl rand -hex 32` makes one")
-    return f"postgresql+psycopg2://{rest}"
-
-
-def _has_weak_password(rest: str) -> bool:
-    """Whether what follows the scheme of a database's URL takes a word that anybody would try to another machine.
-
-    A URL without a password is none: libpq has a file for it, and certificates.
-    """
-    parts = re.match(r"([^:/?@]*):([^@]+)@(\[[^\]]*\]|[^:/?]*)", rest)
-    if parts is None:
-        return False
-    user, password, host = (unquote(part).lower() for part in parts.groups())
-    is_near = host in ("", "localhost", "[::1]") or host.startswith(("127.", "/"))
-    return not is_near and password in {user, *WEAK_PASSWORDS}
-
-
-def parse_secret(shortest: int) -> Callable[[str], str]:
-    """A parser of text of so many bytes or more, which nobody guesses: no word of examples, nothing repeated."""
-
-    def parse(text: str) -> str:
-        if len(text.encode()) < shortest:
-            raise ValueError(f"must be {shortest} bytes or longer; `openssl rand -hex 32` makes one")
-        is_repeated = text in (text + text)[1:-1]
-        is_example = any(word in text.lower() for word in PLACEHOLDERS)
-        # Of 32 random hexadecimal digits, fewer than 8 different ones are not to be expected in a lifetime.
-        if is_repeated or is_example or len(set(text)) < shortest // 4:
-            raise ValueError("can be guessed; `openssl rand -hex 32` makes one")
-        return text
-
-    return parse
-
-
-def parse_origins(text: str) -> frozenset[str]:
-    """The origins of a list with commas, each as browsers send it: in lower case, without a path or a usual port."""
-    found = frozenset(part.strip() for part in text.split(",") if part.strip())
-    origin = r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
-    usual = (("http://", ":80"), ("https://", ":443"))
-    for each in found:
-        has_usual_port = any(each.startswith(scheme) and each.endswith(port) for scheme, port in usual)
-        if not re.fullmatch(origin, each) or has_usual_port:
-            raise ValueError("must be origins as browsers send them, such as https://carbon.example, and commas")
-    return found
-
-
 def parse_int(lowest: int, highest: int) -> Callable[[str], int]:
-    """A parser of whole numbers from `lowest` to `highest`, both included."""
+    """Return a parser of whole numbers in a range that includes both ends."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 20 and lowest <= int(text) <= highest):
+        if not (re.fullmatch("[0-9]{1,19}", text) and lowest <= int(text) <= highest):
             raise ValueError(f"must be a whole number from {lowest} to {highest}")
         return int(text)
 
     return parse
 
 
-def parse_url(*schemes: str) -> Callable[[str], str]:
-    """A parser of URLs of these schemes that name a host."""
+def parse_match(pattern: str, expected: str) -> Callable[[str], str]:
+    """Return a parser of text that matches a pattern."""
 
     def parse(text: str) -> str:
-        fault = ValueError("must be a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes))
-        try:
-            parts = urlsplit(text)
-            is_one = parts.scheme in schemes and parts.hostname and parts.port != 0 and text.isascii()
-        except ValueError:  # Its own would tell the value.
-            raise fault from None
-        if not is_one or not text.isprintable() or " " in text:
-            raise fault
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"must be {expected}")
         return text
 
     return parse
-
-
-def parse_email(text: str) -> str:
-    """An e-mail address, without a name."""
-    name, _, domain = text.partition("@")
-    if not (name and domain and text.isascii() and text.isprintable()) or set(name + domain) & set(' ,;:<>()[]"\\@'):
-        raise ValueError("must be an e-mail address")
-    return text
 
 
 def parse_choice(*choices: str) -> Callable[[str], str]:
-    """A parser that takes one of the given words."""
+    """Return a parser that accepts one of these words."""
+    return parse_match("|".join(choices), " or ".join(choices))
+
+
+def parse_url(*schemes: str) -> Callable[[str], str]:
+    """Return a parser of URLs with a host and one of these schemes."""
 
     def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError("must be " + " or ".join(choices))
+        try:
+            parts = urlsplit(text)
+            is_valid = parts.scheme in schemes and parts.hostname and parts.port != 0
+        except ValueError:
+            is_valid = False
+        if not (is_valid and re.fullmatch("[!-~]+", text)):
+            raise ValueError("must be a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes))
         return text
 
     return parse
 
 
+def parse_secret(min_bytes: int) -> Callable[[str], str]:
+    """Return a parser of secrets that rejects short, repetitive and example ones."""
+
+    def parse(text: str) -> str:
+        if len(text.encode()) < min_bytes:
+            raise ValueError(f"must be {min_bytes} bytes or longer; {GENERATE_SECRET}")
+        is_repeated = text in (text + text)[1:-1]
+        is_example = any(word in text.lower() for word in PLACEHOLDERS)
+        # 32 random hexadecimal digits practically never have fewer than 8 distinct ones.
+        if is_repeated or is_example or len(set(text)) < min_bytes // 4:
+            raise ValueError(f"can be guessed; {GENERATE_SECRET}")
+        return text
+
+    return parse
+
+
+def parse_database_url(text: str) -> str:
+    """Return a PostgreSQL URL with its driver. SQLAlchemy 2.1 uses psycopg 3 for a plain postgresql:// URL."""
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
+        raise ValueError("must be a postgresql:// URL")
+    if _has_weak_password(rest):
+        raise ValueError(f"has a password that can be guessed; {GENERATE_SECRET}")
+    return f"postgresql+psycopg2://{rest}"
+
+
+def _has_weak_password(rest: str) -> bool:
+    """Return whether a database URL, without its scheme, sends a common password to another machine.
+
+    A URL without a password is fine: libpq supports password files and certificates.
+    """
+    parts = re.match(r"([^:/?@]*):([^@]+)@(\[[^\]]*\]|[^:/?]*)", rest)
+    if parts is None:
+        return False
+    user, password, host = (unquote(part).lower() for part in parts.groups())
+    is_local = host in ("", "localhost", "[::1]") or host.startswith(("127.", "/"))
+    return not is_local and password in {user, *WEAK_PASSWORDS}
+
+
+def parse_origins(text: str) -> frozenset[str]:
+    """Return comma-separated origins, each as browsers send it: lower case, without a path or a default port."""
+    origins = frozenset(part.strip() for part in text.split(",") if part.strip())
+    host = r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
+    for origin in origins:
+        has_default_port = re.fullmatch("http:.*:80|https:.*:443", origin)
+        if has_default_port or not re.fullmatch(rf"https?://{host}(:[1-9][0-9]{{0,4}})?", origin):
+            raise ValueError("must be origins as browsers send them, such as https://carbon.example, and commas")
+    return origins
+
+
 def parse_limit(text: str) -> Limit | None:
-    """A limit from its count and its seconds, such as 10/300. None, no limit, from 0."""
+    """Return a limit such as 10/300, a count per seconds. Return None, for no limit, for 0."""
     if text == "0":
         return None
-    parts = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})", text, re.ASCII)
+    parts = re.fullmatch("([1-9][0-9]{0,8})/([1-9][0-9]{0,4})", text)
     if parts is None or int(parts[2]) > MAX_WINDOW_SECONDS:
         raise ValueError(f"must be a count and seconds, up to {MAX_WINDOW_SECONDS}, such as 10/300, or 0 for no limit")
     return Limit(int(parts[1]), int(parts[2]))
 
 
-def parse_redis_url(text: str) -> str:
-    """The URL of a Redis, with TLS or without."""
-    if not re.match(r"rediss?://.|unix://.", text):
-        raise ValueError("must be a redis://, rediss:// or unix:// URL")
-    return text
+def rate_limits(name: str, requests: str, account: str, per_account: str, per_ip: str) -> tuple[Setting, Setting]:
+    """Return the settings of a rate limit, per account and per IP address."""
+
+    def setting(suffix: str, source: str, default: str) -> Setting:
+        description = f"Maximum {requests} per {source}: `count/seconds`, or `0` for no limit."
+        return Setting(f"RATE_LIMIT_{name}_PER_{suffix}", description, parse_limit, parse_limit(default))
+
+    return setting("ACCOUNT", account, per_account), setting("IP", "IP address or IPv6 /64 network", per_ip)
 
 
-def rate_limit_settings(
-    name: str, what: str, of: str, per_account: Limit, per_address: Limit
-) -> tuple[Setting, Setting]:
-    """The settings of what is throttled, by account and by address."""
-    return (
+SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
+    "Database": (
         Setting(
-            f"RATE_LIMIT_{name}_PER_ACCOUNT",
-            f"{what} of one {of}: count/seconds, 0 for no limit.",
-            per_account,
-            parse_limit,
+            "DATABASE_URL",
+            "URL of the PostgreSQL database, version 15 or later. If unset, `carbonapi serve` starts its own.",
+            parse_database_url,
+            required=True,
+            example="postgresql://carbonapi:…@db.example/carbonapi",
         ),
-        Setting(f"RATE_LIMIT_{name}_PER_IP", "The same from one address, of IPv6 one /64.", per_address, parse_limit),
-    )
-
-
-MAX_WINDOW_SECONDS = 86_400  # Seconds, a day.
-# What stands in examples in place of a secret.
-PLACEHOLDERS = (
-    "change",
-    "secret",
-    "password",
-    "example",
-    "default",
-    "insecure",
-    "placeholder",
-    "0123456789",
-    "abcdefgh",
-)
-WEAK_PASSWORDS = ("admin", "carbonapi", "changeme", "password", "postgres", "root", "secret", "1234", "12345678")
-
-SETTINGS = (
-    Setting(
-        "DATABASE_URL",
-        "The PostgreSQL to use, 15 or later. Without it, `carbonapi serve` starts its own.",
-        parse=parse_database_url,
-        required=True,
+        Setting(
+            "MIGRATION_DATABASE_URL",
+            "URL for migrations, with the role that owns the tables. Default: `CARBONAPI_DATABASE_URL`.",
+            parse_database_url,
+            example="postgresql://owner:…@db.example/carbonapi",
+        ),
+        Setting("DATABASE_POOL_SIZE", "Maximum database connections per worker.", parse_int(1, 1000), 10),
+        Setting("EMBEDDED_DATA_DIR", "Data directory of the embedded PostgreSQL.", default="./.carbonapi"),
+        Setting("EMBEDDED_POSTGRES_USER", "System user for the embedded PostgreSQL under root.", default="postgres"),
     ),
-    Setting(
-        "MIGRATION_DATABASE_URL",
-        "The same database as the role that owns its tables, taken to migrate, never to serve. Without it, the "
-        "role of `CARBONAPI_DATABASE_URL` owns them.",
-        parse=parse_database_url,
+    "Accounts": (
+        Setting(
+            "SECRET_KEY",
+            "Secret that signs access tokens, at least 32 bytes. `carbonapi serve` without a database generates one.",
+            parse_secret(32),  # HS256 needs a key as long as its hash (RFC 7518, section 3.2).
+            required=True,
+        ),
+        Setting(
+            "REGISTRATION",
+            "Creation of organizations: `open` to all, or `closed` to all except admins.",
+            parse_choice("open", "closed"),
+            "open",
+        ),
+        Setting("ACCESS_TOKEN_MINUTES", "Lifetime of an access token in minutes.", parse_int(1, 1440), 15),
+        Setting("REFRESH_TOKEN_DAYS", "Lifetime of a refresh token in days.", parse_int(1, 365), 30),
+        Setting(
+            "SESSION_CACHE_SECONDS",
+            "Seconds that a worker may cache a session. Logging out takes effect within this time. `0`: no cache.",
+            parse_int(0, 5),
+            5,
+        ),
     ),
-    Setting(
-        "SECRET_KEY",
-        "Signs the tokens: 32 bytes or more, kept secret. The embedded start makes one and keeps it.",
-        parse=parse_secret(32),  # HS256 wants a key as long as its hash (RFC 7518, section 3.2).
-        required=True,
+    "Server": (
+        Setting("WORKERS", "Worker processes. Default: one per CPU core, from 2 to 8.", parse_int(1, 1000)),
+        Setting("WORKER_THREADS", "Maximum threads per worker. Slow uploads use most.", parse_int(1, 10_000), 300),
+        Setting("IMPORT_MAX_BYTES", "Maximum size of an uploaded file in bytes.", parse_int(1, 2**40), 2**30),
+        Setting(
+            "TRUSTED_PROXIES",
+            "Number of reverse proxies that append to `X-Forwarded-For`. `0` ignores the header.",
+            parse_int(0, 10),
+            0,
+        ),
+        Setting(
+            "CORS_ORIGINS",
+            "Comma-separated origins allowed by CORS. Default: none.",
+            parse_origins,
+            example="https://carbon.example,http://localhost:3000",
+        ),
+        Setting(
+            "DRAIN_SECONDS",
+            "Seconds to continue serving after a stop signal, while `/health/ready` returns 503.",
+            parse_int(0, 600),
+            0,
+        ),
+        Setting("DRAIN_FILE", "Path of a file. While it exists, `/health/ready` returns 503."),
     ),
-    Setting(
-        "REGISTRATION",
-        "`open`: anybody may create an organization; `closed`: only an admin.",
-        "open",
-        parse_choice("open", "closed"),
+    "Rate limits": (
+        Setting(
+            "REDIS_URL",
+            "URL of the Redis server for rate-limit counters. Default: count in PostgreSQL.",
+            parse_match("(?:rediss?|unix)://.+", "a redis://, rediss:// or unix:// URL"),
+            example="redis://redis.example:6379/0",
+        ),
+        *rate_limits("LOGIN", "logins, password changes and password tokens", "account", "10/300", "100/300"),
+        *rate_limits("REGISTRATION", "registrations", "e-mail address", "10/300", "100/300"),
+        *rate_limits("REFRESH", "token refreshes", "user", "60/300", "600/300"),
+        *rate_limits("WRITES", "other POST, PUT, PATCH and DELETE requests", "user", "30000/60", "120000/60"),
+        *rate_limits("IMPORTS", "`POST /imports` and `POST /verify` requests", "user", "1200/3600", "6000/3600"),
     ),
-    Setting("ACCESS_TOKEN_MINUTES", "How long an access token is good for.", 15, parse_int(1, 1440)),
-    Setting("REFRESH_TOKEN_DAYS", "How long a refresh token is good for.", 30, parse_int(1, 365)),
-    Setting(
-        "SESSION_CACHE_SECONDS",
-        "How long a worker may rely on what it read of a session; a log-out is seen this late. 0 reads every time.",
-        5,
-        parse_int(0, 5),
+    "E-mail": (
+        Setting(
+            "SMTP_URL",
+            "URL of the mail server: `smtp://` (with STARTTLS) or `smtps://`. If unset, the API returns invitation and "
+            "reset tokens to the caller.",
+            parse_url("smtp", "smtps"),
+            example="smtp://user:password@mail.example:587",
+        ),
+        Setting(
+            "MAIL_FROM",
+            "Sender address of e-mails. Required with `CARBONAPI_SMTP_URL`.",
+            parse_match(f"{EMAIL_PART}@{EMAIL_PART}", "an e-mail address"),
+            example="carbon@example.org",
+        ),
+        Setting(
+            "PASSWORD_PAGE_URL",
+            "URL of the page that sets a password, opened with `#token=…`. If unset, e-mails contain the token.",
+            parse_url("https", "http"),
+            example="https://carbon.example/password",
+        ),
     ),
-    Setting(
-        "WORKERS",
-        "Processes of `carbonapi serve` that answer requests. Without it, one for each core, from 2 to 8.",
-        parse=parse_int(1, 1000),
+    "Observability": (
+        Setting(
+            "LOG_LEVEL",
+            "Minimum log level: `debug`, `info`, `warning` or `error`. Requests are logged at `info`.",
+            parse_choice("debug", "info", "warning", "error"),
+            "info",
+        ),
+        Setting(
+            "METRICS_TOKEN",
+            "Bearer token for `/metrics`, at least 16 bytes. If unset, the endpoint is disabled.",
+            parse_secret(16),
+        ),
     ),
-    Setting(
-        "WORKER_THREADS",
-        "Threads of one worker, at most; most of them wait for long uploads.",
-        300,
-        parse_int(1, 10_000),
-    ),
-    Setting("DATABASE_POOL_SIZE", "Database connections of one worker, at most.", 10, parse_int(1, 1000)),
-    Setting(
-        "IMPORT_MAX_BYTES",
-        "The largest file that `POST /imports` and `POST /verify` take.",
-        2**30,
-        parse_int(1, 2**40),
-    ),
-    Setting(
-        "TRUSTED_PROXIES",
-        "Proxies in front, each of which adds to `X-Forwarded-For`. With 0 the header is ignored.",
-        0,
-        parse_int(0, 10),
-    ),
-    Setting(
-        "CORS_ORIGINS",
-        "Whose pages may read the API's answers, such as `https://carbon.example`, with commas between. Else nobody's.",
-        parse=parse_origins,
-    ),
-    Setting(
-        "REDIS_URL", "The Redis that counts what is throttled. Without it, PostgreSQL counts.", parse=parse_redis_url
-    ),
-    *rate_limit_settings(
-        "LOGIN", "Logins, changes of a password, tokens for one,", "account", Limit(10, 300), Limit(100, 300)
-    ),
-    *rate_limit_settings("REGISTRATION", "Registrations", "e-mail address", Limit(10, 300), Limit(100, 300)),
-    *rate_limit_settings("REFRESH", "Refreshes of tokens", "user", Limit(60, 300), Limit(600, 300)),
-    *rate_limit_settings(
-        "WRITES", "Every other POST, PUT, PATCH and DELETE", "user", Limit(30_000, 60), Limit(120_000, 60)
-    ),
-    *rate_limit_settings("IMPORTS", "`POST /imports` and `POST /verify`", "user", Limit(1200, 3600), Limit(6000, 3600)),
-    Setting(
-        "LOG_LEVEL",
-        "From which level on the log tells: `debug`, `info`, `warning` or `error`. Each request is `info`.",
-        "info",
-        parse_choice("debug", "info", "warning", "error"),
-    ),
-    Setting(
-        "METRICS_TOKEN",
-        "What Prometheus sends as bearer to read `/metrics`: 16 bytes or more. Without it there is no such page.",
-        parse=parse_secret(16),
-    ),
-    Setting(
-        "SMTP_URL",
-        "Mail server for invitations and resets, `smtp://user:password@host:587` (by STARTTLS) or `smtps://`. "
-        "Without it, their tokens are told to who makes them.",
-        parse=parse_url("smtp", "smtps"),
-    ),
-    Setting("MAIL_FROM", "The sender's address; must be set if `SMTP_URL` is.", parse=parse_email),
-    Setting(
-        "PASSWORD_PAGE_URL",
-        "The page where people set a password: mail leads there, with `#token=…` added. Else mail has the token.",
-        parse=parse_url("https", "http"),
-    ),
-    Setting(
-        "DRAIN_SECONDS",
-        "How long `carbonapi serve`, told to stop, goes on serving while `/health/ready` says 503.",
-        0,
-        parse_int(0, 600),
-    ),
-    Setting("DRAIN_FILE", "While this file is there, `/health/ready` says 503. `carbonapi serve` has one of its own."),
-    Setting("EMBEDDED_DATA_DIR", "Where the embedded PostgreSQL keeps its data.", "./.carbonapi"),
-    Setting("EMBEDDED_POSTGRES_USER", "The account that runs the embedded PostgreSQL when root starts it.", "postgres"),
-)
+}
+SETTINGS = tuple(setting for group in SETTING_GROUPS.values() for setting in group)
 
 Settings = dict[str, Any]
 DEFAULTS: Settings = {setting.name: setting.default for setting in SETTINGS}
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
-    """The value of every setting by its name.
+    """Return the value of every setting by name.
 
-    Raises SettingsError that names all missing and malformed ones at once, never their values.
+    Raise SettingsError that names all missing and invalid settings at once, without their values.
     """
     values: Settings = {}
     errors = []
@@ -320,9 +304,9 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
                 errors.append(f"{setting.variable} {error}.")
     for variable in ("FLASK_DEBUG", "DEBUG"):
         if environ.get(variable, "").lower() not in ("", "0", "false", "no", "off"):
-            errors.append(f"{variable} is set. Unset it: what serves others tells its errors to its log alone.")
-    if values.get("SMTP_URL") and not values.get("MAIL_FROM", "faulty"):
-        errors.append("CARBONAPI_MAIL_FROM is not set, as it must be with CARBONAPI_SMTP_URL.")
+            errors.append(f"{variable} is set. Unset it: debug mode shows internals to clients.")
+    if values.get("SMTP_URL") and values.get("MAIL_FROM", "invalid") is None:
+        errors.append("CARBONAPI_MAIL_FROM is not set. CARBONAPI_SMTP_URL requires it.")
     if errors:
         raise SettingsError("\n".join(errors))
     return values

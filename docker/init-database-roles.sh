@@ -1,7 +1,7 @@
 #!/bin/sh
-# Run once by PostgreSQL's image, as it makes the volume: the database, the role that owns it and migrates it, and the
-# service's own, which owns nothing. Neither is a superuser, so row-level security and the audit log bind them.
-# The superuser is left without a password, so that it can be reached from within the container alone.
+# The image of PostgreSQL runs this once, when it creates the volume. It creates the database, the role that owns and
+# migrates it, and the role of the service, which owns nothing. Neither is a superuser, so row-level security applies to
+# them, and they cannot change the audit log. The superuser has no password, so it can only connect from the container.
 set -eu
 psql --no-psqlrc --username postgres --dbname postgres -v ON_ERROR_STOP=1 \
     -v owner_password="$POSTGRES_PASSWORD" -v password="$CARBONAPI_DATABASE_PASSWORD" <<'SQL'

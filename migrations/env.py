@@ -1,16 +1,16 @@
-"""Runs migrations in the app's own database, one runner at a time."""
+"""Run migrations in the database of the app, one process at a time."""
 
 from alembic import context
 from flask import current_app
 from sqlalchemy import text
 
-# Two servers that start at once both migrate; an advisory lock lets one wait for the other. Any number of our own.
+# Servers that start at once all migrate. An advisory lock makes them wait for each other. The number is arbitrary.
 LOCK = 6_120_743_901
 
 extension = current_app.extensions["migrate"]
 
 with extension.db.engine.connect() as connection:
-    # A migration is about all organizations: their rows are hidden even from the tables' owner otherwise.
+    # Row-level security would hide the rows of all organizations, even from the owner of the tables.
     connection.execute(text("SET lock_timeout = 0; SET statement_timeout = 0; SET carbonapi.organization_id = '*'"))
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
     connection.commit()
@@ -25,4 +25,4 @@ with extension.db.engine.connect() as connection:
         context.run_migrations()
     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
     connection.commit()
-    connection.invalidate()  # Its time-outs were changed: it must not go back to the pool.
+    connection.invalidate()  # Its settings were changed, so it must not return to the pool.

@@ -1,4 +1,4 @@
-"""That the figures of `make bench` are computed rightly, and that its peer does the same work as carbonapi."""
+"""The calculations of `make bench`, and that its peer does the same work as carbonapi."""
 
 from decimal import Decimal
 
@@ -13,11 +13,11 @@ from benchmarks.workloads import difference
 
 @pytest.fixture
 def loaded(server_url, fresh_database_url):
-    """A database with 2,000 usages, two of each user."""
+    """Return a database with 2,000 usages, two of each user."""
     name = make_url(fresh_database_url).database
     superuser = make_url(server_url).set(database=name, drivername="postgresql")
     url = make_url(fresh_database_url).set(drivername="postgresql")
-    database = ledger.Database(*(one.render_as_string(hide_password=False) for one in (url, superuser)), pid=1)
+    database = ledger.Database(*(each.render_as_string(hide_password=False) for each in (url, superuser)), pid=1)
     ledger.load(database, 2000)
     return database
 
@@ -34,75 +34,75 @@ def loaded(server_url, fresh_database_url):
         ([7], 99, 7),
     ],
 )
-def test_a_percentile_is_a_value_that_so_many_do_not_exceed(values, percent, expected):
+def test_percentile_is_the_nearest_rank(values, percent, expected):
     assert percentile(values, percent) == expected
 
 
-def put(proc, pid, name, parent, *ticks):
-    """A process in a /proc of our own; ticks: its user and system time, then those of the children it waited for."""
+def add_process(proc, pid, name, parent, *ticks):
+    """Add a process to a fake /proc. ticks: its user and system time, then those of the children it waited for."""
     (proc / str(pid)).mkdir()
     before = f"{pid} ({name}) S {parent} 1 1 0 -1 4194560 1 2 3 4"
     (proc / str(pid) / "stat").write_text(f"{before} {' '.join(map(str, ticks))} 20 0 1 0 12345 67890 11\n")
 
 
-def test_the_cpu_of_a_tree_is_that_of_its_processes_and_of_those_that_have_ended(tmp_path):
-    put(tmp_path, 10, "carbonapi serve", 1, 100, 20, 3000, 400)
-    put(tmp_path, 11, "a (worker) :)", 10, 1, 2, 3, 4)
-    put(tmp_path, 12, "worker", 11, 50, 0, 0, 0)
-    put(tmp_path, 13, "another's", 1, 7777, 7777, 7777, 7777)
+def test_cpu_of_a_tree_includes_ended_processes(tmp_path):
+    add_process(tmp_path, 10, "carbonapi serve", 1, 100, 20, 3000, 400)
+    add_process(tmp_path, 11, "a (worker) :)", 10, 1, 2, 3, 4)
+    add_process(tmp_path, 12, "worker", 11, 50, 0, 0, 0)
+    add_process(tmp_path, 13, "other", 1, 7777, 7777, 7777, 7777)
     (tmp_path / "self").mkdir()
 
     assert tree(10, tmp_path) == {10: 3520, 11: 10, 12: 50}
-    assert cpu_seconds(10, tmp_path) == 3580 / sampling.TICKS_A_SECOND
+    assert cpu_seconds(10, tmp_path) == 3580 / sampling.TICKS_PER_SECOND
     assert cpu_seconds(99, tmp_path) == 0
 
 
-def test_runs_of_one_contestant_are_added_up():
+def test_runs_of_a_contestant_are_combined():
     runs = [
         Run(100, 1.0, 5.0, 9.0, 0.2, 0.1),
         Run(300, 2.0, 1.0, 7.0, 0.4, 0.1),
         Run(100, 1.0, 2.0, 99.0, 0.4, 0.2),
     ]
 
-    run = sampling.together(runs)
+    run = sampling.combine(runs)
 
     assert run.rate == 125
     assert (run.p50_ms, run.p99_ms) == (2.0, 9.0)
     assert run.application_us == pytest.approx(2000)
     assert run.database_us == pytest.approx(800)
-    assert sampling.together([Run(1, 1.0, 1.0, 1.0, None, 0.1)]).application_us is None
+    assert sampling.combine([Run(1, 1.0, 1.0, 1.0, None, 0.1)]).application_us is None
 
 
-def test_memory_is_that_of_the_worker_that_had_the_work():
+def test_memory_growth_is_that_of_the_busiest_worker():
     assert sampling.growth_mib({1: 100.0, 2: 900.0}, {1: 149.0, 2: 901.0}) == 49
     assert sampling.growth_mib({1: 100.0}, {1: 100.0, 3: 30.0}) == 30
 
 
-def test_the_memory_of_a_tree_is_the_peak_of_each_of_its_processes(tmp_path):
+def test_memory_of_a_tree_is_the_peak_of_each_process(tmp_path):
     for pid, parent, status in (
         (10, 1, "Name:\tserve\nVmPeak:\t  999999 kB\nVmHWM:\t  102400 kB\nVmRSS:\t    5120 kB\n"),
         (11, 10, "Name:\tworker\nVmHWM:\t   51200 kB\n"),
         (12, 10, "Name:\tended\nState:\tZ (zombie)\n"),
-        (13, 1, "Name:\tanother's\nVmHWM:\t   51200 kB\n"),
+        (13, 1, "Name:\tother\nVmHWM:\t   51200 kB\n"),
     ):
-        put(tmp_path, pid, "carbonapi", parent, 1, 1, 1, 1)
+        add_process(tmp_path, pid, "carbonapi", parent, 1, 1, 1, 1)
         (tmp_path / str(pid) / "status").write_text(status)
 
     assert sampling.peaks_mib(10, tmp_path) == {10: 100, 11: 50}
 
 
-def test_the_report_tells_what_is_reached_and_by_how_much_not():
+def test_report_compares_measurements_with_targets():
     targets = [Target("a page", "≥ 2 times", "2.00 times", 1.0), Target("a sum", "≥ 500 times", "5 times", 0.01)]
 
     assert report.verdicts(targets) == [
-        "| job | must reach | found |  |",
+        "| job | target | measured |  |",
         "| --- | --- | --- | --- |",
         "| a page | ≥ 2 times | 2.00 times | reached |",
         "| a sum | ≥ 500 times | 5 times | not reached: 0.01 of it |",
     ]
 
 
-def test_the_report_has_a_line_for_each_contestant():
+def test_report_has_a_line_for_each_contestant():
     runs = {"ours": Run(2000, 2.0, 1.5, 20.25, 1.0, 0.5), "pgbench": Run(10, 1.0, 1.0, 1.0)}
 
     assert report.text_of(Findings("A page", runs, ["It was warm."])) == [
@@ -118,7 +118,7 @@ def test_the_report_has_a_line_for_each_contestant():
     ]
 
 
-def test_the_ledger_is_the_same_each_time_and_has_its_indexes(loaded):
+def test_ledger_is_the_same_in_each_run(loaded):
     organizations = loaded.rows("SELECT organization_id, count(*) FROM usages GROUP BY 1 ORDER BY 1")
     (sums,) = loaded.rows("SELECT count(DISTINCT user_id) AS users, sum(co2e_kg), max(usage_at)::text FROM usages")
     indexes = loaded.rows("SELECT indexrelid::regclass::text AS name FROM pg_index WHERE indrelid = 'usages'::regclass")
@@ -132,7 +132,7 @@ def test_the_ledger_is_the_same_each_time_and_has_its_indexes(loaded):
 
 
 @pytest.mark.peer
-def test_the_peer_gives_the_same_page_and_stores_the_same_row(loaded):
+def test_peer_does_the_same_work(loaded):
     with servers.carbonapi(loaded.url) as service, servers.peer(loaded.superuser_url) as peer:
         token = servers.token_of(service, ledger.MEMBER)
 

@@ -88,7 +88,7 @@ def test_api_keys_are_limited_to_their_scope(app, as_admin, ids):
             reached += 1
         answer = writer.open(path, method, **body)
         if answer.status_code == 403:
-            assert answer.json["detail"] == "An API key may not do this. Sign in with a password for it."
+            assert answer.json["detail"] == "API keys may not do this. Log in with a password instead."
             forbidden.add((method, rule))
     assert forbidden == LOGIN_ONLY
     assert reached >= 30

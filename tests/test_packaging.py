@@ -1,9 +1,14 @@
-"""What is installed, and how it is run elsewhere: the lock file, the image, the compose file."""
+"""Installations: the wheel, the lock file, the Docker image, the compose file, and the systemd unit."""
 
 import configparser
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,16 +18,18 @@ from packaging.utils import canonicalize_name
 
 from carbonapi.serving import supervisor
 from carbonapi.settings import DEFAULTS
+from tests.support.processes import public_folder, wait_until
+from tests.support.servers import free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
 LOCK = (PROJECT / "requirements.lock").read_text()
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
-SECTIONS = ("the service", "embedded PostgreSQL", "tests and checks", "benchmarks")
+SECTIONS = ("the service", "tests and checks", "benchmarks")
 
 
 def pinned_in(title: str) -> dict[str, set[str]]:
-    """The versions of each package that a section of the lock file pins: two, where platforms differ."""
+    """Return the versions of each package in a section of the lock file: two, if platforms differ."""
     _, _, rest = LOCK.partition(f"\n# ==== {title} ====\n")
     versions: dict[str, set[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==(\S+)", rest.partition("\n# ====")[0], re.MULTILINE):
@@ -30,7 +37,7 @@ def pinned_in(title: str) -> dict[str, set[str]]:
     return versions
 
 
-def asked_for(section: str, option: str) -> list[Requirement]:
+def required_by(section: str, option: str) -> list[Requirement]:
     setup = configparser.ConfigParser()
     setup.read(PROJECT / "setup.cfg")
     return [Requirement(line) for line in setup[section][option].splitlines() if line]
@@ -39,14 +46,13 @@ def asked_for(section: str, option: str) -> list[Requirement]:
 @pytest.mark.parametrize(
     ("title", "requirements"),
     [
-        ("the service", asked_for("options", "install_requires")),
-        ("embedded PostgreSQL", asked_for("options.extras_require", "embedded")),
-        ("tests and checks", asked_for("options.extras_require", "test")),
-        ("benchmarks", asked_for("options.extras_require", "bench")),
+        ("the service", required_by("options", "install_requires")),
+        ("tests and checks", required_by("options.extras_require", "test")),
+        ("benchmarks", required_by("options.extras_require", "bench")),
     ],
     ids=SECTIONS,
 )
-def test_the_lock_file_pins_what_setup_cfg_asks_for(title: str, requirements: list[Requirement]) -> None:
+def test_lock_file_pins_the_requirements(title: str, requirements: list[Requirement]) -> None:
     sections = SECTIONS[: SECTIONS.index(title) + 1]
     pinned = {name: versions for section in sections for name, versions in pinned_in(section).items()}
 
@@ -55,13 +61,13 @@ def test_the_lock_file_pins_what_setup_cfg_asks_for(title: str, requirements: li
         assert all(version in requirement.specifier for version in versions), requirement
 
 
-def test_no_package_is_in_two_sections_of_the_lock_file() -> None:
+def test_lock_file_lists_each_package_once() -> None:
     names = [name for title in SECTIONS for name in pinned_in(title)]
 
     assert len(names) == len(set(names))
 
 
-def test_the_lock_file_holds_versions_and_hashes_and_nothing_else() -> None:
+def test_lock_file_has_only_versions_and_hashes() -> None:
     package = r"[a-z0-9-]+==[\w.]+( ; [\w .'()<>=!]+)? \\\n(    --hash=sha256:[0-9a-f]{64} \\\n)*"
     last_hash = r"    --hash=sha256:[0-9a-f]{64}\n"
 
@@ -69,7 +75,7 @@ def test_the_lock_file_holds_versions_and_hashes_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
-def test_where_the_lock_file_is_cut_a_section_begins(file: str) -> None:
+def test_lock_file_is_cut_at_a_section(file: str) -> None:
     cuts = re.findall(r"sed '/\^(# ==== [^/]+)/,", (PROJECT / file).read_text())
 
     assert cuts
@@ -77,20 +83,66 @@ def test_where_the_lock_file_is_cut_a_section_begins(file: str) -> None:
         assert f"\n{cut} ====\n" in LOCK
 
 
-def test_the_service_installs_from_its_section_alone(tmp_path: Path) -> None:
-    python = tmp_path / "venv" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the repository, since building leaves files behind. Return its path."""
+    folder = tmp_path_factory.mktemp("wheel")
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for name in ("carbonapi", "migrations"):
+        shutil.copytree(PROJECT / name, folder / "source" / name, ignore=without_caches)
+    for name in ("LICENSE", "README.md", "pyproject.toml", "setup.cfg", "setup.py"):
+        shutil.copy(PROJECT / name, folder / "source")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--wheel-dir", folder, folder / "source"], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_wheel_has_every_file_of_the_package(wheel: Path) -> None:
+    expected = {
+        str(prefix / path.relative_to(PROJECT))
+        for folder, prefix in (("carbonapi", Path()), ("migrations", Path("carbonapi")))
+        for path in (PROJECT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name} == expected
+
+
+def test_installed_service_serves_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    programs = tmp_path / "venv" / "bin"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(programs / "python")]
     section = tmp_path / "service.lock"
-    section.write_text(LOCK.partition("\n# ==== embedded PostgreSQL")[0])
+    section.write_text(LOCK.partition("\n# ==== tests and checks")[0])
 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    options = ["--quiet", "--no-compile", "--no-deps", "--require-hashes"]
-    subprocess.run([*pip, "install", *options, "-r", str(section)], check=True)
+    options = ["--quiet", "--no-compile", "--no-deps"]
+    subprocess.run([*pip, "install", *options, "--require-hashes", "-r", str(section)], check=True)
+    subprocess.run([*pip, "install", *options, str(wheel)], check=True)
     subprocess.run([*pip, "check"], check=True)
-    subprocess.run([python, "-c", "import carbonapi.commands, granian"], cwd=PROJECT, check=True)
+    port = free_port()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("CARBONAPI_", "PYTHON"))}
+
+    def is_ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready"):
+                return True
+        except OSError:
+            assert process.poll() is None
+            return False
+
+    with public_folder() as folder:
+        command = [programs / "carbonapi", "serve", "--port", str(port), "--workers", "1"]
+        with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL) as process:
+            try:
+                wait_until(is_ready, 120)
+                assert [path.name for path in folder.iterdir()] == [".carbonapi"]
+            finally:
+                process.send_signal(signal.SIGTERM)
+        assert process.returncode == 0
 
 
-def test_the_image_runs_as_an_account_without_rights() -> None:
+def test_image_runs_as_an_unprivileged_account() -> None:
     instructions = [line.split(None, 1) for line in DOCKERFILE.splitlines() if line[:1].isupper()]
     accounts = [argument for instruction, argument in instructions if instruction == "USER"]
 
@@ -105,18 +157,18 @@ def test_images_are_pinned_by_tag() -> None:
         assert re.fullmatch(r"\w+:\d[\w.-]*", image), image
 
 
-def test_the_image_has_the_programs_that_backups_need() -> None:
+def test_image_has_the_programs_for_backups() -> None:
     cut = re.search(r"sed '/\^(# ==== [^/]+)/,\$d' requirements.lock", DOCKERFILE)
 
     assert cut is not None
     assert "\nembedded-postgres==" in LOCK.partition(cut[1])[0]
 
 
-def test_the_image_is_healthy_when_the_service_is_ready() -> None:
+def test_image_is_healthy_when_the_service_is_ready() -> None:
     assert "/health/ready" in DOCKERFILE.partition("\nHEALTHCHECK ")[2].partition("\nCMD ")[0]
 
 
-def test_compose_asks_for_every_secret_and_knows_none() -> None:
+def test_compose_requires_every_secret() -> None:
     app = COMPOSE["services"]["app"]["environment"]
     database = COMPOSE["services"]["database"]["environment"]
 
@@ -127,7 +179,7 @@ def test_compose_asks_for_every_secret_and_knows_none() -> None:
     assert database["CARBONAPI_DATABASE_PASSWORD"].startswith("${CARBONAPI_DATABASE_PASSWORD:?")
 
 
-def test_the_example_names_every_variable_of_compose_and_no_secret() -> None:
+def test_env_example_lists_the_variables_of_compose() -> None:
     example = dict(re.findall(r"^(\w+)=(.*)$", (PROJECT / ".env.example").read_text(), re.MULTILINE))
     used = set(re.findall(r"\$\{(\w+)", (PROJECT / "docker-compose.yml").read_text()))
 
@@ -136,13 +188,13 @@ def test_the_example_names_every_variable_of_compose_and_no_secret() -> None:
     assert [example[name] for name in secrets] == ["", "", ""]
 
 
-def test_compose_keeps_the_data_and_waits_for_a_database_that_answers() -> None:
+def test_compose_stores_data_and_waits_for_the_database() -> None:
     database = COMPOSE["services"]["database"]
     volume, script = database["volumes"]
     name, _, directory = volume.partition(":")
 
     assert name in COMPOSE["volumes"]
-    assert directory == "/var/lib/postgresql", "from 18 on, the image declares its volume there"
+    assert directory == "/var/lib/postgresql", "the volume of the image since version 18"
     assert script == "./docker/init-database-roles.sh:/docker-entrypoint-initdb.d/carbonapi.sh:ro"
     assert (PROJECT / "docker/init-database-roles.sh").stat().st_mode & 0o111 == 0o111
     assert database["healthcheck"]["test"][1] == "pg_isready"
@@ -150,7 +202,7 @@ def test_compose_keeps_the_data_and_waits_for_a_database_that_answers() -> None:
     assert "ports" not in database
 
 
-def test_of_compose_nothing_has_rights_or_bounds_missing() -> None:
+def test_compose_services_are_restricted() -> None:
     for name, service in COMPOSE["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"] and "cap_add" not in service, name
@@ -164,15 +216,15 @@ def test_of_compose_nothing_has_rights_or_bounds_missing() -> None:
 
 
 def unit() -> dict[str, list[str]]:
-    """What stands in the unit's section of the service; a name may stand there several times."""
+    """Return the [Service] section of the systemd unit. A name can have several values."""
     _, _, section = (PROJECT / "docs/carbonapi.service").read_text().partition("[Service]")
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name, value in re.findall(r"^(\w+)=(.*)$", section.partition("[Install]")[0], re.MULTILINE):
-        found.setdefault(name, []).append(value)
-    return found
+        values.setdefault(name, []).append(value)
+    return values
 
 
-def test_the_unit_has_no_rights_to_gain_and_one_folder_to_write_to() -> None:
+def test_unit_is_restricted() -> None:
     expected = {
         "DynamicUser": "yes",
         "NoNewPrivileges": "yes",
@@ -191,10 +243,10 @@ def test_the_unit_has_no_rights_to_gain_and_one_folder_to_write_to() -> None:
 
     assert {name: unit()[name] for name in expected} == {name: [value] for name, value in expected.items()}
     assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged"]
-    assert "Environment" not in unit(), "secrets are for the file that root alone reads"
+    assert "Environment" not in unit(), "secrets belong into a file that only root can read"
 
 
-def test_the_unit_waits_for_requests_in_flight_and_allows_their_connections() -> None:
+def test_unit_fits_the_limits_of_the_service() -> None:
     drain = re.search(r"^CARBONAPI_DRAIN_SECONDS=(\d+)$", (PROJECT / "docs/running.md").read_text(), re.MULTILINE)
 
     assert drain is not None
@@ -202,7 +254,7 @@ def test_the_unit_waits_for_requests_in_flight_and_allows_their_connections() ->
     assert int(unit()["LimitNOFILE"][0]) == 2 * supervisor.CONNECTIONS
 
 
-def test_the_proxy_takes_what_we_take_and_tells_who_asks() -> None:
+def test_proxy_fits_the_limits_of_the_service() -> None:
     nginx = (PROJECT / "docs/nginx.conf").read_text()
     size = re.search(r"client_max_body_size (\d+)m;", nginx)
 
@@ -213,12 +265,12 @@ def test_the_proxy_takes_what_we_take_and_tells_who_asks() -> None:
     assert re.search(r"location = /metrics \{\s+return 404;", nginx)
 
 
-def test_the_threat_model_names_tests_that_are_there() -> None:
+def test_threat_model_refers_to_existing_tests() -> None:
     named = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs/threat-model.md").read_text()))
 
     assert len(named) > 15
     assert [name for name in named if not (PROJECT / name).exists()] == []
 
 
-def test_what_runs_from_the_shell_may_be_run() -> None:
+def test_ci_script_is_executable() -> None:
     assert (PROJECT / ".ci" / "run").stat().st_mode & 0o111 == 0o111

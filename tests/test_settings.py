@@ -1,4 +1,4 @@
-"""Settings: what is missing or malformed is told all at once, by name, without values."""
+"""Settings: all missing and invalid ones are reported at once, by variable, without values."""
 
 import secrets
 
@@ -13,7 +13,7 @@ REQUIRED = {
 }
 
 
-def test_defaults_stand_where_nothing_is_set():
+def test_unset_settings_have_defaults():
     values = from_environ(REQUIRED)
 
     assert values["DATABASE_URL"] == "postgresql+psycopg2://u:aPq7xW2m@db/carbonapi"
@@ -23,7 +23,7 @@ def test_defaults_stand_where_nothing_is_set():
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "told"),
+    ("variable", "text", "message"),
     [
         ("CARBONAPI_SECRET_KEY", None, "CARBONAPI_SECRET_KEY is not set"),
         ("CARBONAPI_SECRET_KEY", "", "CARBONAPI_SECRET_KEY must be 32 bytes or longer"),
@@ -86,15 +86,15 @@ def test_defaults_stand_where_nothing_is_set():
         ("CARBONAPI_DATABASE_POOL_SIZE", "٣", "CARBONAPI_DATABASE_POOL_SIZE must be a whole number"),
     ],
 )
-def test_a_setting_at_fault_is_named_and_its_value_is_not(variable, text, told):
+def test_invalid_setting_is_reported_without_its_value(variable, text, message):
     environ = {**REQUIRED, variable: text} if text is not None else {k: v for k, v in REQUIRED.items() if k != variable}
 
-    with pytest.raises(SettingsError) as refusal:
+    with pytest.raises(SettingsError) as error:
         from_environ(environ)
 
-    assert told in str(refusal.value)
-    assert not text or text not in str(refusal.value)
-    assert "hidden" not in str(refusal.value)
+    assert message in str(error.value)
+    assert not text or text not in str(error.value)
+    assert "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -108,23 +108,26 @@ def test_a_setting_at_fault_is_named_and_its_value_is_not(variable, text, told):
         ("DEBUG", ""),
     ],
 )
-def test_what_stays_on_the_machine_or_is_no_password_is_taken(variable, text):
+def test_local_and_missing_database_passwords_are_accepted(variable, text):
     assert from_environ({**REQUIRED, variable: text})["REGISTRATION"] == "open"
 
 
-def test_what_openssl_makes_is_taken():
+def test_random_secrets_are_accepted():
     for _ in range(100):
-        made = {"CARBONAPI_SECRET_KEY": secrets.token_hex(16), "CARBONAPI_METRICS_TOKEN": secrets.token_hex(8)}
-        assert from_environ(REQUIRED | made)["METRICS_TOKEN"] == made["CARBONAPI_METRICS_TOKEN"]
+        secret_settings = {
+            "CARBONAPI_SECRET_KEY": secrets.token_hex(16),
+            "CARBONAPI_METRICS_TOKEN": secrets.token_hex(8),
+        }
+        assert from_environ(REQUIRED | secret_settings)["METRICS_TOKEN"] == secret_settings["CARBONAPI_METRICS_TOKEN"]
 
 
-def test_origins_are_a_list_and_each_is_as_browsers_send_it():
+def test_cors_origins_are_comma_separated():
     values = from_environ(REQUIRED | {"CARBONAPI_CORS_ORIGINS": "https://a.example, http://[::1]:3000,"})
 
     assert values["CORS_ORIGINS"] == {"https://a.example", "http://[::1]:3000"}
 
 
-def test_a_limit_is_a_count_and_seconds_and_0_is_none():
+def test_rate_limit_is_count_per_seconds_or_0():
     limits = {"CARBONAPI_RATE_LIMIT_LOGIN_PER_ACCOUNT": "7/86400", "CARBONAPI_RATE_LIMIT_LOGIN_PER_IP": "0"}
     values = from_environ(REQUIRED | limits)
 
@@ -133,14 +136,14 @@ def test_a_limit_is_a_count_and_seconds_and_0_is_none():
     assert str(values["RATE_LIMIT_WRITES_PER_ACCOUNT"]) == "30000/60"
 
 
-def test_all_faults_are_told_at_once():
-    with pytest.raises(SettingsError) as refusal:
+def test_all_errors_are_reported_at_once():
+    with pytest.raises(SettingsError) as error:
         from_environ({"CARBONAPI_REGISTRATION": "ajar"})
 
-    assert len(str(refusal.value).splitlines()) == 3
+    assert len(str(error.value).splitlines()) == 3
 
 
-def test_the_app_does_not_start_without_its_secret(monkeypatch):
+def test_app_requires_secret_key(monkeypatch):
     for setting in SETTINGS:
         monkeypatch.delenv(setting.variable, raising=False)
     monkeypatch.setenv("CARBONAPI_DATABASE_URL", REQUIRED["CARBONAPI_DATABASE_URL"])

@@ -1,7 +1,7 @@
-"""Setting a password without knowing the one before: invitations and resets, by a token that is good once.
+"""Invitations and password resets: a single-use token lets a user set a password without the current one.
 
-A user has one token at most: a new one takes the place of the one before. It goes to the user's address if there is a
-mail server, and then nobody else sees it; without one, whoever made it hands it over.
+A user has at most one token; a new one replaces it. With a mail server configured, the token is sent to the user and
+not returned. Without one, it is returned to the caller, who passes it on.
 """
 
 import datetime as dt
@@ -26,87 +26,87 @@ VALIDITY = dt.timedelta(hours=24)
 
 
 def invite(user: User, now: dt.datetime) -> User:
-    """Invite a user who has no password yet. The token is told as `invitation_token`, unless it was sent by mail."""
-    token, user.invitation_expires_at = _make_token(user, now, "invited")
+    """Invite a user without a password. Set `invitation_token` on the user unless it is sent by mail."""
+    token, user.invitation_expires_at = _create_token(user, now, "invited")
     if not mail.is_configured():
         user.invitation_token = token
     return user
 
 
 def create_reset_token(user: User, now: dt.datetime) -> dict[str, Any]:
-    """A token for a user who has lost their password, which goes on being good until there is another.
+    """Create a token for a user who has lost their password. The current password stays valid until it is used.
 
-    Raises NotAllowed for an admin, but to an admin; Conflict for somebody who is deactivated.
+    Raise Forbidden for the token of an admin unless the actor is one, Conflict for a deactivated user.
     """
     if user.role == "admin" and not current_actor().is_admin:
         raise Forbidden("Only an admin may reset the password of an admin.")
     if not user.active:
-        raise Conflict(f"User {user.id} is deactivated. Let them sign in first: `active: true`.")
-    token, expires_at = _make_token(user, now, "reset")
+        raise Conflict(f"User {user.id} is deactivated. Activate them first: `active: true`.")
+    token, expires_at = _create_token(user, now, "reset")
     return {"expires_at": expires_at} | ({} if mail.is_configured() else {"token": token})
 
 
 def set_password(token: str, password: str, now: dt.datetime) -> None:
-    """Give the user whom the token names their password, and end their sessions.
+    """Set the password of the user that the token belongs to, and end their sessions.
 
-    Raises TooMany for too many of one user or address; Invalid, the same for a token that is wrong, used, replaced or
-    expired, and for one of nobody who is active.
+    Raise RateLimited after too many attempts for one user or IP address. Raise ValidationFailed with the same message
+    for a token that is unknown, used, replaced or expired, and for one of a deactivated user.
     """
-    named = parse_token(PURPOSE, token)
-    consume(INVITATION_ACCEPTANCE, str(named.id) if named else "nobody", now)
-    with row_security.for_organization(named.organization_id if named else audit.NO_ORGANIZATION):
-        user = _user_of(named, now) if named else None
+    parsed = parse_token(PURPOSE, token)
+    consume(INVITATION_ACCEPTANCE, str(parsed.id) if parsed else "unknown", now)
+    with row_security.for_organization(parsed.organization_id if parsed else audit.NO_ORGANIZATION):
+        user = _find_user(parsed, now) if parsed else None
         if user is None:
-            raise ValidationFailed("This token is wrong, used or expired. Ask for a new one.", field="token")
+            raise ValidationFailed("This token is unknown, used or expired. Ask for a new one.", field="token")
         _set_password(user, password, now)
 
 
 def revoke(user: User) -> None:
-    """Make the token of `user` worthless, if there is one."""
-    theirs = (PasswordToken.organization_id == user.organization_id, PasswordToken.user_id == user.id)
-    db.session.execute(sa.delete(PasswordToken).where(*theirs))
+    """Revoke the password token of the user, if there is one."""
+    criteria = (PasswordToken.organization_id == user.organization_id, PasswordToken.user_id == user.id)
+    db.session.execute(sa.delete(PasswordToken).where(*criteria))
 
 
 def _set_password(user: User, password: str, now: dt.datetime) -> None:
     check_password_strength(password, user.email, "password")
     user.password_hash = hash_password(password)
+    audit.flush()
     revoke(user)
     sessions.end_all(user, now, "password set by token")
     audit.record("accepted", User, user.id, user.organization_id)
-    db.session.flush()
 
 
-def _make_token(user: User, now: dt.datetime, action: str) -> tuple[str, dt.datetime]:
-    """A token of `user` in place of the one before, and until when it is good. Sent, if there is a mail server."""
-    named = OpaqueToken(PURPOSE, user.organization_id, user.id, new_token())
+def _create_token(user: User, now: dt.datetime, action: str) -> tuple[str, dt.datetime]:
+    """Replace the user's token, and send it if mail is configured. Return the token and its expiry."""
+    token = OpaqueToken(PURPOSE, user.organization_id, user.id, new_token())
     expires_at = now + VALIDITY
-    making = postgresql.insert(PasswordToken).values(
-        organization_id=user.organization_id, user_id=user.id, digest=digest_of(named.secret), expires_at=expires_at
+    insert = postgresql.insert(PasswordToken).values(
+        organization_id=user.organization_id, user_id=user.id, digest=digest_of(token.secret), expires_at=expires_at
     )
-    making = making.on_conflict_do_update(
+    upsert = insert.on_conflict_do_update(
         index_elements=[PasswordToken.organization_id, PasswordToken.user_id],
-        set_={name: making.excluded[name] for name in ("digest", "expires_at")},
+        set_={name: insert.excluded[name] for name in ("digest", "expires_at")},
     )
-    db.session.execute(making)
+    db.session.execute(upsert)
     audit.record(action, User, user.id, user.organization_id, new={"expires_at": expires_at})
     if mail.is_configured():
         assert user.email is not None
-        mail.send_token(user.email, str(named), expires_at, now)
-    return str(named), expires_at
+        mail.send_token(user.email, str(token), expires_at, now)
+    return str(token), expires_at
 
 
-def _user_of(named: OpaqueToken, now: dt.datetime) -> User | None:
-    """The active user whose token this is, locked, so that of two who accept it one does."""
+def _find_user(token: OpaqueToken, now: dt.datetime) -> User | None:
+    """Return the active user that the token belongs to. Lock the row, so that the token is used only once."""
     user = db.session.scalar(
         sa.select(User)
-        .where(User.organization_id == named.organization_id, User.id == named.id, User.active)
+        .where(User.organization_id == token.organization_id, User.id == token.id, User.active)
         .with_for_update()
     )
     digest = db.session.scalar(
         sa.select(PasswordToken.digest).where(
-            PasswordToken.organization_id == named.organization_id,
-            PasswordToken.user_id == named.id,
+            PasswordToken.organization_id == token.organization_id,
+            PasswordToken.user_id == token.id,
             PasswordToken.expires_at > now,
         )
     )
-    return user if digest is not None and hmac.compare_digest(digest, digest_of(named.secret)) else None
+    return user if digest is not None and hmac.compare_digest(digest, digest_of(token.secret)) else None

@@ -1,7 +1,7 @@
-"""Mail: a user's token to their address, through the operator's mail server.
+"""Send password tokens by mail, through the operator's mail server.
 
-Nothing but the address is of a caller's choosing, so nobody can have words of theirs sent to strangers. It is sent
-before the commit, for a token that was neither sent nor told would be lost: if it cannot be sent, nothing is done.
+Callers choose the address but no text, so the service cannot be used to send spam. Mail is sent before the commit: if
+sending fails, the request fails, because a token that was neither sent nor returned would be lost.
 """
 
 import datetime as dt
@@ -20,47 +20,51 @@ from ..errors import Unavailable, ValidationFailed
 from ..rest.fields import format_datetime
 
 TIMEOUT_SECONDS = 5
-# Not folded before a line must be (RFC 5322, section 2.1.1): so a long address, or token, stays in one piece.
+# The longest lines that RFC 5322 (section 2.1.1) allows, so that a long address or token is not folded.
 POLICY = SMTP.clone(max_line_length=998)
 TEXT = """\
 You can set a password for your account with this:
 
-{way}
+{link_or_token}
 
-It is good once, until {expires_at}. If you know nothing of it, leave it: then nothing changes.
+It can be used once, until {expires_at}. If you did not expect this message, ignore it: nothing will change.
 """
 
 
 def is_configured() -> bool:
-    """Whether there is a mail server, so that tokens are sent rather than told."""
+    """Return whether a mail server is configured, so that tokens are sent instead of returned."""
     return current_app.config["SMTP_URL"] is not None
 
 
 def send_token(address: str, token: str, expires_at: dt.datetime, now: dt.datetime) -> None:
-    """Send the token to the address. Raises Unavailable if that does not go well, Invalid if it never will."""
+    """Send the token to the address.
+
+    Raise ValidationFailed if the mail server rejects the address permanently, Unavailable if sending fails otherwise.
+    """
     page = current_app.config["PASSWORD_PAGE_URL"]
-    # Behind the #, it is in no server's log.
-    text = TEXT.format(way=f"{page}#token={token}" if page else token, expires_at=format_datetime(expires_at))
+    # A browser does not send the fragment, so the token appears in no server's log.
+    link_or_token = f"{page}#token={token}" if page else token
+    text = TEXT.format(link_or_token=link_or_token, expires_at=format_datetime(expires_at))
     message = _message(current_app.config["MAIL_FROM"], address, "Set your password", text, now)
     try:
         _send(urlsplit(current_app.config["SMTP_URL"]), message, address)
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
         if all(code >= 500 for code in codes):
-            raise ValidationFailed(f"The mail server refuses {address}, so nothing was changed.") from None
+            raise ValidationFailed(f"The mail server rejects {address}. Nothing was changed.") from None
         raise _unavailable(error) from None
-    except OSError as error:  # So are those of smtplib and of TLS.
+    except OSError as error:  # The base class of the errors of smtplib and ssl.
         raise _unavailable(error) from None
 
 
 def _message(sender: str, address: str, subject: str, text: str, now: dt.datetime) -> EmailMessage:
-    """The message. Raises ValueError for an address that would be more than one header."""
+    """Return the message. Raise ValueError for an address that contains a line break."""
     message = EmailMessage(POLICY)
     message["From"], message["To"] = Address(addr_spec=sender), Address(addr_spec=address)
     message["Subject"] = subject
     message["Date"] = utils.format_datetime(now)
     message["Message-ID"] = utils.make_msgid(domain=_domain(sender))
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: who is away sends no answer.
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: do not send out-of-office replies.
     message.set_content(text)
     return message
 
@@ -74,15 +78,15 @@ def _send(url: SplitResult, message: EmailMessage, address: str) -> None:
     else:
         server = smtplib.SMTP(url.hostname, url.port or 587, _domain(sender), timeout=TIMEOUT_SECONDS)
     with server:
-        if url.scheme == "smtp" and not _is_here(url.hostname):
+        if url.scheme == "smtp" and not _is_local(url.hostname):
             server.starttls(context=tls)
         if url.username:
             server.login(unquote(url.username), unquote(url.password or ""))
         server.send_message(message, sender, [address])
 
 
-def _is_here(host: str) -> bool:
-    """Whether the host is this machine, to which nobody listens in."""
+def _is_local(host: str) -> bool:
+    """Return whether the host is this machine, so that the connection needs no encryption."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -95,4 +99,4 @@ def _domain(address: str) -> str:
 
 def _unavailable(error: Exception) -> Unavailable:
     current_app.logger.warning("mail was not sent: %s", type(error).__name__)
-    return Unavailable("The mail server does not take mail now, so nothing was changed. Try again shortly.")
+    return Unavailable("The mail server does not accept mail now. Nothing was changed. Try again shortly.")

@@ -1,4 +1,4 @@
-"""Organizations, their users, and what signs a user in: sessions, API keys, tokens to set a password with."""
+"""Organizations, their users, and how users log in: sessions and password tokens."""
 
 import datetime as dt
 from decimal import Decimal
@@ -6,38 +6,52 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ..audit import AuditConfig
-from ..auth import current_actor
-from ..db import Global, Model, OptimisticallyLocked, TenantScoped, Viewer
+from ..auth import ROLES, current_actor
+from ..db import (
+    AuditConfig,
+    AuditedBy,
+    Global,
+    Model,
+    NotAudited,
+    OptimisticallyLocked,
+    TenantScoped,
+    Viewer,
+    choice_constraint,
+)
+
+DEFAULT_TIMEZONE = "UTC"
+DEFAULT_SIGNIFICANCE_THRESHOLD = Decimal(5)
 
 
 class Organization(Global, OptimisticallyLocked, Model):
-    """A customer: the owner of users and of a ledger."""
+    """A customer, which owns users and a ledger."""
 
     __tablename__ = "organizations"
     __table_args__ = (
         sa.CheckConstraint("significance_threshold BETWEEN 0 AND 100", name="significance_threshold"),
-        # The days of the ledger refer to it, so that none is ever counted in another time zone.
+        # Daily totals refer to both columns, so that all of them are computed in the organization's time zone.
         sa.UniqueConstraint("id", "timezone", name="uq_organizations_timezone"),
     )
-    AUDIT = AuditConfig(("name", "timezone", "region", "significance_threshold"), organization="id")
+    AUDIT = AuditConfig(("name", "timezone", "region", "significance_threshold"), organization_column="id")
 
     name: Mapped[str]
-    timezone: Mapped[str] = mapped_column(server_default="UTC")
+    timezone: Mapped[str] = mapped_column(server_default=DEFAULT_TIMEZONE)
     region: Mapped[str | None]
-    significance_threshold: Mapped[Decimal] = mapped_column(sa.Numeric(5, 2), server_default="5")
+    significance_threshold: Mapped[Decimal] = mapped_column(
+        sa.Numeric(5, 2), server_default=str(DEFAULT_SIGNIFICANCE_THRESHOLD)
+    )
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """Admins see every organization, everyone else their own."""
+        """Admins see every organization, all other users their own."""
         return () if viewer.role == "admin" else (cls.id == viewer.organization_id,)
 
 
 class User(Global, OptimisticallyLocked, Model):
-    """A person who signs in. Once erased, only the id is left, for the numbers that hang on it.
+    """A person who can log in. An invited user has no password until they set one.
 
-    Who has been invited has no password until they set one.
+    Erasing a user removes everything except the id, which usages refer to.
     """
 
     __tablename__ = "users"
@@ -50,7 +64,7 @@ class User(Global, OptimisticallyLocked, Model):
             unique=True,
             info={"message": "This e-mail address is taken.", "field": "email"},
         ),
-        sa.CheckConstraint("role IN ('admin', 'manager', 'member', 'auditor')", name="role"),
+        choice_constraint("role", ROLES),
         sa.CheckConstraint(
             "num_nulls(email, name) = CASE WHEN erased_at IS NULL THEN 0 ELSE 2 END "
             "AND (erased_at IS NULL OR password_hash IS NULL)",
@@ -59,13 +73,13 @@ class User(Global, OptimisticallyLocked, Model):
     )
     AUDIT = AuditConfig(
         ("email", "name", "role", "active"),
-        acts={"erased_at": "deleted", "password_hash": "password_changed"},
+        actions={"erased_at": "deleted", "password_hash": "password_changed"},
         personal=("email", "name"),
     )
 
     organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organizations.id"))
     email: Mapped[str | None]
-    # By which it is found, whatever its capitals are.
+    # For lookups, which ignore case.
     email_key: Mapped[str | None] = mapped_column(sa.Computed("lower(email)", persisted=True))
     name: Mapped[str | None]
     password_hash: Mapped[str | None]
@@ -76,28 +90,29 @@ class User(Global, OptimisticallyLocked, Model):
 
     organization: Mapped[Organization] = relationship(lazy="raise")
 
-    # Of who has just been invited, this once: no column holds them.
+    # Set only on a user who has just been invited. They are not columns.
     invitation_token: str
     invitation_expires_at: dt.datetime
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """Members see themselves, managers and auditors their organization's people, admins everyone."""
-        present = cls.erased_at.is_(None)
+        """Members see themselves, managers and auditors the users of their organization, admins all users."""
+        not_erased = cls.erased_at.is_(None)
         if viewer.role == "admin":
-            return (present,)
-        mine = cls.organization_id == viewer.organization_id
-        return (mine, present, cls.id == viewer.id) if viewer.role == "member" else (mine, present)
+            return (not_erased,)
+        own_organization = (cls.organization_id == viewer.organization_id, not_erased)
+        return (*own_organization, cls.id == viewer.id) if viewer.role == "member" else own_organization
 
 
 class Session(TenantScoped, Model):
-    """A family of tokens that began with one log-in. `generation` counts its refreshes: only the newest is good."""
+    """The tokens that descend from one login. `generation` counts the refreshes: only the newest token is valid."""
 
     __tablename__ = "sessions"
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
         sa.Index("ix_sessions_by_user", "organization_id", "user_id"),
     )
+    AUDIT = AuditedBy.SERVICE
 
     user_id: Mapped[int]
     generation: Mapped[int] = mapped_column(sa.Integer, server_default="1")
@@ -109,20 +124,21 @@ class Session(TenantScoped, Model):
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """Everyone sees their own, whatever their role."""
+        """Users of every role see only their own sessions."""
         return (cls.organization_id == viewer.organization_id, cls.user_id == viewer.id)
 
     @property
     def current(self) -> bool:
-        """Whether it is the one in which the actor asks."""
+        """Whether the actor's token belongs to this session."""
         return self.id == current_actor().session_id
 
 
 class PasswordToken(Model):
-    """The newest token with which a user sets a password, without knowing the one before. Only a hash of it is kept."""
+    """The token with which a user can set a password without the current one. Only its hash is stored."""
 
     __tablename__ = "password_tokens"
     __table_args__ = (sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),)
+    AUDIT = NotAudited("the invitation or reset of the user is audited")
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

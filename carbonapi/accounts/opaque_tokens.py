@@ -1,7 +1,7 @@
-"""Secrets that are shown once: random, and with the name of the row that keeps their hash.
+"""Random secrets that are shown once, such as API keys.
 
-As text: what it is for, the organization, the row, 32 random bytes, and a checksum. So a secret is looked up by a key
-that begins with the organization, and what was mistyped or made up is refused without asking the database.
+The text of a token contains its purpose, the organization, the id of the row with its hash, 32 random bytes, and a
+checksum. So a token is found by primary key, and a mistyped one is rejected without a query.
 """
 
 import hashlib
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from ..rest.fields import MAX_ID
 
-_NAMED = re.compile(r"([a-z-]+)_([1-9][0-9]{0,18})_([1-9][0-9]{0,18})_([A-Za-z0-9_-]{43})([0-9a-f]{8})")
+_PATTERN = re.compile(r"([a-z-]+)_([1-9][0-9]{0,18})_([1-9][0-9]{0,18})_([A-Za-z0-9_-]{43})([0-9a-f]{8})")
 
 
 @dataclass(frozen=True)
 class OpaqueToken:
-    """A secret as its text tells it."""
+    """The parts of a token."""
 
     purpose: str
     organization_id: int
@@ -30,18 +30,18 @@ class OpaqueToken:
 
 
 def new_token() -> str:
-    """32 random bytes as 43 characters."""
+    """Return 32 random bytes as 43 characters."""
     return secrets.token_urlsafe(32)
 
 
 def digest_of(secret: str) -> bytes:
-    """What is kept of a secret. No salt: of 32 random bytes nobody has a table."""
+    """Return the hash to store. It needs no salt: no table of hashes covers 32 random bytes."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def parse_token(purpose: str, text: str) -> OpaqueToken | None:
-    """What the text names, or None if it is nothing that was ever made for this purpose."""
-    match = _NAMED.fullmatch(text)
+    """Return the parts of a token; None if the text is not a token for this purpose."""
+    match = _PATTERN.fullmatch(text)
     if match is None or match[1] != purpose or _checksum(text[:-8]) != match[5]:
         return None
     organization_id, id_ = int(match[2]), int(match[3])

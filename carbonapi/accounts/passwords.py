@@ -1,4 +1,4 @@
-"""Passwords: which are good enough, and how they are kept."""
+"""Password strength and hashing."""
 
 import contextlib
 import threading
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import argon2
 import zxcvbn
-from flask import Flask, current_app
 
+from ..auth import state
 from ..errors import Unavailable, ValidationFailed
 from ..settings import available_cores
 
@@ -15,56 +15,55 @@ MAX_LENGTH = 128
 MIN_LENGTH = 12
 # OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane.
 HASHER = argon2.PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
-# zxcvbn refuses more characters than this; what follows them cannot make a password easier to guess.
-_ZXCVBN_LONGEST = 72
-_GUESSABLE = 10**6  # zxcvbn calls fewer guesses "very guessable".
+# zxcvbn rejects longer text. Further characters cannot make a password easier to guess.
+_ZXCVBN_MAX_LENGTH = 72
+_MIN_GUESSES = 10**6  # zxcvbn calls fewer guesses "very guessable".
 
-TURN_SECONDS = 2  # For which a password waits until others have been hashed.
-# Checked when there is no such user, so that a wrong e-mail takes as long as a wrong password.
-_NOBODYS_HASH = HASHER.hash("the password of nobody at all")
+SLOT_TIMEOUT_SECONDS = 2
+# Verified if there is no user, so that an unknown e-mail address takes as long as a wrong password.
+_DUMMY_HASH = HASHER.hash("a password that no user has")
 
 
-def init_app(app: Flask) -> None:
-    """Let the app hash at most as many passwords at once as there are cores; its workers share these."""
-    at_once = max(1, available_cores() // (app.config["WORKERS"] or 1))
-    app.extensions["carbonapi-hashing"] = threading.BoundedSemaphore(at_once)
+def create_slots(workers: int | None) -> threading.BoundedSemaphore:
+    """Return a slot for each concurrent password hash: this worker's share of the cores."""
+    return threading.BoundedSemaphore(max(1, available_cores() // (workers or 1)))
 
 
 @contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """A core for this block. Raises Unavailable if others need them all for longer than one may wait."""
-    turns: threading.BoundedSemaphore = current_app.extensions["carbonapi-hashing"]
-    if not turns.acquire(timeout=TURN_SECONDS):
+def _hashing_slot() -> Iterator[None]:
+    """Hold a slot during the block. Raise Unavailable if none becomes free in time."""
+    slots = state().hashing_slots
+    if not slots.acquire(timeout=SLOT_TIMEOUT_SECONDS):
         raise Unavailable("Too many passwords are being checked at once. Try again shortly.")
     try:
         yield
     finally:
-        turns.release()
+        slots.release()
 
 
 def hash_password(password: str) -> str:
-    """The hash to keep. Raises Unavailable while too many others are hashed."""
-    with _turn():
+    """Return the hash to store. Raise Unavailable while too many others are being computed."""
+    with _hashing_slot():
         return HASHER.hash(password)
 
 
 def password_matches(password: str, password_hash: str | None) -> bool:
-    """Whether the password is the one that was hashed. Takes the same time when there is no hash.
+    """Return whether the password has this hash. Takes the same time without a hash.
 
-    Raises Unavailable while too many others are hashed.
+    Raise Unavailable while too many other hashes are being computed.
     """
-    with _turn():
+    with _hashing_slot():
         try:
-            return HASHER.verify(password_hash or _NOBODYS_HASH, password) and password_hash is not None
+            return HASHER.verify(password_hash or _DUMMY_HASH, password) and password_hash is not None
         except argon2.exceptions.VerifyMismatchError:
             return False
 
 
 def check_password_strength(password: str, email: str | None, field: str) -> None:
-    """Raise Invalid that names the field for a password that is common, or that holds the e-mail address."""
+    """Raise ValidationFailed for a password that is easy to guess or contains the e-mail address."""
     local_part = (email or "").partition("@")[0].lower()
     if email and (email.lower() in password.lower() or (len(local_part) > 3 and local_part in password.lower())):
         raise ValidationFailed("Must not contain the e-mail address.", field=field)
-    if zxcvbn.zxcvbn(password[:_ZXCVBN_LONGEST])["guesses"] < _GUESSABLE:
-        fault = "Too easy to guess: it is common, or a simple pattern. Take several unrelated words."
-        raise ValidationFailed(fault, field=field)
+    if zxcvbn.zxcvbn(password[:_ZXCVBN_MAX_LENGTH])["guesses"] < _MIN_GUESSES:
+        message = "Too easy to guess: it is common or follows a simple pattern. Use several unrelated words."
+        raise ValidationFailed(message, field=field)

@@ -1,4 +1,4 @@
-"""What accounts look like on the wire."""
+"""Organizations, users and sessions in requests and responses."""
 
 from decimal import Decimal
 from typing import Any
@@ -19,7 +19,7 @@ from ..rest.fields import (
     TimeZoneName,
     UtcDateTime,
 )
-from .models import Organization, Session, User
+from .models import DEFAULT_SIGNIFICANCE_THRESHOLD, DEFAULT_TIMEZONE, Organization, Session, User
 from .passwords import MAX_LENGTH, MIN_LENGTH
 
 TOKEN = "carbonapi-password_1_2_q3nJQk1v0WbZ7mJ8p2Yx5cT4rL6sD9fG0hA1eUoIiNwd60e2f5b"
@@ -37,7 +37,11 @@ def password(example: str = "unrelated words make good ones", *, required: bool 
     return Text(
         required=required,
         validate=ma.validate.Length(MIN_LENGTH, MAX_LENGTH),
-        metadata={"format": "password", "example": example, "description": "12 to 128 characters, not a common one."},
+        metadata={
+            "format": "password",
+            "example": example,
+            "description": f"{MIN_LENGTH} to {MAX_LENGTH} characters, not easy to guess.",
+        },
     )
 
 
@@ -49,7 +53,7 @@ def threshold(**kwargs: Any) -> DecimalInput:
     return DecimalInput(
         2,
         validate=ma.validate.Range(max=Decimal(100)),
-        metadata={"example": 5, "description": "From how many per cent on a restatement counts as significant."},
+        metadata={"example": 5, "description": "Percentage from which a restatement is significant."},
         **kwargs,
     )
 
@@ -64,7 +68,7 @@ class RegistrationSchema(Schema):
 
 
 class CredentialsSchema(Schema):
-    """What somebody signs in with."""
+    """The credentials for a login."""
 
     email = Text(required=True, validate=ma.validate.Length(1, 254), metadata={"example": "ada@example.org"})
     password = Text(
@@ -75,29 +79,32 @@ class CredentialsSchema(Schema):
 
 
 class TokensSchema(Schema):
-    """A pair of tokens: the access token signs requests, the refresh token gets the next pair, once."""
+    """An access token for requests, and a refresh token to get the next pair, which can be used once."""
 
     access_token = ma.fields.String(required=True, metadata={"example": "header.claims.signature"})
     refresh_token = ma.fields.String(required=True, metadata={"example": "header.claims.signature"})
     token_type = ma.fields.String(required=True, metadata={"example": "Bearer"})
     expires_in = ma.fields.Integer(
-        required=True, metadata={"example": 900, "description": "Seconds for which the access token is good."}
+        required=True, metadata={"example": 900, "description": "Lifetime of the access token in seconds."}
     )
 
 
 class SessionSchema(Schema):
-    """One log-in, with the tokens that came of it."""
+    """One login, with the tokens that descend from it."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
-    started_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "The log-in."})
+    started_at = UtcDateTime(
+        required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "Time of the login."}
+    )
     refreshed_at = UtcDateTime(
-        required=True, metadata={"example": "2026-02-01T08:00:00Z", "description": "When its tokens were made."}
+        required=True, metadata={"example": "2026-02-01T08:00:00Z", "description": "Time of the last refresh."}
     )
     expires_at = UtcDateTime(
-        required=True, metadata={"example": "2026-03-03T08:00:00Z", "description": "When it is over, unless refreshed."}
+        required=True,
+        metadata={"example": "2026-03-03T08:00:00Z", "description": "When the session ends, unless refreshed."},
     )
     current = ma.fields.Boolean(
-        required=True, metadata={"example": True, "description": "Whether it is the one in which you ask."}
+        required=True, metadata={"example": True, "description": "Whether your token belongs to this session."}
     )
 
 
@@ -117,26 +124,26 @@ class PasswordChangeSchema(Schema):
 
 
 class UserSchema(Schema):
-    """A person who signs in."""
+    """A person who can log in."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
     email = ma.fields.String(required=True, metadata={"example": "ada@example.org"})
     name = ma.fields.String(required=True, metadata={"example": "Ada Lovelace"})
     role = ma.fields.String(required=True, metadata={"enum": list(ROLES), "example": "member"})
-    active = ma.fields.Boolean(required=True, metadata={"example": True, "description": "Whether they may sign in."})
+    active = ma.fields.Boolean(required=True, metadata={"example": True, "description": "Whether they can log in."})
     created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 
 class ProfileChangesSchema(Schema):
-    """What one may change of oneself."""
+    """The fields that a user may change of their own account."""
 
     email = email()
     name = person()
 
 
 class UserReplacementSchema(Schema):
-    """The whole of what can be set of a user."""
+    """All fields of a user that can be set."""
 
     email = email("grace@example.org")
     name = person("Grace Hopper")
@@ -151,38 +158,43 @@ class UserChangesSchema(UserReplacementSchema):
 
 
 class NewUserSchema(Schema):
-    """A new user of an organization; without a password they are invited to set one."""
+    """A new user of an organization. Without a password, they are invited to set one."""
 
     email = email("grace@example.org")
     name = person("Grace Hopper")
     role = role()
     password = password(required=False)
-    organization_id = StrictInteger(metadata={"description": "Your own by default; only an admin may name another."})
+    organization_id = StrictInteger(metadata={"description": "Default: your own. Only an admin may name another."})
 
 
 class CreatedUserSchema(UserSchema):
-    """A user who has been added; and of one who has been invited, with what."""
+    """A new user, and the token of one who was invited."""
 
     invitation_token = ma.fields.String(
         metadata={
             "example": TOKEN,
-            "description": "For `/auth/accept`. Shown this once, and only to who invites without mail.",
+            "description": "For `/auth/accept`. Returned only once, and only if the service sends no mail.",
         }
     )
-    invitation_expires_at = UtcDateTime(metadata={"example": "2026-02-01T12:00:00Z", "description": "Of the token."})
+    invitation_expires_at = UtcDateTime(
+        metadata={"example": "2026-02-01T12:00:00Z", "description": "When the token expires."}
+    )
 
 
 class PasswordTokenSchema(Schema):
-    """What a password is set with by who has none, or has lost it."""
+    """A token to set a password without the current one."""
 
     token = ma.fields.String(
-        metadata={"example": TOKEN, "description": "For `/auth/accept`. Shown this once, and only if no mail is sent."}
+        metadata={
+            "example": TOKEN,
+            "description": "For `/auth/accept`. Returned only once, and only if the service sends no mail.",
+        }
     )
     expires_at = UtcDateTime(required=True, metadata={"example": "2026-02-01T12:00:00Z"})
 
 
 class PasswordTokenAcceptanceSchema(Schema):
-    """The token of an invitation or a reset, and the password to be."""
+    """The token of an invitation or a password reset, and the new password."""
 
     token = Text(required=True, validate=ma.validate.Length(1, 200), metadata={"example": TOKEN})
     password = password()
@@ -196,19 +208,19 @@ class UserQuery(ListQuerySchema):
 
 
 class NewOrganizationSchema(Schema):
-    """A customer's name, and what a day means in its reports."""
+    """An organization and its settings."""
 
     name = Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": "Analytical Engines"})
     timezone = TimeZoneName(
-        load_default="UTC",
-        metadata={"example": "Europe/London", "description": "IANA name: what a day means in the reports."},
+        load_default=DEFAULT_TIMEZONE,
+        metadata={"example": "Europe/London", "description": "IANA name. It defines the days of reports."},
     )
     region = Region(
         load_default=None,
         allow_none=True,
-        metadata={"example": "GB", "description": "Whose emission factors apply where a usage names no region."},
+        metadata={"example": "GB", "description": "Its emission factors apply to usages without a region."},
     )
-    significance_threshold = threshold(load_default=Decimal(5))
+    significance_threshold = threshold(load_default=DEFAULT_SIGNIFICANCE_THRESHOLD)
 
 
 class OrganizationChangesSchema(NewOrganizationSchema):
@@ -220,13 +232,13 @@ class OrganizationChangesSchema(NewOrganizationSchema):
 
 
 class OrganizationSchema(Schema):
-    """A customer: the owner of users and of a ledger."""
+    """A customer, which owns users and a ledger."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     name = ma.fields.String(required=True, metadata={"example": "Analytical Engines"})
     timezone = ma.fields.String(required=True, metadata={"example": "Europe/London"})
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
-    significance_threshold = ExactDecimal(required=True, metadata={"example": 5, "description": "In per cent."})
+    significance_threshold = ExactDecimal(required=True, metadata={"example": 5, "description": "Percentage."})
     created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 

@@ -1,12 +1,14 @@
 """Every write of organizations and users."""
 
+import contextlib
 import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
 
-from ..auth import Actor, current_actor, get_referenced
+from .. import audit
+from ..auth import Actor, current_actor, get_referenced, state
 from ..db import db, row_security
 from ..errors import Conflict, Forbidden, ValidationFailed
 from ..rate_limiting import REGISTRATION, consume
@@ -17,135 +19,139 @@ from .passwords import check_password_strength, hash_password, password_matches
 
 
 def register(email: str, password: str, name: str, organization: str | None, now: dt.datetime) -> User:
-    """A new organization and its first manager.
+    """Create an organization and its first manager.
 
-    Raises TooMany for too many of this e-mail or address, NotAllowed where registration is closed.
+    Raise RateLimited after too many registrations from this e-mail or IP address, Forbidden if registration is closed.
     """
     consume(REGISTRATION, email.lower(), now)
     if current_app.config["REGISTRATION"] == "closed":
-        raise Forbidden("Registration is closed here. Ask for an account.")
+        raise Forbidden("Registration is closed on this server. Ask its operator for an account.")
     check_password_strength(password, email, "password")
-    password_hash = hash_password(password)  # Before anything is written, for it may have to wait.
+    password_hash = hash_password(password)  # Hash before the first write, because hashing may wait for a slot.
     with row_security.for_all_organizations():  # The organization has no id yet.
-        founded = create_organization(name=organization or f"{name}'s organization")
-        return _create(founded.id, password_hash, email=email, name=name, role="manager")
+        created = create_organization(name=organization or f"{name}'s organization")
+        return _create_user(created.id, password_hash, email=email, name=name, role="manager")
 
 
 def create_organization(**fields: Any) -> Organization:
-    """A new organization."""
+    """Create an organization."""
     organization = Organization(**fields)
     db.session.add(organization)
-    db.session.flush()
+    audit.flush()
     return organization
 
 
 def change_organization(organization: Organization, **fields: Any) -> Organization:
-    """Change an organization. What its ledger holds stays as it is."""
-    for name, value in fields.items():
-        setattr(organization, name, value)
-    db.session.flush()
+    """Change an organization. A new time zone rebuilds its daily totals; usages stay as they are."""
+    is_moved = fields.get("timezone", organization.timezone) != organization.timezone
+    with state().on_timezone_change(organization.id) if is_moved else contextlib.nullcontext():
+        for name, value in fields.items():
+            setattr(organization, name, value)
+        audit.flush()
     return organization
 
 
 def delete_organization(organization: Organization) -> None:
-    """Remove an organization that has no users any more and no ledger.
+    """Delete an organization without users or usages.
 
-    Raises Conflict while it has users. The database keeps one that the ledger needs.
+    Raise Conflict while it has users. Foreign keys prevent deleting one that has usages.
     """
-    theirs = User.organization_id == organization.id
-    if db.session.scalar(sa.select(sa.exists().where(theirs, User.erased_at.is_(None)))):
+    is_member = User.organization_id == organization.id
+    if db.session.scalar(sa.select(sa.exists().where(is_member, User.erased_at.is_(None)))):
         raise Conflict(f"Organization {organization.id} has users. Delete them first.")
     db.session.execute(sa.delete(Session).where(Session.organization_id == organization.id))
-    db.session.execute(sa.delete(User).where(theirs))
+    db.session.execute(sa.delete(User).where(is_member))
     db.session.delete(organization)
-    db.session.flush()
+    audit.flush()
 
 
 def create_user(
     now: dt.datetime, organization_id: int | None = None, password: str | None = None, **fields: Any
 ) -> User:
-    """A new user of the actor's organization; an admin may name another. Without a password they are invited.
+    """Create a user, by default in the actor's organization. Without a password, the user is invited to set one.
 
-    Raises NotAllowed for a role above the actor's own, Invalid for an organization that is not theirs.
+    Raise Forbidden for a role above the actor's own, ValidationFailed for an organization that the actor cannot see.
     """
     actor = current_actor()
-    _refuse_promotion(actor, fields["role"])
+    _check_promotion(actor, fields["role"])
     organization = get_referenced(Organization, organization_id or actor.organization_id, "organization_id")
     if password is None:
-        return invitations.invite(_create(organization.id, None, **fields), now)
+        return invitations.invite(_create_user(organization.id, None, **fields), now)
     check_password_strength(password, fields["email"], "password")
-    return _create(organization.id, hash_password(password), **fields)
+    return _create_user(organization.id, hash_password(password), **fields)
 
 
 def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
-    """Change a user. One who is deactivated is signed out, and a token that went to another address is worthless."""
+    """Change a user. Deactivating ends their sessions. A new e-mail address revokes their password token."""
     actor = current_actor()
     if fields.get("role", user.role) != user.role:
-        _refuse_promotion(actor, fields["role"])
+        _check_promotion(actor, fields["role"])
     if user.role == "admin" and actor.role != "admin":
         raise Forbidden("Only an admin may change an admin.")
-    _keep_a_manager([user], leaves=fields.get("role", user.role) != "manager" or not fields.get("active", user.active))
+    if fields.get("role", user.role) != "manager" or not fields.get("active", user.active):
+        _check_other_managers([user])
     if fields.get("email", user.email) != user.email or not fields.get("active", True):
         invitations.revoke(user)
     for name, value in fields.items():
         setattr(user, name, value)
+    audit.flush()
     if not user.active:
         sessions.end_all(user, now, "deactivated")
-    db.session.flush()
     return user
 
 
 def change_password(user: User, now: dt.datetime, current_password: str, new_password: str) -> None:
-    """Give the user a new password, and end their other sessions. Raises Invalid if the current one is wrong."""
+    """Change the user's password and end their other sessions. Raise ValidationFailed if the current one is wrong."""
     if not password_matches(current_password, user.password_hash):
         raise ValidationFailed("This is not your current password.", field="current_password")
     check_password_strength(new_password, user.email, "new_password")
     user.password_hash = hash_password(new_password)
+    audit.flush()
     invitations.revoke(user)
-    sessions.end_all(user, now, "password changed", but=current_actor().session_id)
+    sessions.end_all(user, now, "password changed", except_id=current_actor().session_id)
 
 
 def erase_users(users: list[User], now: dt.datetime) -> None:
-    """Erase what is known of these people, their sessions and API keys. Their usages, and so every total, stay."""
+    """Erase the personal data, sessions and API keys of users. Their usages remain, and so does every total."""
     if current_actor().role != "admin" and any(user.role == "admin" for user in users):
         raise Forbidden("Only an admin may delete an admin.")
-    _keep_a_manager(users, leaves=True)
+    _check_other_managers(users)
     for user in users:
         user.email = user.name = user.password_hash = None
         user.active = False
         user.erased_at = now
-    db.session.flush()
+    audit.flush()
     for user in users:
         sessions.end_all(user, now, "user deleted")
         invitations.revoke(user)
         delete_api_keys_of(user)
 
 
-def _create(organization_id: int, password_hash: str | None, **fields: Any) -> User:
+def _create_user(organization_id: int, password_hash: str | None, **fields: Any) -> User:
     user = User(organization_id=organization_id, password_hash=password_hash, **fields)
     db.session.add(user)
-    db.session.flush()
+    audit.flush()
     return user
 
 
-def _refuse_promotion(actor: Actor, role: str) -> None:
+def _check_promotion(actor: Actor, role: str) -> None:
     if role == "admin" and not actor.is_admin:
-        raise Forbidden("Only an admin may make an admin.")
+        raise Forbidden("Only an admin may grant the role admin.")
 
 
-def _keep_a_manager(users: list[User], leaves: bool) -> None:
-    """Raise Conflict if these users' leaving left an organization without a manager who can sign in."""
+def _check_other_managers(users: list[User]) -> None:
+    """Raise Conflict if an organization would have no active manager with a password without these users."""
     leaving = [user for user in users if user.role == "manager" and user.active and user.password_hash]
-    if not (leaves and leaving):
+    if not leaving:
         return
     organizations = {user.organization_id for user in leaving}
-    # Locked, so that two managers cannot remove each other at once.
+    # Lock the organizations, so that two managers cannot remove each other at once.
     db.session.execute(sa.select(Organization.id).where(Organization.id.in_(organizations)).with_for_update())
-    kept = db.session.scalars(
+    managed = db.session.scalars(
         sa.select(User.organization_id)
         .where(User.organization_id.in_(organizations), User.role == "manager", User.active)
         .where(User.password_hash.is_not(None))
         .where(User.id.not_in([user.id for user in leaving]))
     ).all()
-    if organizations - set(kept):
-        raise Conflict("An organization keeps at least one active manager. Make somebody else a manager first.")
+    if organizations - set(managed):
+        raise Conflict("An organization needs at least one active manager. Make another user a manager first.")

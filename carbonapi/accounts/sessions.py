@@ -1,8 +1,8 @@
-"""Being signed in: sessions, and the tokens that stand for them.
+"""Sessions and their tokens.
 
-A session is the family of tokens of one log-in. Its access tokens last minutes and name it; a worker may rely for a few
-seconds on what it read of a session, so ending one is seen by all of them soon. Its refresh token carries the session's
-generation and is good once: a second use of an older one means that it was stolen, and ends the session.
+A session is one login and the tokens that descend from it. An access token is valid for minutes and names its session.
+Workers cache sessions for a few seconds, so an ended session is rejected everywhere soon after. A refresh token carries
+the generation of its session and can be used once. A second use means that it was stolen, and ends the session.
 """
 
 import datetime as dt
@@ -21,21 +21,21 @@ from ..rate_limiting import LOGIN, REFRESH, consume, reset
 from .models import Organization, Session, User
 from .passwords import password_matches
 
-# Two tabs that refresh at once, or a client that lost the answer, get the same successor.
+# Within this time, a second refresh gets the same answer: for two tabs at once, or a client that lost its answer.
 RETRY_SECONDS = 30
 
 
 def log_in(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
-    """The tokens of a new session of the user who has this e-mail address and password.
+    """Return the tokens of a new session of the user with this e-mail address and password.
 
-    Raises NotSignedIn, the same for a wrong e-mail, a wrong password and a deactivated user, and as late; TooMany for
-    too many attempts.
+    Raise RateLimited after too many attempts. Raise Unauthenticated with the same message and after the same time for
+    an unknown address, a wrong password and a deactivated user.
     """
-    # Before the password is looked at: of guesses at the same time, each counts.
+    # Count before the password is checked, so that concurrent guesses all count.
     consume(LOGIN, email.lower(), now)
     with row_security.for_all_organizations():
         user = db.session.scalar(sa.select(User).where(User.email_key == email.lower()))
-    db.session.commit()  # Hashing takes long, and may have to wait: it keeps no connection meanwhile.
+    db.session.commit()  # Release the connection: hashing is slow, and may wait for a slot.
     matches = password_matches(password, user.password_hash if user else None)
     with row_security.for_organization(user.organization_id if user else audit.NO_ORGANIZATION):
         if user is not None and matches and user.active:
@@ -43,15 +43,14 @@ def log_in(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
             tokens = create(user, now)
             on_commit(metrics.LOGINS.labels("succeeded").inc)
             return tokens
-        _note_refusal(email, user, matches)
-        # This must outlast the error that tells of it.
-        db.session.commit()
+        _record_failure(email, user, matches)
+        db.session.commit()  # The error below rolls the transaction back.
         metrics.LOGINS.labels("failed").inc()
     raise Unauthenticated("The e-mail address or the password is wrong.")
 
 
 def create(user: User, now: dt.datetime) -> dict[str, Any]:
-    """The tokens of a new session of `user`."""
+    """Create a session of the user and return its tokens."""
     session = Session(
         organization_id=user.organization_id,
         user_id=user.id,
@@ -68,16 +67,17 @@ def create(user: User, now: dt.datetime) -> dict[str, Any]:
 
 
 def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
-    """The next tokens of the session that the refresh token's claims name.
+    """Return the next tokens of the session that the claims of a refresh token name.
 
-    Raises NotSignedIn if the session has ended, and ends it if the token was used before; TooMany for too many.
+    Raise Unauthenticated if the session has ended, or if the token was used before, which ends the session. Raise
+    RateLimited after too many refreshes.
     """
     consume(REFRESH, claims["sub"], now)
     with row_security.for_organization(claims["org"]):
-        return _refreshed(claims, now)
+        return _next_tokens(claims, now)
 
 
-def _refreshed(claims: Claims, now: dt.datetime) -> dict[str, Any]:
+def _next_tokens(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     session = db.session.scalar(
         sa.select(Session)
         .where(Session.organization_id == claims["org"], Session.id == claims["sid"])
@@ -95,37 +95,38 @@ def _refreshed(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     ):
         session.ended_at, session.end_reason = now, "a refresh token was used twice"
         audit.record("session_ended", Session, session.id, session.organization_id, reason=session.end_reason)
-        # This must outlast the error that tells of it.
-        db.session.commit()
+        db.session.commit()  # The error below rolls the transaction back.
         raise Unauthenticated("This refresh token was used before, so its session has been ended. Log in again.")
     db.session.flush()
     return _tokens(session)
 
 
 def active(now: dt.datetime) -> sa.Select[Session]:
-    """The actor's sessions that have neither ended nor expired, as a SELECT."""
+    """Return a SELECT of the actor's sessions that have neither ended nor expired."""
     return visible(Session).where(Session.ended_at.is_(None), Session.expires_at > now)
 
 
 def end_current(actor: Actor, now: dt.datetime) -> None:
-    """End the actor's session."""
-    _sign_out(now, "logged out", Session.id == actor.session_id)
+    """End the session of the actor's access token."""
+    _log_out(now, "logged out", Session.id == actor.session_id)
 
 
 def end_by_id(session_id: int, now: dt.datetime) -> None:
-    """End one of the actor's sessions. Raises NotFound if none of this id goes on."""
-    if not _sign_out(now, "ended by its user", Session.id == session_id, Session.expires_at > now):
+    """End one of the actor's sessions. Raise NotFound if none with this id is active."""
+    if not _log_out(now, "ended by its user", Session.id == session_id, Session.expires_at > now):
         raise NotFound(f"There is no session {session_id}.")
 
 
-def end_all(user: User, now: dt.datetime, reason: str, but: int | None = None) -> None:
-    """End the sessions of `user`, all but one of this id."""
-    theirs = (Session.organization_id == user.organization_id, Session.user_id == user.id)
-    db.session.execute(_ending(now, reason, *theirs, *([Session.id != but] if but else [])))
+def end_all(user: User, now: dt.datetime, reason: str, except_id: int | None = None) -> None:
+    """End all sessions of the user, except for the one with this id."""
+    criteria = [Session.organization_id == user.organization_id, Session.user_id == user.id]
+    if except_id is not None:
+        criteria.append(Session.id != except_id)
+    db.session.execute(_end_statement(now, reason, *criteria))
 
 
 def find_actor(claims: Claims) -> Actor | None:
-    """The actor whom an access token's claims name, if their session goes on and they are active."""
+    """Return the actor that the claims of an access token name; None if the session or the user is not active."""
     row = db.session.execute(
         sa.select(User.id, User.organization_id, User.role, Organization.timezone, Session.id)
         .join(User, (User.organization_id == Session.organization_id) & (User.id == Session.user_id))
@@ -142,7 +143,7 @@ def find_actor(claims: Claims) -> Actor | None:
 
 
 def actor_for_user(user_id: int) -> Actor | None:
-    """Who acts for the user of this id when they are not there themself, or None if they are not active."""
+    """Return an actor for background work on behalf of a user; None if the user is not active."""
     row = db.session.execute(
         sa.select(User.id, User.organization_id, User.role, Organization.timezone)
         .join(Organization, Organization.id == User.organization_id)
@@ -151,30 +152,29 @@ def actor_for_user(user_id: int) -> Actor | None:
     return Actor(*row) if row else None
 
 
-def _sign_out(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> bool:
-    """End the actor's session of these criteria, if it goes on. Gives whether it did."""
-    mine = _ending(now, reason, *scope_criteria(Session), *criteria)
-    ended = mine.returning(Session.organization_id, Session.id).cte("ended")
-    logged_out = audit.entries_cte(ended, Session, "logged_out")
-    return db.session.scalar(sa.select(ended.c.id).add_cte(logged_out)) is not None
+def _log_out(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> bool:
+    """End the actor's active session that meets these criteria. Return whether there was one."""
+    statement = _end_statement(now, reason, *scope_criteria(Session), *criteria)
+    session_id = db.session.scalar(statement.returning(Session.id))
+    if session_id is not None:
+        audit.record("logged_out", Session, session_id)
+    return session_id is not None
 
 
-def _ending(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> sa.Update:
-    """The statement that ends the sessions of these criteria, those that go on."""
+def _end_statement(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> sa.Update:
+    """Return the UPDATE that ends the active sessions that meet these criteria."""
     return sa.update(Session).where(*criteria, Session.ended_at.is_(None)).values(ended_at=now, end_reason=reason)
 
 
-def _note_refusal(email: str, user: User | None, matches: bool) -> None:
-    """Tell of a sign-in that was refused: of a user's, or with an e-mail address that nobody has."""
+def _record_failure(email: str, user: User | None, matches: bool) -> None:
+    """Write the audit entry of a failed login."""
     if user is not None:
         reason = "deactivated" if matches else "wrong password"
         audit.record("login_failed", User, user.id, user.organization_id, reason=reason)
     else:
-        # What has no @ may be a password, typed into the wrong field.
-        tried = email if "@" in email else None
-        audit.record(
-            "login_failed", User, None, audit.NO_ORGANIZATION, new={"email": tried}, reason="unknown e-mail address"
-        )
+        # Text without an @ may be a password in the wrong field.
+        new = {"email": email if "@" in email else None}
+        audit.record("login_failed", User, None, audit.NO_ORGANIZATION, new=new, reason="unknown e-mail address")
 
 
 def _refresh_lifetime() -> dt.timedelta:
@@ -185,7 +185,7 @@ def _refresh_lifetime() -> dt.timedelta:
 def _tokens(session: Session) -> dict[str, Any]:
     claims = {"sid": session.id, "org": session.organization_id}
     subject = str(session.user_id)  # RFC 7519: `sub` is text.
-    # Nothing in a refresh token is random: who asks for the same successor again is given it to the letter.
+    # Nothing in a refresh token is random, so that a repeated refresh gets an identical one.
     fixed = {
         "gen": session.generation,
         "jti": f"{session.id}-{session.generation}",

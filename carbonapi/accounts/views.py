@@ -1,4 +1,4 @@
-"""Signing in, organizations and users."""
+"""Logging in, organizations and users."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from flask.views import MethodView
 from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, get_all_visible, get_visible, token_claims, visible
 from ..errors import Forbidden, Unauthenticated
 from ..rate_limiting import PASSWORD_CHANGE
-from ..rest import Blueprint, IdsSchema, lock_for_update, now
+from ..rest import Blueprint, IdsSchema, lock_for_update, now, public, raises, rate_limited, requires, shown_once
 from . import invitations, service, sessions
-from .models import Organization, User
+from .models import Organization, Session, User
 from .schemas import (
     CreatedUserSchema,
     CredentialsSchema,
@@ -36,273 +36,282 @@ auth = Blueprint(
     "Auth",
     __name__,
     url_prefix="/api/v1/auth",
-    description="Register, sign in and out. The access token is short-lived; the refresh token gets a new pair, once.",
+    description="Registration, login and logout. Access tokens are short-lived; a refresh token can be used once.",
 )
 organizations = Blueprint(
     "Organizations",
     __name__,
-    description="Customers: the owners of users and ledgers. Their time zone says what a day is.",
+    description="Customers, which own users and ledgers. The time zone of an organization defines its days.",
 )
 users = Blueprint(
-    "Users", __name__, description="The people of an organization, each with one role. Erasing one keeps the numbers."
+    "Users",
+    __name__,
+    description="The people of an organization, each with one role. Usages remain when a user is erased.",
 )
 
 
 @auth.route("/register")
 class Register(MethodView):
-    @auth.writing(
-        RegistrationSchema,
-        UserSchema,
-        201,
-        roles=None,
-        conflicts=True,
-        collection="/api/v1/users",
-        raises=(Forbidden,),
-    )
+    @auth.post(RegistrationSchema, UserSchema, location="/api/v1/users")
+    @public
+    @raises(Forbidden)
     def post(self, fields: dict[str, Any]) -> User:
         """Register an organization
 
-        Makes the organization and its first manager, who adds its other users. Log in next.
+        Creates the organization and its first manager, who can add other users. Log in next.
         """
         return service.register(fields["email"], fields["password"], fields["name"], fields.get("organization"), now())
 
 
 @auth.route("/login")
 class Login(MethodView):
-    @auth.writing(CredentialsSchema, TokensSchema, roles=None, tagged=False, raises=(Unauthenticated,))
+    @auth.post(CredentialsSchema, TokensSchema, 200)
+    @public
+    @raises(Unauthenticated)
     def post(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Log in
 
-        Send the access token as `Authorization: Bearer <access token>`. When it expires, refresh.
+        Send the access token as `Authorization: Bearer <access token>`. When it expires, refresh the tokens.
         """
         return sessions.log_in(fields["email"], fields["password"], now())
 
 
 @auth.route("/refresh")
 class Refresh(MethodView):
-    @auth.writing(None, TokensSchema, roles=None, tagged=False)
+    @auth.post(None, TokensSchema, 200)
+    @public
     @auth.doc(security=[{"refresh_token": []}])
     def post(self) -> dict[str, Any]:
         """Refresh the tokens
 
-        The bearer here is the refresh token. It is good once: use the new one next time. One that is used twice ends
-        the session, but for a retry within 30 seconds, which gets the same answer.
+        Send the refresh token as the bearer token. It can be used once: use the new one next time. Using it twice ends
+        the session, except for a retry within 30 seconds, which gets the same response.
         """
         return sessions.refresh(token_claims("refresh"), now())
 
 
 @auth.route("/logout")
 class Logout(MethodView):
-    @auth.writing(None, None, 204, roles=EVERYONE, in_person=True)
+    @auth.post(None, None)
+    @requires(EVERYONE, api_key=False)
     def post(self) -> None:
         """Log out
 
-        Ends this session: its refresh token is worthless at once, its access token within 5 seconds.
+        Ends this session. Its refresh token stops working at once, its access token within 5 seconds.
         """
         sessions.end_current(current_actor(), now())
 
 
 @auth.route("/sessions")
 class Sessions(MethodView):
-    @auth.listing(SessionSchema, SessionQuery, in_person=True)
+    @auth.list(SessionSchema, SessionQuery)
+    @requires(EVERYONE, api_key=False)
     def get(self, narrow: Any) -> Any:
         """List sessions
 
-        Your own, each of them a log-in that goes on, newest first.
+        Returns your active sessions, newest first.
         """
         return narrow(sessions.active(now()))
 
 
 @auth.route("/sessions/<int:session_id>")
 class SessionById(MethodView):
-    @auth.removing(roles=EVERYONE, tagged=False, in_person=True)
+    @auth.delete(Session)
+    @requires(EVERYONE, api_key=False)
     def delete(self, session_id: int) -> None:
         """End a session
 
-        One of your own, as logging out there would: its refresh token is worthless at once, its access token within
-        5 seconds.
+        Ends one of your own sessions. Its refresh token stops working at once, its access token within 5 seconds.
         """
         sessions.end_by_id(session_id, now())
 
 
 @auth.route("/password")
 class Password(MethodView):
-    @auth.writing(PasswordChangeSchema, None, 204, roles=EVERYONE, throttle=PASSWORD_CHANGE, in_person=True)
+    @auth.post(PasswordChangeSchema, None)
+    @requires(EVERYONE, api_key=False)
+    @rate_limited(PASSWORD_CHANGE)
     def post(self, fields: dict[str, Any]) -> None:
         """Change your password
 
-        Your other sessions end. Your API keys go on: delete those that somebody else may have.
+        Ends your other sessions. Your API keys remain valid: delete those that may be known to others.
         """
         service.change_password(get_visible(User, current_actor().id, lock=True), now(), **fields)
 
 
 @auth.route("/accept")
 class Acceptance(MethodView):
-    @auth.writing(PasswordTokenAcceptanceSchema, None, 204, roles=None)
+    @auth.post(PasswordTokenAcceptanceSchema, None)
+    @public
     def post(self, fields: dict[str, Any]) -> None:
         """Accept an invitation
 
-        Sets a password by a token, of an invitation or a reset, which is good once. Sessions that go on end; API keys
-        do not. Log in next.
+        Sets a password with the single-use token of an invitation or a password reset. This ends active sessions, but
+        API keys remain valid. Log in next.
         """
         invitations.set_password(fields["token"], fields["password"], now())
 
 
 @auth.route("/me")
 class Me(MethodView):
-    @auth.reading(UserSchema, tagged=True)
+    @auth.get(UserSchema)
     def get(self) -> User:
-        """Get yourself
+        """Get your account
 
-        Who is signed in, and with which role.
+        Returns your own user, with its role.
         """
         return get_visible(User, current_actor().id)
 
-    @auth.writing(ProfileChangesSchema(partial=True), UserSchema, roles=EVERYONE, conflicts=True, in_person=True)
+    @auth.patch(ProfileChangesSchema(partial=True), UserSchema)
+    @requires(EVERYONE, api_key=False)
     def patch(self, fields: dict[str, Any]) -> User:
-        """Change yourself
+        """Change your account
 
-        Your name and e-mail address; a manager sets roles.
+        Changes your name or e-mail address. Managers set roles.
         """
         return service.change_user(lock_for_update(User, current_actor().id), now(), **fields)
 
 
 @organizations.route("/organizations")
 class Organizations(MethodView):
-    @organizations.listing(OrganizationSchema, OrganizationQuery)
+    @organizations.list(OrganizationSchema, OrganizationQuery)
     def get(self, narrow: Any) -> Any:
         """List organizations
 
-        Your own; an admin sees all.
+        Returns your own organization. Admins see all.
         """
         return narrow(visible(Organization))
 
-    @organizations.writing(NewOrganizationSchema, OrganizationSchema, 201, roles=ADMINS)
+    @organizations.post(NewOrganizationSchema, OrganizationSchema)
+    @requires(ADMINS)
     def post(self, fields: dict[str, Any]) -> Organization:
         """Create an organization
 
-        Its users are added with `POST /users`.
+        Add its users with `POST /users`.
         """
         return service.create_organization(**fields)
 
 
 @organizations.route("/organizations/<int:organization_id>")
 class OrganizationById(MethodView):
-    @organizations.reading(OrganizationSchema, tagged=True)
+    @organizations.get(OrganizationSchema)
     def get(self, organization_id: int) -> Organization:
         """Get an organization
 
-        Its time zone says what a day is in its reports; its region, whose emission factors apply.
+        Its time zone defines the days of reports. The emission factors of its region apply to usages without a region.
         """
         return get_visible(Organization, organization_id)
 
-    @organizations.writing(NewOrganizationSchema, OrganizationSchema, roles=MANAGERS)
+    @organizations.put(NewOrganizationSchema, OrganizationSchema)
+    @requires(MANAGERS)
     def put(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Replace an organization
 
-        What is left out gets its default.
+        Omitted fields get their defaults.
         """
         return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
-    @organizations.writing(OrganizationChangesSchema(partial=True), OrganizationSchema, roles=MANAGERS)
+    @organizations.patch(OrganizationChangesSchema(partial=True), OrganizationSchema)
+    @requires(MANAGERS)
     def patch(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Change an organization
 
-        What is left out stays. Numbers that are recorded already stay too.
+        Omitted fields stay as they are, and so do recorded usages. A new time zone rebuilds the daily totals.
         """
         return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
-    @organizations.removing(roles=ADMINS, conflicts=True)
+    @organizations.delete(Organization)
+    @requires(ADMINS)
     def delete(self, organization_id: int) -> None:
         """Delete an organization
 
-        Only one without users and without a ledger.
+        Deletes an organization without users and usages.
         """
         service.delete_organization(lock_for_update(Organization, organization_id))
 
 
 @users.route("/users")
 class Users(MethodView):
-    @users.listing(UserSchema, UserQuery)
+    @users.list(UserSchema, UserQuery)
     def get(self, narrow: Any) -> Any:
         """List users
 
-        A member sees themselves, a manager and an auditor their organization's, an admin all.
+        Members see themselves, managers and auditors the users of their organization, admins all users.
         """
         return narrow(visible(User))
 
-    @users.writing(
-        NewUserSchema,
-        CreatedUserSchema,
-        201,
-        roles=MANAGERS,
-        conflicts=True,
-        in_person=True,
-        secret="invitation_token",
-    )
+    @users.post(NewUserSchema, CreatedUserSchema)
+    @requires(MANAGERS, api_key=False)
+    @shown_once("invitation_token")
     def post(self, fields: dict[str, Any]) -> User:
         """Add a user
 
-        To your own organization. The e-mail address must not be in use. Without a password they are invited: they set
-        it themselves at `/auth/accept`, by a token that is good once, for 24 hours. It is sent to them if this service
-        sends mail; if not, it is in this answer, for you to hand over.
+        Adds a user to your organization. The e-mail address must not be in use. Without a password, the user is
+        invited: they set one at `/auth/accept` with a single-use token that is valid for 24 hours. If the service sends
+        mail, it sends them the token. Otherwise the response contains it, for you to pass on.
         """
         return service.create_user(now(), **fields)
 
-    @users.removing(IdsSchema, roles=MANAGERS, conflicts=True, in_person=True)
+    @users.delete(User, IdsSchema)
+    @requires(MANAGERS, api_key=False)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several users
 
-        All of them, or none. Their personal data is erased; their usages, and so every total, stay.
+        Deletes all of them or none. Erases their personal data; their usages remain, and so does every total.
         """
         service.erase_users(get_all_visible(User, query["id"], lock=True), now())
 
 
 @users.route("/users/<int:user_id>")
 class UserById(MethodView):
-    @users.reading(UserSchema, tagged=True)
+    @users.get(UserSchema)
     def get(self, user_id: int) -> User:
         """Get a user
 
-        One whom you may see: yourself, and as a manager or auditor your organization's.
+        Returns yourself or, for managers and auditors, a user of your organization.
         """
         return get_visible(User, user_id)
 
-    @users.writing(UserReplacementSchema, UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
+    @users.put(UserReplacementSchema, UserSchema)
+    @requires(MANAGERS, api_key=False)
     def put(self, fields: dict[str, Any], user_id: int) -> User:
         """Replace a user
 
-        What is left out gets its default. The password stays.
+        Omitted fields get their defaults. The password stays.
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
-    @users.writing(UserChangesSchema(partial=True), UserSchema, roles=MANAGERS, conflicts=True, in_person=True)
+    @users.patch(UserChangesSchema(partial=True), UserSchema)
+    @requires(MANAGERS, api_key=False)
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
         """Change a user
 
-        `active: false` signs them out and keeps them out; their API keys do nothing until they are active again.
+        `active: false` ends their sessions and prevents logins. Their API keys stop working until they are active
+        again.
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
-    @users.removing(roles=MANAGERS, conflicts=True, in_person=True)
+    @users.delete(User)
+    @requires(MANAGERS, api_key=False)
     def delete(self, user_id: int) -> None:
         """Delete a user
 
-        Their personal data is erased; their usages, and so every total, stay.
+        Erases their personal data; their usages remain, and so does every total.
         """
         service.erase_users([lock_for_update(User, user_id)], now())
 
 
 @users.route("/users/<int:user_id>/reset")
 class Reset(MethodView):
-    @users.writing(
-        None, PasswordTokenSchema, roles=MANAGERS, conflicts=True, tagged=False, in_person=True, secret="token"
-    )
+    @users.post(None, PasswordTokenSchema, 200)
+    @requires(MANAGERS, api_key=False)
+    @shown_once("token")
     def post(self, user_id: int) -> dict[str, Any]:
         """Reset a password
 
-        Makes a token for a user who has lost their password, or whose invitation has expired: good once, at
-        `/auth/accept`, for 24 hours. It makes the one before worthless. It is sent to them if this service sends mail;
-        if not, it is in this answer, for you to hand over. Until it is accepted, nothing else changes.
+        Creates a single-use token for `/auth/accept` for a user who has lost their password or whose invitation has
+        expired. It is valid for 24 hours and replaces the previous one. If the service sends mail, it sends them the
+        token. Otherwise the response contains it, for you to pass on. The current password works until the token is
+        used.
         """
         return invitations.create_reset_token(get_visible(User, user_id, lock=True), now())

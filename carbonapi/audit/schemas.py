@@ -1,4 +1,4 @@
-"""What audit entries look like on the wire."""
+"""Audit entries in requests and responses."""
 
 import marshmallow as ma
 
@@ -8,21 +8,23 @@ from .models import ACTIONS, AuditEntry
 
 
 class AuditEntrySchema(Schema):
-    """Who changed what, when, from where, and what it was before."""
+    """One act: the actor, the action, its subject, and the values before and after."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(
-        required=True, metadata={"example": 1, "description": "Whose; 0: nobody's, such as a stranger's sign-in."}
+        required=True, metadata={"example": 1, "description": "`0` for an entry without one, such as a failed login."}
     )
     occurred_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     actor_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 1, "description": "null: nobody was signed in."}
+        required=True, allow_none=True, metadata={"example": 1, "description": "`null` without a login."}
     )
     actor_role = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": "manager", "description": "The role they had then."}
+        required=True, allow_none=True, metadata={"example": "manager", "description": "The actor's role at that time."}
     )
     api_key_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "With which key a machine did it."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "The key that the actor used, if any."},
     )
     action = ma.fields.String(required=True, metadata={"enum": list(ACTIONS), "example": "changed"})
     subject = ma.fields.String(required=True, metadata={"example": "organization"})
@@ -30,7 +32,7 @@ class AuditEntrySchema(Schema):
     address = ma.fields.String(
         required=True,
         allow_none=True,
-        metadata={"example": "192.0.2.1", "description": "Where the request came from; null: the command line."},
+        metadata={"example": "192.0.2.1", "description": "IP address of the client. `null` for the command line."},
     )
     request_id = ma.fields.String(
         required=True, allow_none=True, metadata={"example": "0f8fad5bd9cb469fa16570867728950e"}
@@ -38,18 +40,20 @@ class AuditEntrySchema(Schema):
     old = ma.fields.Dict(
         required=True,
         allow_none=True,
-        metadata={"example": {"region": None}, "description": "What it was; of a deletion all of it."},
+        metadata={"example": {"region": None}, "description": "Values before the change. For a deletion, all values."},
     )
     new = ma.fields.Dict(
         required=True,
         allow_none=True,
-        metadata={"example": {"region": "GB"}, "description": "What it became; of a new row all of it."},
+        metadata={"example": {"region": "GB"}, "description": "Values after the change. For a new row, all values."},
     )
-    reason = ma.fields.String(required=True, allow_none=True, metadata={"example": None, "description": "As given."})
+    reason = ma.fields.String(
+        required=True, allow_none=True, metadata={"example": None, "description": "Reason from the request."}
+    )
 
 
 class OrderedAuditEntries(FilterSchema):
-    """Which audit entries, and in which order: shared by the list and the export."""
+    """Filters and order of the list and the export."""
 
     start, end = time_range(AuditEntry.occurred_at)
     timezone = time_zone()
@@ -63,8 +67,8 @@ class OrderedAuditEntries(FilterSchema):
 
 
 class AuditEntryQuery(ListQuerySchema, OrderedAuditEntries):
-    """Which page of them."""
+    """Query of the list."""
 
 
 class AuditEntryExportQuery(ExportQuerySchema, OrderedAuditEntries):
-    """As which kind of file."""
+    """Query of the export."""

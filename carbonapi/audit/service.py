@@ -1,29 +1,57 @@
-"""Every entry of the audit log is written here, in the transaction of the change that it tells of.
+"""Write audit entries, in the transaction of the change that they describe.
 
-A row that the session writes is told by the session itself, if its model is `Audited`: nobody has to think of it. What
-is written in SQL takes its entries along in the same statement, by `entries_of`. What is no row is told by `note`.
+A model declares as `AUDIT` which of three functions writes its entries: `flush` for rows that the session writes,
+`record` for acts of a service, `entries_cte` for rows that a statement writes.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ..auth import Actor, display_name, request_origin
-from ..db import db
+from ..db import AuditConfig, db
 from ..rest.fields import format_datetime
-from .models import NO_ORGANIZATION, AuditConfig, AuditEntry
+from .models import NO_ORGANIZATION, AuditEntry
 
 Values = Mapping[str, Any]
-TOLD_BY = "told_by_"
+PARAMETER_PREFIX = "audit_"
+IS_AUDITED = "carbonapi-is-audited"  # In `session.info`, while `flush` is running.
+
+
+def flush() -> None:
+    """Flush the session, and write an entry for each row whose model has an `AuditConfig`."""
+    session = db.session()
+    created = _audited_rows(session.new)
+    changes = [_changed_entry(row) for row in _audited_rows(session.dirty)]
+    deletions = [_deleted_entry(row) for row in _audited_rows(session.deleted)]
+    session.info[IS_AUDITED] = True
+    try:
+        session.flush()
+    finally:
+        del session.info[IS_AUDITED]
+    creations = [_created_entry(row) for row in sorted(created, key=_id)]
+    entries = [entry for entry in (*creations, *changes, *deletions) if entry is not None]
+    if entries:
+        _write(entries)
+
+
+@sa.event.listens_for(db.session, "before_flush")
+def _reject_unaudited_changes(session: orm.Session, *_: Any) -> None:
+    """Raise an error if audited rows are about to be written without `flush`. It writes nothing itself."""
+    if IS_AUDITED not in session.info:
+        changed = [row for row in session.dirty if session.is_modified(row)]
+        for row in _audited_rows((*session.new, *changed, *session.deleted)):
+            raise RuntimeError(f"Call audit.flush() to write a row of {row.__tablename__}, which is audited.")
 
 
 def record(
     action: str,
-    of: type[Any],
+    model: type[Any],
     id_: int | None,
     organization_id: int | None = None,
     *,
@@ -32,59 +60,58 @@ def record(
     new: Values | None = None,
     reason: str | None = None,
 ) -> None:
-    """Tell what was done to the row of this model and id.
+    """Write an entry for an act on one row of a model.
 
-    organization_id: whose it is; by default the actor's organization's.
-    actor: who did it, where it is not who acts: somebody who is just signing in.
+    organization_id: the organization of the row. Default: the actor's.
+    actor: the actor, if it is not the current one, as at a login.
     """
-    _write([_entry(action, of, id_, organization_id, actor, old, new, reason)])
+    _write([_entry(action, model, id_, organization_id, actor, old, new, reason)])
 
 
 def entries_cte(
     rows: sa.CTE,
-    of: type[Any],
+    model: type[Any],
     action: str,
     *,
     old: Values | sa.ColumnElement[Any] | None = None,
     new: Values | sa.ColumnElement[Any] | None = None,
     reason: str | None = None,
 ) -> sa.CTE:
-    """What tells of these rows of a model, an entry each, to be added to the statement that writes them.
+    """Return a CTE that writes one entry for each of these rows. Add it to the statement that writes the rows.
 
-    rows: columns organization_id and id at least. old, new: as `values_of` gives them, or the same for all rows.
+    rows: at least the columns organization_id and id.
+    old, new: an expression from `as_jsonb`, or the same values for all rows.
     """
     columns = AuditEntry.__table__.c
     entry: dict[str, Any] = {
-        name: sa.bindparam(TOLD_BY + name, value, columns[name].type) for name, value in _told_by().items()
+        name: sa.bindparam(PARAMETER_PREFIX + name, value, columns[name].type)
+        for name, value in _origin_columns().items()
     }
-    entry |= {"action": sa.literal(action), "subject": sa.literal(display_name(of))}
+    entry |= {"action": sa.literal(action), "subject": sa.literal(display_name(model))}
     if reason is not None:
         entry["reason"] = sa.literal(reason)
-    # By their names: to look a column of a common table expression up takes longer than all the rest.
-    entry["organization_id"] = sa.func.coalesce(_named(rows, "organization_id"), entry["organization_id"])
-    entry["subject_id"] = _named(rows, "id")
+    # Columns by name: looking one up in a CTE takes longer than everything else here.
+    entry["organization_id"] = sa.func.coalesce(_column(rows, "organization_id"), entry["organization_id"])
+    entry["subject_id"] = _column(rows, "id")
     for name, values in (("old", old), ("new", new)):
         if isinstance(values, sa.ColumnElement):
             entry[name] = values
         elif values:
-            entry[name] = sa.literal(_plain(values), JSONB)
+            entry[name] = sa.literal(_json_values(values), JSONB)
     entries = sa.select(*entry.values()).select_from(rows)
-    return sa.insert(AuditEntry).from_select(list(entry), entries).returning(AuditEntry.id).cte("told")
+    return sa.insert(AuditEntry).from_select(list(entry), entries).returning(AuditEntry.id).cte("audit_entry")
 
 
 def actor_columns() -> dict[str, Any]:
-    """Who acts, and from where, by the parameters' names of the statement that `entries_of` is added to.
-
-    It has them already, and needs them anew where it is kept for other requests.
-    """
-    return {TOLD_BY + name: value for name, value in _told_by().items()}
+    """Return the parameters of `entries_cte` that depend on the request, for statements that are compiled once."""
+    return {PARAMETER_PREFIX + name: value for name, value in _origin_columns().items()}
 
 
 @cache
 def as_jsonb(rows: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """The values of these columns of the rows so named, as `old` and `new` take them.
+    """Return these columns of the CTE with this name as a JSON object, for `old` or `new` of `entries_cte`.
 
-    It is kept for the next time, so columns are those of a table, or made once.
+    The result is cached, so `columns` must be columns of a table, or created once.
     """
     pairs = []
     for column in columns:
@@ -95,66 +122,67 @@ def as_jsonb(rows: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any
     return sa.literal_column(f"jsonb_build_object({', '.join(pairs)})", JSONB)
 
 
-def _named(rows: sa.CTE, column: str) -> sa.ColumnElement[Any]:
-    return sa.literal_column(f"{rows.name}.{column}")
+def _column(rows: sa.CTE, name: str) -> sa.ColumnElement[Any]:
+    return sa.literal_column(f"{rows.name}.{name}")
 
 
-@sa.event.listens_for(db.session, "after_flush")
-def _tell_of_rows(session: Any, flush_context: Any) -> None:
-    told = [
-        tell(row, row.AUDIT)
-        for tell, rows in ((_created, session.new), (_changed, session.dirty), (_deleted, session.deleted))
-        for row in sorted((row for row in rows if hasattr(row, "AUDIT")), key=lambda row: int(row.id))
-    ]
-    entries = [entry for entry in told if entry is not None]
-    if entries:
-        _write(entries)
+def _audited_rows(rows: Iterable[Any]) -> list[Any]:
+    """Return the rows whose models have an `AuditConfig`, by id; new rows have none yet."""
+    return sorted((row for row in rows if isinstance(getattr(row, "AUDIT", None), AuditConfig)), key=_id)
 
 
-def _created(row: Any, audited: AuditConfig) -> dict[str, Any]:
-    new = {name: getattr(row, name) for name in audited.columns}
-    return _entry_of(row, audited, audited.created, None, new)
+def _id(row: Any) -> int:
+    return int(row.id or 0)
 
 
-def _changed(row: Any, audited: AuditConfig) -> dict[str, Any] | None:
+def _created_entry(row: Any) -> dict[str, Any]:
+    config: AuditConfig = row.AUDIT
+    return _row_entry(row, config.created_action, None, {name: getattr(row, name) for name in config.columns})
+
+
+def _changed_entry(row: Any) -> dict[str, Any] | None:
+    """Return the entry of a pending change; None if no audited column changes."""
+    config: AuditConfig = row.AUDIT
     attributes = sa.inspect(row).attrs
-    histories = {name: attributes[name].history for name in {*audited.columns, *audited.acts}}
+    histories = {name: attributes[name].history for name in {*config.columns, *config.actions}}
     changed = [name for name, history in histories.items() if history.has_changes()]
     if not changed:
         return None
-    action = next((act for name, act in audited.acts.items() if name in changed), "changed")
+    action = next((action for name, action in config.actions.items() if name in changed), "changed")
+    before = {name: _value_before(history) for name, history in histories.items()}
     if action == "deleted":
-        before = {name: _before(history) for name, history in histories.items()}
-        return _entry_of(row, audited, action, _lasting(before, audited), None)
-    told = [name for name in audited.columns if name in changed]
-    old = {name: _before(histories[name]) for name in told}
-    new = {name: getattr(row, name) for name in told}
-    return _entry_of(row, audited, action, old or None, new or None)
+        return _row_entry(row, action, _without_personal(before, config), None)
+    audited = [name for name in config.columns if name in changed]
+    old = {name: before[name] for name in audited}
+    new = {name: getattr(row, name) for name in audited}
+    return _row_entry(row, action, old or None, new or None)
 
 
-def _deleted(row: Any, audited: AuditConfig) -> dict[str, Any]:
-    old = {name: getattr(row, name) for name in audited.columns}
-    return _entry_of(row, audited, "deleted", _lasting(old, audited), None)
+def _deleted_entry(row: Any) -> dict[str, Any]:
+    config: AuditConfig = row.AUDIT
+    old = {name: getattr(row, name) for name in config.columns}
+    return _row_entry(row, "deleted", _without_personal(old, config), None)
 
 
-def _before(history: Any) -> Any:
-    """What an attribute was when it was read, which it need not have been."""
+def _value_before(history: Any) -> Any:
+    """Return the value that an attribute had when the row was loaded; None if it was not loaded."""
     return next(iter((*history.deleted, *history.unchanged)), None)
 
 
-def _lasting(values: Values, audited: AuditConfig) -> Values:
-    return {name: values[name] for name in audited.columns if name not in audited.personal}
+def _without_personal(values: Values, config: AuditConfig) -> Values:
+    return {name: values[name] for name in config.columns if name not in config.personal}
 
 
-def _entry_of(row: Any, audited: AuditConfig, action: str, old: Values | None, new: Values | None) -> dict[str, Any]:
-    reason = getattr(row, audited.reason) if audited.reason else None
-    organization_id = getattr(row, audited.organization, None)
+def _row_entry(row: Any, action: str, old: Values | None, new: Values | None) -> dict[str, Any]:
+    config: AuditConfig = row.AUDIT
+    reason = getattr(row, config.reason_column) if config.reason_column else None
+    organization_id = getattr(row, config.organization_column, None)
     return _entry(action, type(row), row.id, organization_id, None, old, new, reason)
 
 
 def _entry(
     action: str,
-    of: type[Any],
+    model: type[Any],
     id_: int | None,
     organization_id: int | None,
     actor: Actor | None,
@@ -162,20 +190,20 @@ def _entry(
     new: Values | None,
     reason: str | None,
 ) -> dict[str, Any]:
-    """The columns of an entry, but for those that the database fills in."""
+    """Return the columns of an entry, except for those that the database generates."""
     return {
-        **_told_by(organization_id, actor),
+        **_origin_columns(organization_id, actor),
         "action": action,
-        "subject": display_name(of),
+        "subject": display_name(model),
         "subject_id": id_,
-        "old": _plain(old),
-        "new": _plain(new),
+        "old": _json_values(old),
+        "new": _json_values(new),
         "reason": reason,
     }
 
 
-def _told_by(organization_id: int | None = None, actor: Actor | None = None) -> dict[str, Any]:
-    """The columns that tell whose an entry is, who acted, and from where."""
+def _origin_columns(organization_id: int | None = None, actor: Actor | None = None) -> dict[str, Any]:
+    """Return the columns for the organization, the actor and the request of an entry."""
     request = request_origin()
     actor = actor or request.actor
     if organization_id is None:
@@ -190,8 +218,8 @@ def _told_by(organization_id: int | None = None, actor: Actor | None = None) -> 
     }
 
 
-def _plain(values: Values | None) -> Values | None:
-    """The values as JSON has them; numbers are written with their exact digits."""
+def _json_values(values: Values | None) -> Values | None:
+    """Return values that can be written as JSON. Numbers keep their exact digits."""
     if values is None:
         return None
     return {name: format_datetime(value) if isinstance(value, dt.datetime) else value for name, value in values.items()}

@@ -1,39 +1,41 @@
-"""Reading the audit log. Nothing writes it but the changes that it tells of."""
+"""Read the audit log. No view writes it."""
 
 from typing import Any
 
 from flask.views import MethodView
 
 from ..auth import REVIEWERS, visible
-from ..rest import Blueprint
+from ..rest import Blueprint, requires
 from .models import AuditEntry
 from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
 
 audit_entries = Blueprint(
     "Audit",
     __name__,
-    description="Who changed what, when, from where, and what it was before. Kept when a person is erased.",
+    description="Who changed what, when, from where, and the values before and after. Entries outlive their users.",
 )
 
 
 @audit_entries.route("/audit-entries")
 class AuditEntries(MethodView):
-    @audit_entries.listing(AuditEntrySchema, AuditEntryQuery, roles=REVIEWERS)
+    @audit_entries.list(AuditEntrySchema, AuditEntryQuery)
+    @requires(REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """List audit entries
 
-        Every change of your organization, and every signing in and out, newest first, with the values before and after.
-        An import and a restatement are one entry each. Nothing changes or removes an entry.
+        Returns every change in your organization and every login and logout, newest first, with the values before and
+        after. An import or a restatement is one entry. Entries are never changed or deleted.
         """
         return narrow(visible(AuditEntry))
 
 
 @audit_entries.route("/audit-entries/export")
 class AuditEntryExport(MethodView):
-    @audit_entries.exporting(AuditEntrySchema, AuditEntryExportQuery, "audit-entries", roles=REVIEWERS)
+    @audit_entries.export(AuditEntrySchema, AuditEntryExportQuery, "audit-entries")
+    @requires(REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """Export audit entries
 
-        Everything that the list would have, as a file that is streamed; in CSV, `old` and `new` are JSON.
+        Streams all entries of the list as one file. In CSV, `old` and `new` contain JSON.
         """
         return narrow(visible(AuditEntry))

@@ -1,4 +1,4 @@
-"""Who is acting, how they prove it, and which rows they see."""
+"""Actors, authentication, and the rows that an actor may see."""
 
 from .actors import (
     ADMINS,
@@ -17,20 +17,20 @@ from .actors import (
 from .decorators import require_login
 from .scoping import (
     Narrow,
+    ViewerParameters,
     display_name,
     get_all_visible,
     get_referenced,
     get_visible,
     scope_criteria,
-    viewer_parameter_values,
-    viewer_parameters,
     visible,
 )
-from .tokens import API_KEY_PREFIX, Claims, cached_identity, init_app, token_claims
+from .state import Allowances, Claims, Counters, State, state
+from .tokens import API_KEY_PREFIX, cached_identity, token_claims
 
 __all__ = [
-    "ADMINS", "API_KEY_PREFIX", "EVERYONE", "MANAGERS", "REVIEWERS", "ROLES", "WRITERS", "Actor", "Claims", "Narrow",
-    "Origin", "acting_as", "acting_on_behalf_of", "cached_identity", "current_actor", "display_name",
-    "get_all_visible", "get_referenced", "get_visible", "init_app", "request_origin", "require_login",
-    "scope_criteria", "token_claims", "viewer_parameter_values", "viewer_parameters", "visible",
+    "ADMINS", "API_KEY_PREFIX", "EVERYONE", "MANAGERS", "REVIEWERS", "ROLES", "WRITERS", "Actor", "Allowances",
+    "Claims", "Counters", "Narrow", "Origin", "State", "ViewerParameters", "acting_as", "acting_on_behalf_of",
+    "cached_identity", "current_actor", "display_name", "get_all_visible", "get_referenced", "get_visible",
+    "request_origin", "require_login", "scope_criteria", "state", "token_claims", "visible",
 ]  # fmt: skip

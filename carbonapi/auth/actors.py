@@ -1,4 +1,4 @@
-"""Who is acting."""
+"""The actor: the user on whose behalf the code runs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,21 +11,16 @@ from ..db import row_security
 from ..errors import Unauthenticated
 
 ROLES = ("admin", "manager", "member", "auditor")
-
 EVERYONE = frozenset(ROLES)
-
 WRITERS = frozenset({"admin", "manager", "member"})
-
 MANAGERS = frozenset({"admin", "manager"})
-
 REVIEWERS = frozenset({"admin", "manager", "auditor"})
-
 ADMINS = frozenset({"admin"})
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A user who is signed in, as far as the rules of access need to know them."""
+    """An authenticated user, with the attributes that access rules depend on."""
 
     id: int
     organization_id: int
@@ -33,7 +28,7 @@ class Actor:
     timezone: str
     session_id: int | None = None
     api_key_id: int | None = None
-    scope: str = "write"  # Of the API key: with `read` it only reads.
+    scope: str = "write"  # Of the API key: `read` or `write`.
 
     @property
     def is_admin(self) -> bool:
@@ -42,7 +37,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a change comes from. On the command line there is no request, and nobody in particular acts."""
+    """The source of a change. A command has no address and no request id, and an operator is not an actor."""
 
     actor: Actor | None
     address: str | None
@@ -50,13 +45,13 @@ class Origin:
 
 
 _ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
-
-_ASKED: ContextVar[tuple[str | None, str | None] | None] = ContextVar("asked", default=None)
+# The address and the id of the request that a background job continues.
+_REQUEST: ContextVar[tuple[str | None, str | None]] = ContextVar("request", default=(None, None))
 
 
 @contextlib.contextmanager
 def acting_as(actor: Actor) -> Iterator[Actor]:
-    """Act as `actor` within the block, and see the rows of their organization alone unless they are an admin."""
+    """Act as `actor` within the block. Unless they are an admin, only the rows of their organization are visible."""
     token = _ACTOR.set(actor)
     try:
         with (
@@ -71,28 +66,27 @@ def acting_as(actor: Actor) -> Iterator[Actor]:
 
 @contextlib.contextmanager
 def acting_on_behalf_of(actor: Actor, address: str | None, request_id: str | None) -> Iterator[Actor]:
-    """Act as `actor` within the block, as a request has asked for that was answered before."""
-    token = _ASKED.set((address, request_id))
+    """Act as `actor` within the block, for a request that has already been answered."""
+    token = _REQUEST.set((address, request_id))
     try:
         with acting_as(actor):
             yield actor
     finally:
-        _ASKED.reset(token)
+        _REQUEST.reset(token)
 
 
 def current_actor() -> Actor:
-    """Who is acting. Raises NotSignedIn without one: a view that forgot its decorator shows nothing."""
+    """Return the actor. Raise Unauthenticated without one, so that a view without its decorator shows nothing."""
     actor = _ACTOR.get()
     if actor is None:
-        raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
+        raise Unauthenticated("Log in first: send `Authorization: Bearer <access token>`.")
     return actor
 
 
 def request_origin() -> Origin:
-    """Who is acting, if anybody is, and which request has asked for it."""
+    """Return the actor, if any, and the request that they sent."""
     actor = _ACTOR.get()
-    someone = actor if actor is not None and actor.id else None  # An operator has no id.
+    user = actor if actor is not None and actor.id else None  # An operator has the id 0.
     if has_request_context():
-        return Origin(someone, request.remote_addr, g.get("request_id"))
-    asked = _ASKED.get()
-    return Origin(someone, *(asked or (None, None)))
+        return Origin(user, request.remote_addr, g.get("request_id"))
+    return Origin(user, *_REQUEST.get())

@@ -1,4 +1,4 @@
-"""Views that require a signed-in actor."""
+"""The decorator of views that need an authenticated actor."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,29 +11,28 @@ from .actors import EVERYONE, acting_as
 from .tokens import authenticate
 
 P = ParamSpec("P")
-
 R = TypeVar("R")
 
 
 def require_login(
     view: Callable[P, R], roles: frozenset[str] = EVERYONE, *, reads: bool = False, in_person: bool = False
 ) -> Callable[P, R]:
-    """Let the view run as the bearer of an access token or an API key whose role is one of `roles`.
+    """Run the view as the bearer of an access token or an API key, if their role is one of `roles`.
 
-    reads: whether it writes nothing, so that a key of the scope `read` will do. in_person: whether no key will.
+    reads: the view only reads, so that an API key with the scope `read` suffices. in_person: reject all API keys.
     """
 
     @wraps(view)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+    def run_as_actor(*args: P.args, **kwargs: P.kwargs) -> R:
         actor = authenticate()
         if actor.api_key_id is not None and in_person:
-            raise Forbidden("An API key may not do this. Sign in with a password for it.")
+            raise Forbidden("API keys may not do this. Log in with a password instead.")
         if actor.scope == "read" and not reads:
-            raise Forbidden("The scope of this API key, read, does not allow this. It takes a key of the scope write.")
+            raise Forbidden("This API key has the scope read. Use one with the scope write.")
         if actor.role not in roles:
-            raise Forbidden(f"Your role, {actor.role}, may not do this. It takes {' or '.join(sorted(roles))}.")
-        g.actor = actor  # For the log, which tells of the request when nobody acts any more.
+            raise Forbidden(f"The role {actor.role} may not do this. Required: {' or '.join(sorted(roles))}.")
+        g.actor = actor  # For the request's log line, which is written after the view has returned.
         with acting_as(actor):
             return view(*args, **kwargs)
 
-    return wrapper
+    return run_as_actor

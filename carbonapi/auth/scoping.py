@@ -1,46 +1,43 @@
-"""Which rows the actor may see."""
+"""The rows that the actor may see."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from ..db import Model, db
 from ..errors import NotFound, ValidationFailed
-from .actors import Actor, current_actor
+from .actors import current_actor
 
 M = TypeVar("M", bound=Model)
 
 Narrow = Callable[[sa.Select[Any]], sa.Select[Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class ViewerParameters:
+    """A viewer whose ids are parameters, for a statement that is compiled once for all viewers of a role."""
+
+    id: sa.ColumnElement[int]
+    organization_id: sa.ColumnElement[int]
+    role: str
+
+
 def scope_criteria(model: Any) -> tuple[sa.ColumnElement[bool], ...]:
-    """The criteria of the rows of `model` that the actor may see."""
-    return tuple(model.visible_to(viewer_parameters()))
-
-
-def viewer_parameters() -> Actor:
-    """The actor as statements have them: named by parameters, so that what is kept serves all of the same role."""
-    names: Any = [sa.bindparam(name, value, sa.BigInteger) for name, value in viewer_parameter_values().items()]
-    return replace(current_actor(), id=names[0], organization_id=names[1])
-
-
-def viewer_parameter_values() -> dict[str, int]:
-    """The values of the parameters that `viewer` names."""
-    actor = current_actor()
-    return {"viewer_id": actor.id, "viewer_organization_id": actor.organization_id}
+    """Return the criteria of the rows of `model` that the actor may see."""
+    return tuple(model.visible_to(current_actor()))
 
 
 def visible(model: type[M]) -> sa.Select[M]:
-    """The rows of `model` that the actor may see, as a SELECT."""
+    """Return a SELECT of the rows of `model` that the actor may see."""
     return sa.select(model).where(*scope_criteria(model))
 
 
 def get_visible(model: type[M], id_: int, narrow: Narrow | None = None, *, lock: bool = False) -> M:
-    """The visible row with this id among those that `narrow` leaves, locked until the commit if asked.
+    """Return the visible row with this id, among those that `narrow` leaves. `lock` locks it until the commit.
 
-    Raises NotFound: somebody else's row and no row look the same.
+    Raise NotFound for a missing row and for one that the actor may not see, with the same message.
     """
     statement = visible(model).where(_id(model) == id_)
     statement = narrow(statement) if narrow else statement
@@ -51,9 +48,9 @@ def get_visible(model: type[M], id_: int, narrow: Narrow | None = None, *, lock:
 
 
 def get_referenced(model: type[M], id_: int, field: str, location: str = "json") -> M:
-    """The visible row that a request names in a field of its body, or of its query.
+    """Return the visible row to which a field of the request's body or query refers.
 
-    Raises Invalid that names the field: the request itself is at the right address, so it is not NotFound.
+    Raise ValidationFailed for that field if there is no such row: the URL itself exists, so it is not NotFound.
     """
     try:
         return get_visible(model, id_)
@@ -62,7 +59,7 @@ def get_referenced(model: type[M], id_: int, field: str, location: str = "json")
 
 
 def get_all_visible(model: type[M], ids: list[int], *, lock: bool = False) -> list[M]:
-    """The visible rows with these ids, in the order of their ids. Raises NotFound that names those missing."""
+    """Return the visible rows with these ids, ordered by id. Raise NotFound that lists the missing ones."""
     statement = visible(model).where(_id(model).in_(ids)).order_by(_id(model))
     rows = db.session.scalars(statement.with_for_update(of=model) if lock else statement).all()
     missing = sorted(set(ids) - {_id(row) for row in rows})
@@ -76,5 +73,5 @@ def _id(model: Any) -> Any:
 
 
 def display_name(model: Any) -> str:
-    """What a caller calls a row of `model`: usage, usage type, user."""
+    """Return the name of a row of `model` in messages: usage, usage type, user."""
     return str(model.__tablename__).removesuffix("s").replace("_", " ")

@@ -1,4 +1,4 @@
-"""What can be used, and what one unit of it causes."""
+"""Usage types, their units and their emission factors."""
 
 from .views import catalogue
 

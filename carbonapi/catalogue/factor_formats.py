@@ -1,6 +1,6 @@
-"""The layouts of published tables of emission factors: each gives the lines of our own, as text by column.
+"""Read published tables of emission factors. Each format yields rows in the columns of our own CSV format, as text.
 
-A blank figure is not published, never zero: its line is passed over. So is a line of what is no factor of ours.
+A blank figure was not published; it is never zero, so its line is skipped. So are lines without an emission factor.
 """
 
 import csv
@@ -13,11 +13,11 @@ from ..errors import ValidationFailed
 from ..rest.fields import format_decimal
 
 Row = dict[str, str]
-Line = tuple[int, Row | None]  # By its number in the file; None for one that is passed over.
+Line = tuple[int, Row | None]  # The line number in the file, and the row; None for a skipped line.
 KG_PER_POUND = Decimal("0.45359237")  # Exactly: International Yard and Pound Agreement, 1959.
-FRACTION_DIGITS = Decimal("1e-12")
-MOST_BEFORE_HEADER = 50  # Lines: titles and notes, where a table was saved from a spreadsheet.
-# The member states of the European Union as the tables call them, by ISO 3166.
+PRECISION = Decimal("1e-12")
+MAX_LINES_BEFORE_HEADER = 50  # Titles and notes of a table that was saved from a spreadsheet.
+# ISO 3166 codes of the member states of the European Union, by their names in the tables.
 EUROPEAN_UNION = {
     "Austria": "AT",
     "Belgium": "BE",
@@ -48,9 +48,9 @@ EUROPEAN_UNION = {
     "Sweden": "SE",
 }
 GOVERNMENT_UNITS = {"tonnes": "t", "litres": "l", "cubic metres": "m3", "miles": "mile"}
-_GOVERNMENT_FIGURE = r"GHG Conversion Factor ([0-9]{4})"
+_GOVERNMENT_FACTOR = r"GHG Conversion Factor ([0-9]{4})"
 _LEVELS = ("Level 1", "Level 2", "Level 3", "Level 4", "Column Text")
-# As Our World in Data has them, or the European Environment Agency.
+# The columns of Our World in Data, or those of the European Environment Agency.
 _INTENSITY = (
     "Entity|Member State:text",
     "Year|Year:year|Date:year",
@@ -60,24 +60,24 @@ _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,30})?([eE]-[0-9]{1,2})?")
 
 
 def own(path: Path) -> Iterator[Line]:
-    """Our own columns, as catalogue/factors/README.md has them."""
+    """Read our own format, which catalogue/factors/README.md describes."""
     required = ("usage_type", "unit", "valid_from", "kg_co2e_per_unit", "source")
-    yield from _table(path, required, most_before=0)
+    yield from _read_table(path, required, max_lines_before_header=0)
 
 
 def uk_government(path: Path) -> Iterator[Line]:
-    """The flat file of the UK government's conversion factors, saved as CSV: its factors of all gases together.
+    """Read the flat file of the UK government's conversion factors, saved as CSV: the total factors of all gases.
 
-    The usage type is named by the levels. A factor is valid for the year in the name of its column.
+    The levels form the name of the usage type. A factor is valid for the year in the name of its column.
     """
-    for number, row in _table(path, ("Scope", *_LEVELS, "UOM", "GHG/Unit", _GOVERNMENT_FIGURE)):
-        name, year = next((name, match[1]) for name in row if (match := re.fullmatch(_GOVERNMENT_FIGURE, name)))
+    for number, row in _read_table(path, ("Scope", *_LEVELS, "UOM", "GHG/Unit", _GOVERNMENT_FACTOR)):
+        name, year = next((name, match[1]) for name in row if (match := re.fullmatch(_GOVERNMENT_FACTOR, name)))
         if row[name] == "" or row["GHG/Unit"] != "kg CO2e":
             yield number, None
             continue
-        # kWh by the gross and by the net calorific value are two usage types.
+        # kWh by gross and by net calorific value are two usage types.
         unit, _, calorific = row["UOM"].partition(" (")
-        # Of electricity, the last of them is the year.
+        # The last level of electricity is the year.
         levels = [row[level] for level in _LEVELS if row[level] not in ("", year)]
         scope = row["Scope"].removeprefix("Scope ")
         yield (
@@ -89,18 +89,18 @@ def uk_government(path: Path) -> Iterator[Line]:
                 "region": "GB",
                 "kg_co2e_per_unit": _scaled(row[name], Decimal(1)),
                 "source": f"UK Government GHG Conversion Factors {year}",
-                **_within(year),
+                **_validity(year),
             },
         )
 
 
 def eu_intensity(path: Path) -> Iterator[Line]:
-    """Grams of CO2 per kWh of electricity by country and year, as Our World in Data and the EEA publish them.
+    """Read grams of CO2 per kWh of electricity by country and year, from Our World in Data or the EEA.
 
-    Only member states of the European Union are read: others, and groups of states, are passed over.
+    Lines of states outside the European Union and of groups of states are skipped.
     """
-    for number, row in _table(path, _INTENSITY):
-        country, year, grams = (next(row[name] for name in row if re.fullmatch(one, name)) for one in _INTENSITY)
+    for number, row in _read_table(path, _INTENSITY):
+        country, year, grams = (next(row[name] for name in row if re.fullmatch(column, name)) for column in _INTENSITY)
         if grams == "" or country not in EUROPEAN_UNION:
             yield number, None
             continue
@@ -108,13 +108,13 @@ def eu_intensity(path: Path) -> Iterator[Line]:
 
 
 def egrid(path: Path) -> Iterator[Line]:
-    """The subregions of EPA's eGRID, its sheet SRL saved as CSV: the rate of all gases, SRC2ERTA, in pounds per MWh."""
-    for number, row in _table(path, ("YEAR", "SUBRGN", "SRC2ERTA")):
+    """Read the sheet SRL (subregions) of EPA's eGRID, saved as CSV: SRC2ERTA, all gases in pounds per MWh."""
+    for number, row in _read_table(path, ("YEAR", "SUBRGN", "SRC2ERTA")):
         if row["SRC2ERTA"] == "":
             yield number, None
             continue
-        figure = _scaled(row["SRC2ERTA"].replace(",", ""), KG_PER_POUND / 1000)
-        yield number, _grid(f"US-{row['SUBRGN']}", row["YEAR"], figure, "EPA eGRID")
+        factor = _scaled(row["SRC2ERTA"].replace(",", ""), KG_PER_POUND / 1000)
+        yield number, _grid(f"US-{row['SUBRGN']}", row["YEAR"], factor, "EPA eGRID")
 
 
 FORMATS: dict[str, Callable[[Path], Iterator[Line]]] = {
@@ -125,29 +125,32 @@ FORMATS: dict[str, Callable[[Path], Iterator[Line]]] = {
 }
 
 
-def _grid(region: str, year: str, figure: str, source: str) -> Row:
-    """The factor of a region's grid in a year."""
+def _grid(region: str, year: str, factor: str, source: str) -> Row:
+    """Return the factor of a region's grid in a year."""
     row = {"usage_type": "grid electricity", "unit": "kWh", "scope": "2", "region": region}
-    return row | {"kg_co2e_per_unit": figure, "source": f"{source} {year}"} | _within(year)
+    return row | {"kg_co2e_per_unit": factor, "source": f"{source} {year}"} | _validity(year)
 
 
-def _within(year: str) -> Row:
-    following = str(int(year) + 1) if re.fullmatch("[0-9]{4}", year) else year
-    return {"valid_from": f"{year}-01-01", "valid_until": f"{following}-01-01"}
+def _validity(year: str) -> Row:
+    next_year = str(int(year) + 1) if re.fullmatch("[0-9]{4}", year) else year
+    return {"valid_from": f"{year}-01-01", "valid_until": f"{next_year}-01-01"}
 
 
-def _scaled(figure: str, ratio: Decimal) -> str:
-    """The figure times the ratio, rounded once, half to even, at the twelfth decimal; what is no figure, as it is."""
-    if not _NUMBER.fullmatch(figure):
-        return figure
-    exact = Decimal(figure) * ratio
-    return format_decimal(exact if ratio == 1 else exact.quantize(FRACTION_DIGITS, ROUND_HALF_EVEN))
+def _scaled(number: str, ratio: Decimal) -> str:
+    """Return the number times the ratio, rounded once, half to even, to twelve decimals; other text unchanged."""
+    if not _NUMBER.fullmatch(number):
+        return number
+    exact = Decimal(number) * ratio
+    return format_decimal(exact if ratio == 1 else exact.quantize(PRECISION, ROUND_HALF_EVEN))
 
 
-def _table(path: Path, required: Collection[str], most_before: int = MOST_BEFORE_HEADER) -> Iterator[tuple[int, Row]]:
-    """The lines below the header, which is the first line with the required columns; regular expressions name these.
+def _read_table(
+    path: Path, required: Collection[str], max_lines_before_header: int = MAX_LINES_BEFORE_HEADER
+) -> Iterator[tuple[int, Row]]:
+    """Yield the lines below the header, which is the first line with all required columns.
 
-    most_before: how many lines may stand before it. Raises Invalid where there is none, and for what is no CSV.
+    required: a regular expression for each column.
+    Raise ValidationFailed for a file that is not CSV or has no header.
     """
     header: list[str] = []
     missing: list[str] = []
@@ -157,21 +160,21 @@ def _table(path: Path, required: Collection[str], most_before: int = MOST_BEFORE
             for cells in (list(map(str.strip, line)) for line in reader):
                 if header and any(cells):
                     if len(cells) != len(header):
-                        told = f"{len(cells)} cells, where the header has {len(header)}."
-                        raise _refused(path, reader.line_num, told, "has a line of another length")
+                        message = f"The line has {len(cells)} cells, but the header has {len(header)}."
+                        raise _file_error(path, reader.line_num, message, "has a line of another length")
                     yield reader.line_num, dict(zip(header, cells, strict=True))
                 elif not header:
-                    lacking = [name for name in required if not any(re.fullmatch(name, cell) for cell in cells)]
-                    header = [] if lacking else cells
-                    missing = min(missing or lacking, lacking, key=len)
-                    if lacking and reader.line_num > most_before:
+                    absent = [name for name in required if not any(re.fullmatch(name, cell) for cell in cells)]
+                    header = [] if absent else cells
+                    missing = min(missing or absent, absent, key=len)
+                    if absent and reader.line_num > max_lines_before_header:
                         break
     except (UnicodeDecodeError, csv.Error) as error:
-        raise _refused(path, 1, f"{error}.", "is no CSV file in UTF-8") from None
+        raise _file_error(path, 1, f"{error}.", "is not a CSV file in UTF-8") from None
     if not header:
         names = ", ".join(sorted(name.replace("\\", "") for name in missing or required))
-        raise _refused(path, 1, "Header.", f"lacks the columns {names}")
+        raise _file_error(path, 1, "Header.", f"lacks the columns {names}")
 
 
-def _refused(path: Path, line: int, told: str, what: str) -> ValidationFailed:
-    return ValidationFailed(f"{path.name} {what}. Nothing was booked.", {"file": {str(line): [told]}})
+def _file_error(path: Path, line: int, message: str, problem: str) -> ValidationFailed:
+    return ValidationFailed(f"{path.name} {problem}. Nothing was imported.", {"file": {str(line): [message]}})

@@ -1,4 +1,4 @@
-"""Emission factors from a CSV file, as published tables are brought into the catalogue."""
+"""Import emission factors from a CSV file, such as a published table."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from ..errors import ValidationFailed
 from ..rest import Schema
 from ..rest.fields import DecimalInput, Name, Region, StrictInteger, UtcDateTimeOrDate, start_of_day
 from .factor_formats import FORMATS
-from .models import EmissionFactor, UsageType
+from .models import DEFAULT_METHOD, EmissionFactor, UsageType
 from .service import create_usage_type, insert_factor
 
-MOST_FAULTS_SHOWN = 100
+MAX_ERRORS_SHOWN = 100
 
 
 class FactorRowSchema(Schema):
@@ -35,12 +35,12 @@ class FactorRowSchema(Schema):
     source = Name(required=True)
 
     @ma.pre_load
-    def leave_out_blanks(self, row: dict[str, str], **kwargs: Any) -> dict[str, str]:
-        """A blank cell is not published: never zero."""
+    def remove_blank_cells(self, row: dict[str, str], **kwargs: Any) -> dict[str, str]:
+        """A blank cell means that the value was not published, never zero."""
         return {name: value for name, value in row.items() if value != ""}
 
     @ma.post_load
-    def at_midnight(self, row: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    def set_midnight(self, row: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         for name in ("valid_from", "valid_until"):
             if row[name] is not None and not isinstance(row[name], dt.datetime):
                 row[name] = start_of_day(row[name], "UTC")
@@ -49,40 +49,40 @@ class FactorRowSchema(Schema):
 
 @dataclass
 class FactorImportResult:
-    """What an import of factors did."""
+    """The numbers of lines by their outcome."""
 
     added: int = 0
-    same: int = 0
-    passed_over: int = 0  # Lines that tell no factor of ours, such as one that was not published.
+    unchanged: int = 0
+    skipped: int = 0  # Lines without an emission factor, for example an unpublished one.
 
 
-def import_factors(path: Path, layout: str = "own") -> FactorImportResult:
-    """Book every factor of the file, making usage types that are missing. A factor that is there already is left.
+def import_factors(path: Path, file_format: str = "own") -> FactorImportResult:
+    """Create every factor of the file that does not exist yet, and the usage types that are missing.
 
-    layout: one of LAYOUTS.
-    Raises Invalid, with the errors by line, for a file that is not wholly good; then nothing is booked.
+    file_format: a key of FORMATS.
+    Raise ValidationFailed with the errors by line if any line is invalid; then nothing is imported.
     """
-    outcome = FactorImportResult()
+    result = FactorImportResult()
     errors: dict[str, list[str]] = {}
-    for line, row in _rows(path, layout, errors):
+    for line, row in _read_rows(path, file_format, errors):
         if row is None:
-            outcome.passed_over += 1
+            result.skipped += 1
             continue
         usage_type = db.session.scalar(
             sa.select(UsageType).where(UsageType.name == row["usage_type"], UsageType.unit == row["unit"])
         ) or create_usage_type(name=row["usage_type"], unit=row["unit"], scope=row["scope"])
-        known = db.session.scalar(
+        existing = db.session.scalar(
             sa.select(EmissionFactor.factor).where(
                 EmissionFactor.usage_type_id == usage_type.id,
                 EmissionFactor.organization_id.is_(None),
-                EmissionFactor.method == "location",
+                EmissionFactor.method == DEFAULT_METHOD,
                 EmissionFactor.region.is_not_distinct_from(row["region"]),
                 EmissionFactor.valid_from == row["valid_from"],
                 EmissionFactor.valid_until.is_not_distinct_from(row["valid_until"]),
             )
         )
-        if known == row["kg_co2e_per_unit"]:
-            outcome.same += 1
+        if existing == row["kg_co2e_per_unit"]:
+            result.unchanged += 1
             continue
         try:
             with db.session.begin_nested():
@@ -91,20 +91,22 @@ def import_factors(path: Path, layout: str = "own") -> FactorImportResult:
                     factor=row["kg_co2e_per_unit"],
                     **{name: row[name] for name in ("region", "valid_from", "valid_until", "source")},
                 )
-            outcome.added += 1
+            result.added += 1
         except sa.exc.IntegrityError:
             errors[str(line)] = ["Another factor of this usage type and region is valid within this time."]
     if errors:
         db.session.rollback()
-        shown = dict(list(errors.items())[:MOST_FAULTS_SHOWN])
-        raise ValidationFailed(f"{len(errors)} lines of {path.name} are not good. Nothing was booked.", {"file": shown})
-    return outcome
+        shown = dict(list(errors.items())[:MAX_ERRORS_SHOWN])
+        raise ValidationFailed(f"{path.name} has {len(errors)} invalid lines. Nothing was imported.", {"file": shown})
+    return result
 
 
-def _rows(path: Path, layout: str, errors: dict[str, list[str]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """The lines of the file with their numbers, None for one that is passed over; errors go to `errors`."""
+def _read_rows(
+    path: Path, file_format: str, errors: dict[str, list[str]]
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the valid lines of the file with their numbers, None for a skipped one. Add the others to `errors`."""
     schema = FactorRowSchema()
-    for number, row in FORMATS[layout](path):
+    for number, row in FORMATS[file_format](path):
         try:
             yield number, None if row is None else schema.load(row)
         except ma.ValidationError as error:

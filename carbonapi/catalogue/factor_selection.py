@@ -1,7 +1,7 @@
-"""Which emission factor a usage gets.
+"""Select the emission factor of a usage.
 
-One of its usage type and method, in force at its moment: the organization's own before a shared one, and among these
-the region's before the general one.
+It has the usage's type and method, and is valid at the usage's time. An organization's own factor takes precedence over
+a shared one; within each, a regional factor over one for all regions.
 """
 
 import datetime as dt
@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from ..db import db
 from ..errors import MissingFactor
 from ..rest.fields import format_datetime
-from .models import EmissionFactor, UsageType, is_valid_at
+from .models import DEFAULT_METHOD, EmissionFactor, UsageType, is_valid_at
 
 
 @dataclass(frozen=True)
 class FactorLookup:
-    """What a factor is looked for by: values, or columns of the usages of a statement."""
+    """The properties of a usage that determine its factor: values, or columns of a statement."""
 
     usage_type_id: Any
     organization_id: Any
@@ -27,7 +27,7 @@ class FactorLookup:
     moment: Any
 
     def candidates(self) -> sa.Select[EmissionFactor]:
-        """A SELECT of all factors that could apply, the one that does first. No two are of one rank."""
+        """Return a SELECT of all factors that could apply, in their order of precedence, which is unambiguous."""
         return (
             sa.select(EmissionFactor)
             .where(EmissionFactor.usage_type_id == self.usage_type_id, is_valid_at(self.moment))
@@ -38,59 +38,61 @@ class FactorLookup:
         )
 
     def chosen(self) -> sa.Select[EmissionFactor]:
-        """A SELECT of the one factor that applies, or of none."""
+        """Return a SELECT of the factor that applies, if there is one."""
         return self.candidates().limit(1)
 
 
-def select_factor(usage_type: UsageType, want: FactorLookup) -> EmissionFactor:
-    """The factor that applies. Raises NoFactor where there is none."""
-    factor = db.session.scalar(want.chosen())
+def select_factor(usage_type: UsageType, lookup: FactorLookup) -> EmissionFactor:
+    """Return the factor that applies. Raise MissingFactor if there is none."""
+    factor = db.session.scalar(lookup.chosen())
     if factor is None:
-        raise missing_factor_error(usage_type, want)
+        raise missing_factor_error(usage_type, lookup)
     return factor
 
 
-def missing_factor_error(usage_type: UsageType, want: FactorLookup) -> MissingFactor:
-    """The error that says what is missing, and what there is."""
-    before, after, field = missing_factor_parts(usage_type, want)
-    return MissingFactor(f"{before}{format_datetime(want.moment)}{after}", field=field)
+def missing_factor_error(usage_type: UsageType, lookup: FactorLookup) -> MissingFactor:
+    """Return the error that names the missing factor and the nearest existing ones."""
+    before, after, field = missing_factor_parts(usage_type, lookup)
+    return MissingFactor(f"{before}{format_datetime(lookup.moment)}{after}", field=field)
 
 
-def missing_factor_parts(usage_type: UsageType, want: FactorLookup) -> tuple[str, str, str]:
-    """What that error says before the moment and after it, and the field that it names.
+def missing_factor_parts(usage_type: UsageType, lookup: FactorLookup) -> tuple[str, str, str]:
+    """Return the text of that error before the moment and after it, and the name of its field.
 
-    It is the same for all moments between two at which a factor of the type begins or ends.
+    They are the same for all moments between two changes of the valid factors.
     """
     factors = db.session.scalars(
         sa.select(EmissionFactor)
         .where(EmissionFactor.usage_type_id == usage_type.id)
-        .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == want.organization_id))
+        .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == lookup.organization_id))
         .order_by(EmissionFactor.valid_from)
     ).all()
-    of_method = [factor for factor in factors if factor.method == want.method]
-    kind = "" if want.method == "location" else f"{want.method}-based "
+    of_method = [factor for factor in factors if factor.method == lookup.method]
+    kind = "" if lookup.method == DEFAULT_METHOD else f"{lookup.method}-based "
     before = f"{usage_type.name} ({usage_type.unit}) has no {kind}emission factor at "
-    applying = [factor for factor in of_method if factor.region in (None, want.region)]
-    elsewhere = sorted({factor.region for factor in of_method if factor.region and _in_force(factor, want.moment)})
-    if elsewhere:
+    of_region = [factor for factor in of_method if factor.region in (None, lookup.region)]
+    other_regions = sorted(
+        {factor.region for factor in of_method if factor.region and _is_valid(factor, lookup.moment)}
+    )
+    if other_regions:
         after = (
-            f" {f'in region {want.region}' if want.region else 'without a region'}; there is one for region "
-            f"{', '.join(elsewhere)}. Give the usage, or its organization, that region."
+            f" {f'in region {lookup.region}' if lookup.region else 'without a region'}; there is one for region "
+            f"{', '.join(other_regions)}. Set this region on the usage or its organization."
         )
         return before, after, "region"
-    if not applying:
-        others = sorted({factor.method for factor in factors} - {want.method})
-        known = f"; there are {others[0]}-based ones" if others else ". Nobody has entered one yet"
-        return before, f"{known}.", "method" if others else "usage_at"
-    first, last = applying[0], applying[-1]
-    if want.moment < first.valid_from:
+    if not of_region:
+        methods = sorted({factor.method for factor in factors} - {lookup.method})
+        known = f"; there are {methods[0]}-based ones" if methods else ". No factor has been created yet"
+        return before, f"{known}.", "method" if methods else "usage_at"
+    first, last = of_region[0], of_region[-1]
+    if lookup.moment < first.valid_from:
         known = f"the first is valid from {format_datetime(first.valid_from)}"
-    elif last.valid_until and last.valid_until <= want.moment:
+    elif last.valid_until and last.valid_until <= lookup.moment:
         known = f"the last is valid until {format_datetime(last.valid_until)}"
     else:
-        known = "there is a gap between two"
+        known = "no factor is valid at that time"
     return before, f"; {known}.", "usage_at"
 
 
-def _in_force(factor: EmissionFactor, moment: dt.datetime) -> bool:
+def _is_valid(factor: EmissionFactor, moment: dt.datetime) -> bool:
     return factor.valid_from <= moment and (factor.valid_until is None or moment < factor.valid_until)

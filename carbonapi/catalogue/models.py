@@ -8,19 +8,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
-from ..audit import AuditConfig
-from ..db import Global, Model, OptimisticallyLocked, Viewer
+from ..db import AuditConfig, Global, Model, OptimisticallyLocked, Viewer, choice_constraint
 
-# Electricity is told by the grid's average where it is used, or by what was bought (GHG Protocol, Scope 2 Guidance).
-METHODS = ("location", "market")
-# Twelve digits before the decimal point and twelve after it.
+# Electricity counts by the average of the local grid, or by the supplier's contract (GHG Protocol, Scope 2 Guidance).
+METHODS = LOCATION, MARKET = "location", "market"
+DEFAULT_METHOD = LOCATION
 FACTOR = sa.Numeric(24, 12)
 
 
 class EmissionFactor(Global, Model):
-    """The kg CO2e that one unit of a usage type causes, in a region or anywhere, within [valid_from, valid_until).
+    """The kg CO2e per unit of a usage type, in one region or in all, within [valid_from, valid_until).
 
-    It is everybody's, or one organization's own: its supplier's.
+    It is shared by all organizations, or belongs to one, for example the factor of its supplier.
     """
 
     __tablename__ = "emission_factors"
@@ -35,14 +34,14 @@ class EmissionFactor(Global, Model):
             name="ex_emission_factors_validity",
             using="gist",
             info={
-                "message": "Another factor of this usage type, region and method is valid within this time. Validity "
-                "may not overlap: choose a valid_from and valid_until beside it.",
+                "message": "Another factor of this usage type, region and method is valid within this time. Choose a "
+                "valid_from and valid_until that do not overlap it.",
                 "field": "valid_from",
             },
         ),
         sa.CheckConstraint("factor >= 0 AND factor < 1e12", name="factor"),
         sa.CheckConstraint("valid_until > valid_from", name="validity"),
-        sa.CheckConstraint("method IN ('location', 'market')", name="method"),
+        choice_constraint("method", METHODS),
     )
     AUDIT = AuditConfig(
         (
@@ -61,7 +60,7 @@ class EmissionFactor(Global, Model):
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
     organization_id: Mapped[int | None] = mapped_column(sa.ForeignKey("organizations.id"))
     region: Mapped[str | None]
-    method: Mapped[str] = mapped_column(server_default="location")
+    method: Mapped[str] = mapped_column(server_default=DEFAULT_METHOD)
     factor: Mapped[Decimal] = mapped_column(FACTOR)
     valid_from: Mapped[dt.datetime]
     valid_until: Mapped[dt.datetime | None]
@@ -71,25 +70,25 @@ class EmissionFactor(Global, Model):
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """Everybody sees the shared ones and their organization's own, admins all."""
+        """Users see the shared factors and those of their organization, admins all."""
         shared_or_own = cls.organization_id.is_(None) | (cls.organization_id == viewer.organization_id)
         return () if viewer.role == "admin" else (shared_or_own,)
 
 
 def is_valid_at(moment: sa.ColumnElement[dt.datetime]) -> sa.ColumnElement[bool]:
-    """Whether a factor is valid at `moment`."""
+    """Return the condition that a factor is valid at `moment`."""
     return (EmissionFactor.valid_from <= moment) & (
         EmissionFactor.valid_until.is_(None) | (moment < EmissionFactor.valid_until)
     )
 
 
 class UsageType(Global, OptimisticallyLocked, Model):
-    """What is used, in which unit: electricity in kwh. Two units of one thing are two usage types."""
+    """Something that is used, in one unit, such as electricity in kwh. The same in another unit is another type."""
 
     __tablename__ = "usage_types"
     __table_args__ = (
         sa.UniqueConstraint(
-            "name", "unit", info={"message": "There is a usage type of this name and unit already.", "field": "name"}
+            "name", "unit", info={"message": "A usage type with this name and unit already exists.", "field": "name"}
         ),
         sa.CheckConstraint("scope IN (1, 2, 3)", name="scope"),
     )
@@ -103,25 +102,25 @@ class UsageType(Global, OptimisticallyLocked, Model):
     archived: Mapped[bool] = mapped_column(server_default=sa.false())
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
-    if TYPE_CHECKING:  # Added below, once both tables are known.
+    if TYPE_CHECKING:  # Set below, because they need both tables.
         factor: Decimal | None
         factor_id: int | None
 
     @property
     def etag(self) -> str:
-        """The version, and the factor in force: it changes with time alone."""
+        """The version and the current factor, which changes as time passes."""
         return f"{self.version}-{self.factor_id or 0}"
 
 
-def _now(column: Any) -> sa.ScalarSelect[Any]:
-    """A column of the shared, general factor in force now. Validity does not overlap, so there is one at most."""
+def _of_current_factor(column: Any) -> sa.ScalarSelect[Any]:
+    """Return a column of the shared factor for all regions that is valid now. There is at most one."""
     return (
         sa.select(column)
         .where(
             EmissionFactor.usage_type_id == UsageType.id,
             EmissionFactor.organization_id.is_(None),
             EmissionFactor.region.is_(None),
-            EmissionFactor.method == "location",
+            EmissionFactor.method == DEFAULT_METHOD,
             is_valid_at(sa.func.now()),
         )
         .correlate_except(EmissionFactor)
@@ -130,4 +129,4 @@ def _now(column: Any) -> sa.ScalarSelect[Any]:
 
 
 for name, column in (("factor", EmissionFactor.factor), ("factor_id", EmissionFactor.id)):
-    setattr(UsageType, name, column_property(_now(column)))
+    setattr(UsageType, name, column_property(_of_current_factor(column)))

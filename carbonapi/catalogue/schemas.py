@@ -1,4 +1,4 @@
-"""What the catalogue looks like on the wire."""
+"""Usage types and emission factors in requests and responses."""
 
 from typing import Any
 
@@ -6,49 +6,53 @@ import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort, equal_to
 from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictBoolean, StrictInteger, Text, UtcDateTime
-from .models import METHODS, EmissionFactor, UsageType
+from .models import DEFAULT_METHOD, METHODS, EmissionFactor, UsageType
 
-SCOPES = {"description": "Of the GHG Protocol: 1 burnt here, 2 bought energy, 3 everything else.", "example": 2}
+SCOPE = {
+    "description": "Scope of the GHG Protocol: 1 direct emissions, 2 purchased energy, 3 all others.",
+    "example": 2,
+}
 
 
 def method(**kwargs: object) -> Text:
     return Text(
         validate=ma.validate.OneOf(METHODS),
         metadata={
-            "example": "location",
-            "description": "By the grid's average, or by what was bought (GHG Protocol, Scope 2 Guidance).",
+            "example": DEFAULT_METHOD,
+            "description": "`location`: average of the local grid. `market`: the supplier's contract "
+            "(GHG Protocol, Scope 2 Guidance).",
         },
         **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
     )
 
 
 class UsageTypeSchema(Schema):
-    """What is used, in which unit, and what one unit causes."""
+    """A usage type, with its current factor."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 100})
     name = ma.fields.String(required=True, metadata={"example": "electricity"})
     unit = ma.fields.String(required=True, metadata={"example": "kwh"})
-    scope = ma.fields.Integer(required=True, allow_none=True, metadata=SCOPES)
+    scope = ma.fields.Integer(required=True, allow_none=True, metadata=SCOPE)
     category = ma.fields.String(required=True, allow_none=True, metadata={"example": "energy"})
-    description = ma.fields.String(required=True, allow_none=True, metadata={"example": "Bought electricity."})
+    description = ma.fields.String(required=True, allow_none=True, metadata={"example": "Purchased electricity."})
     archived = ma.fields.Boolean(required=True, metadata={"example": False})
     factor = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={
             "example": 1.5,
-            "description": "kg CO2e per unit: the factor for no special region that is in force now, if there is one.",
+            "description": "kg CO2e per unit: the current shared factor for all regions, if there is one.",
         },
     )
     created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
 
 
 class NewUsageTypeSchema(Schema):
-    """What can be set of a usage type. Its factors are entered beside it."""
+    """All fields of a usage type that can be set. Create its factors separately."""
 
     name = Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": "district cooling"})
     unit = Name(required=True, validate=ma.validate.Length(1, 50), metadata={"example": "kwh"})
-    scope = StrictInteger(1, 3, load_default=None, allow_none=True, metadata=SCOPES)
+    scope = StrictInteger(1, 3, load_default=None, allow_none=True, metadata=SCOPE)
     category = Name(
         load_default=None, allow_none=True, validate=ma.validate.Length(1, 200), metadata={"example": "energy"}
     )
@@ -59,14 +63,15 @@ class NewUsageTypeSchema(Schema):
         metadata={"example": "Chilled water."},
     )
     archived = StrictBoolean(
-        load_default=False, metadata={"example": False, "description": "Hidden: nothing new is recorded."}
+        load_default=False,
+        metadata={"example": False, "description": "Whether the type is hidden and accepts no new usages."},
     )
 
 
 class UsageTypeChangesSchema(NewUsageTypeSchema):
     """Any of the fields of a usage type."""
 
-    scope = StrictInteger(1, 3, allow_none=True, metadata=SCOPES)
+    scope = StrictInteger(1, 3, allow_none=True, metadata=SCOPE)
     category = Name(allow_none=True, validate=ma.validate.Length(1, 200), metadata={"example": "energy"})
     description = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Chilled water."})
     archived = StrictBoolean(metadata={"example": False})
@@ -81,7 +86,7 @@ class UsageTypeQuery(ListQuerySchema):
 
 
 class UnitSchema(Schema):
-    """A unit in which an amount can be given: one of it is numerator / denominator of the usage type's own, exactly."""
+    """A unit for amounts. One of it is exactly numerator / denominator of the usage type's unit."""
 
     unit = ma.fields.String(required=True, metadata={"example": "MWh"})
     numerator = ma.fields.Integer(required=True, metadata={"example": 1000})
@@ -89,17 +94,17 @@ class UnitSchema(Schema):
 
 
 class EmissionFactorSchema(Schema):
-    """The kg CO2e that one unit causes, in a region or anywhere, within [valid_from, valid_until)."""
+    """The kg CO2e per unit, in one region or in all, within [valid_from, valid_until)."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
     organization_id = ma.fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"example": None, "description": "Whose own factor it is; null: everybody's."},
+        metadata={"example": None, "description": "The organization that owns the factor. `null` if it is shared."},
     )
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
-    method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})
+    method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": DEFAULT_METHOD})
     factor = ExactDecimal(required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
     valid_from = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
     valid_until = UtcDateTime(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
@@ -116,19 +121,21 @@ class NewEmissionFactorSchema(Schema):
     valid_until = UtcDateTime(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Not included. Without it the factor is open, and closes the open one before it."},
+        metadata={
+            "description": "Exclusive. Without it the factor is open-ended, and ends the previous open-ended factor.",
+        },
     )
     region = Region(
         load_default=None,
         allow_none=True,
         metadata={
             "example": "GB",
-            "description": "Without it the factor applies wherever a region has none of its own.",
+            "description": "Without it, the factor applies to all regions without one of their own.",
         },
     )
-    method = method(load_default="location")
+    method = method(load_default=DEFAULT_METHOD)
     organization_id = StrictInteger(
-        metadata={"description": "Whose own factor it is: your organization's; an admin's is everybody's by default."}
+        metadata={"description": "The organization that owns the factor. Default: your own; for admins, shared."}
     )
     source = Name(
         required=True,

@@ -1,4 +1,4 @@
-"""Every write of the catalogue: usage types, and their emission factors."""
+"""Every write of usage types and emission factors."""
 
 from typing import Any
 
@@ -9,38 +9,43 @@ from ..accounts.models import Organization
 from ..auth import current_actor, display_name, get_referenced, get_visible
 from ..db import db
 from ..errors import Conflict, NotFound
-from .models import EmissionFactor, UsageType
+from .models import DEFAULT_METHOD, EmissionFactor, UsageType
 
 
 def create_usage_type(**fields: Any) -> UsageType:
-    """A new usage type, without a factor yet."""
+    """Create a usage type. It has no factor yet."""
     usage_type = UsageType(**fields)
     db.session.add(usage_type)
-    return _written(usage_type)
+    return _flush(usage_type)
 
 
 def change_usage_type(usage_type: UsageType, **fields: Any) -> UsageType:
-    """Change what is told of a usage type. Numbers that are recorded already stay as they are.
+    """Change a usage type. Recorded usages stay as they are.
 
-    Raises Conflict for another unit once there are factors: they are of the unit it has.
+    Raise Conflict for another unit if the type has factors, because these are per unit.
     """
     if fields.get("unit", usage_type.unit) != usage_type.unit and db.session.scalar(
         sa.select(sa.exists().where(EmissionFactor.usage_type_id == usage_type.id))
     ):
         raise Conflict(
-            f"The factors of {usage_type.name} are per {usage_type.unit}, so its unit stays. Create another usage type."
+            f"The factors of {usage_type.name} are per {usage_type.unit}, so its unit cannot change. Create another "
+            "usage type."
         )
     for name, value in fields.items():
         setattr(usage_type, name, value)
-    return _written(usage_type)
+    return _flush(usage_type)
 
 
 def delete_usage_type(usage_type: UsageType) -> None:
-    """Remove a usage type and its factors. Raises Conflict if a usage needs it: archive it instead."""
+    """Delete a usage type and its factors. Raise Conflict if a usage refers to it."""
+    factors = sa.select(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id)
     try:
         with db.session.begin_nested():
-            _remove_factors(usage_type)
+            for factor in db.session.scalars(factors):
+                db.session.delete(factor)
+            audit.flush()  # Factors refer to their type, so they are deleted first.
             db.session.delete(usage_type)
+            audit.flush()
     except sa.exc.IntegrityError:
         raise Conflict(
             f"The {display_name(UsageType)} {usage_type.name} ({usage_type.unit}) is in use. Set `archived` to hide it."
@@ -48,9 +53,9 @@ def delete_usage_type(usage_type: UsageType) -> None:
 
 
 def create_factor(usage_type: UsageType, organization_id: int | None = None, **fields: Any) -> EmissionFactor:
-    """A new factor by the actor: an admin's is everybody's unless it names an organization, another's their own.
+    """Create a factor of the actor's organization. An admin's factor is shared unless it names an organization.
 
-    Raises Invalid for an organization that the actor does not see; otherwise as `add_factor`.
+    Raise ValidationFailed for an organization that the actor cannot see.
     """
     actor = current_actor()
     if not actor.is_admin:
@@ -61,13 +66,13 @@ def create_factor(usage_type: UsageType, organization_id: int | None = None, **f
 
 
 def insert_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
-    """A new factor of a usage type. Without an end it closes the open one before it of its owner, region and method.
+    """Create a factor. Without an end, it ends the previous open-ended factor of its owner, region and method.
 
-    The database refuses, as a conflict, validity that overlaps another factor's.
+    An exclusion constraint prevents overlapping validity.
     """
-    factor = EmissionFactor(usage_type_id=usage_type.id, **({"method": "location"} | fields))
+    factor = EmissionFactor(usage_type_id=usage_type.id, **({"method": DEFAULT_METHOD} | fields))
     if factor.valid_until is None:
-        before = db.session.scalar(
+        previous = db.session.scalar(
             sa.select(EmissionFactor).where(
                 EmissionFactor.usage_type_id == usage_type.id,
                 EmissionFactor.organization_id.is_not_distinct_from(factor.organization_id),
@@ -77,32 +82,23 @@ def insert_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
                 EmissionFactor.valid_from < factor.valid_from,
             )
         )
-        if before is not None:
-            before.valid_until = factor.valid_from
-            db.session.flush()  # It makes room for the new one, which would be written first otherwise.
+        if previous is not None:
+            previous.valid_until = factor.valid_from
+            audit.flush()  # Before the INSERT, which would overlap it otherwise.
     db.session.add(factor)
-    db.session.flush()
+    audit.flush()
     return factor
 
 
 def get_factor(usage_type: UsageType, factor_id: int) -> EmissionFactor:
-    """The factor of this id. Raises NotFound if there is none, or it is another usage type's."""
+    """Return the factor with this id. Raise NotFound if it does not exist or has another usage type."""
     factor = get_visible(EmissionFactor, factor_id)
     if factor.usage_type_id != usage_type.id:
-        raise NotFound(f"There is no emission factor {factor_id} of usage type {usage_type.id}.")
+        raise NotFound(f"Usage type {usage_type.id} has no emission factor {factor_id}.")
     return factor
 
 
-def _remove_factors(usage_type: UsageType) -> None:
-    removing = sa.delete(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id)
-    removed = removing.returning(*EmissionFactor.__table__.columns).cte("removed")
-    columns = EmissionFactor.__table__.columns
-    old = audit.as_jsonb("removed", *(columns[name] for name in EmissionFactor.AUDIT.columns))
-    told = audit.entries_cte(removed, EmissionFactor, "deleted", old=old)
-    db.session.execute(sa.select(removed.c.id).add_cte(told))
-
-
-def _written(usage_type: UsageType) -> UsageType:
-    db.session.flush()
-    db.session.refresh(usage_type)  # The factor in force is looked up by the database.
+def _flush(usage_type: UsageType) -> UsageType:
+    audit.flush()
+    db.session.refresh(usage_type)  # The database determines the current factor.
     return usage_type

@@ -1,7 +1,7 @@
-"""Units of one dimension, and the exact ratio between any two of them.
+"""Units, and the exact ratio between two units of one dimension.
 
-The ratios are Pint's, which reads every definition as a fraction here: 1 MWh is 1000 kWh, 1 MJ is 5/18 kWh. A therm is
-the US one (100,000 Btu at 59 °F), a gallon the US one, a ton without a word before it metric.
+Pint computes the ratios as fractions: 1 MWh is 1000 kWh, 1 MJ is 5/18 kWh. `therm` is the US therm (100,000 Btu at
+59 °F) and `gallon` the US gallon.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import pint
 
 from ..errors import ValidationFailed
 
-# As a unit is written here, and its name in Pint's registry. Others than these are known by their own name alone.
+# Names of the units in the API, and in Pint's registry. Any other unit can only be used by types in that unit.
 UNITS = {
     "Wh": "watt_hour",
     "kWh": "kilowatt_hour",
@@ -41,16 +41,15 @@ UNITS = {
     "km": "kilometer",
     "mile": "mile",
 }
-# People write kwh, KWH and kWh; no two units here differ by their capitals alone.
+# Lookups ignore case: people write kwh, KWH and kWh, and no two units differ only by case.
 _BY_FOLDED_NAME = {name.casefold(): name for name in UNITS} | {"litre": "l", "liter": "l", "tonne": "t", "m³": "m3"}
-MAX_AMOUNT = 10**18  # Of a type's own unit; not included.
-# An amount in the unit of its type keeps so many digits after the decimal point.
-FRACTION_DIGITS = 12
+MAX_AMOUNT = 10**18  # In the usage type's unit, exclusive.
+FRACTION_DIGITS = 12  # Of an amount in the usage type's unit.
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit in which amounts of some type can be given: one of it is `ratio` of the type's own."""
+    """A unit for amounts of a usage type. One of it is `ratio` of the type's unit."""
 
     unit: str
     ratio: Fraction
@@ -64,33 +63,33 @@ class Unit:
         return self.ratio.denominator
 
     def convert(self, amount: Decimal) -> Decimal:
-        """The amount in the type's own unit, rounded half to even at the twelfth digit after the point.
+        """Return the amount in the type's unit, rounded half to even to FRACTION_DIGITS.
 
-        Raises Invalid for more than the ledger can hold.
+        Raise ValidationFailed for an amount that is too large.
         """
         scaled = round(Fraction(amount) * self.ratio * 10**FRACTION_DIGITS)
         if abs(scaled) >= MAX_AMOUNT * 10**FRACTION_DIGITS:
-            raise ValidationFailed(f"So many {self.unit} are too many in the usage type's own unit.", field="amount")
+            raise ValidationFailed("Amount is too large: 10^18 or more in the usage type's unit.", field="amount")
         return Decimal((0 if scaled >= 0 else 1, tuple(map(int, str(abs(scaled)))), -FRACTION_DIGITS))
 
 
 def find_unit(unit: str, type_unit: str) -> Unit:
-    """The unit of this name, as amounts of a type in `type_unit` can be given in it.
+    """Return the unit with this name for amounts of a usage type in `type_unit`.
 
-    Raises Invalid that lists what can be used, for another dimension and for a unit that is not known.
+    Raise ValidationFailed that lists the compatible units for an unknown unit and one of another dimension.
     """
     if unit == type_unit:
         return Unit(type_unit, Fraction(1))
     name, type_name = (_BY_FOLDED_NAME.get(text.casefold()) for text in (unit, type_unit))
     if name and type_name and _dimension(name) == _dimension(type_name):
-        # `kwh` and `kWh` are one unit: it is called as the type calls it.
+        # `kwh` and `kWh` are one unit. Use the type's spelling.
         return Unit(type_unit if name == type_name else name, _size(name) / _size(type_name))
-    known = ", ".join(known.unit for known in compatible_units(type_unit))
-    raise ValidationFailed(f"{unit} cannot be converted into {type_unit}. What can be used: {known}.", field="unit")
+    known = ", ".join(compatible.unit for compatible in compatible_units(type_unit))
+    raise ValidationFailed(f"{unit} cannot be converted into {type_unit}. Use one of: {known}.", field="unit")
 
 
 def compatible_units(type_unit: str) -> list[Unit]:
-    """Every unit in which amounts of a type in `type_unit` can be given, its own first."""
+    """Return every unit for amounts of a usage type in `type_unit`, its own first."""
     own = _BY_FOLDED_NAME.get(type_unit.casefold())
     others = [name for name in UNITS if own and name != own and _dimension(name) == _dimension(own)]
     return [Unit(type_unit, Fraction(1)), *(find_unit(name, type_unit) for name in others)]
@@ -108,5 +107,5 @@ def _dimension(name: str) -> frozenset[tuple[str, object]]:
 
 @cache
 def _size(name: str) -> Fraction:
-    """How many of Pint's base units one of this is."""
+    """Return the size of a unit in Pint's base units."""
     return Fraction(_registry().parse_expression(UNITS[name]).to_base_units().magnitude)

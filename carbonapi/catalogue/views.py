@@ -5,7 +5,7 @@ from typing import Any
 from flask.views import MethodView
 
 from ..auth import ADMINS, MANAGERS, get_visible, visible
-from ..rest import Blueprint, lock_for_update
+from ..rest import Blueprint, lock_for_update, requires
 from . import service
 from .models import EmissionFactor, UsageType
 from .schemas import (
@@ -24,104 +24,109 @@ catalogue = Blueprint(
     "Catalogue",
     __name__,
     url_prefix="/api/v1/usage-types",
-    description="Usage types, and the emission factors that say what one unit of each causes.",
+    description="Usage types, and the emission factors with the kg CO2e per unit of each.",
 )
 
 
 @catalogue.route("")
 class UsageTypes(MethodView):
-    @catalogue.listing(UsageTypeSchema, UsageTypeQuery)
+    @catalogue.list(UsageTypeSchema, UsageTypeQuery)
     def get(self, narrow: Any) -> Any:
         """List usage types
 
-        Everybody's: the catalogue is shared. `archived=false` leaves out those that are no longer used.
+        All organizations share the usage types. `archived=false` omits those that accept no new usages.
         """
         return narrow(visible(UsageType))
 
-    @catalogue.writing(NewUsageTypeSchema, UsageTypeSchema, 201, roles=ADMINS, conflicts=True)
+    @catalogue.post(NewUsageTypeSchema, UsageTypeSchema)
+    @requires(ADMINS)
     def post(self, fields: dict[str, Any]) -> UsageType:
         """Create a usage type
 
-        Name and unit together are unique. Enter a factor next: without one nothing can be recorded.
+        The combination of name and unit must be unique. Create a factor next: usages cannot be recorded without one.
         """
         return service.create_usage_type(**fields)
 
 
 @catalogue.route("/<int:usage_type_id>")
 class UsageTypeById(MethodView):
-    @catalogue.reading(UsageTypeSchema, tagged=True)
+    @catalogue.get(UsageTypeSchema)
     def get(self, usage_type_id: int) -> UsageType:
         """Get a usage type
 
-        With the general factor in force now; `/factors` has all of them, and those of regions.
+        Includes the current factor for all regions. `/factors` lists all factors, past, future and regional.
         """
         return get_visible(UsageType, usage_type_id)
 
-    @catalogue.writing(NewUsageTypeSchema, UsageTypeSchema, roles=ADMINS, conflicts=True)
+    @catalogue.put(NewUsageTypeSchema, UsageTypeSchema)
+    @requires(ADMINS)
     def put(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Replace a usage type
 
-        What is left out gets its default. Factors and recorded numbers stay.
+        Omitted fields get their defaults. Factors and recorded usages stay as they are.
         """
         return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
 
-    @catalogue.writing(UsageTypeChangesSchema(partial=True), UsageTypeSchema, roles=ADMINS, conflicts=True)
+    @catalogue.patch(UsageTypeChangesSchema(partial=True), UsageTypeSchema)
+    @requires(ADMINS)
     def patch(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Change a usage type
 
-        `archived: true` hides it: what is recorded stays, and nothing new is taken.
+        `archived: true` hides the type: recorded usages stay, and it accepts no new ones.
         """
         return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
 
-    @catalogue.removing(roles=ADMINS, conflicts=True)
+    @catalogue.delete(UsageType)
+    @requires(ADMINS)
     def delete(self, usage_type_id: int) -> None:
         """Delete a usage type
 
-        With its factors. One that a usage needs is 409: archive it.
+        Deletes the type and its factors. A type with usages cannot be deleted (409): archive it instead.
         """
         service.delete_usage_type(lock_for_update(UsageType, usage_type_id))
 
 
 @catalogue.route("/<int:usage_type_id>/units")
 class Units(MethodView):
-    @catalogue.reading(UnitSchema(many=True))
+    @catalogue.get(UnitSchema(many=True))
     def get(self, usage_type_id: int) -> Any:
         """List the units of a usage type
 
-        Every unit in which an amount of it can be given, its own first, with the exact ratio.
+        Returns every unit for amounts of this type, its own first, with the exact ratio.
         """
         return compatible_units(get_visible(UsageType, usage_type_id).unit)
 
 
 @catalogue.route("/<int:usage_type_id>/factors")
 class Factors(MethodView):
-    @catalogue.listing(EmissionFactorSchema, EmissionFactorQuery)
+    @catalogue.list(EmissionFactorSchema, EmissionFactorQuery)
     def get(self, narrow: Any, usage_type_id: int) -> Any:
         """List emission factors
 
-        All that were ever in force, of every region: the shared ones and your organization's own. A usage keeps the one
-        that was in force at its moment.
+        Returns the factors of all times and regions: shared ones and those of your organization. A usage stores the
+        factor that is valid at its time.
         """
         usage_type = get_visible(UsageType, usage_type_id)
         return narrow(visible(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
 
-    @catalogue.writing(NewEmissionFactorSchema, EmissionFactorSchema, 201, roles=MANAGERS, conflicts=True, tagged=False)
+    @catalogue.post(NewEmissionFactorSchema, EmissionFactorSchema)
+    @requires(MANAGERS)
     def post(self, fields: dict[str, Any], usage_type_id: int) -> EmissionFactor:
-        """Enter an emission factor
+        """Create an emission factor
 
-        A manager's is their organization's own, and goes before the shared ones, which an admin enters. One without an
-        end closes the open one before it. Validity of one owner, region and method may not overlap: 409. Numbers that
-        are recorded already stay, until a restatement books them anew.
+        Managers create factors of their organization, which take precedence over shared ones. Admins create shared
+        factors. A factor without an end ends the previous open-ended one. Validity of one owner, region and method must
+        not overlap (409). Recorded usages keep their factors until a restatement.
         """
         return service.create_factor(get_visible(UsageType, usage_type_id, lock=True), **fields)
 
 
 @catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")
 class FactorById(MethodView):
-    @catalogue.reading(EmissionFactorSchema)
+    @catalogue.get(EmissionFactorSchema)
     def get(self, usage_type_id: int, factor_id: int) -> EmissionFactor:
         """Get an emission factor
 
-        Its validity and its source. A factor is never edited: enter a new one.
+        Returns its validity and its source. Factors cannot be changed: create a new one instead.
         """
         return service.get_factor(get_visible(UsageType, usage_type_id), factor_id)

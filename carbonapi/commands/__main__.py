@@ -1,5 +1,5 @@
-"""`python -m carbonapi.commands`: the command line without an installed script."""
+"""`python -m carbonapi.commands`: the command line of a checkout."""
 
 from . import main
 
-main()
+main(prog_name="carbonapi")

@@ -1,13 +1,15 @@
-"""The database: engine, transactions, what tables share, and row-level security."""
+"""The database: engine, transactions, shared columns, and row-level security."""
 
-from .constraints import constraint_message, is_transient
+from .auditing import AuditConfig, AuditedBy, NotAudited
+from .constraints import choice_constraint, constraint_message, is_transient
 from .engine import CONNECT_ARGS, Base, Model, db, init_app
 from .mixins import Global, OptimisticallyLocked, TenantScoped, Viewer
-from .statements import CompiledStatement
-from .transactions import autocommit_connection, is_retryable, on_commit, use_autocommit
+from .statements import CompiledStatement, count_affected, inline_cte
+from .transactions import allow, autocommit_connection, is_retryable, on_commit, sqlstate, timeouts, use_autocommit
 
 __all__ = [
-    "CONNECT_ARGS", "Base", "CompiledStatement", "Global", "Model", "OptimisticallyLocked", "TenantScoped", "Viewer",
-    "autocommit_connection", "constraint_message", "db", "init_app", "is_retryable", "is_transient", "on_commit",
-    "use_autocommit",
+    "CONNECT_ARGS", "AuditConfig", "AuditedBy", "Base", "CompiledStatement", "Global", "Model", "NotAudited",
+    "OptimisticallyLocked", "TenantScoped", "Viewer", "allow", "autocommit_connection", "choice_constraint",
+    "constraint_message", "count_affected", "db", "init_app", "inline_cte", "is_retryable", "is_transient", "on_commit",
+    "sqlstate", "timeouts", "use_autocommit",
 ]  # fmt: skip

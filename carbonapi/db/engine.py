@@ -21,9 +21,9 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 
-# The session's zone never decides a day; UTC makes what psycopg2 returns the same everywhere. The time-outs keep a
-# request from waiting for ever; imports set their own. That the network is gone is noticed in seconds: amid a statement
-# by what is not acknowledged; of an idle connection by the probes, so that it is found cut before it is used.
+# UTC, so that psycopg2 returns the same everywhere; no query uses the session's time zone. The timeouts bound every
+# request; `allow` sets others for long transactions. A lost network is noticed within seconds: during a statement by
+# missing acknowledgments, on an idle connection by keepalive probes.
 CONNECT_ARGS = {
     "connect_timeout": 3,
     "keepalives_idle": 30,
@@ -47,22 +47,19 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 
 def init_app(app: Flask) -> None:
-    """Give the app its database, a pool that hands out no connection that was cut, and the second wall."""
+    """Connect the app to its database, with a pool that replaces broken connections, and with row-level security."""
     db.init_app(app)
-    app.teardown_appcontext(_end_session)  # Those that are added last are called first.
+    app.teardown_appcontext(_end_session)  # The last one added runs first.
     metrics.POOL_CONNECTIONS.labels("size").set(app.config["DATABASE_POOL_SIZE"])
     with app.app_context():
-        sa.event.listen(db.engine, "checkout", _refuse_if_cut)
-        sa.event.listen(db.engine, "checkout", _count_as_used)
-        sa.event.listen(db.engine, "checkin", _prepare_for_next)
+        sa.event.listen(db.engine, "checkout", _check_connected)
+        sa.event.listen(db.engine, "checkout", _count_checkout)
+        sa.event.listen(db.engine, "checkin", _reset_connection)
         row_security.install(db.engine)
 
 
 def _end_session(_: BaseException | None) -> None:
-    """Let the session go, although there may be no database any more that could roll back what it has read.
-
-    The request has its answer: it shall not fail for that.
-    """
+    """Close the session. An unreachable database must not fail a request that already has its response."""
     if db.session.registry.has():
         try:
             db.session.close()
@@ -70,43 +67,43 @@ def _end_session(_: BaseException | None) -> None:
             db.session().invalidate()
 
 
-def _refuse_if_cut(connection: Any, record: Any, proxy: object) -> None:
-    """Have a connection replaced that was cut while it lay in the pool, as when PostgreSQL was started again.
+def _check_connected(connection: Any, record: Any, proxy: object) -> None:
+    """Have the pool replace a connection that broke while idle, for example because PostgreSQL restarted.
 
-    On an idle connection nothing ever comes but word of its end, so a look at its socket tells; to ask PostgreSQL each
-    time would cost a message. Nothing has been sent yet, so it serves reads and writes alike.
+    PostgreSQL sends nothing on an idle connection except its end, so a readable socket means that it is closed. This
+    costs no round trip. Nothing has been sent yet, so that both reads and writes are safe.
     """
-    # One that is new is not replaced again: what is wrong with it, its first statement tells.
-    if record.info.get("used") and (connection.closed or _can_be_read(connection.fileno())):
+    # A new connection is not checked: its first statement reports what is wrong.
+    if record.info.get("used") and (connection.closed or _is_readable(connection.fileno())):
         raise sa.exc.DisconnectionError
 
 
-def _count_as_used(connection: object, record: Any, proxy: object) -> None:
-    # One that is found cut comes here twice, or goes back without having come here.
+def _count_checkout(connection: object, record: Any, proxy: object) -> None:
+    # A broken connection gets here twice, or is returned without having been here.
     if not record.record_info.get("is_counted"):
         record.record_info["is_counted"] = True
         IN_USE.inc()
 
 
-def _prepare_for_next(connection: Any, record: Any) -> None:
-    """Let what comes after a `without_transaction` be a transaction again."""
+def _reset_connection(connection: Any, record: Any) -> None:
+    """Turn autocommit off again when a connection returns to the pool."""
     if record.record_info.pop("is_counted", False):
         IN_USE.dec()
     if connection is not None:
         record.info["used"] = True
         if not connection.closed:
-            if not connection.autocommit:  # What was told in a transaction may have been undone with it.
+            if not connection.autocommit:  # The rollback of a transaction also reverts its scope.
                 row_security.forget_scope(record.info)
             connection.autocommit = False
 
 
-def _can_be_read(socket: int) -> bool:
+def _is_readable(socket: int) -> bool:
     poll = select.poll()
     poll.register(socket, select.POLLIN)
     return bool(poll.poll(0))
 
 
 if TYPE_CHECKING:
-    Model = Base  # What db.Model is, for the type checker.
+    Model = Base  # For the type checker, which does not know db.Model.
 else:
     Model = db.Model

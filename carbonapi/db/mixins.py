@@ -1,4 +1,4 @@
-"""Columns and rules that tables share."""
+"""Columns and access rules that tables share."""
 
 from typing import Any, ClassVar, Protocol
 
@@ -7,24 +7,24 @@ from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 
 class Viewer(Protocol):
-    """What a table must know of who looks at it."""
+    """The attributes of an actor that access rules depend on. The ids may be parameters of a statement."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int | sa.ColumnElement[int]: ...
     @property
-    def organization_id(self) -> int: ...
+    def organization_id(self) -> int | sa.ColumnElement[int]: ...
     @property
     def role(self) -> str: ...
 
 
 class TenantScoped:
-    """A row that belongs to an organization: its people see it, nobody else.
+    """A row that only the users of its organization may see.
 
-    The key begins with the organization, so that the table can be spread over machines by it. That the organization
-    exists follows from what else the row refers to: its foreign keys hold the organization too.
+    The primary key starts with the organization, so that the table can be distributed by it. There is no foreign key to
+    the organization: the other foreign keys of the row include it.
     """
 
-    # The column that says whose the row is: a member sees their own alone; None: everybody's.
+    # The column with the owner of the row. Members only see their own rows. None: they see all rows.
     OWNER_COLUMN: ClassVar[str | None] = "user_id"
 
     @declared_attr
@@ -37,18 +37,18 @@ class TenantScoped:
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """The criteria of the rows that `viewer` may see."""
+        """Return the criteria of the rows that `viewer` may see."""
         if viewer.role == "admin":
             return ()
         organization_id: Any = cls.organization_id
-        mine: tuple[sa.ColumnElement[bool], ...] = (organization_id == viewer.organization_id,)
+        in_organization: tuple[sa.ColumnElement[bool], ...] = (organization_id == viewer.organization_id,)
         if viewer.role != "member" or cls.OWNER_COLUMN is None:
-            return mine
-        return (*mine, getattr(cls, cls.OWNER_COLUMN) == viewer.id)
+            return in_organization
+        return (*in_organization, getattr(cls, cls.OWNER_COLUMN) == viewer.id)
 
 
 class Global:
-    """A row that everyone who is signed in may read."""
+    """A row that every authenticated user may read."""
 
     @declared_attr
     def id(cls) -> Mapped[int]:
@@ -56,12 +56,12 @@ class Global:
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """The criteria of the rows that `viewer` may see: none, all of them."""
+        """Return no criteria: every viewer may see all rows."""
         return ()
 
 
 class OptimisticallyLocked:
-    """A row that counts its changes. An UPDATE names the version it read, so that of two writers one wins."""
+    """A row with a version number. An UPDATE fails if the row has changed since it was read."""
 
     @declared_attr
     def version(cls) -> Mapped[int]:
@@ -69,10 +69,10 @@ class OptimisticallyLocked:
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
-        # What the database computes comes back with the statement that writes.
+        # Writing statements return the columns that the database computes.
         return {"version_id_col": cls.version, "eager_defaults": True}
 
     @property
     def etag(self) -> str:
-        """What a strong ETag is made of: it changes whenever the representation does."""
+        """The value of a strong ETag, which changes whenever the representation does."""
         return str(self.version)

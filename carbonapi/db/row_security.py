@@ -1,10 +1,10 @@
-"""The second wall between organizations: PostgreSQL itself shows a connection the rows of one organization alone.
+"""Row-level security: PostgreSQL shows a connection only the rows of one organization.
 
-The first is what `access` puts into every statement. This one stands in the tables' row-level security policies, which
-compare each row with the session setting `carbonapi.organization_id`: an organization's id, or `*` for whoever sees all
-of them. Without it there is nothing to see and nothing to write, so whatever forgets to say for whom it asks fails.
+This is the second layer of defense between organizations, behind the criteria that auth.scoping adds to statements. The
+policies of the tables compare each row with the session setting `carbonapi.organization_id`: the id of an organization,
+or `*` for all of them. Without the setting no row can be read or written, so code that does not set a scope fails.
 
-The setting travels in the same message as the statement, and only when it is another than the connection has already.
+The setting is sent in the same message as a statement, and only if it differs from the connection's current one.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ import sqlalchemy as sa
 
 SETTING = "carbonapi.organization_id"
 EVERYWHERE = "*"
-_NOWHERE = ""
-_ADMITTING = 6_120_743_902  # An advisory lock. Any number of our own, but that of migrations.
-_SAVEPOINTS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
-_SCOPE: ContextVar[str] = ContextVar("scope", default=_NOWHERE)
+_NO_ORGANIZATION = ""
+_GRANT_LOCK = 6_120_743_902  # An advisory lock, distinct from the one of migrations.
+_SAVEPOINT_STATEMENTS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
+_SCOPE: ContextVar[str] = ContextVar("scope", default=_NO_ORGANIZATION)
 
 
 @contextlib.contextmanager
 def for_organization(organization_id: int) -> Iterator[None]:
-    """See and write the rows of this organization alone within the block."""
+    """Restrict the block to the rows of one organization."""
     token = _SCOPE.set(str(int(organization_id)))
     try:
         yield
@@ -34,9 +34,9 @@ def for_organization(organization_id: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def for_all_organizations() -> Iterator[None]:
-    """See and write the rows of all organizations within the block.
+    """Let the block read and write the rows of all organizations.
 
-    For admins, operators, and the few questions that come before it is known whose they are.
+    For admins, operators, and the few queries that determine the organization of a request.
     """
     token = _SCOPE.set(EVERYWHERE)
     try:
@@ -46,57 +46,57 @@ def for_all_organizations() -> Iterator[None]:
 
 
 def install(engine: sa.Engine) -> None:
-    """Have every connection of the engine told for whom its statements ask."""
-    sa.event.listen(engine, "before_cursor_execute", _tell_scope, retval=True)
-    # PostgreSQL undoes what was told together with the statement that failed, or with its transaction.
-    for undoing in ("rollback", "rollback_savepoint"):
-        sa.event.listen(engine, undoing, lambda connection, *_: _forget_on(connection))
-    sa.event.listen(engine, "handle_error", _forget_after)
+    """Send the current scope to the engine's connections, together with their statements."""
+    sa.event.listen(engine, "before_cursor_execute", _add_scope, retval=True)
+    # PostgreSQL also reverts the setting when a statement fails or its transaction is rolled back.
+    for event in ("rollback", "rollback_savepoint"):
+        sa.event.listen(engine, event, lambda connection, *_: _forget_on(connection))
+    sa.event.listen(engine, "handle_error", _forget_after_error)
 
 
 def grant_service_role(connection: sa.Connection, role: str | None) -> None:
-    """Let a role use the tables of the one that is connected, unless they are its own. It may not alter the audit log.
+    """Let a role use the tables of the connected role. It cannot change audit entries.
 
-    role: None for the one that PostgreSQL takes by default.
+    Nothing happens if it is the connected role, or None.
     """
     owner = connection.scalar(sa.text("SELECT current_user"))
     if role is None or role == owner:
         return
     name = connection.dialect.identifier_preparer.quote_identifier(role)
-    # Of two that grant the same at once, PostgreSQL lets one fail.
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMITTING})
+    # Concurrent grants on the same table fail in PostgreSQL.
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _GRANT_LOCK})
     connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
-    for table, withheld in (("audit_entries", "UPDATE, DELETE"), ("alembic_version", "INSERT, UPDATE, DELETE")):
-        connection.execute(sa.text(f"REVOKE {withheld} ON {table} FROM {name}"))
+    for table, revoked in (("audit_entries", "UPDATE, DELETE"), ("alembic_version", "INSERT, UPDATE, DELETE")):
+        connection.execute(sa.text(f"REVOKE {revoked} ON {table} FROM {name}"))
 
 
 def bypasses_row_security(connection: sa.Connection) -> bool:
-    """Whether the role that is connected sees all rows whatever a policy says."""
-    mine = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
-    return bool(connection.scalar(sa.text(mine)))
+    """Return whether the connected role ignores policies."""
+    query = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    return bool(connection.scalar(sa.text(query)))
 
 
 def forget_scope(info: dict[Any, Any]) -> None:
-    """Have the connection of which this is known told again."""
+    """Send the scope again with the next statement. `info` belongs to a connection."""
     info.pop(SETTING, None)
 
 
-def _tell_scope(
+def _add_scope(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> tuple[str, Any]:
     scope = _SCOPE.get()
-    # A transaction that failed takes nothing but being rolled back.
-    if connection.info.get(SETTING) != scope and not statement.startswith(_SAVEPOINTS):
+    # A failed transaction accepts no other statement.
+    if connection.info.get(SETTING) != scope and not statement.startswith(_SAVEPOINT_STATEMENTS):
         connection.info[SETTING] = scope
         statement = f"SET {SETTING} = '{scope}'; {statement}"
     return statement, parameters
 
 
 def _forget_on(connection: sa.Connection) -> None:
-    if not connection.invalidated:  # One that was cut takes what is known of it along.
+    if not connection.invalidated:  # A broken connection has no info.
         forget_scope(connection.info)
 
 
-def _forget_after(context: sa.engine.ExceptionContext) -> None:
+def _forget_after_error(context: sa.engine.ExceptionContext) -> None:
     if context.connection is not None:
         _forget_on(context.connection)

@@ -1,4 +1,4 @@
-"""Statements that are compiled once and executed many times."""
+"""Ways to build and execute statements."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,29 @@ from .engine import db
 
 
 class CompiledStatement:
-    """A statement that is compiled once and executed many times, with values for the parameters that it names.
+    """A statement that is compiled once and executed many times.
 
-    To build a large one anew, or to look up by its parts how it was compiled, takes ten times as long as to send it.
-    All that is of one request must be named, `sa.bindparam("recorded_at")`: what is not is kept with the statement.
+    Building a large statement, or looking it up in SQLAlchemy's cache, takes ten times as long as sending it. Name the
+    values of a request: `sa.bindparam("recorded_at")`. Values without a name become constants of the statement.
     """
 
     def __init__(self, statement: sa.Select[Any]) -> None:
         compiled = statement.compile(dialect=postgresql.dialect())
         self._text = str(compiled)
+        self.names = {bind.key: name for bind, name in compiled.bind_names.items()}
         self._constants = {name: bind.effective_value for bind, name in compiled.bind_names.items() if bind.unique}
 
     def execute(self, values: Mapping[str, Any]) -> sa.CursorResult[Any]:
-        """Send it. values: of all parameters that it names, by their names."""
+        """Execute it with the values of its named parameters."""
         return db.session.connection().exec_driver_sql(self._text, {**self._constants, **values})
+
+
+def count_affected(statement: sa.Update | sa.Delete | sa.Insert) -> int:
+    """Execute a statement, and return the number of rows that it changed."""
+    result: Any = db.session.execute(statement)
+    return int(result.rowcount)
+
+
+def inline_cte(rows: sa.SelectBase, name: str) -> sa.CTE:
+    """Return a CTE that PostgreSQL merges into the statement, so that the statement's criteria use the indexes."""
+    return rows.cte(name).prefix_with("NOT MATERIALIZED", dialect="postgresql")

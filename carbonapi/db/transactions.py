@@ -1,4 +1,4 @@
-"""How statements are committed: in a transaction, one by one, or on a connection of their own."""
+"""Commits, timeouts and retries: transactions, autocommit, and separate connections."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,22 +12,22 @@ from .engine import db
 
 
 def use_autocommit() -> None:
-    """Let each statement of this request be by itself: for readers, and whoever writes with a single one.
+    """Commit each statement of this request by itself, for reads and for writes of a single statement.
 
-    A transaction around it would be two messages more.
+    This saves the two messages of a transaction.
     """
     if isinstance(db.engine, sa.Engine) and not db.session().in_transaction():
-        # The driver's own switch: SQLAlchemy's option would send two messages more, about isolation.
+        # The driver's own switch. SQLAlchemy's option would send two more messages, about isolation.
         driver: Any = db.session.connection().connection.driver_connection
         driver.autocommit = True
 
 
 @contextlib.contextmanager
 def autocommit_connection() -> Iterator[sa.Connection]:
-    """A connection whose statements are each committed at once, whatever becomes of the request.
+    """Yield a connection that commits each statement immediately, even if the request fails later.
 
-    For before the request writes anything: what it has read, to know who asks, is let go. So it never holds a
-    connection while it waits for another, which all of a pool might do at once.
+    Use it before the request writes. It releases the session's connection first, so that a request never holds one
+    while it waits for another, which could exhaust the pool.
     """
     db.session.rollback()
     if not isinstance(db.engine, sa.Engine):
@@ -39,18 +39,37 @@ def autocommit_connection() -> Iterator[sa.Connection]:
         yield connection
 
 
-def on_commit(act: Callable[[], None]) -> None:
-    """Do something after the commit of the transaction that goes on; never, if that is rolled back."""
+def timeouts(*, minutes: int | None = None, lock_seconds: int | None = None, idle_seconds: int | None = None) -> str:
+    """Return SQL that sets the timeouts of a transaction: of statements, of locks, and between statements."""
+    values = {
+        "statement_timeout": minutes and f"{minutes}min",
+        "lock_timeout": lock_seconds and f"{lock_seconds}s",
+        "idle_in_transaction_session_timeout": idle_seconds and f"{idle_seconds}s",
+    }
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in values.items() if value)
+
+
+def allow(*, minutes: int | None = None, lock_seconds: int | None = None) -> None:
+    """Set the timeouts of the current transaction, instead of those for short requests."""
+    db.session.execute(sa.text(timeouts(minutes=minutes, lock_seconds=lock_seconds)))
+
+
+def on_commit(callback: Callable[[], None]) -> None:
+    """Call a function after the current transaction has been committed. If it is rolled back, do not call it."""
     transaction = db.session().get_transaction()
 
     def after_commit(session: orm.Session) -> None:
         if session.get_transaction() is transaction:
-            act()
+            callback()
 
     sa.event.listen(db.session(), "after_commit", after_commit, once=True)
 
 
+def sqlstate(error: sa.exc.DBAPIError) -> str:
+    """Return the SQLSTATE of an error, or an empty string if PostgreSQL did not send one."""
+    return getattr(error.orig, "pgcode", None) or ""
+
+
 def is_retryable(error: sa.exc.DBAPIError) -> bool:
-    """Whether PostgreSQL has undone a transaction for the sake of others, so that the same may go well at once."""
-    state = getattr(error.orig, "pgcode", None)
-    return state in (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)
+    """Return whether PostgreSQL rolled a transaction back because of others, so that repeating it may succeed."""
+    return sqlstate(error) in (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization
 from ..auth import current_actor, visible
-from ..db import db
+from ..db import db, inline_cte
 from ..rest.query import QueryFilter
 from ..usages.daily_totals_query import matching_daily_totals
 from ..usages.models import Usage
@@ -97,7 +97,7 @@ class UsageSelection:
 def _named(rows: sa.Select[Any], table: Any) -> sa.CTE:
     """Rows by the name and with the columns of a table, as a statement reads them."""
     columns = (rows.selected_columns[column.name] for column in table.c)
-    return rows.with_only_columns(*columns).cte(table.name).prefix_with("NOT MATERIALIZED", dialect="postgresql")
+    return inline_cte(rows.with_only_columns(*columns), table.name)
 
 
 @cache

@@ -21,7 +21,7 @@ emissions = Blueprint(
 
 @emissions.route("/trend")
 class Trend(MethodView):
-    @emissions.reading(BucketSchema(many=True), TrendQuery)
+    @emissions.get(BucketSchema(many=True), TrendQuery)
     def get(self, narrow: Any) -> Any:
         """Get the trend
 
@@ -58,7 +58,7 @@ class Trend(MethodView):
 
 @emissions.route("/summary")
 class Summary(MethodView):
-    @emissions.reading(SummarySchema, SummaryQuery)
+    @emissions.get(SummarySchema, SummaryQuery)
     def get(self, narrow: Any) -> Any:
         """Get the summary
 
@@ -70,7 +70,7 @@ class Summary(MethodView):
 
 @emissions.route("/bridge")
 class Bridge(MethodView):
-    @emissions.reading(BridgeSchema, BridgeQuery)
+    @emissions.get(BridgeSchema, BridgeQuery)
     def get(self, narrow: Any) -> Any:
         """Get the bridge
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Model, TenantScoped
+from ..db import AuditedBy, Model, NotAudited, TenantScoped, choice_constraint
 
 STATUSES = QUEUED, RUNNING, COMPLETED, FAILED = "queued", "running", "completed", "failed"
 
@@ -24,11 +24,12 @@ class Import(TenantScoped, Model):
     """
 
     __tablename__ = "imports"
+    AUDIT = AuditedBy.SERVICE
     OWNER_COLUMN = "recorded_by"
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
         sa.CheckConstraint("num_nulls(reverted_at, reverted_by) IN (0, 2)", name="reverted"),
-        sa.CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
+        choice_constraint("status", STATUSES),
         sa.CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
         sa.CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
     )
@@ -75,6 +76,7 @@ class ImportRowError(TenantScoped, Model):
     """
 
     __tablename__ = "import_row_errors"
+    AUDIT = NotAudited("the import is audited")
     OWNER_COLUMN = None
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
@@ -96,6 +98,7 @@ class ImportUpload(TenantScoped, Model):
     """
 
     __tablename__ = "import_uploads"
+    AUDIT = NotAudited("the import is audited")
     OWNER_COLUMN = None
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
@@ -111,6 +114,7 @@ class ImportChunk(TenantScoped, Model):
     """A piece of an upload; they stand in the order of their ids."""
 
     __tablename__ = "import_chunks"
+    AUDIT = NotAudited("the import is audited")
     OWNER_COLUMN = None
     __table_args__ = (
         sa.ForeignKeyConstraint(

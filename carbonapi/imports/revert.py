@@ -6,12 +6,11 @@ import sqlalchemy as sa
 
 from .. import audit
 from ..auth import current_actor
-from ..db import db
+from ..db import allow, db
 from ..errors import Conflict
 from ..usages import ledger
 from ..usages.models import Usage
 from .models import FAILED, Import
-from .staging import STATEMENT_TIMEOUT
 
 
 def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Import:
@@ -26,7 +25,7 @@ def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Impor
         raise Conflict(f"Import {booked.id} has failed: nothing of it was booked, so there is nothing to take back.")
     if booked.reverted_at is not None:
         raise Conflict(f"Import {booked.id} has been taken back already.")
-    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    allow(minutes=10)
     of_import = Usage.import_id == booked.id
     reason_told = reason or f"Import {booked.id} was taken back."
     gone = ledger.delete_where(now, booked.organization_id, reason_told, of_import)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from ..auth import visible
 from ..catalogue.models import UsageType
 from ..catalogue.units import FRACTION_DIGITS, MAX_AMOUNT, find_unit
-from ..db import db
+from ..db import count_affected, db, timeouts
 from ..errors import ValidationFailed
 from ..periods.models import ClosedPeriod
 from ..rest import json_sql
@@ -22,7 +22,6 @@ from .formats.green_button import read_green_button
 from .formats.rows import LONGEST_SHOWN, STAGED_COLUMNS, CellsSchema, RowParser, invalid_row
 from .formats.text_files import RowErrors, is_ndjson, is_xml, read_csv, read_ndjson, rows_rejected
 
-STATEMENT_TIMEOUT = "10min"
 MOST_UNITS = 1000
 TOLD_OF_REJECTED = ("rejected_line", "rejected_because")  # Columns of the export of rejected lines.
 # `place` is the line. One with errors has no more than `cells`, what it said.
@@ -42,8 +41,7 @@ STAGED = sa.Table(
 Row = STAGED.c
 GOOD = Row.errors.is_(None)
 _PREPARED = (
-    f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'; SET LOCAL lock_timeout = '30s'; "
-    "SET LOCAL idle_in_transaction_session_timeout = '1min'; DROP TABLE IF EXISTS pg_temp.staged; "
+    f"{timeouts(minutes=10, lock_seconds=30, idle_seconds=60)}; DROP TABLE IF EXISTS pg_temp.staged; "
     f"{sa.schema.CreateTable(STAGED).compile(dialect=sa.dialects.postgresql.dialect())}"
 )
 
@@ -133,7 +131,7 @@ def add_error(
     found = sa.func.left(as_text(value), LONGEST_SHOWN)
     fault = sa.func.jsonb_build_object("column", column, "found", found, "message", message)
     marking = sa.update(STAGED).where(GOOD, *criteria).values(errors=sa.func.jsonb_build_array(fault))
-    return int(cast(Any, db.session.execute(marking)).rowcount)
+    return count_affected(marking)
 
 
 def add_duplicate_error(

@@ -6,7 +6,7 @@ from flask.views import MethodView
 
 from ..auth import EVERYONE, get_visible, visible
 from ..exports.verification import verify
-from ..rest import Blueprint, now, prefers_async
+from ..rest import Blueprint, now, prefers_async, requires
 from ..usages.models import Usage
 from ..usages.schemas import UsageExportQuery, UsageSchema
 from .checks.row_errors import errors_of, rejected_lines
@@ -42,7 +42,7 @@ EXPORTS = {"csv": "id,version,co2e_kg\n1,1,18.75\n", "ndjson": '{"id":1,"version
 
 @imports.route("/imports")
 class Imports(MethodView):
-    @imports.listing(ImportSchema, ImportQuery)
+    @imports.list(ImportSchema, ImportQuery)
     def get(self, narrow: Any) -> Any:
         """List imports
 
@@ -51,7 +51,7 @@ class Imports(MethodView):
         """
         return narrow(visible(Import))
 
-    @imports.uploading(ImportSchema, ImportOptions, EXAMPLES, conflicts=True, defers=True)
+    @imports.upload(ImportSchema, ImportOptions, EXAMPLES, defers=True)
     @imports.alt_response(200, schema=ImportSchema, description="What a dry run found: nothing was booked.")
     def post(self, options: dict[str, Any], file: IO[bytes]) -> Import:
         """Import usages
@@ -87,7 +87,7 @@ class Imports(MethodView):
 
 @imports.route("/imports/<int:import_id>")
 class ImportById(MethodView):
-    @imports.reading(ImportSchema)
+    @imports.get(ImportSchema)
     def get(self, import_id: int) -> Import:
         """Get an import
 
@@ -98,7 +98,7 @@ class ImportById(MethodView):
 
 @imports.route("/imports/<int:import_id>/errors")
 class ImportFaults(MethodView):
-    @imports.listing(ImportRowErrorSchema, ImportRowErrorQuery)
+    @imports.list(ImportRowErrorSchema, ImportRowErrorQuery)
     def get(self, narrow: Any, import_id: int) -> Any:
         """List errors of an import
 
@@ -109,7 +109,7 @@ class ImportFaults(MethodView):
 
 @imports.route("/imports/<int:import_id>/errors/export")
 class ImportFaultsExport(MethodView):
-    @imports.exporting(RejectedSchema, RejectedQuery, "rejected-lines")
+    @imports.export(RejectedSchema, RejectedQuery, "rejected-lines")
     def get(self, narrow: Any, import_id: int) -> Any:
         """Export rejected lines
 
@@ -122,7 +122,7 @@ class ImportFaultsExport(MethodView):
 
 @imports.route("/imports/<int:import_id>/revert")
 class ImportReversal(MethodView):
-    @imports.writing(RevertSchema, ImportSchema, conflicts=True, tagged=False)
+    @imports.post(RevertSchema, ImportSchema, 200)
     def post(self, fields: dict[str, Any], import_id: int) -> Import:
         """Revert an import
 
@@ -135,7 +135,7 @@ class ImportReversal(MethodView):
 
 @imports.route("/usages/export")
 class UsageExport(MethodView):
-    @imports.exporting(UsageSchema, UsageExportQuery, "usages")
+    @imports.export(UsageSchema, UsageExportQuery, "usages")
     def get(self, narrow: Any) -> Any:
         """Export usages
 
@@ -148,7 +148,8 @@ class UsageExport(MethodView):
 
 @imports.route("/verify")
 class Verify(MethodView):
-    @imports.uploading(VerificationSchema, None, EXPORTS, 200, roles=EVERYONE)
+    @imports.upload(VerificationSchema, None, EXPORTS, 200)
+    @requires(EVERYONE)
     def post(self, file: IO[bytes]) -> dict[str, Any]:
         """Verify an export
 

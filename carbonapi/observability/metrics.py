@@ -1,7 +1,7 @@
-"""What is counted for Prometheus: what the processes of a service have done, added up over all of them.
+"""Metrics for Prometheus, summed over all processes of a service.
 
-With PROMETHEUS_MULTIPROC_DIR in the environment, as `carbonapi serve` sets it, each process keeps its counts in files
-of that folder, where they outlast it. Without it a process knows of itself alone.
+If the environment has PROMETHEUS_MULTIPROC_DIR, as under `carbonapi serve`, each process stores its metrics in files of
+that directory, which outlive the process. Otherwise a process only exports its own metrics.
 """
 
 import contextlib
@@ -12,29 +12,33 @@ from pathlib import Path
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REGISTRY = CollectorRegistry()
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-REQUESTS = Counter(
-    "carbonapi_requests_total", "Requests that were answered.", ["method", "route", "status"], registry=REGISTRY
-)
+REQUESTS = Counter("carbonapi_requests_total", "Requests.", ["method", "route", "status"], registry=REGISTRY)
 REQUEST_SECONDS = Histogram(
-    "carbonapi_request_seconds", "How long they took.", ["method", "route"], buckets=SECONDS, registry=REGISTRY
+    "carbonapi_request_seconds",
+    "Duration of requests in seconds.",
+    ["method", "route"],
+    buckets=SECONDS,
+    registry=REGISTRY,
 )
 POOL_CONNECTIONS = Gauge(
     "carbonapi_pool_connections",
-    "Database connections: in_use, and size, how many there may be.",
+    "Database connections: those in use, and the pool size.",
     ["state"],
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
 POOL_TIMEOUTS = Counter(
-    "carbonapi_pool_timeouts_total", "Requests that got no database connection in time.", registry=REGISTRY
+    "carbonapi_pool_timeouts_total", "Requests that timed out waiting for a database connection.", registry=REGISTRY
 )
 DATABASE_UNAVAILABLE = Counter(
-    "carbonapi_database_unavailable_total", "Requests that found the database away or busy.", registry=REGISTRY
+    "carbonapi_database_unavailable_total",
+    "Requests that failed because the database was unavailable or busy.",
+    registry=REGISTRY,
 )
 IMPORTS = Counter(
     "carbonapi_imports_total",
@@ -42,48 +46,48 @@ IMPORTS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
-IMPORTED_USAGES = Counter("carbonapi_imported_usages_total", "Usages that imports have written.", registry=REGISTRY)
+IMPORTED_USAGES = Counter("carbonapi_imported_usages_total", "Usages recorded by imports.", registry=REGISTRY)
 LOGINS = Counter("carbonapi_logins_total", "Logins, by outcome.", ["outcome"], registry=REGISTRY)
 RATE_LIMITED = Counter(
-    "carbonapi_rate_limited_total", "Requests that came too often, by policy.", ["policy"], registry=REGISTRY
+    "carbonapi_rate_limited_total", "Requests rejected by a rate limit, by policy.", ["policy"], registry=REGISTRY
 )
 
-# What has not come about yet is 0, so that the first time is seen as a rise.
+# Start at 0, so that Prometheus sees the first event as an increase.
 for counter, outcomes in ((IMPORTS, ("completed", "rejected", "failed")), (LOGINS, ("succeeded", "failed"))):
     for outcome in outcomes:
         counter.labels(outcome)
 
 
 @functools.cache
-def _of_request(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """Looked up once: to find them by their labels takes as long as to count."""
+def _request_metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return the metrics with these labels. Cached, because the lookup takes as long as the increment."""
     return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request that was answered. The words must be few ones: each combination is kept for good."""
-    requests, request_seconds = _of_request(method, route, status)
+    """Count a request. Labels must have few distinct values, because each combination is stored permanently."""
+    requests, request_seconds = _request_metrics(method, route, status)
     requests.inc()
     request_seconds.observe(seconds)
 
 
 def render() -> bytes:
-    """All counts, as Prometheus reads them."""
-    folder = os.environ.get(FOLDER)
-    if folder is None:
+    """Return all metrics in the format of Prometheus."""
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    if directory is None:
         return generate_latest(REGISTRY)
-    _forget_dead(Path(folder))
-    everybodys = CollectorRegistry()
-    MultiProcessCollector(everybodys, folder)
-    return generate_latest(everybodys)
+    _remove_dead_gauges(Path(directory))
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, directory)
+    return generate_latest(registry)
 
 
-def _forget_dead(folder: Path) -> None:
-    """Leave out what processes that have ended had in use just then. What they have counted stays."""
-    for file in folder.glob("gauge_live*.db"):
+def _remove_dead_gauges(directory: Path) -> None:
+    """Remove the gauges of processes that have ended. Their counters stay."""
+    for file in directory.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            with contextlib.suppress(FileNotFoundError):  # Somebody else reads, too.
-                mark_process_dead(pid, str(folder))
+            with contextlib.suppress(FileNotFoundError):  # Another request may remove them, too.
+                mark_process_dead(pid, str(directory))

@@ -5,12 +5,11 @@ import datetime as dt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..audit import AuditConfig
-from ..db import Model, TenantScoped
+from ..db import AuditConfig, Model, TenantScoped
 
 
 class ClosedPeriod(TenantScoped, Model):
-    """The books of an organization, closed up to an instant: usages before it stay as they are until it is reopened."""
+    """The accounting period of an organization up to an instant. Its usages cannot change until it is reopened."""
 
     __tablename__ = "closed_periods"
     __table_args__ = (
@@ -21,7 +20,10 @@ class ClosedPeriod(TenantScoped, Model):
         ),
     )
     AUDIT = AuditConfig(
-        ("until", "note", "reopened_at"), created="closed", acts={"reopened_at": "reopened"}, reason="reopen_reason"
+        ("until", "note", "reopened_at"),
+        created_action="closed",
+        actions={"reopened_at": "reopened"},
+        reason_column="reopen_reason",
     )
     OWNER_COLUMN = None
 

@@ -1,4 +1,4 @@
-"""What closed periods look like on the wire."""
+"""Closed periods in requests and responses."""
 
 import marshmallow as ma
 
@@ -8,29 +8,33 @@ from .models import ClosedPeriod
 
 
 class ClosedPeriodSchema(Schema):
-    """The books of an organization, closed up to an instant."""
+    """The accounting period of an organization up to an instant, closed."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
+    until = UtcDateTime(
+        required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive end of the period."}
+    )
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Annual report 2025"})
     closed_at = UtcDateTime(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
     closed_by = ma.fields.Integer(required=True, metadata={"example": 1})
     reopened_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "null: it is closed."}
+        required=True, allow_none=True, metadata={"example": None, "description": "`null` while the period is closed."}
     )
     reopened_by = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "The user who did."}
+        required=True, allow_none=True, metadata={"example": None, "description": "The user who reopened it."}
     )
     reopen_reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "Why, as they say."}
+        required=True, allow_none=True, metadata={"example": None, "description": "Why it was reopened."}
     )
 
 
 class NewClosedPeriodSchema(Schema):
-    """Up to when the books are closed."""
+    """The end of the period to close."""
 
-    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Not included."})
+    until = UtcDateTime(
+        required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive end of the period."}
+    )
     note = Text(
         load_default=None,
         allow_none=True,
@@ -40,7 +44,7 @@ class NewClosedPeriodSchema(Schema):
 
 
 class ReopenSchema(Schema):
-    """Why the books are reopened."""
+    """The reason for reopening a period."""
 
     reason = Name(
         required=True, validate=ma.validate.Length(1, 2000), metadata={"example": "A meter had been left out."}

@@ -1,1 +1,1 @@
-"""PostgreSQL as a program: the embedded server, client tools and backups."""
+"""PostgreSQL as a program: the embedded server, the client tools, and backups."""

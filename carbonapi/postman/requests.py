@@ -1,4 +1,4 @@
-"""What a request of the Postman collection asks, keeps and expects, and what several of them share."""
+"""Requests and chapters of the Postman collection, and values that several requests share."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +10,14 @@ Query = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """A request: an operation's documented example, but for what is told here.
+    """A request: the documented example of an operation, with the changes given here.
 
-    Values may name variables, `{{usage_id}}`. keeps: variables, and where in the answer they are found; expects:
-    what else holds of the answer; both are expressions in JavaScript. first: a script that goes before.
-    bearer: the variable that signs it, where it is not the usual one. status: that of the answer, where several are
-    good; fails: the error that it is, where none is.
+    Values may contain variables, such as `{{usage_id}}`.
+    status: the expected status, if the operation has several for success; error: the expected error.
+    expects: further checks, as JavaScript expressions of `answer` and their values.
+    saves: variables to set, and the JavaScript expressions of their values.
+    bearer: the variable with the token, if it is not the usual one.
+    prerequest: a script to run before the request.
     """
 
     operation: str
@@ -24,25 +26,25 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     status: int | None = None
-    fails: type[CarbonError] | None = None
-    keeps: dict[str, str] = field(default_factory=dict)
+    error: type[CarbonError] | None = None
+    saves: dict[str, str] = field(default_factory=dict)
     expects: dict[str, Any] = field(default_factory=dict)
     bearer: str | None = None
-    first: tuple[str, ...] = ()
+    prerequest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A folder: that of a tag, unless it has a description of its own.
+    """A folder of the collection. Without a description, it has that of its tag in the OpenAPI document.
 
-    first: a script that goes before each of its requests; bearer: the variable that signs them.
+    bearer: the variable with the token of its requests; prerequest: a script to run before each of them.
     """
 
     name: str
-    steps: tuple[Request, ...]
+    requests: tuple[Request, ...]
     description: str = ""
     bearer: str | None = None
-    first: tuple[str, ...] = ()
+    prerequest: tuple[str, ...] = ()
 
 
 ETAG = {"etag": 'pm.response.headers.get("ETag")'}

@@ -1,9 +1,9 @@
-"""The course: what the ledger adds up to, restated and closed."""
+"""Requests for emissions, restatements and closed periods."""
 
 from .. import errors
 from .requests import Request
 
-PERIODS = (
+COMPARISON = (
     ("start", "2026-02-01"),
     ("end", "2026-03-01"),
     ("compare_start", "2026-01-01"),
@@ -15,7 +15,7 @@ FACTOR = {
     "valid_until": "2026-02-01T00:00:00Z",
     "source": "Our supplier",
 }
-RESTATEMENT = {"usage_type_id": 100, "reason": "Our supplier told us its factor"}
+RESTATEMENT = {"usage_type_id": 100, "reason": "Our supplier published its factor"}
 EMISSIONS = (
     Request(
         "get_trend",
@@ -25,14 +25,14 @@ EMISSIONS = (
     Request("get_summary", query=(("by", "usage_type"),), expects={'Object.keys(answer).includes("by_user")': False}),
     Request(
         "get_summary",
-        "Get the summary as of then",
+        "Get the summary as of an earlier time",
         query=(("as_of", "{{recorded_at}}"),),
         expects={"answer.co2e_kg": 18.75},
     ),
-    Request("get_bridge", query=PERIODS, expects={"answer.difference_kg": 30.61}),
+    Request("get_bridge", query=COMPARISON, expects={"answer.difference_kg": 30.61}),
 )
 RESTATEMENTS = (
-    Request("enter_emission_factor", "Enter your supplier's factor", body=FACTOR, keeps={"factor_id": "answer.id"}),
+    Request("enter_emission_factor", "Enter your supplier's factor", body=FACTOR, saves={"factor_id": "answer.id"}),
     Request(
         "restate_usages",
         "Preview a restatement",
@@ -43,19 +43,19 @@ RESTATEMENTS = (
     Request(
         "restate_usages",
         body=RESTATEMENT | {"mode": "apply"},
-        keeps={"restatement_id": "answer.id"},
+        saves={"restatement_id": "answer.id"},
         expects={"answer.usage_count": 2, "answer.difference_kg": -21.45},
     ),
     Request("get_restatement", expects={"answer.reason": RESTATEMENT["reason"]}),
     Request("list_restatements", expects={"answer.length": 1}),
 )
-PERIODS_CLOSED = (
-    Request("close_period", keeps={"closed_period_id": "answer.id"}),
+CLOSED_PERIODS = (
+    Request("close_period", saves={"closed_period_id": "answer.id"}),
     Request(
         "record_usage",
-        "Record in the closed period: refused",
+        "Record in the closed period: conflict",
         body={"usage_type_id": 100, "usage_at": "2025-12-31T12:00:00Z", "amount": 1},
-        fails=errors.Conflict,
+        error=errors.Conflict,
     ),
     Request(
         "record_usage",
@@ -65,11 +65,11 @@ PERIODS_CLOSED = (
             "usage_at": "2026-01-01T00:00:00Z",
             "amount": 1,
             "adjusts_closed_period_id": "{{closed_period_id}}",
-            "note": "A meter had been left out.",
+            "note": "A meter was missing.",
         },
-        keeps={"adjustment_id": "answer.id"},
+        saves={"adjustment_id": "answer.id"},
     ),
     Request("get_closed_period", expects={"answer.reopened_at": None}),
     Request("list_closed_periods", expects={"answer.length": 1}),
-    Request("reopen_period", expects={"answer.reopen_reason": "A meter had been left out."}),
+    Request("reopen_period", expects={"answer.reopen_reason": "A meter was missing."}),
 )

@@ -1,56 +1,56 @@
-"""The course, first half: signing in, the catalogue, usages and files of them."""
+"""Requests for logging in, the catalogue, usages and imports."""
 
 from .. import errors
 from .requests import CREDENTIALS, ETAG, IF_MATCH, Request
 
 TOKENS = {"token": "answer.access_token", "refresh_token": "answer.refresh_token"}
-MADE_UP = (
+NEW_ADDRESSES = (
     "const number = `${Date.now()}`;",
     'pm.collectionVariables.set("email", `ada.${number}@example.org`);',
     'pm.collectionVariables.set("colleague_email", `grace.${number}@example.org`);',
 )
 NEXT_CURSOR = {"cursor": '/cursor=([^&>]+)[^>]*>; rel="next"/.exec(pm.response.headers.get("Link"))[1]'}
 FILE = "usage_type_id,usage_at,amount,note\n101,2026-02-01T00:00:00Z,2,\n101,2026-03-01T00:00:00Z,5.5,Main meter\n"
-FAULTY_FILE = "usage_at,amount\n2026-04-01T00:00:00Z,3\n2026-05-01T00:00:00Z,three\n"
+INVALID_FILE = "usage_at,amount\n2026-04-01T00:00:00Z,3\n2026-05-01T00:00:00Z,three\n"
 JANUARY = (("start", "2026-01-01"), ("end", "2026-02-01"))
-SIGNING_IN = (
+AUTH = (
     Request(
         "register_organization",
         body=CREDENTIALS | {"name": "Ada Lovelace", "organization": "Analytical Engines"},
-        keeps={"user_id": "answer.id", "organization_id": "answer.organization_id"},
+        saves={"user_id": "answer.id", "organization_id": "answer.organization_id"},
         expects={"answer.role": "manager"},
-        first=MADE_UP,
+        prerequest=NEW_ADDRESSES,
     ),
-    Request("log_in", body=CREDENTIALS, keeps=TOKENS, expects={"answer.token_type": "Bearer"}),
-    Request("get_yourself", keeps=ETAG, expects={"answer.name": "Ada Lovelace"}),
-    Request("get_yourself", "Get yourself, if you have changed", headers={"If-None-Match": "{{etag}}"}, status=304),
+    Request("log_in", body=CREDENTIALS, saves=TOKENS, expects={"answer.token_type": "Bearer"}),
+    Request("get_yourself", saves=ETAG, expects={"answer.name": "Ada Lovelace"}),
+    Request("get_yourself", "Get yourself, if changed since", headers={"If-None-Match": "{{etag}}"}, status=304),
     Request("change_yourself", headers=IF_MATCH, body={"name": "Ada King"}, expects={"answer.name": "Ada King"}),
-    Request("refresh_tokens", keeps=TOKENS),
-    Request("list_sessions", expects={"answer.length": 1, "answer[0].is_current": True}),
+    Request("refresh_tokens", saves=TOKENS),
+    Request("list_sessions", expects={"answer.length": 1, "answer[0].current": True}),
 )
 CATALOGUE = (
-    Request("list_usage_types", query=(("name", "electricity"),), keeps={"usage_type_id": "answer[0].id"}),
+    Request("list_usage_types", query=(("name", "electricity"),), saves={"usage_type_id": "answer[0].id"}),
     Request("get_usage_type", expects={"answer.id": 100, "answer.unit": "kwh", "answer.factor": 1.5}),
     Request("list_units_of_usage_type"),
-    Request("list_emission_factors", keeps={"factor_id": "answer[0].id"}),
+    Request("list_emission_factors", saves={"factor_id": "answer[0].id"}),
     Request("get_emission_factor", expects={"answer.factor": 1.5}),
 )
 USAGES = (
     Request(
         "record_usage",
         headers={"Idempotency-Key": "main-meter-2026-01"},
-        keeps={"usage_id": "answer.id", "recorded_at": "answer.recorded_at"} | ETAG,
+        saves={"usage_id": "answer.id", "recorded_at": "answer.recorded_at"} | ETAG,
         expects={"answer.amount": 12.5, "answer.factor": 1.5, "answer.co2e_kg": 18.75, "answer.version": 1},
     ),
     Request(
         "record_usage",
-        "Send it again: it is recorded once",
+        "Repeat the request: the usage is recorded once",
         headers={"Idempotency-Key": "main-meter-2026-01"},
         expects={'pm.response.headers.get("Idempotency-Replayed")': "true", "answer.version": 1},
     ),
     Request(
         "record_usage",
-        "Record a bill: a usage with a period",
+        "Record a bill: a usage with an interval",
         body={
             "usage_type_id": 100,
             "usage_at": "2026-01-01T00:00:00Z",
@@ -58,30 +58,30 @@ USAGES = (
             "amount": 59,
             "external_id": "bill-{{email}}",
         },
-        keeps={"bill_id": "answer.id"},
+        saves={"bill_id": "answer.id"},
         expects={"answer.co2e_kg": 88.5},
     ),
     Request(
         "record_usage",
-        "Record what is wrong: the error names the field",
+        "Record an invalid usage: the error lists the fields",
         body={"usage_type_id": 100, "usage_at": "2026-01-31T12:00:00", "amount": "much"},
-        fails=errors.ValidationFailed,
+        error=errors.ValidationFailed,
         expects={"Object.keys(answer.errors.json).sort()": ["amount", "usage_at"]},
     ),
     Request("get_usage", expects={"answer.amount": 12.5}),
     Request(
         "correct_usage",
-        "Correct the usage, if it is still the version you have read",
+        "Correct the usage, if it is still the version that you read",
         headers=IF_MATCH,
         body={"amount": 12.75, "reason": "The meter was read again."},
         expects={"answer.version": 2, "answer.co2e_kg": 19.125, "answer.factor": 1.5},
     ),
     Request(
         "correct_usage",
-        "Correct it by an ETag of before: refused",
+        "Correct it with an outdated ETag: precondition failed",
         headers=IF_MATCH,
         body={"amount": 13},
-        fails=errors.PreconditionFailed,
+        error=errors.PreconditionFailed,
         expects={"answer.title": "Precondition failed"},
     ),
     Request(
@@ -91,7 +91,10 @@ USAGES = (
     ),
     Request("list_versions_of_usage", expects={"answer.map(version => version.amount)": [12.5, 12.75, 12.5]}),
     Request(
-        "get_usage", "Get the usage as of then", query=(("as_of", "{{recorded_at}}"),), expects={"answer.version": 1}
+        "get_usage",
+        "Get the usage as of an earlier time",
+        query=(("as_of", "{{recorded_at}}"),),
+        expects={"answer.version": 1},
     ),
     Request("explain_usage", expects={"answer.calculation": "12.5 kwh × 1.5 kg CO2e/kwh = 18.75 kg CO2e"}),
     Request(
@@ -99,41 +102,41 @@ USAGES = (
     ),
     Request(
         "list_usages",
-        "List usages by a cursor: the first page",
+        "List usages by cursor: the first page",
         query=(("page_size", "1"), ("cursor", "")),
-        keeps=NEXT_CURSOR,
+        saves=NEXT_CURSOR,
         expects={"answer.length": 1},
     ),
     Request(
         "list_usages",
-        "List usages by a cursor: the next page",
+        "List usages by cursor: the next page",
         query=(("page_size", "1"), ("cursor", "{{cursor}}")),
         expects={"answer.length": 1},
     ),
     Request("list_usages_of_user", expects={"answer.length": 2}),
     Request(
         "list_usages",
-        "Misspell a filter: it answers nothing rather than everything",
+        "Misspell a filter: the error lists it",
         query=(("strat", "2026-01-01"),),
-        fails=errors.ValidationFailed,
+        error=errors.ValidationFailed,
         expects={"Object.keys(answer.errors.query)": ["strat"]},
     ),
 )
 IMPORTS = (
-    Request("import_usages", "Try an import", query=(("mode", "dry-run"),), body=FILE, status=200),
+    Request("import_usages", "Check a file: a dry run", query=(("mode", "dry-run"),), body=FILE, status=200),
     Request(
         "import_usages",
         body=FILE,
-        keeps={"import_id": "answer.id"},
+        saves={"import_id": "answer.id"},
         expects={"answer.status": "completed", "answer.usage_count": 2, "answer.co2e_kg": 201.975},
     ),
     Request("get_import", expects={"answer.status": "completed"}),
     Request(
         "import_usages",
-        "Import what is good of a file",
+        "Import the valid lines of a file",
         query=(("mode", "partial"), ("usage_type_id", "101")),
-        body=FAULTY_FILE,
-        keeps={"import_id": "answer.id"},
+        body=INVALID_FILE,
+        saves={"import_id": "answer.id"},
         expects={"answer.usage_count": 1, "answer.error_count": 1},
     ),
     Request("list_faults_of_import", expects={"answer[0].line": 3, "answer[0].column": "amount"}),
@@ -141,7 +144,7 @@ IMPORTS = (
     Request("revert_import", body={"reason": "It was the wrong file."}),
     Request(
         "import_usages",
-        "Import a large file: the answer comes first",
+        "Import a large file: the response comes first",
         query=(("usage_type_id", "102"),),
         headers={"Prefer": "respond-async"},
         body="usage_at,amount\n2026-04-01T00:00:00Z,3\n",
@@ -152,7 +155,7 @@ IMPORTS = (
     Request(
         "export_usages",
         query=(("usage_type_id", "101"), ("sort", "usage_at")),
-        keeps={"exported": "pm.response.text()"},
+        saves={"exported": "pm.response.text()"},
     ),
     Request("verify_export", body="{{exported}}", expects={"answer.lines": 2, "answer.differing": 0}),
 )

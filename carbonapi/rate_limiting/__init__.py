@@ -1,5 +1,7 @@
-"""How often somebody may do something: counted over all workers, before it is done."""
+"""Rate limits, counted across all workers before a request is executed."""
 
+from .counters import create_counters
+from .leases import LocalAllowances
 from .limits import (
     IMPORTS,
     INVITATION_ACCEPTANCE,
@@ -11,11 +13,10 @@ from .limits import (
     LimitStatus,
     RateLimit,
     consume,
-    init_app,
     reset,
 )
 
 __all__ = [
     "IMPORTS", "INVITATION_ACCEPTANCE", "LOGIN", "PASSWORD_CHANGE", "REFRESH", "REGISTRATION", "WRITES",
-    "LimitStatus", "RateLimit", "consume", "init_app", "reset",
+    "LimitStatus", "LocalAllowances", "RateLimit", "consume", "create_counters", "reset",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Parts of a limit that this process has taken from the shared count at once, and spends by itself.
+"""Leases: parts of a rate limit that a process takes from the shared counter at once and then counts by itself.
 
-What is done thousands of times a second cannot ask the shared count each time. What a process has leased and does not
-spend is lost to the others until the window ends: they are refused too early, by a lease for each process at most.
-Nobody is refused too late.
+For limits of thousands of requests per second, an access to the shared counter per request would be too slow. Other
+processes cannot use what remains of a lease until the window ends, so they may reject requests too early, by up to one
+lease per process. No request is accepted beyond the limit.
 """
 
 import datetime as dt
@@ -10,58 +10,57 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .counters import Counters
+from ..auth import Counters
 
-LEASES = 50  # Of which a limit is made up.
-MOST_REMEMBERED = 10_000
+LEASES_PER_LIMIT = 50
+MAX_LEASES = 10_000
 
 
 @dataclass(slots=True)
 class _Lease:
-    """What is left of a limit in the window that ends then: here, and for whoever leases next."""
+    """The remaining requests in a window: those leased by this process, and those that any process may lease."""
 
     ends_at: dt.datetime
-    here: int
-    elsewhere: int
+    local: int
+    shared: int
 
 
 class LocalAllowances:
-    """What this process has leased of each bucket."""
+    """The leases of this process."""
 
-    def __init__(self, counts: Counters) -> None:
-        self._counts = counts
-        self._by_whom: dict[tuple[str, str], _Lease] = {}
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._leases: dict[tuple[str, str], _Lease] = {}
         self._lock = threading.Lock()
 
-    def spend(
-        self, whom: tuple[str, str], bucket: Callable[[], bytes], limit: int, ends_at: dt.datetime, now: dt.datetime
+    def consume(
+        self, key: tuple[str, str], bucket: Callable[[], bytes], limit: int, ends_at: dt.datetime, now: dt.datetime
     ) -> int:
-        """Spend one of the limit. Gives how many are left, as far as is known here; -1 if there was none."""
-        left = self._spend_here(whom, ends_at)
-        if left is not None:
-            return left
-        number = max(1, limit // LEASES)
-        counted = self._counts.add(bucket(), ends_at, number, now)
-        leased = max(0, min(number, limit - (counted - number)))
+        """Use one request of a limit. Return the remaining requests as far as known here, or -1 if none was left."""
+        remaining = self._consume_leased(key, ends_at)
+        if remaining is not None:
+            return remaining
+        size = max(1, limit // LEASES_PER_LIMIT)
+        total = self._counters.add(bucket(), ends_at, size, now)
         with self._lock:
-            lease = self._by_whom.get(whom)
+            lease = self._leases.get(key)
             if lease is None or lease.ends_at != ends_at:
-                if len(self._by_whom) >= MOST_REMEMBERED:
-                    self._by_whom.clear()
-                lease = self._by_whom[whom] = _Lease(ends_at, 0, 0)
-            # Another thread may have leased meanwhile, too.
-            lease.here += leased
-            lease.elsewhere = max(0, limit - counted)
-        left = self._spend_here(whom, ends_at)
-        return -1 if left is None else left
+                if len(self._leases) >= MAX_LEASES:
+                    self._leases.clear()
+                lease = self._leases[key] = _Lease(ends_at, 0, 0)
+            # Added, because another thread may have leased a part in the meantime.
+            lease.local += max(0, min(size, limit - (total - size)))
+            lease.shared = max(0, limit - total)
+        remaining = self._consume_leased(key, ends_at)
+        return -1 if remaining is None else remaining
 
-    def _spend_here(self, whom: tuple[str, str], ends_at: dt.datetime) -> int | None:
-        """As `spend`, of what has been leased already. None if more must be leased to know."""
+    def _consume_leased(self, key: tuple[str, str], ends_at: dt.datetime) -> int | None:
+        """Consume from the lease. Return None if another one must be taken first."""
         with self._lock:
-            lease = self._by_whom.get(whom)
+            lease = self._leases.get(key)
             if lease is None or lease.ends_at != ends_at:
                 return None
-            if lease.here == 0:
-                return None if lease.elsewhere else -1
-            lease.here -= 1
-            return lease.here + lease.elsewhere
+            if lease.local == 0:
+                return None if lease.shared else -1
+            lease.local -= 1
+            return lease.local + lease.shared

@@ -1,4 +1,4 @@
-"""Limits: so many within so many seconds, by account and by address."""
+"""Rate limits per account and per IP address."""
 
 import datetime as dt
 import hmac
@@ -6,25 +6,24 @@ import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flask import Flask, current_app, g, has_request_context
+from flask import current_app, g, has_request_context
 
-from ..auth import request_origin
+from ..auth import request_origin, state
 from ..errors import RateLimited
 from ..observability import metrics
 from ..settings import Limit
-from .counters import Counters, PostgresCounters, RedisCounters
-from .leases import LocalAllowances
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+SOURCES = {"account": "account", "ip": "IP address"}  # The names of sources in messages.
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """Something that is done so often at most: by an account, and from an address.
+    """A limit on one kind of request.
 
-    setting: what stands between LIMIT_ and _PER_ in the names of its settings.
-    account_first: whose limit is looked at first. What is over that is not counted for the other.
-    is_leased: whether a process takes a part of the limit at once, for what is done very often.
+    setting: the part of the names of its settings between RATE_LIMIT_ and _PER_.
+    account_first: check the account before the address. A request over the first limit does not count for the second.
+    is_leased: a process takes parts of the limit at once, for very frequent requests.
     """
 
     name: str
@@ -33,12 +32,12 @@ class RateLimit:
     is_leased: bool = False
 
 
-# Address first: one that has had its share of guesses cannot go on to use up those of other people's accounts.
+# Address first: an attacker over the limit of their address cannot use up the limits of other people's accounts.
 LOGIN = RateLimit("login", "LOGIN", account_first=False)
 REGISTRATION = RateLimit("registration", "REGISTRATION", account_first=False)
-# Account first: one that has gone wild does not use up what its neighbours have behind the same address.
-PASSWORD_CHANGE = RateLimit("password-change", "LOGIN")  # Who gives the current one may be guessing, too.
-INVITATION_ACCEPTANCE = RateLimit("password-token", "LOGIN")  # Who sends a token may be guessing as well.
+# Account first: a runaway client does not use up the limit of other clients behind the same address.
+PASSWORD_CHANGE = RateLimit("password-change", "LOGIN")  # The current password can be guessed.
+INVITATION_ACCEPTANCE = RateLimit("password-token", "LOGIN")  # So can a token.
 REFRESH = RateLimit("refresh", "REFRESH")
 WRITES = RateLimit("writes", "WRITES", is_leased=True)
 IMPORTS = RateLimit("imports", "IMPORTS")
@@ -46,93 +45,85 @@ IMPORTS = RateLimit("imports", "IMPORTS")
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """Where somebody stands with a limit: what is left of it, and seconds until it begins anew."""
+    """The remaining requests of a limit, and the seconds until its window ends."""
 
     name: str
     limit: Limit
-    left: int
+    remaining: int
     seconds: int
 
 
-def init_app(app: Flask) -> None:
-    """Give the app its counts, and what its process has leased of them."""
-    url = app.config["REDIS_URL"]
-    counts: Counters = RedisCounters(url) if url else PostgresCounters()
-    app.extensions["carbonapi-throttling"] = (counts, LocalAllowances(counts))
+def consume(rate_limit: RateLimit, account: str, now: dt.datetime) -> None:
+    """Count a request for this account and for the request's address, before it is executed.
 
-
-def consume(throttle: RateLimit, account: str, now: dt.datetime) -> None:
-    """Count one more, by this account and from the request's address, before it is done.
-
-    account: an id, or an e-mail address as people are looked up by it, whether there is such an account or not.
-    Raises TooMany if either has had as many within the window as its limit allows.
+    account: an id, or an e-mail address in lower case, even if there is no such account.
+    Raise RateLimited if either has reached its limit within the window.
     """
     address = request_origin().address
-    shares = [("account", account)] + ([("ip", _network(address))] if address else [])
-    for by, whom in shares if throttle.account_first else reversed(shares):
-        _spend(throttle, by, whom, now)
+    sources = [("account", account)] + ([("ip", _network(address))] if address else [])
+    for source, value in sources if rate_limit.account_first else reversed(sources):
+        _consume(rate_limit, source, value, now)
 
 
-def reset(throttle: RateLimit, account: str, now: dt.datetime) -> None:
-    """Let the account begin anew, for it has shown who it is. The address has spent what it has spent."""
-    limit = _limit(throttle, "account")
+def reset(rate_limit: RateLimit, account: str, now: dt.datetime) -> None:
+    """Reset the limit of an account that has authenticated. The limit of the address stays."""
+    limit = _limit(rate_limit, "account")
     if limit is not None:
-        counts: Counters = current_app.extensions["carbonapi-throttling"][0]
-        ends_at = _end(limit, now)
-        counts.clear(_bucket(throttle, "account", account), ends_at)
-        _note(LimitStatus(throttle.name, limit, limit.count, _seconds(ends_at, now)))
+        ends_at = _window_end(limit, now)
+        state().counters.clear(_bucket(rate_limit, "account", account), ends_at)
+        _record(LimitStatus(rate_limit.name, limit, limit.count, _seconds_until(ends_at, now)))
 
 
-def _spend(throttle: RateLimit, by: str, whom: str, now: dt.datetime) -> None:
-    limit = _limit(throttle, by)
+def _consume(rate_limit: RateLimit, source: str, value: str, now: dt.datetime) -> None:
+    limit = _limit(rate_limit, source)
     if limit is None:
         return
-    counts: Counters
-    leases: LocalAllowances
-    counts, leases = current_app.extensions["carbonapi-throttling"]
-    name = throttle.name if by == "account" else f"{throttle.name}-per-{by}"
-    ends_at = _end(limit, now)
-    if throttle.is_leased:
-        left = leases.spend((name, whom), lambda: _bucket(throttle, by, whom), limit.count, ends_at, now)
+    name = rate_limit.name if source == "account" else f"{rate_limit.name}-per-{source}"
+    ends_at = _window_end(limit, now)
+    if rate_limit.is_leased:
+        remaining = state().allowances.consume(
+            (name, value), lambda: _bucket(rate_limit, source, value), limit.count, ends_at, now
+        )
     else:
-        left = limit.count - counts.add(_bucket(throttle, by, whom), ends_at, 1, now)
-    standing = LimitStatus(name, limit, max(left, 0), _seconds(ends_at, now))
-    _note(standing)
-    if left < 0:
-        metrics.RATE_LIMITED.labels(throttle.name).inc()
+        remaining = limit.count - state().counters.add(_bucket(rate_limit, source, value), ends_at, 1, now)
+    status = LimitStatus(name, limit, max(remaining, 0), _seconds_until(ends_at, now))
+    _record(status)
+    if remaining < 0:
+        metrics.RATE_LIMITED.labels(rate_limit.name).inc()
         raise RateLimited(
-            f"The limit of {throttle.name} is {limit.count} in {limit.seconds} seconds per {by}. "
-            f"Try again in {standing.seconds} second{'s' * (standing.seconds != 1)}.",
-            standing.seconds,
+            f"The limit of {rate_limit.name} is {limit.count} in {limit.seconds} seconds per {SOURCES[source]}. "
+            f"Try again in {status.seconds} second{'s' * (status.seconds != 1)}.",
+            status.seconds,
         )
 
 
-def _limit(throttle: RateLimit, by: str) -> Limit | None:
-    limit: Limit | None = current_app.config[f"RATE_LIMIT_{throttle.setting}_PER_{by.upper()}"]
+def _limit(rate_limit: RateLimit, source: str) -> Limit | None:
+    limit: Limit | None = current_app.config[f"RATE_LIMIT_{rate_limit.setting}_PER_{source.upper()}"]
     return limit
 
 
-def _end(limit: Limit, now: dt.datetime) -> dt.datetime:
-    """The end of the window that `now` is in, the same for all workers: windows are counted from 1970."""
+def _window_end(limit: Limit, now: dt.datetime) -> dt.datetime:
+    """Return the end of the current window. Windows start at multiples from 1970, the same for all workers."""
     window = dt.timedelta(seconds=limit.seconds)
     return now + window - (now - EPOCH) % window
 
 
-def _seconds(ends_at: dt.datetime, now: dt.datetime) -> int:
-    """Whole seconds after which the window has ended."""
+def _seconds_until(ends_at: dt.datetime, now: dt.datetime) -> int:
+    """Return the seconds until the end of a window, rounded up."""
     return -((now - ends_at) // dt.timedelta(seconds=1))
 
 
-def _bucket(throttle: RateLimit, by: str, whom: str) -> bytes:
-    """What is counted under: nobody can tell by it whom it is of, nor try whether it is somebody's."""
+def _bucket(rate_limit: RateLimit, source: str, value: str) -> bytes:
+    """Return the key of a counter, a keyed hash: nothing can be read from it or compared with it."""
     key: str = current_app.config["SECRET_KEY"]
-    return hmac.digest(key.encode(), f"{throttle.name}\0{by}\0{whom}".encode("utf-8", "surrogatepass"), "sha256")
+    message = f"{rate_limit.name}\0{source}\0{value}"
+    return hmac.digest(key.encode(), message.encode("utf-8", "surrogatepass"), "sha256")
 
 
 @lru_cache(10_000)
 def _network(address: str) -> str:
-    """The address that is counted: of IPv6 the /64, for that much is given to a single household."""
-    # Some proxies tell the port, too.
+    """Return the address to count. For IPv6 it is the /64 network, which one household usually has."""
+    # Some proxies add the port.
     host = address[1:].partition("]")[0] if address.startswith("[") else address
     host = host.partition(":")[0] if host.count(":") == 1 else host
     try:
@@ -146,6 +137,7 @@ def _network(address: str) -> str:
     return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
 
 
-def _note(standing: LimitStatus) -> None:
+def _record(status: LimitStatus) -> None:
+    """Store the status for the headers of the response."""
     if has_request_context():
-        g.standings[standing.name] = standing
+        g.setdefault("limit_statuses", {})[status.name] = status

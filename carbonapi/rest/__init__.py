@@ -9,7 +9,6 @@ import orjson
 from flask.json.provider import JSONProvider
 
 from . import (
-    copy_stream,
     cors,
     docs_pages,
     errors,
@@ -19,6 +18,7 @@ from . import (
     security_headers,
 )
 from .blueprint import Blueprint
+from .copy_stream import create_slots
 from .errors import early_problem
 from .etag import lock_for_update
 from .fields import format_decimal, now
@@ -39,11 +39,13 @@ from .query import (
     time_zone,
 )
 from .request_parsing import JSON_MAX_BYTES, prefers_async
+from .view_rules import public, raises, rate_limited, requires, shown_once, single_statement
 
 __all__ = [
     "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuerySchema", "FilterSchema", "IdsSchema", "ListQuerySchema",
-    "QuerySchema", "Schema", "Sort", "any_of", "as_of", "dump_json", "early_problem", "equal_to", "health",
-    "init_app", "load_json", "lock_for_update", "now", "prefers_async", "time_range", "time_zone",
+    "QuerySchema", "Schema", "Sort", "any_of", "as_of", "create_slots", "dump_json", "early_problem", "equal_to",
+    "health", "init_app", "load_json", "lock_for_update", "now", "prefers_async", "public", "raises", "rate_limited",
+    "requires", "shown_once", "single_statement", "time_range", "time_zone",
 ]  # fmt: skip
 
 
@@ -89,7 +91,6 @@ def init_app(app: flask.Flask) -> Api:
     rate_limit_headers.init_app(app)
     request_parsing.init_app(app)
     errors.init_app(app)
-    copy_stream.init_app(app)
     api = Api(app)
     app.register_blueprint(docs_pages.pages)
     cors.init_app(app)

@@ -1,6 +1,5 @@
-"""What a view looks like: decorators say who, what and which; the body says one sentence of the domain."""
+"""The blueprint of a feature: one decorator for each kind of view."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
 from typing import Any
@@ -11,104 +10,105 @@ import sqlalchemy as sa
 from flask import Response, request
 
 from ..auth import EVERYONE, WRITERS, require_login
-from ..db import db, is_retryable, use_autocommit
-from ..errors import CarbonError
+from ..db import Model, db, is_retryable, use_autocommit
 from ..rate_limiting import IMPORTS, WRITES, RateLimit
 from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
 from .fields import MEDIA_TYPES
 from .idempotency import idempotent
-from .paging import ListSource, RowCount, render_page
-from .query import ExportQuerySchema, ListQuerySchema, QueryFilter, QuerySchema
-from .rate_limit_headers import rate_limited
+from .paging import CountRows, List, render_page
+from .query import ExportQuerySchema, ListQuerySchema, QuerySchema
+from .rate_limit_headers import consume_before
 from .request_parsing import StrictParser, uploaded_file
+from .view_rules import Decorator, Roles, View, can_conflict, has_etag, returned_model, rules_of
 
 ACCEPTED = {"Preference-Applied": "respond-async", "Retry-After": "1"}  # RFC 7240; RFC 9110, section 10.2.3.
 MAX_ATTEMPTS = 3
-View = Callable[..., Any]
-Decorator = Callable[[View], View]
-Errors = tuple[type[CarbonError], ...]
-Roles = frozenset[str] | None  # None: whoever asks, signed in or not.
 
 
 def commit_after(view: View) -> View:
-    """Commit when the view returns. An exception leaves the session to the error handler, which rolls back."""
+    """Commit when the view has returned. After an exception, the error handler rolls back."""
 
     @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def run_and_commit(*args: Any, **kwargs: Any) -> Any:
         result = view(*args, **kwargs)
         db.session.commit()
         return result
 
-    return wrapper
+    return run_and_commit
 
 
-def retry_on_conflict(act: View) -> View:
-    """Act again, MOST_REPETITIONS times at most, if PostgreSQL undoes it because others write the same rows.
+def retry_on_conflict(view: View) -> View:
+    """Run the view again, up to MAX_ATTEMPTS times, if PostgreSQL aborts its transaction in favor of another one.
 
-    Not for what takes a file, which is there to be read once.
+    Not for uploads: a file can be read only once.
     """
 
-    @wraps(act)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    @wraps(view)
+    def run_with_retries(*args: Any, **kwargs: Any) -> Any:
         for _ in range(MAX_ATTEMPTS):
             try:
-                return act(*args, **kwargs)
+                return view(*args, **kwargs)
             except sa.exc.DBAPIError as error:
                 if not is_retryable(error):
                     raise
                 db.session.rollback()
-        return act(*args, **kwargs)
+        return view(*args, **kwargs)
 
-    return wrapper
+    return run_with_retries
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """A feature's routes, under the conventions of this service."""
+    """The routes of a feature.
+
+    Each method below decorates a view for one HTTP method. Decorators of view_rules.py state what differs from its
+    defaults. A request passes these steps, from outside to inside:
+
+    1. `require_login`: authenticate, and check the role and the scope (401, 403).
+    2. `consume_before`: count a write against the rate limit (429).
+    3. `arguments`: parse the query, then the body (400, 415, 422).
+    4. `retry_on_conflict`: repeat the steps below after a deadlock.
+    5. `commit_after`: commit.
+    6. `idempotent`: replay the stored response of a POST with the same Idempotency-Key, or store this one.
+    7. `response`: serialize the result, with ETag and Location.
+    8. The view.
+
+    So an invalid request counts against the rate limit, and a stored response is committed together with its effect.
+    The model in the view's return annotation decides about ETags (412) and conflicts (409).
+    """
 
     ARGUMENTS_PARSER = StrictParser()
 
     def __init__(self, name: str, import_name: str, *, description: str, url_prefix: str = "/api/v1") -> None:
         super().__init__(name, import_name, url_prefix=url_prefix, description=description)
-        self._prepare_doc_cbks.append(_note_conventions)
+        self._prepare_doc_cbks.append(_add_conventions)
 
-    def listing(
-        self,
-        schema: type[ma.Schema],
-        query: type[ListQuerySchema],
-        *,
-        roles: frozenset[str] = EVERYONE,
-        tally: Callable[[QueryFilter], RowCount | None] | None = None,
-        is_kept: bool = False,
-        in_person: bool = False,
+    def list(
+        self, schema: type[ma.Schema], query: type[ListQuerySchema], *, count_rows: CountRows | None = None
     ) -> Decorator:
-        """GET of a list. The view returns a SELECT; it is sorted, paged and written here.
+        """GET of a list. The view returns a SELECT, which is sorted and paged here.
 
-        tally: what may know how many rows there are without counting them. is_kept: whether the SELECT depends on
-        nothing but what narrows it and the actor's role, so that it is built once. in_person: whether it takes no key.
+        count_rows: returns the number of rows without counting them.
         """
 
         def decorate(view: View) -> View:
             @self.response(200, schema(many=True))
             @wraps(view)
-            def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
+            def respond_with_page(resource: Any, narrow: Any, **path: Any) -> Any:
                 use_autocommit()
-                listed = ListSource(lambda: view(resource, narrow, **path), schema, tally, view if is_kept else None)
-                body, headers = render_page(listed, narrow)
+                body, headers = render_page(List(view(resource, narrow, **path), schema, narrow, count_rows))
                 return Response(body, mimetype="application/json", headers=headers)
 
-            return self._guarded(wrapper, roles, query, reads=True, in_person=in_person, paged=True)
+            return self._guard(respond_with_page, EVERYONE, query, reads=True, paged=True)
 
         return decorate
 
-    def exporting(
-        self, schema: type[ma.Schema], query: type[ExportQuerySchema], name: str, *, roles: Roles = EVERYONE
-    ) -> Decorator:
-        """GET of all rows of a list as a file of this name. The view returns a SELECT, as that of a list does."""
+    def export(self, schema: type[ma.Schema], query: type[ExportQuerySchema], name: str) -> Decorator:
+        """GET of all rows of a list as a file with this name. The view returns a SELECT."""
 
         def decorate(view: View) -> View:
             @wraps(view)
-            def wrapper(resource: Any, narrow: Any, **path: Any) -> Any:
+            def respond_with_file(resource: Any, narrow: Any, **path: Any) -> Any:
                 rows = view(resource, narrow, **path).order_by(*narrow.order)
                 return export_response(rows, schema, narrow.arguments["format"], name)
 
@@ -116,198 +116,186 @@ class Blueprint(flask_smorest.Blueprint):
                 media_type: {"schema": {"type": "string"}, "example": example_file(schema, file_format)}
                 for file_format, media_type in MEDIA_TYPES.items()
             }
-            wrapper = self.doc(responses={"200": {"description": "The file.", "content": content}})(wrapper)
-            return self._guarded(wrapper, roles, query, reads=True, attached=True)
+            documented = self.doc(responses={"200": {"description": "The file.", "content": content}})
+            return self._guard(documented(respond_with_file), EVERYONE, query, reads=True, attached=True)
 
         return decorate
 
-    def reading(
-        self,
-        schema: type[ma.Schema] | ma.Schema,
-        query: type[QuerySchema] | None = None,
-        *,
-        tagged: bool = False,
-        roles: Roles = EVERYONE,
-        raises: Errors = (),
-    ) -> Decorator:
-        """GET of one thing, or of figures. A `tagged` one carries its ETag and heeds If-None-Match.
-
-        raises: the errors that do not follow from these arguments.
-        """
+    def get(self, schema: type[ma.Schema] | ma.Schema, query: type[QuerySchema] | None = None) -> Decorator:
+        """GET of one row, or of figures. A row with a version has an ETag, and If-None-Match is supported."""
 
         def decorate(view: View) -> View:
+            tagged, is_public = has_etag(returned_model(view)), rules_of(view).is_public
+
             @self.response(200, schema)
             @wraps(view)
-            def wrapper(*args: Any, **path: Any) -> Any:
-                if roles is not None:  # Whoever asks, perhaps only whether we are alive, may need no database.
+            def respond_with_row(*args: Any, **path: Any) -> Any:
+                if not is_public:  # A public view, such as the liveness check, may need no database.
                     use_autocommit()
                 row = view(*args, **path)
                 if not tagged:
                     return row
-                tag = {"ETag": f'"{row.etag}"'}
-                return Response(status=304, headers=tag) if matches_if_none_match(row) else (row, tag)
+                headers = {"ETag": f'"{row.etag}"'}
+                return Response(status=304, headers=headers) if matches_if_none_match(row) else (row, headers)
 
-            return self._guarded(wrapper, roles, query, reads=True, tagged=tagged, raises=raises)
+            return self._guard(respond_with_row, EVERYONE, query, reads=True, tagged=tagged)
 
         return decorate
 
-    def writing(
+    def post(
         self,
-        takes: ma.Schema | type[ma.Schema] | None,
+        takes: type[ma.Schema] | ma.Schema | None,
         gives: type[ma.Schema] | None,
-        status: int = 200,
+        status: int | None = None,
         *,
-        roles: Roles = WRITERS,
-        conflicts: bool = False,
-        tagged: bool = True,
-        is_one_statement: bool = False,
-        in_person: bool = False,
-        secret: str | None = None,
-        collection: str | None = None,
-        throttle: RateLimit = WRITES,
-        raises: Errors = (),
+        location: str | None = None,
     ) -> Decorator:
-        """POST, PUT and PATCH. The view is given the body's fields and returns the row it wrote.
+        """POST. The view gets the fields of the body, and returns the row that it wrote.
 
-        conflicts: whether it can be 409. tagged: whether the row carries an ETag and If-Match is heeded.
-        is_one_statement: whether a single statement writes all of it, which then needs no transaction around it.
-        in_person: whether it takes no API key. secret: the field of the answer that is shown this once.
-        collection: the path below which a new row is found, where it is not the one that was posted to.
-        throttle: how often the actor may do it. For whoever is not signed in, the verb sees to that.
-        raises: the errors that do not follow from these arguments.
+        status: 201 by default, or 204 if it gives nothing. location: the path of the new row's list, if it differs from
+        the path of the request.
+        """
+        return self._write(takes, gives, status or (201 if gives else 204), location)
+
+    def put(self, takes: type[ma.Schema] | ma.Schema | None, gives: type[ma.Schema] | None) -> Decorator:
+        """PUT or PATCH. The view gets the fields of the body, and returns the changed row. If-Match is supported."""
+        return self._write(takes, gives, 200 if gives else 204)
+
+    patch = put
+
+    def delete(self, model: type[Model] | None = None, query: type[QuerySchema] | None = None) -> Decorator:
+        """DELETE of a row of `model`, or of the rows in the query's `id`.
+
+        If rows of the model have a version, If-Match is supported, and a row that is in use is a conflict.
         """
 
         def decorate(view: View) -> View:
-            @self.response(status, gives)
-            @wraps(view)
-            def wrapper(*args: Any, **path: Any) -> Any:
-                if is_one_statement:
-                    use_autocommit()
-                row = view(*args, **path)
-                db.session.flush()
-                headers = {"ETag": f'"{row.etag}"'} if tagged and gives else {}
-                headers |= {"Cache-Control": "no-store"} if secret else {}
-                if status != 201:
-                    return row, headers
-                if row.id is None:  # What was asked for made nothing.
-                    return row, 200, headers
-                return row, headers | {"Location": f"{collection or request.path.rstrip('/')}/{row.id}"}
-
-            wrapper = retry_on_conflict(commit_after(wrapper if roles is None else idempotent(wrapper, secret=secret)))
-            wrapper = self.arguments(takes() if isinstance(takes, type) else takes)(wrapper) if takes else wrapper
-            conventions: dict[str, Any] = {"tagged": tagged and gives is not None, "conflicts": conflicts}
-            conventions |= {"raises": raises, "created": status == 201, "once": roles is not None, "secret": secret}
-            return self._guarded(wrapper, roles, None, throttle, in_person=in_person, **conventions)
+            deletes_several = query is not None and "id" in query().fields
+            conventions = {"conditional": has_etag(model) and not deletes_several, "conflicts": has_etag(model)}
+            respond_with_nothing = self.response(204)(retry_on_conflict(commit_after(view)))
+            return self._guard(respond_with_nothing, WRITERS, query, WRITES, **conventions)
 
         return decorate
 
-    def uploading(
+    def upload(
         self,
         gives: type[ma.Schema],
         query: type[QuerySchema] | None,
         examples: dict[str, str],
         status: int = 201,
         *,
-        roles: frozenset[str] = WRITERS,
-        conflicts: bool = False,
         defers: bool = False,
     ) -> Decorator:
-        """POST of a file. The view is given the query's arguments and the file, and returns what it made of it.
+        """POST of a file. The view gets the query's arguments and the file.
 
-        examples: of the kinds of file that are taken, keys of MEDIA_TYPES. With 201, the view returns a row it wrote.
-        defers: whether that row may be pending, for a caller who prefers so: then it is 202.
+        examples: of the accepted kinds of file, which are keys of MEDIA_TYPES. With 201, the view returns a row.
+        defers: whether the row can be pending, which is 202.
         """
 
         def decorate(view: View) -> View:
             @self.response(status, gives)
             @wraps(view)
-            def respond(*args: Any, **path: Any) -> Any:
+            def respond_with_row(*args: Any, **path: Any) -> Any:
                 row = view(*args, **path)
                 db.session.flush()
                 if status != 201:
                     return row
-                if row.id is None:  # What was asked for made nothing.
+                if row.id is None:  # A dry run creates no row.
                     return row, 200
                 location = {"Location": f"{request.path.rstrip('/')}/{row.id}"}
                 return (row, 202, location | ACCEPTED) if defers and row.is_pending else (row, location)
 
-            @wraps(respond)
-            def wrapper(*args: Any, **path: Any) -> Any:
+            @wraps(respond_with_row)
+            def receive_file(*args: Any, **path: Any) -> Any:
                 with uploaded_file(*(MEDIA_TYPES[kind] for kind in examples)) as file:
-                    return commit_after(idempotent(respond, file))(*args, file, **path)
+                    return commit_after(idempotent(respond_with_row, file))(*args, file, **path)
 
+            documented = self.doc(requestBody={"required": True, "content": _file_content(examples)})(receive_file)
             if defers:
-                accepted = "It is kept, and worked off after this answer; `Location` tells how far it is."
-                wrapper = self.alt_response(202, schema=gives, description=accepted)(wrapper)
-            wrapper = self.doc(requestBody={"required": True, "content": _file_content(examples)})(wrapper)
-            conventions = {"created": status == 201, "conflicts": conflicts, "defers": defers, "once": True}
-            return self._guarded(wrapper, roles, query, IMPORTS, reads=status != 201, **conventions)
+                accepted = "The file is stored and will be processed. `Location` shows the progress."
+                documented = self.alt_response(202, schema=gives, description=accepted)(documented)
+            conventions = {"created": status == 201, "defers": defers, "idempotent": True}
+            return self._guard(documented, WRITERS, query, IMPORTS, reads=status != 201, **conventions)
 
         return decorate
 
-    def removing(
+    def _write(
         self,
-        query: type[QuerySchema] | None = None,
-        *,
-        roles: Roles = WRITERS,
-        conflicts: bool = False,
-        tagged: bool = True,
-        in_person: bool = False,
+        takes: type[ma.Schema] | ma.Schema | None,
+        gives: type[ma.Schema] | None,
+        status: int,
+        location: str | None = None,
     ) -> Decorator:
-        """DELETE of one row, which heeds If-Match if it is `tagged`, or of those that the query names: 204.
-
-        in_person: whether it takes no API key.
-        """
-
         def decorate(view: View) -> View:
-            conditional = tagged and (query is None or "id" not in query().fields)
-            wrapper = self.response(204)(retry_on_conflict(commit_after(view)))
-            conventions = {"conditional": conditional, "conflicts": conflicts}
-            return self._guarded(wrapper, roles, query, WRITES, in_person=in_person, **conventions)
+            rules, model = rules_of(view), returned_model(view)
+
+            @self.response(status, gives)
+            @wraps(view)
+            def respond_with_row(*args: Any, **path: Any) -> Any:
+                if rules.is_single_statement:
+                    use_autocommit()
+                row = view(*args, **path)
+                db.session.flush()
+                headers = {"ETag": f'"{row.etag}"'} if has_etag(model) else {}
+                headers |= {"Cache-Control": "no-store"} if rules.secret else {}
+                if status != 201:
+                    return row, headers
+                if row.id is None:  # A preview creates no row.
+                    return row, 200, headers
+                return row, headers | {"Location": f"{location or request.path.rstrip('/')}/{row.id}"}
+
+            step = respond_with_row if rules.is_public else idempotent(respond_with_row, secret=rules.secret)
+            step = retry_on_conflict(commit_after(step))
+            if takes:
+                step = self.arguments(takes() if isinstance(takes, type) else takes)(step)
+            conventions: dict[str, Any] = {"tagged": has_etag(model), "conflicts": can_conflict(model)}
+            conventions |= {"created": status == 201, "idempotent": not rules.is_public, "secret": rules.secret}
+            return self._guard(step, WRITERS, None, WRITES, **conventions)
 
         return decorate
 
-    def _guarded(
+    def _guard(
         self,
         view: View,
         roles: Roles,
         query: type[QuerySchema] | None,
-        throttle: RateLimit | None = None,
+        limit: RateLimit | None = None,
         *,
         reads: bool = False,
-        in_person: bool = False,
         **conventions: Any,
     ) -> View:
-        """The view for signed-in actors of these roles; refuses query arguments that are not declared.
+        """Add the outer steps of the pipeline: login, rate limit and query. Note the conventions for the document.
 
-        reads: whether it writes nothing. in_person: whether it takes no API key.
+        roles, limit: the defaults of the method. reads: whether API keys with the scope `read` are accepted.
         """
-        # An instance, made once: a class would be made into one with every request.
-        view = self.arguments(query(), location="query")(view) if query else self._without_arguments(view)
-        if roles is not None:
-            view = rate_limited(view, throttle) if throttle else view
-            view = require_login(view, roles, reads=reads, in_person=in_person)
-        documented: Any = view
-        documented._apidoc = deepcopy(getattr(view, "_apidoc", {}))
-        conventions |= {"roles": roles, "throttled": throttle is not None, "reads": reads, "in_person": in_person}
-        documented._apidoc["conventions"] = conventions
-        return view
+        rules = rules_of(view)
+        allowed = None if rules.is_public else rules.roles or roles
+        # An instance: flask-smorest would instantiate a class in every request.
+        step = self.arguments(query(), location="query")(view) if query else self._reject_query(view)
+        if allowed is not None:
+            step = consume_before(step, rules.limit or limit) if limit else step
+            step = require_login(step, allowed, reads=reads, in_person=not rules.accepts_api_keys)
+        documented: Any = step
+        documented._apidoc = deepcopy(getattr(step, "_apidoc", {}))
+        conventions |= {"roles": allowed, "rate_limited": limit is not None, "reads": reads, "raises": rules.errors}
+        documented._apidoc["conventions"] = conventions | {"accepts_api_keys": rules.accepts_api_keys}
+        return step
 
-    def _without_arguments(self, view: View) -> View:
-        none = QuerySchema()
+    def _reject_query(self, view: View) -> View:
+        no_arguments = QuerySchema()
 
         @wraps(view)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            self.ARGUMENTS_PARSER.parse(none, request, location="query")
+        def run_without_query(*args: Any, **kwargs: Any) -> Any:
+            self.ARGUMENTS_PARSER.parse(no_arguments, request, location="query")
             return view(*args, **kwargs)
 
-        return wrapper
+        return run_without_query
 
 
 def _file_content(examples: dict[str, str]) -> dict[str, Any]:
-    """The content of a request that brings a file: as the body, or as `file` of a form."""
+    """Return the OpenAPI content of an upload: the file as the body, or as `file` of a form."""
     kinds = " or ".join(kind.upper() for kind in examples)
-    # OpenAPI 3.1 tells a file by its media type; generators of clients still look for the format.
+    # OpenAPI 3.1 describes files by their media type. Some client generators still look for the format.
     file: dict[str, Any] = {"type": "string", "format": "binary", "description": f"A file: {kinds}."}
     content: dict[str, Any] = {
         MEDIA_TYPES[kind]: {"schema": file | {"contentMediaType": MEDIA_TYPES[kind]}, "example": example}
@@ -318,7 +306,7 @@ def _file_content(examples: dict[str, str]) -> dict[str, Any]:
     return content
 
 
-def _note_conventions(doc: dict[str, Any], doc_info: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Leave what a decorator knows of an operation in its document, where documents.py makes it readable."""
+def _add_conventions(doc: dict[str, Any], doc_info: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Add a view's conventions to its operation. openapi.py turns them into documentation."""
     doc["x-conventions"] = doc_info.get("conventions", {})
     return doc

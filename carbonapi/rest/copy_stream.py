@@ -16,9 +16,10 @@ import marshmallow as ma
 import orjson
 import psycopg2
 import sqlalchemy as sa
-from flask import Flask, Response, current_app
+from flask import Response
 
-from ..db import db
+from ..auth import state
+from ..db import db, timeouts
 from ..errors import Unavailable
 from .fields import MEDIA_TYPES
 from .json_sql import as_text, json_object, schema_columns, trim_scale
@@ -26,8 +27,7 @@ from .json_sql import as_text, json_object, schema_columns, trim_scale
 # To write a row as text takes longer than to read it or to hand it over, which the planner does not know. One worker
 # that does its part takes a quarter off the time of a long file where a core is free, and the first row is no later.
 SETTINGS = (
-    "SET LOCAL statement_timeout = '10min'; SET LOCAL max_parallel_workers_per_gather = 1; "
-    "SET LOCAL parallel_tuple_cost = 0.01"
+    f"{timeouts(minutes=10)}; SET LOCAL max_parallel_workers_per_gather = 1; SET LOCAL parallel_tuple_cost = 0.01"
 )
 CHUNK_BYTES = 65_536
 CHUNKS_AHEAD = 8  # What is written before the caller has taken what came before.
@@ -39,9 +39,9 @@ RISKY = r"'*([=+@\t\r-]|\Z)"
 _GUARDED = re.compile(f"'(?={RISKY})")
 
 
-def init_app(app: Flask) -> None:
-    """Let so many files be written at once that half of the worker's connections are left for short requests."""
-    app.extensions["carbonapi-exports"] = threading.BoundedSemaphore(max(1, app.config["DATABASE_POOL_SIZE"] // 2))
+def create_slots(pool_size: int) -> threading.BoundedSemaphore:
+    """Return a slot for each concurrent export. They leave half of the worker's connections to short requests."""
+    return threading.BoundedSemaphore(max(1, pool_size // 2))
 
 
 def unescape_formula(cell: str) -> str:
@@ -56,7 +56,7 @@ def export_response(rows: sa.Select[Any], schema: type[ma.Schema], file_format: 
     which ends it. What fails before the first bytes raises; what fails later breaks the file off.
     Raises Unavailable while too many others are being written.
     """
-    slots = current_app.extensions["carbonapi-exports"]
+    slots = state().export_slots
     if not slots.acquire(blocking=False):
         raise Unavailable("Too many files are being written at once. Try again shortly.")
     session = db.session()

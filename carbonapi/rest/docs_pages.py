@@ -5,6 +5,8 @@ from typing import Any
 
 import flask
 
+from ..auth import state
+
 pages = flask.Blueprint("pages", __name__, template_folder="templates", static_folder="static")
 
 
@@ -15,7 +17,7 @@ def root() -> Any:
 
 @pages.get("/openapi.json")
 def openapi() -> Any:
-    return flask.jsonify(flask.current_app.extensions["carbonapi-api"].document)
+    return flask.jsonify(state().api.document)
 
 
 @pages.get("/docs")

@@ -16,7 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
-from ..db import constraint_message, db, is_transient
+from ..db import constraint_message, db, is_transient, sqlstate
 from ..observability import metrics
 from .cors import cors_headers
 from .request_log import log_early_problem
@@ -211,7 +211,7 @@ def _stale_data(error: StaleDataError) -> Response:
 def _database_error(error: sa.exc.DBAPIError) -> Response:
     """What the database refuses, known by SQLSTATE and by the name of the constraint; never by the driver's text."""
     db.session.rollback()
-    state = getattr(error.orig, "pgcode", None) or ""
+    state = sqlstate(error)
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     message, field = constraint_message(constraint) or (None, None)
     messages = {"json": {field: [message]}} if field and message else None

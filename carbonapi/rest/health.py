@@ -11,6 +11,7 @@ from ..db import db, row_security
 from ..errors import Unavailable
 from .blueprint import Blueprint
 from .query import Schema
+from .view_rules import public, raises
 
 health = Blueprint("Health", __name__, url_prefix="/health", description="Whether the service runs and can answer.")
 
@@ -23,7 +24,8 @@ class HealthSchema(Schema):
 
 @health.route("/live")
 class Live(MethodView):
-    @health.reading(HealthSchema, roles=None)
+    @health.get(HealthSchema)
+    @public
     def get(self) -> dict[str, str]:
         """Check liveness
 
@@ -34,7 +36,9 @@ class Live(MethodView):
 
 @health.route("/ready")
 class Ready(MethodView):
-    @health.reading(HealthSchema, roles=None, raises=(Unavailable,))
+    @health.get(HealthSchema)
+    @public
+    @raises(Unavailable)
     def get(self) -> dict[str, str]:
         """Check readiness
 

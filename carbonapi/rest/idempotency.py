@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth import current_actor
-from ..db import Model, db
+from ..db import Model, NotAudited, db, sqlstate
 from ..errors import Conflict, ValidationFailed
 from .fields import now
 
@@ -48,6 +48,7 @@ class IdempotencyRecord(Model):
         ),
         sa.Index("ix_idempotency_records_by_time", "organization_id", "claimed_at"),
     )
+    AUDIT = NotAudited("it repeats an answer; the change itself is audited")
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -74,7 +75,7 @@ def idempotent(
     """
 
     @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Response:
+    def replay_or_store(*args: Any, **kwargs: Any) -> Response:
         key = request.headers.get(HEADER)
         if key is None or request.method != "POST":
             return view(*args, **kwargs)
@@ -89,7 +90,7 @@ def idempotent(
         _keep(row, moment, answer, secret)
         return answer
 
-    return wrapper
+    return replay_or_store
 
 
 def _fingerprint(file: IO[bytes] | None) -> bytes:
@@ -118,7 +119,7 @@ def _claim(claimed: dict[str, Any]) -> bool:
     try:
         is_claimed = db.session.execute(claiming.returning(ANSWERS.c.key)).one_or_none() is not None
     except sa.exc.DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != errorcodes.LOCK_NOT_AVAILABLE:
+        if sqlstate(error) != errorcodes.LOCK_NOT_AVAILABLE:
             raise
         message = f"The first request with the {HEADER} {claimed['key']} is still running. Send it again in a while."
         raise Conflict(message) from None

@@ -71,7 +71,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "Preference-Applied": _header("That what was preferred is done (RFC 7240).", "respond-async"),
         "Retry-After": _header("Seconds after which to ask.", "1", pattern="^[0-9]+$"),
     },
-    "throttled": LIMITS,
+    "rate_limited": LIMITS,
     "created": {"Location": _header("The address of the new resource.", "/api/v1/usages/1", format="uri-reference")},
 }
 ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {
@@ -131,7 +131,6 @@ class Api(ProblemMixin, flask_smorest.Api):
         self.spec.components.security_scheme(
             "refresh_token", bearer | {"description": "From `/auth/login`, for `/auth/refresh` alone."}
         )
-        app.extensions["carbonapi-api"] = self
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -160,10 +159,10 @@ def _described(self: Any, field: ma.fields.Field[Any], **kwargs: Any) -> dict[st
 def _complete(path: str, method: str, operation: dict[str, Any], document: dict[str, Any]) -> None:
     """Add to an operation what follows from the conventions: its id, errors, headers and examples."""
     conventions = operation.pop("x-conventions", {})
-    conventions["once"] = method == "post" and conventions.get("once")
+    conventions["idempotent"] = method == "post" and conventions.get("idempotent")
     summary = re.sub(r"\b(a|an|the|your|several) |[^a-z ]", "", operation["summary"].lower())
     operation["operationId"] = summary.replace(" ", "_")
-    if conventions.get("in_person"):
+    if not conventions["accepts_api_keys"]:
         operation["description"] += "\n\nNot with an API key."
     roles = conventions.get("roles")
     operation.setdefault("security", [{"access_token": []}] if roles is not None else [])
@@ -185,7 +184,7 @@ def _complete(path: str, method: str, operation: dict[str, Any], document: dict[
             content.setdefault("example", example)
     for convention, headers in HEADERS.items():
         if conventions.get(convention):
-            special = {"created": {"201"}, "defers": {"202"}, "throttled": {"200", "201", "202", "204"}}
+            special = {"created": {"201"}, "defers": {"202"}, "rate_limited": {"200", "201", "202", "204"}}
             statuses = special.get(convention, {"200", "201", "304"})
             for status in operation["responses"].keys() & statuses:
                 operation["responses"][status].setdefault("headers", {}).update(headers)
@@ -201,7 +200,7 @@ def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -
         operation["responses"]["304"] = {"description": "Not modified: the caller has this version already."}
     if conventions.get("defers"):
         _add_header(operation, "Prefer", "`respond-async`: answer 202 at once, and do it afterwards (RFC 7240).")
-    if conventions["once"]:
+    if conventions["idempotent"]:
         withheld = f" `{conventions['secret']}` is not kept either." if conventions.get("secret") else ""
         _add_header(operation, HEADER, ONCE + withheld, minLength=1, maxLength=255, pattern="^[!-~]+$")
 
@@ -224,18 +223,18 @@ def _possible_errors(
     yield from conventions.get("raises", ())
     if operation["security"]:
         yield errors.Unauthenticated
-    is_for_all = conventions.get("roles") == EVERYONE and conventions["reads"] and not conventions["in_person"]
+    is_for_all = conventions.get("roles") == EVERYONE and conventions["reads"] and conventions["accepts_api_keys"]
     if conventions.get("roles") is not None and not is_for_all:
         yield errors.Forbidden
     if "{" in path or any(parameter["name"] == "id" for parameter in operation.get("parameters", [])):
         yield errors.NotFound
-    if conventions.get("conflicts") or conventions["once"]:
+    if conventions.get("conflicts") or conventions["idempotent"]:
         yield errors.Conflict
     if "requestBody" in operation:
         yield from (errors.BadRequest, errors.LengthRequired, errors.PayloadTooLarge, errors.UnsupportedMediaType)
     if _heeds_if_match(operation, conventions):
         yield errors.PreconditionFailed
-    if conventions.get("throttled"):
+    if conventions.get("rate_limited"):
         yield errors.RateLimited
     if path.startswith("/api/"):
         yield errors.Unavailable

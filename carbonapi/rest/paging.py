@@ -1,4 +1,4 @@
-"""One page of a SELECT, and the headers that tell where it stands."""
+"""One page of a list: its rows as JSON, and the headers with its position."""
 
 import base64
 import datetime as dt
@@ -15,23 +15,24 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..auth import current_actor, viewer_parameter_values
+from ..auth import current_actor
 from ..db import CompiledStatement, db
 from ..errors import ValidationFailed
 from .fields import format_datetime, format_decimal
 from .json_sql import row_as_json
 from .query import QueryFilter
 
-SEAL_BYTES = 12
-DEEP_OFFSET = 1000  # Rows before a page that are passed over rather than looked for.
-MOST_KEPT = 500  # Statements of pages, by all that makes one unlike another but its values.
+SIGNATURE_BYTES = 12
+DEEP_OFFSET = 1000  # From this offset on, PostgreSQL should find a page by its days instead of skipping rows.
+MAX_CACHED_PAGES = 500
 Headers = dict[str, str]
-_KEPT: dict[Hashable, CompiledStatement] = {}
+# The compiled SELECTs of pages, and the names in them of the parameters of the view's SELECT, in order.
+_CACHED_PAGES: dict[Hashable, tuple[CompiledStatement, list[str]]] = {}
 
 
 @dataclass(frozen=True)
 class PagePosition:
-    """Where a page stands in its list."""
+    """The position of a page in its list."""
 
     page: int
     page_size: int
@@ -39,7 +40,7 @@ class PagePosition:
 
     @property
     def last_page(self) -> int:
-        """The last page; of an empty list it is the first, which is empty."""
+        """The last page: of an empty list, the first page, which is empty."""
         return max(1, -(-self.total // self.page_size))
 
     @property
@@ -51,7 +52,7 @@ class PagePosition:
         return self.page + 1 if self.page < self.last_page else None
 
     def headers(self) -> Headers:
-        """X-Pagination, and Link as in RFC 8288, relative to the host."""
+        """Return X-Pagination, and Link (RFC 8288) with relative URLs."""
         pagination = {
             "total": self.total,
             "total_pages": -(-self.total // self.page_size),
@@ -68,113 +69,127 @@ class PagePosition:
 
 @dataclass(frozen=True)
 class RowCount:
-    """How many rows a list has, where that is known without counting them.
+    """The number of rows of a list.
 
-    around: what narrows the list to rows around those of a page, told its offset and its size as parameters, and the
-    offset among these; None if nobody knows.
+    around: takes the offset and the size of a page. Returns a criterion for a range of rows that includes the page, and
+    the offset of the page within that range. PostgreSQL then skips fewer rows to reach a deep page.
     """
 
     total: sa.ColumnElement[int]
     around: Callable[[Any, Any], tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]] | None = None
 
 
-@dataclass(frozen=True)
-class ListSource:
-    """A list of which a page is asked for.
+CountRows = Callable[[QueryFilter], RowCount | None]
 
-    rows: builds the SELECT of all of it. tally: may know how many these are. kept_as: names the list, if its statement
-    depends on nothing but what narrows it and the actor's role. If PostgreSQL writes the rows, it is built once then.
+
+@dataclass(frozen=True)
+class List:
+    """All rows of a list.
+
+    statement: the SELECT that the view returned. count_rows: returns the number of rows without counting them, or None
+    if it cannot. Its result may depend on nothing but the actor's role, the names of the filters and the sort order:
+    every other value in it must be `query_filter.parameter(...)` or `organization_parameter()`.
     """
 
-    rows: Callable[[], sa.Select[Any]]
+    statement: sa.Select[Any]
     schema: type[ma.Schema]
-    tally: Callable[[QueryFilter], RowCount | None] | None = None
-    kept_as: Hashable = None
+    query_filter: QueryFilter
+    count_rows: CountRows | None = None
 
-    def counted(self, narrowing: QueryFilter) -> tuple[sa.Select[Any], RowCount]:
-        """The SELECT, and how many rows it has."""
-        rows = self.rows()
-        known = self.tally(narrowing) if self.tally else None
-        return rows, known or RowCount(_counted(rows))
+    def row_count(self) -> RowCount:
+        return (self.count_rows and self.count_rows(self.query_filter)) or RowCount(_count(self.statement))
+
+    def page(self, offset: int, page_size: int) -> sa.Select[Any]:
+        """Return the SELECT of a page, with the total in each row. Offset and size are named parameters."""
+        row_count, statement = self.row_count(), self.statement
+        skipped: Any = sa.bindparam("page_offset", offset, sa.BigInteger)
+        limit = sa.bindparam("page_size", page_size, sa.BigInteger)
+        if row_count.around and offset >= DEEP_OFFSET:
+            criterion, skipped = row_count.around(skipped, limit)
+            statement = statement.where(criterion)
+        statement = statement.order_by(*self.query_filter.order).limit(limit).offset(skipped)
+        return _with_json(statement, self.schema, _sort_keys(self.query_filter)).add_columns(row_count.total)
 
 
-def render_page(listed: ListSource, narrowing: QueryFilter) -> tuple[bytes, Headers]:
-    """The JSON of the page that `narrowing` asks for, by its number or by a cursor, and the headers that go with it."""
-    if "cursor" in narrowing.arguments:
-        return _page_by_cursor(listed.rows(), listed.schema, narrowing)
-    return _page_by_number(listed, narrowing)
+def organization_parameter() -> sa.BindParameter[int]:
+    """Return the named parameter that stands for the actor's organization in the statement of a RowCount."""
+    return sa.bindparam("actor_organization_id", current_actor().organization_id, sa.BigInteger)
 
 
-def _page_by_number(listed: ListSource, narrowing: QueryFilter) -> tuple[bytes, Headers]:
-    """The exact total comes with the rows in one statement; past the end, where there are no rows, it takes another."""
-    page, page_size = narrowing.arguments.get("page", 1), narrowing.arguments["page_size"]
-    cut = {"page_offset": (page - 1) * page_size, "page_size": page_size}
-    rows = _rows(listed, narrowing, cut)
+def render_page(rows: List) -> tuple[bytes, Headers]:
+    """Return the JSON of the page that the request asks for, by number or by cursor, and its headers."""
+    if "cursor" in rows.query_filter.arguments:
+        return _page_by_cursor(rows.statement, rows.schema, rows.query_filter)
+    return _page_by_number(rows)
+
+
+def _page_by_number(all_rows: List) -> tuple[bytes, Headers]:
+    """Read rows and total in one statement. A page after the last has no rows, so its total takes a second one."""
+    arguments = all_rows.query_filter.arguments
+    page, page_size = arguments.get("page", 1), arguments["page_size"]
+    rows = _read_page(all_rows, (page - 1) * page_size, page_size)
     if rows or page == 1:
         total = rows[0][-1] if rows else 0
     else:
-        _, tally = listed.counted(narrowing)
-        total = db.session.scalars(sa.select(tally.total)).one()
-    return _json(rows, listed.schema), PagePosition(page, page_size, total).headers()
+        total = db.session.scalars(sa.select(all_rows.row_count().total)).one()
+    return _json(rows, all_rows.schema), PagePosition(page, page_size, total).headers()
 
 
-def _rows(listed: ListSource, narrowing: QueryFilter, cut: dict[str, int]) -> Sequence[Any]:
-    """The page's rows, each with the total at its end; by the statement of a like page, if one was built."""
-    if listed.kept_as is None or narrowing.rewrites:
-        return db.session.execute(_numbered(listed, narrowing, cut)).all()
-    name = (listed.kept_as, current_actor().role, narrowing.shape(), cut["page_offset"] >= DEEP_OFFSET)
-    kept = _KEPT.get(name)
-    if kept is None:
-        statement = _numbered(listed, narrowing, cut)
-        if not isinstance(statement.column_descriptions[0]["type"], sa.Text):  # The session makes the rows.
+def _read_page(all_rows: List, offset: int, page_size: int) -> Sequence[Any]:
+    """Execute the SELECT of a page.
+
+    Building and compiling it takes longer than all the rest of the request. So its text is cached, under SQLAlchemy's
+    cache key of the view's SELECT: this holds the structure of the statement, and lists its parameters in order.
+    """
+    query_filter, view_key = all_rows.query_filter, all_rows.statement._generate_cache_key()
+    if view_key is None or query_filter.rewrites:
+        return db.session.execute(all_rows.page(offset, page_size)).all()
+    sort, is_deep = tuple(query_filter.arguments["sort"]), offset >= DEEP_OFFSET
+    key = (view_key.key, all_rows.schema, all_rows.count_rows, current_actor().role, sort, is_deep)
+    cached = _CACHED_PAGES.get(key)
+    if cached is None:
+        statement = all_rows.page(offset, page_size)
+        if not isinstance(statement.column_descriptions[0]["type"], sa.Text):  # The session loads these rows.
             return db.session.execute(statement).all()
-        if len(_KEPT) >= MOST_KEPT:
-            _KEPT.clear()
-        kept = _KEPT[name] = CompiledStatement(statement)
-    return kept.execute(viewer_parameter_values() | narrowing.values() | cut).all()
+        if len(_CACHED_PAGES) >= MAX_CACHED_PAGES:
+            _CACHED_PAGES.clear()
+        compiled = CompiledStatement(statement)
+        cached = _CACHED_PAGES[key] = compiled, [compiled.names[parameter.key] for parameter in view_key.bindparams]
+    compiled, names = cached
+    values = zip(names, (parameter.effective_value for parameter in view_key.bindparams), strict=True)
+    actor = {"actor_organization_id": current_actor().organization_id}
+    return compiled.execute({**dict(values), **actor, "page_offset": offset, "page_size": page_size}).all()
 
 
-def _numbered(listed: ListSource, narrowing: QueryFilter, cut: dict[str, int]) -> sa.Select[Any]:
-    """The SELECT of a page by its number; all that another page of its kind has otherwise is a named parameter."""
-    statement, tally = listed.counted(narrowing)
-    offset, page_size = (sa.bindparam(name, value, sa.BigInteger) for name, value in cut.items())
-    beyond: Any = offset
-    if tally.around and cut["page_offset"] >= DEEP_OFFSET:
-        criterion, beyond = tally.around(offset, page_size)
-        statement = statement.where(criterion)
-    of_page = statement.order_by(*narrowing.order).limit(page_size).offset(beyond)
-    return _shown(of_page, listed.schema, _keys(narrowing)).add_columns(tally.total)
-
-
-def _counted(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
+def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
     return statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
 
 
 def _page_by_cursor(
-    statement: sa.Select[Any], schema: type[ma.Schema], narrowing: QueryFilter
+    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter
 ) -> tuple[bytes, Headers]:
     """The rows behind the one that the cursor names, at the same cost at any depth; no total.
 
     Raises Invalid for a cursor that is not one of this list, as it is filtered and sorted now.
     """
-    page_size, keys = narrowing.arguments["page_size"], _keys(narrowing)
-    if narrowing.arguments["cursor"]:
-        values = _values_of(narrowing.arguments["cursor"], [column for column, _ in keys])
+    page_size, keys = query_filter.arguments["page_size"], _sort_keys(query_filter)
+    if query_filter.arguments["cursor"]:
+        values = _values_of(query_filter.arguments["cursor"], [column for column, _ in keys])
         statement = statement.where(_beyond(keys, values))
-    of_page = statement.order_by(*narrowing.order).limit(page_size + 1)
-    rows = db.session.execute(_shown(of_page, schema, keys)).all()
+    of_page = statement.order_by(*query_filter.order).limit(page_size + 1)
+    rows = db.session.execute(_with_json(of_page, schema, keys)).all()
     links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}
     if len(rows) > page_size:
         links["next"] = ("cursor", _cursor_of(rows[page_size - 1][1:]))
     return _json(rows[:page_size], schema), {"Link": _links(links)}
 
 
-def _keys(narrowing: QueryFilter) -> list[tuple[Any, bool]]:
+def _sort_keys(query_filter: QueryFilter) -> list[tuple[Any, bool]]:
     """What the list is ordered by: each column, and whether it descends."""
-    return [(order.element, order.modifier is sa.sql.operators.desc_op) for order in narrowing.order]
+    return [(order.element, order.modifier is sa.sql.operators.desc_op) for order in query_filter.order]
 
 
-def _shown(page: sa.Select[Any], schema: type[ma.Schema], keys: Sequence[tuple[Any, bool]]) -> sa.Select[Any]:
+def _with_json(page: sa.Select[Any], schema: type[ma.Schema], keys: Sequence[tuple[Any, bool]]) -> sa.Select[Any]:
     """What is shown of a page's rows, their JSON where PostgreSQL can write it, else the rows; and their keys.
 
     The page is cut first and its text written then: else that of all rows which are passed over would be written too.
@@ -247,7 +262,7 @@ def _cursor_of(values: Sequence[Any]) -> str:
 def _values_of(cursor: str, columns: Sequence[Any]) -> list[Any]:
     try:
         sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        seal, told = sealed[:SEAL_BYTES], sealed[SEAL_BYTES:]
+        seal, told = sealed[:SIGNATURE_BYTES], sealed[SIGNATURE_BYTES:]
         genuine = hmac.compare_digest(seal, _seal(told))
     except ValueError:
         genuine = False
@@ -276,4 +291,4 @@ def _seal(told: bytes) -> bytes:
     asked = sorted((name, value) for name, value in others if name not in ("cursor", "page_size"))
     key = current_app.config["SECRET_KEY"].encode()
     message = json.dumps([request.path.rstrip("/"), asked]).encode() + b"\0" + told
-    return hmac.digest(key, b"cursor\0" + message, hashlib.sha256)[:SEAL_BYTES]
+    return hmac.digest(key, b"cursor\0" + message, hashlib.sha256)[:SIGNATURE_BYTES]

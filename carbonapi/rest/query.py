@@ -1,7 +1,7 @@
 """Query arguments: each kind is declared here once, and gives the documents, the 422s, WHERE and ORDER BY."""
 
 import datetime as dt
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -142,26 +142,14 @@ class QueryFilter:
         return tuple(self.sort.order_by(self.arguments["sort"])) if self.sort else ()
 
     def parameter(self, name: str) -> Any:
-        """What stands for an argument's value in a statement: a named parameter, or a list of them.
+        """Return the named parameter, or the list of them, that stands for an argument's value in a statement.
 
-        Its type is that of what it is compared with: by its value, an id would be cast to an integer of four bytes.
+        It takes its type from the column it is compared with: from its value, an id would become a 4-byte integer.
         """
-        named = [sa.bindparam(key, value, NULLTYPE) for key, value in self._values_of(name).items()]
-        return named if isinstance(self.arguments[name], list) else named[0]
-
-    def values(self) -> dict[str, Any]:
-        """The values of all parameters of the filters, by their names."""
-        return {key: value for name in self.filters for key, value in self._values_of(name).items()}
-
-    def shape(self) -> Hashable:
-        """What is the same for all that filter and sort a statement alike, be it by other values."""
-        return tuple(self.values()), tuple(self.arguments.get("sort", ()))
-
-    def _values_of(self, name: str) -> dict[str, Any]:
         value = self.arguments[name]
         if isinstance(value, list):
-            return {f"asked_{name}_{place}": one for place, one in enumerate(value)}
-        return {f"asked_{name}": value}
+            return [sa.bindparam(f"{name}_{place}", element, NULLTYPE) for place, element in enumerate(value)]
+        return sa.bindparam(name, value, NULLTYPE)
 
     @property
     def start(self) -> dt.datetime | None:

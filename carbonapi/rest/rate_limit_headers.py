@@ -23,27 +23,27 @@ def init_app(app: Flask) -> None:
     app.after_request(_tell_standings)
 
 
-def rate_limited(view: Callable[..., Any], throttle: RateLimit) -> Callable[..., Any]:
-    """The view of a signed-in actor, which they may ask for so often."""
+def consume_before(view: Callable[..., Any], limit: RateLimit) -> Callable[..., Any]:
+    """Count a request of the logged-in actor under this limit before the view runs."""
 
     @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        consume(throttle, str(current_actor().id), now())
+    def count_and_run(*args: Any, **kwargs: Any) -> Any:
+        consume(limit, str(current_actor().id), now())
         return view(*args, **kwargs)
 
-    return wrapper
+    return count_and_run
 
 
 def _begin() -> None:
-    g.standings = {}
+    g.limit_statuses = {}
 
 
 def _tell_standings(response: Response) -> Response:
-    standings: dict[str, LimitStatus] = g.get("standings", {})
+    standings: dict[str, LimitStatus] = g.get("limit_statuses", {})
     if standings:
         told = standings.values()
         policies = (f'"{standing.name}";q={standing.limit.count};w={standing.limit.seconds}' for standing in told)
         response.headers[POLICY] = ", ".join(policies)
-        left = (f'"{standing.name}";r={standing.left};t={standing.seconds}' for standing in told)
+        left = (f'"{standing.name}";r={standing.remaining};t={standing.seconds}' for standing in told)
         response.headers[LEFT] = ", ".join(left)
     return response

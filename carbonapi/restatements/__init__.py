@@ -1,4 +1,4 @@
-"""Booking usages anew when emission factors have changed."""
+"""Restatements: recalculating usages with changed emission factors."""
 
 from .views import restatements
 

@@ -1,4 +1,4 @@
-"""Restatements: each a booking anew of usages whose emission factors have changed."""
+"""Restatements: recalculations of usages whose emission factors have changed."""
 
 import datetime as dt
 from decimal import Decimal
@@ -8,14 +8,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Model, TenantScoped
+from ..db import AuditedBy, Model, TenantScoped
 
 
 class Restatement(TenantScoped, Model):
-    """What was booked anew as one act, why, and what it changed by month. Nothing changes it afterwards."""
+    """One recalculation of usages, its reason, and the changes by month. Rows never change."""
 
     __tablename__ = "restatements"
     __table_args__ = (sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),)
+    AUDIT = AuditedBy.SERVICE
     OWNER_COLUMN = "recorded_by"
 
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
@@ -37,12 +38,12 @@ class Restatement(TenantScoped, Model):
 
     @property
     def difference_percent(self) -> Decimal | None:
-        """The difference in per cent of what was believed before, to four digits; None of nothing."""
+        """The difference as a percentage of `before_kg`, to four digits; None if that is zero."""
         return (100 * self.difference_kg / self.before_kg).quantize(Decimal("0.0001")) if self.before_kg else None
 
     @property
     def significant(self) -> bool:
-        """Whether the difference reaches the organization's threshold, as it was then."""
+        """Whether the difference reaches the threshold that the organization had at that time."""
         if self.difference_percent is None:
             return self.difference_kg != 0
         return abs(self.difference_percent) >= self.significance_threshold

@@ -1,4 +1,4 @@
-"""What restatements look like on the wire."""
+"""Restatements in requests and responses."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from .models import Restatement
 
 
 class NewRestatementSchema(Schema):
-    """Which usages to book anew, and why."""
+    """Which usages to restate, and why."""
 
     usage_type_id = StrictInteger(required=True, metadata={"example": 100})
-    start = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Earliest usage_at, included."})
-    end = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Latest usage_at, not included."})
+    start = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Earliest usage_at, inclusive."})
+    end = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Latest usage_at, exclusive."})
     region = Region(
-        load_default=None, allow_none=True, metadata={"description": "Only usages of this region, or all of them."}
+        load_default=None, allow_none=True, metadata={"description": "Only usages of this region. Default: all."}
     )
     reason = Name(
         required=True,
@@ -26,7 +26,7 @@ class NewRestatementSchema(Schema):
     mode = Text(
         load_default="preview",
         validate=ma.validate.OneOf(["preview", "apply"]),
-        metadata={"example": "preview", "description": "`preview` shows what would change; `apply` books it."},
+        metadata={"example": "preview", "description": "`preview` returns the changes; `apply` makes them."},
     )
 
     @ma.validates_schema
@@ -37,11 +37,11 @@ class NewRestatementSchema(Schema):
 
 
 class RestatedMonthSchema(Schema):
-    """What a restatement changes of one month, local to the organization."""
+    """The changes of a restatement in one month, in the time zone of the organization."""
 
     month = ma.fields.String(required=True, metadata={"example": "2026-01"})
     usage_count = ma.fields.Integer(
-        required=True, metadata={"example": 744, "description": "How many it changes a part of."}
+        required=True, metadata={"example": 744, "description": "Number of changed usages with a part in the month."}
     )
     before_kg = ExactDecimal(required=True, metadata={"example": 18.75})
     after_kg = ExactDecimal(required=True, metadata={"example": 15})
@@ -49,10 +49,10 @@ class RestatedMonthSchema(Schema):
 
 
 class RestatementSchema(Schema):
-    """What a restatement changes, or would change."""
+    """The changes of a restatement, or of its preview."""
 
     id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 1, "description": "null: it was not booked."}
+        required=True, allow_none=True, metadata={"example": 1, "description": "`null` if nothing was changed."}
     )
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
     usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
@@ -60,15 +60,20 @@ class RestatementSchema(Schema):
     end = UtcDateTime(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
     reason = ma.fields.String(required=True, metadata={"example": "The supplier has corrected its factors."})
-    usage_count = ma.fields.Integer(required=True, metadata={"example": 744, "description": "How many it changes."})
+    usage_count = ma.fields.Integer(
+        required=True, metadata={"example": 744, "description": "Number of changed usages."}
+    )
     before_kg = ExactDecimal(required=True, metadata={"example": 18.75})
     after_kg = ExactDecimal(required=True, metadata={"example": 15})
     difference_kg = ExactDecimal(required=True, metadata={"example": -3.75})
     difference_percent = ExactDecimal(
-        required=True, allow_none=True, metadata={"example": -20, "description": "Of before, to four digits."}
+        required=True,
+        allow_none=True,
+        metadata={"example": -20, "description": "Percentage of `before_kg`, to four digits."},
     )
     significance_threshold = ExactDecimal(
-        required=True, metadata={"example": 5, "description": "The organization's, in per cent, as it was then."}
+        required=True,
+        metadata={"example": 5, "description": "Percentage that was set for the organization at that time."},
     )
     significant = ma.fields.Boolean(
         required=True, metadata={"example": True, "description": "Whether the difference reaches the threshold."}

@@ -1,4 +1,4 @@
-"""Booking usages anew with the factors that the catalogue has now, in the open: what changes is told by month."""
+"""Recalculate usages with the current emission factors, and report the changes by month."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -11,26 +11,24 @@ from .. import audit
 from ..accounts.models import Organization
 from ..auth import current_actor, get_referenced, get_visible
 from ..catalogue.models import UsageType
-from ..db import db
+from ..db import allow, db
 from ..local_time.clock import MICROSECOND, first_instant, local_clock
 from ..local_time.proration import prorated_amount
 from ..usages import ledger
 from ..usages.models import Usage
 from .models import Restatement
 
-STATEMENT_TIMEOUT = "10min"
-
 
 def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
-    """What a restatement changes; with `mode` "apply" it is booked, in one transaction.
+    """Return the changes of a restatement. With `mode` "apply", make them in one transaction.
 
-    fields: usage_type_id, reason; start, end and region as far as they are given. Only usages of the actor's
-    organization are touched. A restatement that would change nothing is not booked: it has no id.
+    fields: usage_type_id and reason; optionally start, end and region. Only usages of the actor's organization change.
+    A restatement without changes is not stored and has no id.
     """
     organization = get_visible(Organization, current_actor().organization_id)
     get_referenced(UsageType, fields["usage_type_id"], "usage_type_id")
     outdated = ledger.with_outdated_factor(*_criteria(organization, **fields))
-    db.session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    allow(minutes=10)
     restatement = Restatement(
         organization_id=organization.id,
         recorded_at=now,
@@ -38,16 +36,15 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         significance_threshold=organization.significance_threshold,
         **fields,
     )
-    _tell(restatement, db.session.execute(_by_month(outdated.cte("outdated"), organization.timezone)).all())
+    _set_changes(restatement, db.session.execute(_by_month(outdated.cte("outdated"), organization.timezone)).all())
     if mode == "apply" and restatement.usage_count:
         db.session.add(restatement)
         db.session.flush()
         locked = outdated.with_for_update(of=Usage).cte("outdated")
-        # Told again by the statement that books: between the two, somebody may have written.
-        told = _by_month(locked, organization.timezone)
-        _tell(
-            restatement, ledger.apply_restatement(locked, told, now, organization.id, fields["reason"], restatement.id)
-        )
+        # The statement that makes the changes computes them again, because usages may have changed since the preview.
+        changes = _by_month(locked, organization.timezone)
+        rows = ledger.apply_restatement(locked, changes, now, organization.id, fields["reason"], restatement.id)
+        _set_changes(restatement, rows)
         db.session.flush()
         new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}
         audit.record(
@@ -81,33 +78,33 @@ def _criteria(
 
 
 def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
-    """The number of usages and the kg CO2e before and after, by local month, oldest first; periods are spread.
+    """Return a SELECT of the usages and the kg CO2e before and after, by local month. Intervals are prorated.
 
-    `begun` is how many of the usages are in no month before.
+    `first_count` counts each usage only in its first month.
     """
     at = local_clock(timezone, outdated.c.usage_at)
     last = local_clock(timezone, outdated.c.usage_until - MICROSECOND)
-    a_month = sa.text("INTERVAL '1 month'")
+    one_month = sa.text("INTERVAL '1 month'")
     first = sa.func.date_trunc("month", at)
-    months: Any = sa.func.generate_series(first, last, a_month).table_valued("begin").lateral("months")
+    months: Any = sa.func.generate_series(first, last, one_month).table_valued("begin").lateral("months")
     months = months.render_derived()
-    begin, end = first_instant(timezone, months.c.begin), first_instant(timezone, months.c.begin + a_month)
+    begin, end = first_instant(timezone, months.c.begin), first_instant(timezone, months.c.begin + one_month)
     amount = prorated_amount(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
     factors = (outdated.c.old_factor, outdated.c.factor)
-    at_once = sa.select(
-        first.label("month"), sa.true().label("begins"), outdated.c.amount_in_type_unit.label("amount"), *factors
+    instants = sa.select(
+        first.label("month"), sa.true().label("is_first"), outdated.c.amount_in_type_unit.label("amount"), *factors
     ).where(outdated.c.usage_until.is_(None))
-    spread = (
+    intervals = (
         sa.select(months.c.begin, months.c.begin == first, amount, *factors)
         .select_from(outdated.join(months, sa.true()))
         .where(outdated.c.usage_until.is_not(None))
     )
-    parts = at_once.union_all(spread).subquery("parts")
+    parts = instants.union_all(intervals).subquery("parts")
     return (
         sa.select(
             sa.func.to_char(parts.c.month, "YYYY-MM").label("month"),
             sa.func.count().label("usage_count"),
-            sa.func.count().filter(parts.c.begins).label("begun"),
+            sa.func.count().filter(parts.c.is_first).label("first_count"),
             sa.func.sum(parts.c.amount * parts.c.old_factor).label("before_kg"),
             sa.func.sum(parts.c.amount * parts.c.factor).label("after_kg"),
         )
@@ -116,10 +113,10 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
     )
 
 
-def _tell(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> None:
-    """Write into the restatement what it changes."""
+def _set_changes(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> None:
+    """Set the columns of the restatement that describe its changes."""
     months = [row._mapping for row in by_month]
-    restatement.usage_count = sum(month["begun"] for month in months)
+    restatement.usage_count = sum(month["first_count"] for month in months)
     restatement.before_kg = sum((month["before_kg"] for month in months), Decimal(0))
     restatement.after_kg = sum((month["after_kg"] for month in months), Decimal(0))
     restatement.months = [

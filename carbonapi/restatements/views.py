@@ -1,11 +1,11 @@
-"""Restating what was recorded, and reading what was restated."""
+"""Create and read restatements."""
 
 from typing import Any
 
 from flask.views import MethodView
 
 from ..auth import MANAGERS, get_visible, visible
-from ..rest import Blueprint, now
+from ..rest import Blueprint, now, requires
 from .models import Restatement
 from .schemas import NewRestatementSchema, RestatementQuery, RestatementSchema
 from .service import restate
@@ -13,38 +13,39 @@ from .service import restate
 restatements = Blueprint(
     "Restatements",
     __name__,
-    description="Booking usages anew when factors have changed: first previewed, then applied, in the open.",
+    description="Recalculations of usages with changed emission factors: first a preview, then a documented change.",
 )
 
 
 @restatements.route("/restatements")
 class Restatements(MethodView):
-    @restatements.listing(RestatementSchema, RestatementQuery)
+    @restatements.list(RestatementSchema, RestatementQuery)
     def get(self, narrow: Any) -> Any:
         """List restatements
 
-        What was booked anew, newest first. `GET /usages?restatement_id=` has the usages of one.
+        Returns applied restatements, newest first. `GET /usages?restatement_id=` returns the usages of one.
         """
         return narrow(visible(Restatement))
 
-    @restatements.writing(NewRestatementSchema, RestatementSchema, 201, roles=MANAGERS, tagged=False)
-    @restatements.alt_response(200, schema=RestatementSchema, description="What would change: nothing was booked.")
+    @restatements.post(NewRestatementSchema, RestatementSchema)
+    @requires(MANAGERS)
+    @restatements.alt_response(200, schema=RestatementSchema, description="A preview: nothing was changed.")
     def post(self, fields: dict[str, Any]) -> Restatement:
         """Restate usages
 
-        Books the usages of your organization anew with the factors that the catalogue has now for their time, region
-        and method. `preview` shows before, after and the difference by month; `apply` books it as one act, in new
-        versions that name the restatement. Applying twice changes nothing.
+        Recalculates usages of your organization with the current factors for their time, region and method. `preview`
+        returns the kg CO2e before and after, and the difference by month. `apply` makes the changes at once: each usage
+        gets a new version that refers to the restatement. Applying a restatement twice changes nothing.
         """
         return restate(now(), **fields)
 
 
 @restatements.route("/restatements/<int:restatement_id>")
 class RestatementById(MethodView):
-    @restatements.reading(RestatementSchema)
+    @restatements.get(RestatementSchema)
     def get(self, restatement_id: int) -> Restatement:
         """Get a restatement
 
-        What it changed by month, why, and by whom.
+        Returns its changes by month, its reason and its author.
         """
         return get_visible(Restatement, restatement_id)

@@ -1,1 +1,1 @@
-"""Serving: the supervisor, its workers, and what they do with connections."""
+"""Serving: the supervisor of `carbonapi serve`, its web server, and how a worker accepts connections and requests."""

@@ -1,8 +1,8 @@
-"""Who is worked for next when there is more to do than can be done at once: callers take turns, and few may wait.
+"""Admission control: a worker works on a limited number of requests, and queues a few more, fairly by client.
 
-A worker does no more at a time than its database connections can serve: what is more only waits inside, and makes
-everything slow. So it waits before, in a short queue; beyond that it is refused at once, while it has cost nothing yet.
-Whoever asks ten times as much as others is refused first: a caller who asks little is hardly ever.
+More requests than database connections would only wait for one, and slow down all others. So they wait before they cost
+anything, in a short queue, and get 503 when it is full. Clients take turns, and the client with the most requests in
+the queue is rejected first. So a client that sends few requests is served even while another floods the service.
 """
 
 import asyncio
@@ -18,84 +18,87 @@ Turn = asyncio.Future[None]
 
 
 class FairQueue:
-    """Places for requests, `places` of them, and a queue for them of at most `most_waiting`. For one event loop."""
+    """Slots for `slot_count` requests, and a queue of up to `max_waiting` more. For one event loop."""
 
-    def __init__(self, places: int, most_waiting: int) -> None:
-        self._free = places
-        self._most_waiting = most_waiting
-        # The queues of callers, in the order of their turns. None is empty.
+    def __init__(self, slot_count: int, max_waiting: int) -> None:
+        self._free = slot_count
+        self._max_waiting = max_waiting
+        # The requests of each waiting client, in the order of the clients' turns. No queue is empty.
         self._queues: OrderedDict[Hashable, deque[Turn]] = OrderedDict()
 
-    async def enter(self, caller: Hashable) -> None:
-        """Take a place, which `leave` gives back. Raises Unavailable if there is none in time."""
+    async def enter(self, client: Hashable) -> None:
+        """Take a slot, which `leave` frees. Raise Unavailable if the queue is full or the wait takes too long."""
         if self._free:
             self._free -= 1
             return
-        self._make_room(caller)
+        self._make_room(client)
         turn: Turn = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(caller, deque()).append(turn)
+        self._queues.setdefault(client, deque()).append(turn)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await turn
-        except (TimeoutError, asyncio.CancelledError) as ending:
+        except (TimeoutError, asyncio.CancelledError) as error:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave()  # The place was given at that very moment.
+                self.leave()  # The slot was assigned at this very moment.
             else:
-                self._forget(caller, turn)
-            if isinstance(ending, TimeoutError):
+                self._remove(client, turn)
+            if isinstance(error, TimeoutError):
                 raise Unavailable(FULL) from None
             raise
 
     def leave(self) -> None:
-        """Give a place back: to whoever has waited longest of the caller whose turn it is."""
+        """Free a slot, or pass it to the oldest request of the client whose turn it is."""
         while self._queues:
-            caller, queue = self._queues.popitem(last=False)
+            client, queue = self._queues.popitem(last=False)
             turn = queue.popleft()
             if queue:
-                self._queues[caller] = queue
+                self._queues[client] = queue
             if not turn.done():
                 turn.set_result(None)
                 return
         self._free += 1
 
-    def _make_room(self, caller: Hashable) -> None:
-        """If the queue is full, refuse whoever has most waiting in it. Raises Unavailable if that is `caller`."""
-        if sum(map(len, self._queues.values())) < self._most_waiting:
+    def _make_room(self, client: Hashable) -> None:
+        """If the queue is full, reject the newest request of the client with the most requests in it.
+
+        Raise Unavailable if that is `client`.
+        """
+        if sum(map(len, self._queues.values())) < self._max_waiting:
             return
-        mine = len(self._queues.get(caller, ()))
-        longest = max(self._queues, key=lambda other: len(self._queues[other]), default=caller)
-        if longest not in self._queues or len(self._queues[longest]) <= mine + 1:
+        own_length = len(self._queues.get(client, ()))
+        longest = max(self._queues, key=lambda other: len(self._queues[other]), default=client)
+        if longest not in self._queues or len(self._queues[longest]) <= own_length + 1:
             raise Unavailable(FULL)
         newest = self._queues[longest][-1]
-        self._forget(longest, newest)
-        if not newest.done():  # As it is if its request went away just now.
+        self._remove(longest, newest)
+        if not newest.done():  # Its client may just have disconnected.
             newest.set_exception(Unavailable(FULL))
 
-    def _forget(self, caller: Hashable, turn: Turn) -> None:
-        queue = self._queues.get(caller)
+    def _remove(self, client: Hashable, turn: Turn) -> None:
+        queue = self._queues.get(client)
         if queue is not None and turn in queue:
             queue.remove(turn)
             if not queue:
-                del self._queues[caller]
+                del self._queues[client]
 
 
 class Slot:
-    """The place of one request, held within the block, and between `enter` and `leave`."""
+    """The slot of one request. It is occupied inside of the block, except between `leave` and `enter`."""
 
-    def __init__(self, admission: FairQueue, caller: Hashable) -> None:
-        self._admission, self._caller = admission, caller
-        self._is_held = False
+    def __init__(self, queue: FairQueue, client: Hashable) -> None:
+        self._queue, self._client = queue, client
+        self._is_occupied = False
 
     async def enter(self) -> None:
-        """Raises Unavailable if there is none in time."""
-        if not self._is_held:
-            await self._admission.enter(self._caller)
-            self._is_held = True
+        """Take the slot, unless the request has it. Raise Unavailable as FairQueue.enter does."""
+        if not self._is_occupied:
+            await self._queue.enter(self._client)
+            self._is_occupied = True
 
     def leave(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._admission.leave()
+        if self._is_occupied:
+            self._is_occupied = False
+            self._queue.leave()
 
     async def __aenter__(self) -> None:
         await self.enter()

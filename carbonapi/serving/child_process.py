@@ -1,8 +1,8 @@
-"""Run a command that cannot outlive whoever started it: `python leash.py SECONDS COMMAND…`, with a pipe as its input.
+"""Run a command that stops when its starter does: `python child_process.py SECONDS COMMAND…`, with a pipe as input.
 
-When the pipe's other end closes, on purpose or because its process was killed, the command is told to stop by SIGTERM,
-and killed after that many seconds. When the command ends in any way but success, the processes that it left are killed.
-For that, start this program in a session of its own. It imports nothing of the service.
+When the other end of the pipe closes, on purpose or because its process was killed, the command gets SIGTERM, and
+SIGKILL after SECONDS. If the command fails, all processes that it left behind are killed. This needs a session of its
+own, which the starter creates. The program imports nothing of carbonapi, so it starts at once.
 """
 
 import os
@@ -16,20 +16,20 @@ import time
 def main() -> int:
     grace_seconds, command = int(sys.argv[1]), sys.argv[2:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)  # The pipe alone decides. Unlike SIG_IGN, a handler is not inherited.
+        signal.signal(number, lambda *_: None)  # Only the pipe stops it. The command does not inherit a handler.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
-    def stop_at_end_of_pipe() -> None:
+    def stop_at_end_of_input() -> None:
         os.read(0, 1)
         process.terminate()
         for _ in range(grace_seconds):
             time.sleep(1)
-            os.killpg(0, signal.SIGTERM)  # A worker that had only just been forked did not heed its parent's.
+            os.killpg(0, signal.SIGTERM)  # A worker that was being forked missed the signal to its parent.
         os.killpg(0, signal.SIGKILL)
 
-    threading.Thread(target=stop_at_end_of_pipe, daemon=True).start()
+    threading.Thread(target=stop_at_end_of_input, daemon=True).start()
     if process.wait() != 0:
-        os.killpg(0, signal.SIGKILL)  # This process, too: its starter sees that it did not end well.
+        os.killpg(0, signal.SIGKILL)  # Includes this process, so its starter sees a failure.
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The application as `carbonapi serve` runs it: in granian's event loop, which waits for callers without threads.
+"""The RSGI application that granian runs: an event loop that reads requests, and threads that answer them.
 
-An event loop reads the bodies, however slowly they come, and lets in as much at a time as can be worked on; only then
-a thread runs the WSGI application. Any number of slow callers therefore costs nothing but their connections.
+The event loop reads request bodies, however slowly they arrive, and admits a limited number of requests. Only then does
+a thread run the WSGI application. So a slow client occupies a connection, but no thread.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from ..rest import JSON_MAX_BYTES, early_problem
 from .admission import FULL, FairQueue, Slot
 from .sockets import stop_accepting
 
-BODY_SECONDS = 10  # A body has so long to arrive, and a second more for each of these bytes that have come.
-BODY_BYTES_A_SECOND = 16 * 1024
-HANDED_BYTES = 256 * 1024  # Of a long body, what a thread is handed at a time.
-HELD_BYTES = 256 * 1024 * 1024  # Of bodies that are still arriving, what a worker keeps at most.
-KEPT_CONNECTIONS = 2  # Of the pool: for readiness and queued imports, which wait for no place.
-CLOSING_SECONDS = 0.5  # Between the last connection and the end: who has connected has so long to begin asking.
-WAITING_FOR_EACH = 4  # So many requests may wait for each place.
+BODY_SECONDS = 10  # Time for a body to arrive, plus a second for each BODY_BYTES_PER_SECOND that have arrived.
+BODY_BYTES_PER_SECOND = 16 * 1024
+CHUNK_BYTES = 256 * 1024  # Size of the parts in which a thread reads a long body.
+MAX_BUFFERED_BYTES = 256 * 1024 * 1024  # Maximum memory of a worker for short bodies that are still arriving.
+RESERVED_CONNECTIONS = 2  # Of the pool, for readiness checks and queued imports, which need no slot.
+CLOSING_SECONDS = 0.5  # Time for open connections to send a request after the worker stops accepting new ones.
+WAITING_PER_SLOT = 4  # Maximum number of waiting requests for each slot.
 
-# granian leaves out what is not ASCII. A header that was sent must not pass for one that was not.
+# granian omits header values that are not ASCII. The application must reject such a header, not miss it.
 UNREADABLE = "\xff"
 
 _ENVIRON = {
@@ -46,11 +46,11 @@ _ENVIRON = {
     "wsgi.version": (1, 0),
 }
 
-Answer = tuple[int, list[tuple[str, str]], Any]
+Response = tuple[int, list[tuple[str, str]], Any]
 
 
 def create_application() -> "RsgiApplication":
-    """The application of a process that serves: it also books queued imports. granian calls this."""
+    """Return the application of a worker, which also runs queued imports. granian calls this."""
     app = create_app()
     configure_logging(app.config["LOG_LEVEL"])
     start_worker(app)
@@ -58,20 +58,20 @@ def create_application() -> "RsgiApplication":
 
 
 class RsgiApplication:
-    """A Flask application, for granian's event loop."""
+    """A Flask application behind granian's RSGI protocol."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        places = max(1, app.config["DATABASE_POOL_SIZE"] - KEPT_CONNECTIONS)
-        self._admission = FairQueue(places, WAITING_FOR_EACH * places)
+        slot_count = max(1, app.config["DATABASE_POOL_SIZE"] - RESERVED_CONNECTIONS)
+        self._queue = FairQueue(slot_count, WAITING_PER_SLOT * slot_count)
         self._threads = ThreadPoolExecutor(app.config["WORKER_THREADS"], "requests")
         self._idle_threads: int = app.config["WORKER_THREADS"]
-        self._arriving_bytes = 0
+        self._buffered_bytes = 0
         self._drain_file = Path(app.config["DRAIN_FILE"]) if app.config["DRAIN_FILE"] else None
         self._is_closing = False
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Be told to stop. granian itself, which heeds SIGINT too, would drop who has connected and not asked yet."""
+        """Handle SIGTERM before granian does, since granian would drop connections that have not sent a request yet."""
         loop.add_signal_handler(signal.SIGTERM, self._close, loop)
 
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -80,80 +80,83 @@ class RsgiApplication:
             stop_accepting()
             loop.call_later(CLOSING_SECONDS, signal.raise_signal, signal.SIGINT)
 
-    def _takes_leave(self) -> bool:
+    def _is_stopping(self) -> bool:
         return self._is_closing or bool(self._drain_file and self._drain_file.exists())
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        environ, began_at = _environ(scope), asyncio.get_running_loop().time()
-        # While the service stops, who keeps a connection is told to take another: it will find another server.
-        closing = [("Connection", "close")] if self._takes_leave() else []
+        environ, started_at = _environ(scope), asyncio.get_running_loop().time()
+        # During a drain, clients must not reuse connections: a new one reaches another server.
+        closing = [("Connection", "close")] if self._is_stopping() else []
         try:
             length = int(environ.get("CONTENT_LENGTH", "0"))
             if 0 < length <= JSON_MAX_BYTES:
-                environ["wsgi.input"] = io.BytesIO(await self._whole(protocol, length))
-            # Pages and health take no place: they are answered whatever else there is to do.
+                environ["wsgi.input"] = io.BytesIO(await self._read_body(protocol, length))
+            # Pages and health checks need no slot, so they are answered under any load.
             if not environ["PATH_INFO"].startswith("/api/"):
-                status, headers, chunks = await self._answered(environ)
+                status, headers, chunks = await self._respond(environ)
             else:
-                caller = cached_identity(self._app, environ.get("HTTP_AUTHORIZATION", ""))
-                place = Slot(self._admission, caller or environ["REMOTE_ADDR"])
+                client = cached_identity(self._app, environ.get("HTTP_AUTHORIZATION", "")) or environ["REMOTE_ADDR"]
+                slot = Slot(self._queue, client)
                 if length > JSON_MAX_BYTES:
-                    self._refuse_if_few_threads()
-                    environ["wsgi.input"] = StreamedBody(protocol, length, place)
-                async with place:
-                    status, headers, chunks = await self._answered(environ)
+                    self._check_idle_threads()
+                    environ["wsgi.input"] = StreamedBody(protocol, length, slot)
+                async with slot:
+                    status, headers, chunks = await self._respond(environ)
         except CarbonError as error:
-            seconds = asyncio.get_running_loop().time() - began_at
+            seconds = asyncio.get_running_loop().time() - started_at
             status, headers, chunks = early_problem(error, environ, seconds, self._app.config["CORS_ORIGINS"])
         if isinstance(chunks, bytes):
             protocol.response_bytes(status, headers + closing, chunks)
         else:
             await self._stream(protocol.response_stream(status, headers + closing), chunks)
 
-    async def _whole(self, protocol: Any, length: int) -> bytes:
-        """A body, or what there is of it if it was cut off. Raises TooSlow; Unavailable while too much arrives."""
+    async def _read_body(self, protocol: Any, length: int) -> bytes:
+        """Return a body, or the part of it that arrived before the end of the connection.
+
+        Raise RequestTimeout if it is too slow, and Unavailable if the bodies that are arriving take too much memory.
+        """
         body = bytearray()
         try:
-            async for chunk in _in_time(protocol, length):
-                if self._arriving_bytes + len(chunk) > HELD_BYTES:
+            async for chunk in _receive(protocol, length):
+                if self._buffered_bytes + len(chunk) > MAX_BUFFERED_BYTES:
                     raise Unavailable(FULL)
-                self._arriving_bytes += len(chunk)
+                self._buffered_bytes += len(chunk)
                 body += chunk
         finally:
-            self._arriving_bytes -= len(body)
+            self._buffered_bytes -= len(body)
         return bytes(body)
 
-    def _refuse_if_few_threads(self) -> None:
-        """Keep threads for those whose bodies are short: a long one holds its thread while it comes."""
+    def _check_idle_threads(self) -> None:
+        """Raise Unavailable if few threads are idle: a long body occupies one while it arrives."""
         if self._idle_threads <= self._app.config["WORKER_THREADS"] // 3:
             raise Unavailable(FULL)
 
-    async def _answered(self, environ: dict[str, Any]) -> Answer:
+    async def _respond(self, environ: dict[str, Any]) -> Response:
         if not self._idle_threads:
             raise Unavailable(FULL)
         self._idle_threads -= 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, environ)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run_wsgi, environ)
         finally:
             self._idle_threads += 1
 
-    def _work(self, environ: dict[str, Any]) -> Answer:
-        """What the WSGI application answers; the body as bytes unless it is one that is streamed."""
-        began: list[Any] = []
+    def _run_wsgi(self, environ: dict[str, Any]) -> Response:
+        """Return the response of the WSGI application. Its body is bytes, or a ResponseStream if it is streamed."""
+        started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Any:
-            began.extend((status, headers))
+            started.extend((status, headers))
 
         chunks = self._app.wsgi_app(environ, start_response)
-        status, headers = began
-        # What tells its length is there already.
+        status, headers = started
+        # A response whose length is known is complete.
         if any(name == "Content-Length" for name, _ in headers):
-            return int(status[:3]), headers, _joined(chunks)
+            return int(status[:3]), headers, _join(chunks)
         stream = ResponseStream(chunks)
-        return int(status[:3]), headers, stream if stream.has_begun() else b""
+        return int(status[:3]), headers, stream if stream.start() else b""
 
     async def _stream(self, transport: Any, stream: "ResponseStream") -> None:
-        """Send an answer while it is written. Who takes it slowly keeps no thread waiting."""
+        """Send a response while it is produced. No thread waits for a slow client."""
         loop = asyncio.get_running_loop()
         try:
             while chunk := await loop.run_in_executor(self._threads, stream.next):
@@ -163,28 +166,28 @@ class RsgiApplication:
 
 
 class ResponseStream:
-    """The chunks of an answer that is streamed."""
+    """The chunks of a streamed response."""
 
     def __init__(self, chunks: Any) -> None:
         self._chunks, self._rest = chunks, iter(chunks)
         self._first = b""
 
-    def has_begun(self) -> bool:
-        """Whether there is anything in it. If not, it is closed."""
+    def start(self) -> bool:
+        """Read the first chunk. Close the stream and return False if it is empty."""
         self._first = next(self._rest, b"")
         if not self._first:
             self.close()
         return bool(self._first)
 
     def next(self) -> bytes:
-        """The next chunk; nothing at the end, nor behind what has failed and says so in its last chunk.
+        """Return the next chunk. Return nothing at the end, and after an error, which the last chunk reported.
 
-        A failure ends here: it would hold on to the connection, by its traceback, and the caller would wait for ever.
+        An exception must not leave this method: its traceback would keep the connection open, and the client waiting.
         """
         try:
             chunk, self._first = self._first or next(self._rest, b""), b""
         except Exception:
-            logging.getLogger(__package__).exception("An answer was broken off")
+            logging.getLogger(__package__).exception("Streaming a response failed")
             return b""
         return chunk
 
@@ -194,12 +197,12 @@ class ResponseStream:
 
 
 class StreamedBody(io.RawIOBase):
-    """A body that is read while it comes, by the thread that works on the request. Meanwhile others have its place."""
+    """A long body, which the thread of its request reads while it arrives. The slot is free while the thread waits."""
 
-    def __init__(self, protocol: Any, length: int, place: Slot) -> None:
-        self._chunks = _in_time(protocol, length)
-        self._left = length
-        self._place = place
+    def __init__(self, protocol: Any, length: int, slot: Slot) -> None:
+        self._chunks = _receive(protocol, length)
+        self._remaining = length
+        self._slot = slot
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
 
@@ -214,38 +217,38 @@ class StreamedBody(io.RawIOBase):
         return count
 
     async def _next(self) -> bytes:
-        """The next bytes; none at the end. Raises TooSlow; Unavailable if then there is no place to work on them."""
-        self._place.leave()
+        """Return the next bytes; none at the end. Raise RequestTimeout, or Unavailable if no slot becomes free."""
+        self._slot.leave()
         part = bytearray()
-        while self._left and len(part) < HANDED_BYTES:
+        while self._remaining and len(part) < CHUNK_BYTES:
             chunk = await anext(self._chunks, b"")
-            self._left = self._left - len(chunk) if chunk else 0
+            self._remaining = self._remaining - len(chunk) if chunk else 0
             part += chunk
-        if not self._left:
-            await self._place.enter()
+        if not self._remaining:
+            await self._slot.enter()
         return bytes(part)
 
 
-async def _in_time(protocol: Any, length: int) -> AsyncIterator[bytes]:
-    """The bytes of a body as they come. Raises TooSlow when they do not come fast enough."""
+async def _receive(protocol: Any, length: int) -> AsyncIterator[bytes]:
+    """Yield the bytes of a body as they arrive. Raise RequestTimeout if they arrive too slowly."""
     loop = asyncio.get_running_loop()
-    began, received = loop.time(), 0
+    started_at, received = loop.time(), 0
     parts = aiter(protocol)
     while received < length:
         try:
-            async with asyncio.timeout_at(began + BODY_SECONDS + received / BODY_BYTES_A_SECOND):
-                chunk = await parts.__anext__()  # Plainly: granian's awaitable cannot be cancelled through `anext`.
+            async with asyncio.timeout_at(started_at + BODY_SECONDS + received / BODY_BYTES_PER_SECOND):
+                chunk = await parts.__anext__()  # granian's awaitable cannot be canceled through `anext`.
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise RequestTimeout(f"Of {length} bytes, {received} came in time. Send the body faster.") from None
+            raise RequestTimeout(f"Only {received} of {length} bytes arrived in time. Send the body faster.") from None
         if not chunk:
             return
         received += len(chunk)
         yield bytes(chunk)
 
 
-def _joined(chunks: Any) -> bytes:
+def _join(chunks: Any) -> bytes:
     try:
         return b"".join(chunks)
     finally:
@@ -254,7 +257,7 @@ def _joined(chunks: Any) -> bytes:
 
 
 def _environ(scope: Any) -> dict[str, Any]:
-    """The request as WSGI tells it (PEP 3333)."""
+    """Return the WSGI environment of a request (PEP 3333)."""
     address, _, port = scope.client.rpartition(":")
     server, _, server_port = scope.server.rpartition(":")
     environ = _ENVIRON | {
@@ -270,10 +273,10 @@ def _environ(scope: Any) -> dict[str, Any]:
         "wsgi.input": io.BytesIO(),
     }
     for name, value in scope.headers.items():
-        if "_" not in name:  # It would pass for the header that has a hyphen there.
+        if "_" not in name:  # WSGI could not distinguish it from the header with a hyphen.
             key = name.upper().replace("-", "_")
             key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
             environ[key] = f"{environ[key]},{value}" if key in environ else value
-    for name in scope.headers.keys():  # noqa: SIM118  # granian's headers are no mapping.
+    for name in scope.headers.keys():  # noqa: SIM118  # granian's headers are not a mapping.
         environ.setdefault(f"HTTP_{name.upper().replace('-', '_')}", UNREADABLE)
     return environ

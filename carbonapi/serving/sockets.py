@@ -1,4 +1,4 @@
-"""The sockets on which a worker listens, and how it stops listening without failing anybody."""
+"""How a worker stops accepting connections without resetting those that wait for it."""
 
 import contextlib
 import ctypes
@@ -7,31 +7,31 @@ import socket
 import struct
 import sys
 
-_SO_ATTACH_FILTER = 26  # Of Linux, <asm-generic/socket.h>. Python has no name for it.
-# Classic BPF over a TCP segment, <linux/filter.h>: whether of the flags SYN and ACK it has SYN alone.
-_ALL_BUT_SYN = b"".join(
+_SO_ATTACH_FILTER = 26  # From Linux, <asm-generic/socket.h>. Python has no constant for it.
+# Classic BPF over a TCP segment, <linux/filter.h>: drop it if it has the flag SYN without ACK.
+_DROP_SYN = b"".join(
     struct.pack("HBBI", *instruction)
     for instruction in (
-        (0x30, 0, 0, 13),  # Load the byte of the flags,
-        (0x54, 0, 0, 0x12),  # of which these two count.
-        (0x15, 1, 0, 0x02),  # It opens a connection: pass over the next instruction.
-        (0x06, 0, 0, 0xFFFFFFFF),  # Take it.
-        (0x06, 0, 0, 0),  # Drop it.
+        (0x30, 0, 0, 13),  # Load the byte of the flags.
+        (0x54, 0, 0, 0x12),  # Select SYN and ACK.
+        (0x15, 1, 0, 0x02),  # If only SYN is set, skip one instruction.
+        (0x06, 0, 0, 0xFFFFFFFF),  # Accept the segment.
+        (0x06, 0, 0, 0),  # Drop the segment.
     )
 )
 
 
 def stop_accepting() -> None:
-    """Let no further connection come to the sockets of this process, but keep those that have come.
+    """Make the listening sockets of this process ignore new connections, but keep those in their queues.
 
-    A socket that is closed resets the connections that nobody has accepted yet, although their callers have sent their
-    requests. From now on, whoever connects gets no answer, tries again a second later, and is refused if the socket is
-    closed by then. Elsewhere than on Linux, nothing happens.
+    Closing a listening socket resets the connections in its queue, although clients may have sent their requests. A
+    filter drops new ones instead: their clients retry after a second, when the socket is closed or another process
+    listens. Only Linux has such filters; elsewhere, this function does nothing.
     """
     if sys.platform != "linux":
         return
-    instructions = ctypes.create_string_buffer(_ALL_BUT_SYN, len(_ALL_BUT_SYN))
-    program = struct.pack("HP", len(_ALL_BUT_SYN) // 8, ctypes.addressof(instructions))
+    instructions = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
+    program = struct.pack("HP", len(_DROP_SYN) // 8, ctypes.addressof(instructions))
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as listener:
             if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

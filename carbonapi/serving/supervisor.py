@@ -1,7 +1,7 @@
-"""`carbonapi serve`: PostgreSQL, then the migration, then the web server; stopped in the reverse order.
+"""`carbonapi serve`: start PostgreSQL, migrate, start the web server; stop them in reverse order.
 
-None of them outlives this process, even if it is killed: PostgreSQL by its keeper (embedded.py), the web server by its
-leash (leash.py).
+No process outlives this one, even if it is killed: PostgreSQL has a supervisor of its own (postgres/embedded.py), and
+the web server runs under child_process.py.
 """
 
 import contextlib
@@ -22,99 +22,95 @@ import sqlalchemy as sa
 
 from ..db import row_security
 from ..postgres import embedded
+from ..postgres.embedded_folder import EmbeddedError, data_dir
 from ..settings import SettingsError, available_cores, from_environ, parse_database_url
 
-PROJECT = Path(__file__).resolve().parents[2]  # Where wsgi.py and migrations/ lie.
 CHILD_PROCESS = Path(__file__).with_name("child_process.py")
+RSGI = Path(__file__).with_name("rsgi.py")
 START_SECONDS = 60
-STOP_SECONDS = 30  # What a request in flight has to finish; an import takes the longest.
-RETRY_SECONDS = 5  # Between attempts to migrate a database that cannot be reached.
+STOP_SECONDS = 30  # For requests in flight. An import takes the longest.
+RETRY_SECONDS = 5  # Between attempts to migrate while the database is unreachable.
 ABOVE = (
-    "CARBONAPI_DATABASE_URL names a role that row-level security does not bind: a superuser, or one with BYPASSRLS. "
-    "Take an ordinary role for the service; CARBONAPI_MIGRATION_DATABASE_URL may name another to migrate."
+    "CARBONAPI_DATABASE_URL has a role that bypasses row-level security: a superuser, or one with BYPASSRLS. Use an "
+    "ordinary role for the service; CARBONAPI_MIGRATION_DATABASE_URL may have another role for migrations."
 )
-CONNECTIONS = 4096  # Open ones for each worker, most of them idle. Further ones wait until one closes.
+CONNECTIONS = 4096  # Maximum number of open connections of a worker, most of them idle. Further connections wait.
 
 
 def default_workers() -> int:
-    """One for each core that we may use: two at least, so that one may die, and eight at most.
+    """Return one worker for each core, with a minimum of two and a maximum of eight.
 
-    The pools of eight fit into the 100 connections that PostgreSQL allows unless told otherwise.
+    With two, the service survives the death of one. The pools of eight fit into PostgreSQL's default of 100
+    connections.
     """
     return min(max(available_cores(), 2), 8)
 
 
 class StopSignals:
-    """Whether SIGTERM, Ctrl-C or the end of the session has asked this process to stop."""
+    """Records whether SIGTERM, SIGINT (Ctrl-C) or SIGHUP (end of the session) has asked this process to stop.
+
+    A signal that is ignored from the start stays ignored: nohup ignores SIGHUP, and a shell's background job SIGINT.
+    """
 
     def __init__(self) -> None:
         self.stop = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # As nohup has it for SIGHUP.
-                signal.signal(number, self._ask)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._request_stop)
 
-    def _ask(self, *_: object) -> None:
+    def _request_stop(self, *_: object) -> None:
         self.stop = True
 
 
 def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, environ: Mapping[str, str]) -> int:
-    """Serve until asked to stop, and then for so many seconds; the exit code: 0 if asked, and all went well.
+    """Serve until a signal asks to stop, then drain. Return the exit code: 0 after a signal and a clean stop.
 
-    Without CARBONAPI_DATABASE_URL, PostgreSQL is embedded, and the secret key made unless there is one.
+    Without CARBONAPI_DATABASE_URL, PostgreSQL is embedded, and the secret key is that of its folder.
     """
-    fault = _fault_of_address(host, port)
-    if fault is not None:
-        print(fault, file=sys.stderr)
+    address_error = _check_address(host, port)
+    if address_error is not None:
+        print(address_error, file=sys.stderr)
         return 1
     signals = StopSignals()
-    # Each worker is told how many they are: they share the cores.
-    environ = {**environ, "CARBONAPI_WORKERS": str(workers)}
-    data = "in the database of CARBONAPI_DATABASE_URL"
     with contextlib.ExitStack() as stack:
-        if not environ.get("CARBONAPI_DATABASE_URL"):
-            try:
-                folder = Path(
-                    environ.get("CARBONAPI_EMBEDDED_DATA_DIR") or embedded.default_data_dir(Path.cwd())
-                ).resolve()
-                data = f"{folder}, kept between starts"
-                environ["CARBONAPI_DATABASE_URL"] = stack.enter_context(embedded.running(folder))
-                environ["CARBONAPI_MIGRATION_DATABASE_URL"] = embedded.owner_url(environ["CARBONAPI_DATABASE_URL"])
-                environ["CARBONAPI_SECRET_KEY"] = environ.get("CARBONAPI_SECRET_KEY") or embedded.secret_key(folder)
-            except embedded.EmbeddedError as error:
-                print(error, file=sys.stderr)
-                return 1
         try:
-            from_environ(environ)
-        except SettingsError as error:  # Before anything is asked of a database, or started.
+            is_external = bool(environ.get("CARBONAPI_DATABASE_URL"))
+            database = "CARBONAPI_DATABASE_URL" if is_external else str(data_dir(environ))
+            variables = stack.enter_context(embedded.environment(environ))
+            # Child processes find modules where this process does. Workers read their number, as they share the cores.
+            variables["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+            variables["CARBONAPI_WORKERS"] = str(workers)
+            from_environ(variables)  # Report invalid settings before anything connects or starts.
+        except (EmbeddedError, SettingsError) as error:
             print(error, file=sys.stderr)
             return 1
-        reachable = _can_reach_database(environ)
-        if reachable and _is_above_policies(environ):
+        is_reachable = _can_reach_database(variables)
+        if is_reachable and _bypasses_row_security(variables):
             print(ABOVE, file=sys.stderr)
             return 1
-        code = _migrate(environ) if reachable else 0
+        code = _migrate(variables) if is_reachable else 0
         if signals.stop or code != 0:
             return 0 if signals.stop else code
-        if environ.get("CARBONAPI_METRICS_TOKEN"):  # Where the workers count, so that each can tell of all.
+        if variables.get("CARBONAPI_METRICS_TOKEN"):  # Each worker reports the sums of all, from files in this folder.
             counts = tempfile.TemporaryDirectory(prefix="carbonapi-metrics-")
-            environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(counts)
+            variables["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(counts)
         drain_file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carbonapi-"))) / "draining"
-        environ["CARBONAPI_DRAIN_FILE"] = str(drain_file)
-        web_server = _start_web_server(host, port, workers, threads, environ)
+        variables["CARBONAPI_DRAIN_FILE"] = str(drain_file)
+        web_server = _start_web_server(host, port, workers, threads, variables)
         try:
             if _becomes_live(host, port, web_server, signals):
-                _introduce(host, port, data)
-                _keep_serving(web_server, signals, environ, is_migrated=reachable)
+                _print_addresses(host, port, database)
+                _wait_for_stop(web_server, signals, variables, is_migrated=is_reachable)
                 _drain(web_server, drain_file, drain_seconds)
         finally:
-            stopped_well = _stop_web_server(web_server)
+            is_clean = _stop_web_server(web_server)
     if not signals.stop:
-        print("The web server has not started, or has stopped by itself; see above.", file=sys.stderr)
-    return 0 if signals.stop and stopped_well else 1
+        print("The web server did not start, or stopped by itself. See above.", file=sys.stderr)
+    return 0 if signals.stop and is_clean else 1
 
 
-def _fault_of_address(host: str, port: int) -> str | None:
-    """What keeps us from listening there. The web server would not say: it shares a port with its like."""
+def _check_address(host: str, port: int) -> str | None:
+    """Return why we cannot listen there, or None. The web server would share a port in use instead of failing."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -122,27 +118,27 @@ def _fault_of_address(host: str, port: int) -> str | None:
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return f"Port {port} of {host} is in use. Stop what listens there, or choose another port with --port."
+            return f"Port {port} of {host} is in use. Stop the program that listens there, or set another --port."
         return f"Cannot listen on port {port} of {host}: {error.strerror}."
     return None
 
 
 def _can_reach_database(environ: Mapping[str, str]) -> bool:
-    """Whether the database answers; if not, say why. A URL that makes no sense is left to the migration to tell."""
+    """Return whether the database answers, and print why not. The migration reports a URL that is invalid."""
     try:
         url = parse_database_url(environ["CARBONAPI_DATABASE_URL"])
         engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 3})
         engine.connect().close()
     except sa.exc.OperationalError as error:
-        print(f"The database cannot be reached: {error.orig}Further attempts follow.", file=sys.stderr)
+        print(f"Cannot reach the database: {error.orig}The service starts, and tries again.", file=sys.stderr)
         return False
     except (ValueError, sa.exc.SQLAlchemyError):
         return True
     return True
 
 
-def _is_above_policies(environ: Mapping[str, str]) -> bool:
-    """Whether row-level security does not bind the service's role. A URL that makes no sense is not told here."""
+def _bypasses_row_security(environ: Mapping[str, str]) -> bool:
+    """Return whether the service's role bypasses row-level security. The migration reports a URL that is invalid."""
     with contextlib.suppress(ValueError, sa.exc.SQLAlchemyError):
         engine = sa.create_engine(parse_database_url(environ["CARBONAPI_DATABASE_URL"]), poolclass=sa.NullPool)
         with engine.connect() as connection:
@@ -151,24 +147,25 @@ def _is_above_policies(environ: Mapping[str, str]) -> bool:
 
 
 def _migrate(environ: Mapping[str, str]) -> int:
-    """The exit code of the migration, which says what is wrong."""
-    return subprocess.run([sys.executable, "-m", "carbonapi.commands", "migrate"], cwd=PROJECT, env=environ).returncode
+    """Return the exit code of the migration, which prints its errors."""
+    return subprocess.run([sys.executable, "-P", "-m", "carbonapi.commands", "migrate"], env=environ).returncode
 
 
 def _start_web_server(
     host: str, port: int, workers: int, threads: int, environ: dict[str, str]
 ) -> "subprocess.Popen[bytes]":
-    """The leash that holds the web server. Closing its standard input stops both."""
-    files = _allowed_files()
+    """Start granian under child_process.py. Closing the standard input stops both."""
+    file_limit = _raise_file_limit()
     granian = ["granian", "--interface", "rsgi", "--host", host, "--port", str(port), "--workers", str(workers)]
-    # HTTP/1 alone, for only then are connections closed on which nothing is ever said.
-    protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, files // 2))]
-    life = ["--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS), "--log-level", "error"]
-    command = [sys.executable, "-m", *granian, *protocol, *life, "--factory", "carbonapi.serving.rsgi:serving"]
+    # granian closes connections that never send a request only for HTTP/1.
+    protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, file_limit // 2))]
+    life_cycle = ["--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS), "--log-level", "error"]
+    # By its file and folder, since granian would look in the working directory for a module.
+    target = ["--working-dir", str(RSGI.parents[2]), "--factory", f"{RSGI}:create_application"]
+    command = [sys.executable, "-P", "-m", *granian, *protocol, *life_cycle, *target]
     return subprocess.Popen(
         [sys.executable, "-P", str(CHILD_PROCESS), str(STOP_SECONDS + 10), *command],
-        cwd=PROJECT,
-        # Whoever breaks into it shall not find how to become the owner of the tables.
+        # An intruder in a worker must not find the password of the tables' owner.
         env={name: value for name, value in environ.items() if name != "CARBONAPI_MIGRATION_DATABASE_URL"}
         | {"CARBONAPI_WORKER_THREADS": str(threads)},
         stdin=subprocess.PIPE,
@@ -176,8 +173,8 @@ def _start_web_server(
     )
 
 
-def _allowed_files() -> int:
-    """How many files and connections a process may have open, after allowing as many as we may."""
+def _raise_file_limit() -> int:
+    """Raise the limit of open files and connections of a process as far as possible. Return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * CONNECTIONS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -188,10 +185,10 @@ def _allowed_files() -> int:
 
 
 def _becomes_live(host: str, port: int, web_server: "subprocess.Popen[bytes]", signals: StopSignals) -> bool:
-    """Whether /health/live answers in time, and before the web server ends or a signal comes."""
-    given_up_at = time.monotonic() + START_SECONDS
-    while time.monotonic() < given_up_at and web_server.poll() is None and not signals.stop:
-        connection = http.client.HTTPConnection(_reachable(host), port, timeout=5)
+    """Wait for /health/live. Return False after START_SECONDS, at the end of the web server, or at a signal."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and web_server.poll() is None and not signals.stop:
+        connection = http.client.HTTPConnection(_client_host(host), port, timeout=5)
         try:
             connection.request("GET", "/health/live")
             if connection.getresponse().status == 200:
@@ -204,29 +201,29 @@ def _becomes_live(host: str, port: int, web_server: "subprocess.Popen[bytes]", s
     return False
 
 
-def _reachable(host: str) -> str:
-    """An address by which this machine reaches a server that listens on `host`."""
+def _client_host(host: str) -> str:
+    """Return the address at which this machine reaches a server that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def _introduce(host: str, port: int, data: str) -> None:
-    name = _reachable(host)
+def _print_addresses(host: str, port: int, database: str) -> None:
+    name = _client_host(host)
     address = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
     print(
         f"\ncarbonapi is serving.\n"
-        f"  The API:     {address}/api/v1\n"
+        f"  API:         {address}/api/v1\n"
         f"  Dashboard:   {address}/dashboard\n"
         f"  Swagger UI:  {address}/docs\n"
-        f"  The data:    {data}\n"
-        f"  To stop it:  Ctrl-C\n",
+        f"  Database:    {database}\n"
+        f"  To stop:     Ctrl-C\n",
         flush=True,
     )
 
 
-def _keep_serving(
+def _wait_for_stop(
     web_server: "subprocess.Popen[bytes]", signals: StopSignals, environ: Mapping[str, str], is_migrated: bool
 ) -> None:
-    """Return when the web server has ended or a signal has come. Meanwhile migrate, if that was not possible before."""
+    """Wait for the end of the web server, or for a signal. Migrate the database once it can be reached."""
     tried_at = time.monotonic()
     while web_server.poll() is None and not signals.stop:
         time.sleep(0.1)
@@ -236,18 +233,18 @@ def _keep_serving(
 
 
 def _drain(web_server: "subprocess.Popen[bytes]", drain_file: Path, seconds: int) -> None:
-    """Go on serving for a while, no longer ready, so that whoever shares requests out notices and sends no more."""
+    """Serve on, but not ready, so that a load balancer stops sending requests."""
     drain_file.touch()
     with contextlib.suppress(subprocess.TimeoutExpired):
         web_server.wait(seconds)
 
 
 def _stop_web_server(web_server: "subprocess.Popen[bytes]") -> bool:
-    """Whether all requests in flight finished, and every process with them."""
+    """Stop the web server. Return whether all requests in flight and all processes finished."""
     assert web_server.stdin is not None
     web_server.stdin.close()
-    stopped_well = web_server.wait() == 0
-    if not stopped_well:
-        with contextlib.suppress(ProcessLookupError):  # The leash itself may have been killed.
+    is_clean = web_server.wait() == 0
+    if not is_clean:
+        with contextlib.suppress(ProcessLookupError):  # child_process.py itself may have been killed.
             os.killpg(web_server.pid, signal.SIGKILL)
-    return stopped_well
+    return is_clean

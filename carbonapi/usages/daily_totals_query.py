@@ -5,10 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
-from ..auth import current_actor, viewer_parameters, visible
+from ..auth import current_actor
 from ..catalogue.models import UsageType
 from ..local_time.clock import MOMENT, day_of, day_start, local_clock
-from ..rest.paging import RowCount
+from ..rest.paging import RowCount, organization_parameter
 from ..rest.query import QueryFilter
 from .models import DailyTotal, Usage
 
@@ -30,7 +30,7 @@ def matching_daily_totals(narrow: QueryFilter) -> sa.Select[Any] | None:
     if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
         return None
     criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
-    return sa.select(DailyTotal).where(DailyTotal.organization_id == viewer_parameters().organization_id, *criteria)
+    return sa.select(DailyTotal).where(DailyTotal.organization_id == organization_parameter(), *criteria)
 
 
 def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
@@ -43,7 +43,8 @@ def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
     parts = [
         whole.where(DailyTotal.day >= _of(bounds.c.first), DailyTotal.day < _of(bounds.c.last)).group_by(DailyTotal.day)
     ]
-    usages = narrow.unbounded(visible(Usage)).with_only_columns(sa.func.count().label("number"))
+    usages = sa.select(sa.func.count().label("number")).where(Usage.organization_id == organization_parameter())
+    usages = narrow.unbounded(usages)
     if narrow.start is not None:
         front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
         parts.append(sa.select(_of(bounds.c.first) - 1, front.scalar_subquery()))
@@ -88,9 +89,7 @@ def _bounds(narrow: QueryFilter) -> sa.CTE:
     start, end = (
         sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
     )
-    timezone = (
-        sa.select(Organization.timezone).where(Organization.id == viewer_parameters().organization_id).cte("local")
-    )
+    timezone = sa.select(Organization.timezone).where(Organization.id == organization_parameter()).cte("local")
     zone = timezone.c.timezone
     first: Any = BEFORE_ALL
     if start is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..auth import scope_criteria, visible
-from ..db import db
+from ..db import db, inline_cte
 from ..errors import NotFound
 from .models import Usage, UsageVersion, ledger_columns
 
@@ -49,4 +49,4 @@ def _with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
 
 def _before_the_table(rows: sa.CompoundSelect[Any], model: type[Usage] | type[UsageVersion]) -> sa.CTE:
     # Not materialized: what the statement asks of the rows is asked of the tables' indexes.
-    return rows.cte(model.__tablename__).prefix_with("NOT MATERIALIZED", dialect="postgresql")
+    return inline_cte(rows, model.__tablename__)

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from ..catalogue.models import FACTOR
-from ..db import Model, OptimisticallyLocked, TenantScoped
+from ..catalogue.models import DEFAULT_METHOD, FACTOR, METHODS
+from ..db import AuditedBy, Model, NotAudited, OptimisticallyLocked, TenantScoped, choice_constraint
 
-QUALITIES = ("measured", "estimated")
+QUALITIES = MEASURED, ESTIMATED = "measured", "estimated"
+DEFAULT_QUALITY = MEASURED
 
 
 class UsageColumns(TenantScoped):
@@ -32,8 +33,8 @@ class UsageColumns(TenantScoped):
     emission_factor_id: Mapped[int]
     factor: Mapped[Decimal] = mapped_column(FACTOR)
     region: Mapped[str | None]
-    method: Mapped[str] = mapped_column(server_default="location")
-    quality: Mapped[str] = mapped_column(server_default="measured")
+    method: Mapped[str] = mapped_column(server_default=DEFAULT_METHOD)
+    quality: Mapped[str] = mapped_column(server_default=DEFAULT_QUALITY)
     note: Mapped[str | None]
     external_id: Mapped[str | None]
     import_id: Mapped[int | None]
@@ -76,6 +77,7 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
     """What is believed of a usage now."""
 
     __tablename__ = "usages"
+    AUDIT = AuditedBy.STATEMENT
     __table_args__ = (
         *UsageColumns.references(),
         sa.UniqueConstraint(
@@ -93,8 +95,8 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
         sa.CheckConstraint("usage_until > usage_at AND usage_until < '2201-01-01+00'", name="usage_until"),
         # No write has to spread a usage over more days than these.
         sa.CheckConstraint("usage_until - usage_at <= interval '3653 days'", name="length"),
-        sa.CheckConstraint("method IN ('location', 'market')", name="method"),
-        sa.CheckConstraint("quality IN ('measured', 'estimated')", name="quality"),
+        choice_constraint("method", METHODS),
+        choice_constraint("quality", QUALITIES),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
         sa.Index("ix_usages_by_user", "organization_id", "user_id", "usage_at", "id"),
         sa.Index("ix_usages_by_type", "organization_id", "usage_type_id", "usage_at", "id"),
@@ -114,6 +116,7 @@ class UsageVersion(UsageColumns, Model):
     """
 
     __tablename__ = "usage_versions"
+    AUDIT = NotAudited("the change of the usage is audited")
     __table_args__ = (
         *UsageColumns.references(
             emission_factor_id="fk_usage_versions_emission_factor_id",
@@ -145,13 +148,14 @@ class DailyTotal(Model):
     """
 
     __tablename__ = "daily_totals"
+    AUDIT = NotAudited("it is derived from usages")
     __table_args__ = (
         sa.ForeignKeyConstraint(
             ["organization_id", "timezone"],
             ["organizations.id", "organizations.timezone"],
             info={
                 "message": "The organization's time zone has been changed meanwhile. Send it again.",
-                "is_momentary": True,
+                "is_transient": True,
             },
         ),
         sa.Index("ix_daily_totals_stale", "organization_id", postgresql_where=sa.text("hours_stale")),

@@ -5,7 +5,7 @@ from typing import Any
 import marshmallow as ma
 import sqlalchemy as sa
 
-from ..catalogue.models import METHODS, UsageType
+from ..catalogue.models import DEFAULT_METHOD, METHODS, UsageType
 from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchema, method
 from ..rest import (
     ExportQuerySchema,
@@ -23,7 +23,7 @@ from ..rest import (
 )
 from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime
 from .history import ledger_as_of
-from .models import QUALITIES, Usage, UsageVersion
+from .models import DEFAULT_QUALITY, QUALITIES, Usage, UsageVersion
 from .validation import interval_error
 
 
@@ -86,8 +86,8 @@ class NewUsageSchema(Schema):
             "example": "GB",
         },
     )
-    method = method(load_default="location")
-    quality = quality(load_default="measured")
+    method = method(load_default=DEFAULT_METHOD)
+    quality = quality(load_default=DEFAULT_QUALITY)
     note = Text(
         load_default=None, allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Main meter."}
     )

@@ -6,7 +6,7 @@ from flask.views import MethodView
 
 from ..accounts.models import User
 from ..auth import get_all_visible, get_visible, visible
-from ..rest import Blueprint, lock_for_update, now
+from ..rest import Blueprint, lock_for_update, now, single_statement
 from . import ledger
 from .daily_totals_query import count_from_daily_totals
 from .explanation import explain
@@ -35,7 +35,7 @@ usages = Blueprint(
 
 @usages.route("/usages")
 class Usages(MethodView):
-    @usages.listing(UsageSchema, UsageQuery, tally=count_from_daily_totals, is_kept=True)
+    @usages.list(UsageSchema, UsageQuery, count_rows=count_from_daily_totals)
     def get(self, narrow: Any) -> Any:
         """List usages
 
@@ -43,7 +43,8 @@ class Usages(MethodView):
         """
         return narrow(visible(Usage))
 
-    @usages.writing(NewUsageSchema, UsageSchema, 201, conflicts=True, is_one_statement=True)
+    @usages.post(NewUsageSchema, UsageSchema)
+    @single_statement
     def post(self, fields: dict[str, Any]) -> Usage:
         """Record a usage
 
@@ -52,7 +53,7 @@ class Usages(MethodView):
         """
         return ledger.record(now(), **fields)
 
-    @usages.removing(IdsAndReasonSchema, conflicts=True)
+    @usages.delete(Usage, IdsAndReasonSchema)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several usages
 
@@ -63,7 +64,7 @@ class Usages(MethodView):
 
 @usages.route("/usages/<int:usage_id>")
 class UsageById(MethodView):
-    @usages.reading(UsageSchema, AsOfQuery, tagged=True)
+    @usages.get(UsageSchema, AsOfQuery)
     def get(self, narrow: Any, usage_id: int) -> Usage:
         """Get a usage
 
@@ -71,7 +72,7 @@ class UsageById(MethodView):
         """
         return get_visible(Usage, usage_id, narrow)
 
-    @usages.writing(UsageReplacementSchema, UsageSchema, conflicts=True)
+    @usages.put(UsageReplacementSchema, UsageSchema)
     def put(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Replace a usage
 
@@ -80,7 +81,7 @@ class UsageById(MethodView):
         """
         return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
-    @usages.writing(UsageChangesSchema(partial=True), UsageSchema, conflicts=True)
+    @usages.patch(UsageChangesSchema(partial=True), UsageSchema)
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Correct a usage
 
@@ -89,7 +90,7 @@ class UsageById(MethodView):
         """
         return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
-    @usages.removing(ReasonSchema, conflicts=True)
+    @usages.delete(Usage, ReasonSchema)
     def delete(self, query: dict[str, Any], usage_id: int) -> None:
         """Delete a usage
 
@@ -101,7 +102,7 @@ class UsageById(MethodView):
 
 @usages.route("/usages/<int:usage_id>/explain")
 class Explanation(MethodView):
-    @usages.reading(ExplanationSchema, AsOfQuery)
+    @usages.get(ExplanationSchema, AsOfQuery)
     def get(self, narrow: Any, usage_id: int) -> Any:
         """Explain a usage
 
@@ -113,7 +114,7 @@ class Explanation(MethodView):
 
 @usages.route("/usages/<int:usage_id>/versions")
 class Versions(MethodView):
-    @usages.listing(UsageVersionSchema, UsageVersionQuery)
+    @usages.list(UsageVersionSchema, UsageVersionQuery)
     def get(self, narrow: Any, usage_id: int) -> Any:
         """List the versions of a usage
 
@@ -125,7 +126,7 @@ class Versions(MethodView):
 
 @usages.route("/users/<int:user_id>/usages")
 class UsagesOfUser(MethodView):
-    @usages.listing(UsageSchema, UsageQuery)
+    @usages.list(UsageSchema, UsageQuery)
     def get(self, narrow: Any, user_id: int) -> Any:
         """List the usages of a user
 

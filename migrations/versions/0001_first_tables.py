@@ -1,4 +1,4 @@
-"""The first tables, and the five usage types that are there from the first start."""
+"""Create the first tables, and five usage types."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # For the exclusion constraint: a GiST index of a number, a text and a range together.
+    # The exclusion constraint needs a GiST index of a number, a text and a range.
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist")
     op.create_table(
         "organizations",
@@ -168,7 +168,7 @@ def upgrade() -> None:
     op.create_index("ix_usages_by_time", "usages", ["organization_id", "usage_at", "id"], unique=False)
     op.create_index("ix_usages_by_type", "usages", ["organization_id", "usage_type_id", "usage_at", "id"], unique=False)
     op.create_index("ix_usages_by_user", "usages", ["organization_id", "user_id", "usage_at", "id"], unique=False)
-    # Their ids are part of the contract; those of others begin at 1000.
+    # These ids are part of the API. The ids of other usage types start at 1000.
     op.execute(
         """
         INSERT INTO usage_types (id, name, unit, version) OVERRIDING SYSTEM VALUE

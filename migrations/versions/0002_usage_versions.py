@@ -1,4 +1,4 @@
-"""What was believed of usages before."""
+"""Create the table of earlier versions of usages."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Emission factors of one organization, and of the market-based method."""
+"""Add emission factors of an organization, and the market-based method."""
 
 import sqlalchemy as sa
 from alembic import op

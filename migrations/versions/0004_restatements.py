@@ -1,4 +1,4 @@
-"""Restatements, and the threshold from which on they are significant."""
+"""Create restatements, and the threshold for significant ones."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Amounts in any unit of their type's dimension, beside the amount in the type's own."""
+"""Add units to usages, and the amount in the unit of the usage type."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,7 +15,7 @@ def upgrade() -> None:
     for table in TABLES:
         op.add_column(table, sa.Column("unit", sa.Text(), nullable=True))
         op.add_column(table, sa.Column("amount_in_type_unit", sa.Numeric(precision=30, scale=12), nullable=True))
-        # All that was recorded so far is in its type's own unit.
+        # Existing usages are in the unit of their type.
         op.execute(
             f"UPDATE {table} SET unit = t.unit, amount_in_type_unit = amount "
             f"FROM usage_types t WHERE t.id = {table}.usage_type_id"
@@ -37,6 +37,6 @@ def downgrade() -> None:
 
 
 def _generate_co2e(table: str, product: str) -> None:
-    # PostgreSQL before 17 cannot change what a column is generated from.
+    # PostgreSQL before 17 cannot change the expression of a generated column.
     op.drop_column(table, "co2e_kg")
     op.add_column(table, sa.Column("co2e_kg", sa.Numeric(), sa.Computed(product, persisted=True), nullable=False))

@@ -1,4 +1,4 @@
-"""Closed periods, and the adjustments that make up for them."""
+"""Create closed periods, and adjustments to them."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Usages that cover a period: a bill's."""
+"""Add the end of the interval of a usage, for example of a bill."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What somebody should look at of an import that was booked."""
+"""Add warnings to imports."""
 
 import sqlalchemy as sa
 from alembic import op

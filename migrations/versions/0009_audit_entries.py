@@ -1,4 +1,4 @@
-"""The audit log, to which its own owner may only add."""
+"""Create the audit log, to which even its owner can only add."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -44,8 +44,7 @@ def upgrade() -> None:
         ["organization_id", "subject", "subject_id", "occurred_at", "id"],
         unique=False,
     )
-    # The owner of a table is held to this too, unless it is a superuser. It could grant it to itself again, which takes
-    # more than a mistake.
+    # Applies to the owner too, unless it is a superuser. The owner could grant them again, but not by mistake.
     op.execute("REVOKE UPDATE, DELETE, TRUNCATE ON audit_entries FROM PUBLIC, CURRENT_USER")
 
 

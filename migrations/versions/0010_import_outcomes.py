@@ -1,4 +1,4 @@
-"""What came of the lines of an import, their faults, and imports that were taken back."""
+"""Add the results of an import, its row errors, and the reversal of imports."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -33,7 +33,7 @@ def upgrade() -> None:
     op.add_column("imports", sa.Column("reverted_by", sa.BigInteger(), nullable=True))
     op.create_foreign_key(op.f("fk_imports_reverted_by"), "imports", "users", ["reverted_by"], ["id"])
     op.create_check_constraint(op.f("ck_imports_reverted"), "imports", "num_nulls(reverted_at, reverted_by) IN (0, 2)")
-    # What was booked before had no faults, and every line of it was new.
+    # Imports before this migration had no errors, and all their lines were new.
     op.execute("UPDATE imports SET new_count = usage_count")
     op.create_table(
         "import_faults",
@@ -61,7 +61,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_constraint(op.f("ck_audit_entries_action"), "audit_entries")
-    # Entries of what cannot be told any more stay as they are: new ones are held to the narrower list.
+    # Existing entries keep their actions. The constraint applies to new entries.
     op.execute(
         f"ALTER TABLE audit_entries ADD CONSTRAINT ck_audit_entries_action "
         f"CHECK (action IN ({ACTIONS.format(reverted='')})) NOT VALID"

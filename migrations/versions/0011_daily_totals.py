@@ -1,4 +1,4 @@
-"""What usages add up to by local day, kept with every write."""
+"""Create daily totals: sums of usages by local day, which each write updates."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,10 +8,10 @@ down_revision = "import_outcomes"
 branch_labels = None
 depends_on = None
 
-# The usages that there are, counted by local day: readings by the clock's day and hour, periods spread over the days
-# that they share time with. Where clocks are set back, a day begins when midnight is shown first. Of a period, so much
-# is used up to an edge, rounded half up at the twelfth digit; a day's part is the difference between its edges.
-# Where they are set back across midnight, they are taken to show midnight until they do so again.
+# Sum existing usages by local day. A reading counts to its local day and hour. A usage with an interval is prorated
+# over the days of the interval: the amount up to each midnight is rounded half up at the twelfth digit, and the share
+# of a day is the difference between its two midnights. Where clocks are set back, a day starts at the first midnight.
+# Where they are set back across midnight, the local time is midnight until they show midnight again.
 CLOCK = """
     SELECT CASE WHEN extract(hour FROM shown) >= 22 AND moment >= CASE
                WHEN first_begin AT TIME ZONE timezone = midnight THEN least(first_begin, last_begin) ELSE last_begin END

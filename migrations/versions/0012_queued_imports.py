@@ -1,4 +1,4 @@
-"""Imports that are booked after their request was answered, and their files until then."""
+"""Add queued imports, which run after the response to their request, and their files."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,14 +9,15 @@ down_revision = "usage_days"
 branch_labels = None
 depends_on = None
 
+STATUSES = ("queued", "running", "booked", "failed")
+
 
 def upgrade() -> None:
     op.add_column("imports", sa.Column("status", sa.Text(), server_default="booked", nullable=False))
     op.add_column("imports", sa.Column("progress", sa.Numeric(), server_default="1", nullable=False))
     op.add_column("imports", sa.Column("failure", sa.Text(), nullable=True))
     op.add_column("imports", sa.Column("attempt_count", sa.BigInteger(), server_default="0", nullable=False))
-    statuses = "status IN ('queued', 'running', 'booked', 'failed')"
-    op.create_check_constraint(op.f("ck_imports_status"), "imports", statuses)
+    op.create_check_constraint(op.f("ck_imports_status"), "imports", f"status IN {STATUSES}")
     op.create_check_constraint(op.f("ck_imports_progress"), "imports", "progress BETWEEN 0 AND 1")
     op.create_check_constraint(op.f("ck_imports_failure"), "imports", "(status = 'failed') = (failure IS NOT NULL)")
     op.create_table(
@@ -49,7 +50,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_import_chunks")),
     )
     op.create_index("ix_import_chunks_in_order", "import_chunks", ["organization_id", "upload_id", "id"])
-    # They are written once and read once: compressing them takes longer than writing them.
+    # Chunks are written and read once. Compressing them takes longer than writing them.
     op.execute("ALTER TABLE import_chunks ALTER COLUMN content SET STORAGE EXTERNAL")
 
 
@@ -57,9 +58,9 @@ def downgrade() -> None:
     op.drop_index("ix_import_chunks_in_order", table_name="import_chunks")
     op.drop_table("import_chunks")
     op.drop_table("import_uploads")
-    # What never wrote anything to the ledger goes with the words for it.
-    never_booked = "SELECT organization_id, id FROM imports WHERE status <> 'booked'"
-    op.execute(f"DELETE FROM import_faults WHERE (organization_id, import_id) IN ({never_booked})")
+    # Delete imports that recorded nothing, since the older schema has no status for them.
+    not_completed = "SELECT organization_id, id FROM imports WHERE status <> 'booked'"
+    op.execute(f"DELETE FROM import_faults WHERE (organization_id, import_id) IN ({not_completed})")
     op.execute("DELETE FROM imports WHERE status <> 'booked'")
     for constraint in ("failure", "progress", "status"):
         op.drop_constraint(op.f(f"ck_imports_{constraint}"), "imports")

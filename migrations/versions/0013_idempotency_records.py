@@ -1,4 +1,4 @@
-"""Answers that are kept for who sends a request again with its Idempotency-Key."""
+"""Create records of responses, for requests that are repeated with their Idempotency-Key."""
 
 import sqlalchemy as sa
 from alembic import op

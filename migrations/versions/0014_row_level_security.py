@@ -1,6 +1,6 @@
-"""Row-level security on every table of tenants: a connection sees the organization that it was told of.
+"""Add row-level security: a connection sees the rows of the organization in its setting carbonapi.organization_id.
 
-A policy reads the setting in a sub-select, so once for a statement and not for each row.
+The policies read the setting in a sub-select, so once for each statement instead of once for each row.
 """
 
 import sqlalchemy as sa
@@ -29,20 +29,20 @@ OWNED_BY = {
     "audit_entries": "organization_id",
 }
 SETTING = "current_setting('carbonapi.organization_id', true)"
-# After a transaction that set it, a setting that was never set is an empty text.
-TOLD = f"(SELECT nullif(nullif({SETTING}, ''), '*')::bigint)"
+# After a transaction that set it with SET LOCAL, the setting is an empty text.
+CURRENT = f"(SELECT nullif(nullif({SETTING}, ''), '*')::bigint)"
 EVERYWHERE = f"(SELECT {SETTING} = '*')"
 
 
 def upgrade() -> None:
-    # An index on lower(email) is of no use under a policy: PostgreSQL does not know that lower() tells nothing of rows.
+    # Under a policy, PostgreSQL cannot use an index on lower(email), since lower() is not leakproof.
     op.add_column("users", sa.Column("email_key", sa.Text(), sa.Computed("lower(email)", persisted=True)))
     op.drop_index("uq_users_email", table_name="users")
     op.create_index("uq_users_email", "users", ["email_key"], unique=True)
     for table, column in OWNED_BY.items():
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")  # For their owner too.
-        op.execute(f"CREATE POLICY tenant ON {table} USING ({column} = {TOLD} OR {EVERYWHERE})")
+        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")  # Applies to the owner too.
+        op.execute(f"CREATE POLICY tenant ON {table} USING ({column} = {CURRENT} OR {EVERYWHERE})")
     op.execute("CREATE POLICY shared ON emission_factors FOR SELECT USING (organization_id IS NULL)")
 
 

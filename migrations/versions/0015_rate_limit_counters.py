@@ -1,4 +1,4 @@
-"""Counts of what may be done so often."""
+"""Create the counters of rate limits."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Not logged: to count waits for no disk, and what a crash takes are counts of minutes.
+    # Unlogged: counting does not wait for the disk, and a crash loses the counts of some minutes.
     op.create_table(
         "throttle_counts",
         sa.Column("bucket", sa.LargeBinary(), nullable=False),

@@ -1,4 +1,4 @@
-"""API keys, and tokens with which people set a password who have none, or have lost it."""
+"""Create API keys, and tokens with which users set a password."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,10 +13,10 @@ ACTIONS = (
     "'reopened', 'signed_in', 'sign_in_refused', 'signed_out', 'session_ended', 'password_changed'"
 )
 INVITED = ", 'invited', 'reset', 'accepted'"
-# As every table of tenants has it: a connection sees the organization that it was told of.
+# The policy of every table with rows of an organization.
 SETTING = "current_setting('carbonapi.organization_id', true)"
 TENANT = f"(organization_id = (SELECT nullif(nullif({SETTING}, ''), '*')::bigint) OR (SELECT {SETTING} = '*'))"
-# An argon2id hash that is all zeros, which no password has: who has no password yet keeps having none that is right.
+# An argon2id hash of zeros, which matches no password, for users without a password.
 NO_PASSWORD = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
@@ -73,7 +73,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_constraint(op.f("ck_audit_entries_action"), "audit_entries")
-    # Entries of what cannot be told any more stay as they are: new ones are held to the narrower list.
+    # Existing entries keep their actions. The constraint applies to new entries.
     op.execute(
         f"ALTER TABLE audit_entries ADD CONSTRAINT ck_audit_entries_action CHECK (action IN ({ACTIONS})) NOT VALID"
     )

@@ -1,4 +1,4 @@
-"""Name tables, columns and states by the terms that the API uses."""
+"""Rename tables, columns and states to the terms of the API."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -88,10 +88,10 @@ def rename_dependents(old: str, new: str) -> None:
 
 
 def rename_constraints_of_column(old: str, new: str) -> None:
-    """Rename the constraints of usages, their versions, imports and daily totals that contain a column's name."""
+    """Rename the constraints that contain the name of a column."""
     constraints = """
         SELECT CAST(conrelid AS regclass), conname FROM pg_constraint
-        WHERE conrelid IN ('usages'::regclass, 'usage_versions'::regclass, 'imports'::regclass, 'daily_totals'::regclass)
+        WHERE conrelid = ANY ('{usages, usage_versions, imports, daily_totals}'::regclass[])
         AND conname ~ :old
     """
     for table, name in op.get_bind().execute(sa.text(constraints), {"old": f"_{old}(_|$)"}).all():
@@ -107,7 +107,7 @@ def change_status(old: str, new: str) -> None:
 
 
 def change_audit_entries(actions: dict[str, str], subjects: dict[str, str]) -> None:
-    """Rename labels of the audit log; nobody else may update it, not even its owner."""
+    """Rename actions and subjects in the audit log, which even its owner cannot update otherwise."""
     op.execute("GRANT UPDATE ON audit_entries TO CURRENT_USER")
     op.drop_constraint(op.f("ck_audit_entries_action"), "audit_entries", type_="check")
     for column, labels in (("action", actions), ("subject", subjects)):

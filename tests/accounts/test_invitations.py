@@ -46,7 +46,7 @@ def refused(answer):
 def wrong(stranger):
     """What a token is answered that was never made."""
     answer = refused(accept(stranger, "x"))
-    assert answer["errors"] == {"json": {"token": ["This token is wrong, used or expired. Ask for a new one."]}}
+    assert answer["errors"] == {"json": {"token": ["This token is unknown, used or expired. Ask for a new one."]}}
     return answer
 
 

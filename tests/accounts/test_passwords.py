@@ -50,7 +50,7 @@ def test_no_more_are_hashed_at_once_than_there_are_cores_for_a_worker(
 
 def test_who_waits_too_long_for_their_turn_is_told_so_and_keeps_no_connection_meanwhile(committing):
     app = committing.http.application
-    turns = app.extensions["carbonapi-hashing"]
+    turns = app.extensions["carbonapi"].hashing_slots
     while turns.acquire(blocking=False):
         pass
     credentials = {"email": "ada@example.org", "password": factories.PASSWORD}

@@ -53,7 +53,7 @@ def test_another_dimension_is_refused_and_tells_what_can_be_used():
     with pytest.raises(ValidationFailed) as refusal:
         find_unit("kg", "l")
     assert str(refusal.value) == (
-        "kg cannot be converted into l. What can be used: l, ml, m3, ft3, gallon, imperial gallon."
+        "kg cannot be converted into l. Use one of: l, ml, m3, ft3, gallon, imperial gallon."
     )
     assert list(refusal.value.errors["json"]) == ["unit"]
 

@@ -1,4 +1,4 @@
-"""The database away: the service says so in seconds, and heals by itself."""
+"""Outages of the database: the service reports them within seconds and recovers by itself."""
 
 import contextlib
 import threading
@@ -18,12 +18,12 @@ from tests.support.databases import ALL_ORGANIZATIONS, as_owner, connections_in_
 from tests.support.processes import wait_until
 
 
-def test_without_a_database_the_service_is_alive_and_not_ready():
+def test_service_without_a_database_is_alive_but_not_ready():
     app = create_app(settings_for("postgresql+psycopg2://nobody@127.0.0.1:1/nothing"))
     stranger = Client(app)
 
     assert stranger.get("/health/live").status_code == 200
-    began = time.monotonic()
+    started_at = time.monotonic()
     for answer in (
         stranger.get("/health/ready"),
         stranger.post("/auth/login", json={"email": "a@example.org", "password": factories.PASSWORD}),
@@ -31,10 +31,10 @@ def test_without_a_database_the_service_is_alive_and_not_ready():
         assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
         assert answer.headers["Retry-After"] == "2"
         assert "127.0.0.1" not in answer.text
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - started_at < 7
 
 
-def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_database_url):
+def test_partly_migrated_database_is_not_ready(fresh_database_url):
     app, owner = (create_app(settings_for(url)) for url in (fresh_database_url, as_owner(fresh_database_url)))
     stranger = Client(app)
     assert stranger.get("/health/ready").status_code == 200
@@ -46,14 +46,14 @@ def test_a_database_amid_its_migrations_is_not_ready_and_answers_503(fresh_datab
     registration = {"email": "a@example.org", "password": factories.PASSWORD, "name": "A"}
     for answer in (stranger.get("/health/ready"), stranger.post("/auth/register", json=registration)):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    execute(as_owner(fresh_database_url), "INSERT INTO alembic_version VALUES ('of a newer server')")
+    execute(as_owner(fresh_database_url), "INSERT INTO alembic_version VALUES ('of a newer version')")
     assert stranger.get("/health/ready").status_code == 200
-    for used in (app, owner):
-        with operator_context(used):
+    for each_app in (app, owner):
+        with operator_context(each_app):
             db.engine.dispose()
 
 
-def test_a_database_that_was_not_migrated_is_not_ready(server_url):
+def test_empty_database_is_not_ready(server_url):
     app = create_app(settings_for(url_of(server_url, "postgres")))
     answer = Client(app).get("/health/ready")
 
@@ -63,7 +63,7 @@ def test_a_database_that_was_not_migrated_is_not_ready(server_url):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_of_connections_that_were_cut_none_is_used(committing, fresh_database_url, method):
+def test_broken_connections_are_replaced(committing, fresh_database_url, method):
     app = committing.http.application
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     with connections_in_use(app, 4):
@@ -72,15 +72,13 @@ def test_of_connections_that_were_cut_none_is_used(committing, fresh_database_ur
     cut_connections(fresh_database_url)
 
     with contextlib.ExitStack() as others:
-        for _ in range(4):  # Each on another connection, for those before it are in use.
+        for _ in range(4):  # Each on another connection, because the previous ones are in use.
             assert committing.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
             others.enter_context(connections_in_use(app, 1))
         assert committing.open("/usages", method, json=usage).status_code == {"GET": 200, "POST": 201}[method]
 
 
-def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_answered(
-    committing, fresh_database_url
-):
+def test_connection_broken_during_a_request_is_503(committing, fresh_database_url):
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     sent = []
 
@@ -93,8 +91,8 @@ def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_
     try:
         for ask in (lambda: committing.get("/usages"), lambda: committing.post("/usages", json=usage)):
             sent.clear()
-            refused = ask()
-            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+            answer = ask()
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
             assert ask().status_code in (200, 201)
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", cut)
@@ -102,12 +100,12 @@ def test_a_connection_that_is_cut_amid_a_request_is_503_and_the_next_request_is_
 
 @contextlib.contextmanager
 def cutting_copies(url):
-    """Within the block, the first connection that copies is cut."""
+    """Break the first connection that runs COPY within the block."""
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    cutting = sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    terminate = sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                       "WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY %'")  # fmt: skip
     with engine.connect() as connection:
-        cutter = threading.Thread(target=lambda: wait_until(lambda: connection.scalar(cutting)))
+        cutter = threading.Thread(target=lambda: wait_until(lambda: connection.scalar(terminate)))
         cutter.start()
         try:
             yield
@@ -116,16 +114,16 @@ def cutting_copies(url):
     engine.dispose()
 
 
-def test_an_import_whose_connection_is_cut_amid_its_copy_is_503(committing, fresh_database_url):
+def test_import_with_a_connection_broken_in_copy_is_503(committing, fresh_database_url):
     file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 50_000
     with cutting_copies(fresh_database_url):
-        cut = committing.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
+        answer = committing.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
 
-    assert (cut.status_code, cut.headers["Retry-After"]) == (503, "2")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert committing.get("/usages").json == []
 
 
-def test_a_connection_that_is_cut_after_the_last_statement_fails_no_request(committing, fresh_database_url):
+def test_connection_broken_after_last_statement_is_harmless(committing, fresh_database_url):
     def cut(sender, response):
         cut_connections(fresh_database_url)
 
@@ -134,9 +132,9 @@ def test_a_connection_that_is_cut_after_the_last_statement_fails_no_request(comm
     assert committing.get("/usages").status_code == 200
 
 
-def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monkeypatch):
+def test_connection_is_transactional_again_after_autocommit(committing, monkeypatch):
     monkeypatch.setitem(committing.http.application.config, "SESSION_CACHE_SECONDS", 5)
-    for _ in range(2):  # Only the second does not read the session first, and so can read alone.
+    for _ in range(2):  # Only the second finds its session in the cache, and so sends a single statement.
         assert committing.get("/usages").status_code == 200
 
     with operator_context(committing.http.application), db.engine.connect() as connection:
@@ -145,7 +143,7 @@ def test_what_follows_a_read_on_its_connection_is_a_transaction(committing, monk
         assert connection.scalar(sa.text("SELECT count(*) FROM organizations WHERE name = 'Changed'")) == 0
 
 
-def test_nothing_is_waited_for_without_end(committing):
+def test_timeouts_are_set(committing):
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     with committing.http.application.app_context():
         shown = {name: db.session.scalar(sa.text(f"SHOW {name}")) for name in names}
@@ -156,7 +154,7 @@ def test_nothing_is_waited_for_without_end(committing):
     assert pool.timeout() == 2
 
 
-def test_a_database_that_takes_no_changes_is_read_and_not_ready(committing, fresh_database_url):
+def test_read_only_database_is_readable_but_not_ready(committing, fresh_database_url):
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     name = sa.engine.make_url(fresh_database_url).database
     execute(as_owner(fresh_database_url), f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -172,7 +170,7 @@ def test_a_database_that_takes_no_changes_is_read_and_not_ready(committing, fres
 
 
 @pytest.mark.parametrize("state", ["08006", "53100", "53300", "57014", "57P01", "25006", "40001", "55P03"])
-def test_what_the_database_cannot_do_now_is_503(as_manager, state):
+def test_transient_database_error_is_503(as_manager, state):
     def fail(connection, cursor, statement, parameters, context, executemany):
         if " usages" in statement:
             cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$")
@@ -185,18 +183,18 @@ def test_what_the_database_cannot_do_now_is_503(as_manager, state):
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
 
-def test_with_no_connection_left_it_is_503_in_two_seconds(committing):
+def test_exhausted_pool_is_503_after_two_seconds(committing):
     app = committing.http.application
     assert committing.get("/usages").status_code == 200
     with connections_in_use(app, app.config["DATABASE_POOL_SIZE"]):
-        began = time.monotonic()
+        started_at = time.monotonic()
         answer = committing.get("/usages")
-        assert 2 <= time.monotonic() - began < 3
+        assert 2 <= time.monotonic() - started_at < 3
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert committing.get("/usages").status_code == 200
 
 
-def test_a_service_that_drains_is_alive_and_not_ready(fresh_database_url, tmp_path):
+def test_draining_service_is_alive_but_not_ready(fresh_database_url, tmp_path):
     app = create_app(settings_for(fresh_database_url, DRAIN_FILE=str(tmp_path / "draining")))
     stranger = Client(app)
     assert stranger.get("/health/ready").status_code == 200
@@ -210,16 +208,16 @@ def test_a_service_that_drains_is_alive_and_not_ready(fresh_database_url, tmp_pa
         db.engine.dispose()
 
 
-def test_a_statement_that_waits_too_long_for_a_lock_is_503(committing, fresh_database_url, monkeypatch):
+def test_lock_timeout_is_503(committing, fresh_database_url, monkeypatch):
     usage = committing.post(
         "/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
     ).json
     engine = sa.create_engine(fresh_database_url, connect_args=ALL_ORGANIZATIONS)
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT * FROM usages FOR UPDATE"))
-        began = time.monotonic()
+        started_at = time.monotonic()
         answer = committing.patch(f"/usages/{usage['id']}", json={"amount": 2})
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-        assert time.monotonic() - began < 7
+        assert time.monotonic() - started_at < 7
     engine.dispose()
     assert committing.patch(f"/usages/{usage['id']}", json={"amount": 2}).json["version"] == 2

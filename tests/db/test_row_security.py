@@ -1,4 +1,4 @@
-"""The second wall: what PostgreSQL shows and takes, whatever the application asks it."""
+"""Row-level security: PostgreSQL protects organizations even from errors of the application."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,7 +24,7 @@ from tests.support.databases import (
 COUNT = sa.text("SELECT count(*) FROM usages")
 
 
-def seen():
+def visible_count():
     return db.session.scalar(COUNT)
 
 
@@ -37,7 +37,7 @@ def two_ledgers(app):
     return first, second
 
 
-def test_every_tenants_table_has_a_policy_that_binds_its_owner_too(app):
+def test_every_tenant_table_has_a_forced_policy(app):
     policies = fetch_all(
         """
         SELECT relname, polname, polcmd::text, relrowsecurity AND relforcerowsecurity, polpermissive,
@@ -53,19 +53,19 @@ def test_every_tenants_table_has_a_policy_that_binds_its_owner_too(app):
     )
 
 
-def test_an_organization_is_shown_its_own_rows_and_nobody_any(two_ledgers):
+def test_scope_limits_visible_rows(two_ledgers):
     first, second = two_ledgers
     for user, count in ((first, 1), (second, 2)):
         with row_security.for_organization(user.organization_id):
-            assert seen() == count
+            assert visible_count() == count
     with row_security.for_all_organizations():
-        assert seen() == 3
+        assert visible_count() == 3
     token = row_security._SCOPE.set("")
-    assert seen() == 0
+    assert visible_count() == 0
     row_security._SCOPE.reset(token)
 
 
-def test_a_connection_that_was_told_nothing_is_shown_nothing(fresh_database_url, committing):
+def test_connection_without_scope_sees_no_rows(fresh_database_url, committing):
     committing.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1})
     for url in (fresh_database_url, as_owner(fresh_database_url)):
         engine = sa.create_engine(url, poolclass=sa.NullPool)
@@ -83,14 +83,14 @@ def test_a_connection_that_was_told_nothing_is_shown_nothing(fresh_database_url,
         "DELETE FROM sessions WHERE organization_id = {other}",
     ],
 )
-def test_anothers_rows_are_neither_changed_nor_deleted(two_ledgers, statement):
+def test_rows_of_others_cannot_be_changed_or_deleted(two_ledgers, statement):
     first, second = two_ledgers
     with row_security.for_organization(first.organization_id):
         changed = db.session.execute(sa.text(statement.format(other=second.organization_id)))
     assert changed.rowcount == 0
 
 
-def test_no_row_is_moved_or_added_to_another_organization(two_ledgers):
+def test_rows_cannot_be_moved_or_added_to_others(two_ledgers):
     first, second = two_ledgers
     with row_security.for_organization(first.organization_id):
         for statement in (
@@ -103,7 +103,7 @@ def test_no_row_is_moved_or_added_to_another_organization(two_ledgers):
                 db.session.execute(sa.text(statement))
 
 
-def test_the_services_role_cannot_take_the_wall_down(fresh_database_url, server_url):
+def test_service_role_cannot_disable_row_security(fresh_database_url, server_url):
     connection = psycopg2.connect(make_url(fresh_database_url).set(drivername="postgresql").render_as_string(False))
     connection.autocommit = True
     for statement in (
@@ -119,14 +119,14 @@ def test_the_services_role_cannot_take_the_wall_down(fresh_database_url, server_
     connection.close()
 
 
-@pytest.mark.parametrize("is_alone", [True, False])
-def test_what_was_told_is_told_again_when_it_was_undone(committing, is_alone):
-    """A setting is undone with the statement, or the transaction, in which it was told."""
+@pytest.mark.parametrize("is_autocommit", [True, False])
+def test_scope_is_sent_again_after_a_rollback(committing, is_autocommit):
+    """PostgreSQL reverts the setting with the statement, or the transaction, that set it."""
     user, app = committing.user, committing.http.application
     committing.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1})
-    isolation = {"isolation_level": "AUTOCOMMIT"} if is_alone else {}
+    isolation = {"isolation_level": "AUTOCOMMIT"} if is_autocommit else {}
     with app.app_context():
-        db.engine.dispose()  # Else a connection might have been told the same before, to which it would go back.
+        db.engine.dispose()  # Otherwise a connection might return to the same scope, set before.
     with app.app_context(), db.engine.connect().execution_options(**isolation) as connection:
         with row_security.for_organization(user.organization_id):
             with pytest.raises(sa.exc.DataError):
@@ -135,20 +135,20 @@ def test_what_was_told_is_told_again_when_it_was_undone(committing, is_alone):
             assert connection.scalar(COUNT) == 1
             connection.rollback()
             assert connection.scalar(COUNT) == 1
-            if not is_alone:
+            if not is_autocommit:
                 connection.rollback()
                 with connection.begin(), pytest.raises(sa.exc.DataError), connection.begin_nested():
                     connection.execute(sa.text("SELECT 1 / 0"))
                 assert connection.scalar(COUNT) == 1
         assert connection.scalar(COUNT) == 0
     with app.app_context(), row_security.for_organization(user.organization_id):
-        for _ in range(2):  # On the same connection, which the pool has taken back with its transaction open.
+        for _ in range(2):  # On the same connection, which was returned to the pool within a transaction.
             with db.engine.connect() as connection:
                 assert connection.scalar(COUNT) == 1
         db.engine.dispose()
 
 
-def test_it_travels_with_the_statement_and_only_when_it_changed(committing):
+def test_scope_is_sent_with_a_statement_when_it_changes(committing):
     app, sent = committing.http.application, []
 
     def note(connection, cursor, statement, parameters, context, executemany):
@@ -169,7 +169,7 @@ def test_it_travels_with_the_statement_and_only_when_it_changed(committing):
     ]
 
 
-def test_a_role_above_the_policies_is_refused_and_never_ready(server_url, fresh_database_url, capsys):
+def test_superuser_role_is_rejected_and_never_ready(server_url, fresh_database_url, capsys):
     environ = {"CARBONAPI_DATABASE_URL": server_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
     assert serve("127.0.0.1", 0, 1, 1, 0, environ) == 1
     assert capsys.readouterr().err.strip() == ABOVE
@@ -181,16 +181,16 @@ def test_a_role_above_the_policies_is_refused_and_never_ready(server_url, fresh_
         db.engine.dispose()
 
 
-def test_two_that_start_at_once_both_let_the_role_in(server_url):
-    """As when two servers begin on one new database."""
-    with cloned_database(server_url, "admitting") as url:
+def test_concurrent_starts_grant_the_service_role(server_url):
+    """Two servers can start on one new database at the same time."""
+    with cloned_database(server_url, "granting") as url:
         superuser = sa.create_engine(make_url(server_url).set(database=make_url(url).database))
 
-        def admit(_):
+        def grant(_):
             with superuser.begin() as connection:
                 row_security.grant_service_role(connection, ROLE)
             return True
 
         with ThreadPoolExecutor(4) as threads:
-            assert list(threads.map(admit, range(80))) == [True] * 80
+            assert list(threads.map(grant, range(80))) == [True] * 80
         superuser.dispose()

@@ -10,7 +10,7 @@ import pytest
 
 from carbonapi.auth import Actor, acting_as
 from carbonapi.catalogue.factor_import import import_factors
-from carbonapi.commands.import_options import load_options
+from carbonapi.commands.usages import load_options
 from carbonapi.errors import ValidationFailed
 from carbonapi.imports.profiles import SHIPPED_PROFILES, load_profile
 from carbonapi.imports.service import import_file

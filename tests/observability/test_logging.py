@@ -1,4 +1,4 @@
-"""The log of the service as it is shipped: JSON alone, and nothing in it that a caller keeps secret."""
+"""The log of the real service: only JSON, and no secrets of clients."""
 
 import json
 import logging
@@ -15,15 +15,15 @@ from tests.support.servers import serving
 
 CANARY = "canary9f2c"
 PASSWORD = "unrelated plumage7d31 words"  # Without the other canary, which is in the e-mail address.
-# Refuses a usage in words that tell all of it, as some of PostgreSQL's own do.
-TALKATIVE = """
-    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+# Rejects a usage with a message that contains all of it, like some messages of PostgreSQL.
+REJECT_FUNCTION = """
+    CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION '%', NEW USING DETAIL = NEW::text; END $$
 """
-REFUSING = "CREATE TRIGGER refuse BEFORE INSERT ON usages FOR EACH ROW EXECUTE FUNCTION refuse()"
+REJECT_TRIGGER = "CREATE TRIGGER reject BEFORE INSERT ON usages FOR EACH ROW EXECUTE FUNCTION reject()"
 
 
-def test_an_exception_is_told_by_kind_and_place_and_not_by_what_it_says(log_lines):
+def test_exception_is_logged_with_stack_without_its_values(log_lines):
     try:
         try:
             int(CANARY)
@@ -41,7 +41,7 @@ def test_an_exception_is_told_by_kind_and_place_and_not_by_what_it_says(log_line
     assert CANARY not in line["stack"]
 
 
-def test_of_the_databases_errors_the_code_is_told(log_lines, server_url):
+def test_database_error_is_logged_with_its_sqlstate(log_lines, server_url):
     engine = sa.create_engine(server_url, poolclass=sa.NullPool)
     try:
         with engine.connect() as connection:
@@ -55,7 +55,7 @@ def test_of_the_databases_errors_the_code_is_told(log_lines, server_url):
     assert CANARY not in str(line)
 
 
-def test_text_that_utf_8_does_not_have_is_told_all_the_same(log_lines):
+def test_text_that_is_invalid_in_utf_8_is_logged(log_lines):
     logs.JsonHandler().handle(
         logging.makeLogRecord({"name": "a library", "levelno": logging.WARNING, "msg": "half \ud800"})
     )
@@ -64,27 +64,27 @@ def test_text_that_utf_8_does_not_have_is_told_all_the_same(log_lines):
     assert (line["level"], line["logger"], line["message"]) == ("warning", "a library", "half ?")
 
 
-def test_a_log_that_nobody_takes_breaks_nothing(log_lines, monkeypatch):
+def test_closed_log_fails_no_request(log_lines, monkeypatch):
     monkeypatch.setattr(logs, "STDERR", 12345)
 
-    logs.write_log(logging.ERROR, "nobody hears this")
+    logs.write_log(logging.ERROR, "this is lost")
 
     assert log_lines() == []
 
 
 class Caller:
-    """Somebody at a running service, in whose every word there is a canary."""
+    """A client of a running service whose requests contain canaries."""
 
     def __init__(self, url):
         self.url = url
         self.tokens = {"access_token": f"{CANARY}.{CANARY}.{CANARY}"}
 
     def ask(self, path, body=None, content_type="application/json", method=None, **headers):
-        """Status and JSON of the answer."""
-        sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        """Return the status and JSON of the answer."""
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers |= {"Content-Type": content_type, "Cookie": CANARY, "User-Agent": CANARY, "Referer": CANARY}
         headers["Authorization"] = f"Bearer {self.tokens['access_token']}"
-        request = urllib.request.Request(f"{self.url}{path}", sent, headers, method=method)
+        request = urllib.request.Request(f"{self.url}{path}", content, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
@@ -92,7 +92,7 @@ class Caller:
             return error.code, json.loads(error.read())
 
 
-def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
+def test_log_contains_no_secrets_of_clients(fresh_database_url, tmp_path):
     metrics_token = f"{CANARY} of Prometheus"
     account = {"email": f"{CANARY}@example.org", "password": PASSWORD}
     usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1, "note": CANARY}
@@ -101,8 +101,8 @@ def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
     with open(path, "wb") as log, serving(fresh_database_url, SECRET_KEY, 1, log, METRICS_TOKEN=metrics_token) as url:
         caller = Caller(url)
 
-        def statuses(*asked, **headers):
-            return [caller.ask(*each, **headers)[0] for each in asked]
+        def statuses(*requests, **headers):
+            return [caller.ask(*request, **headers)[0] for request in requests]
 
         registration = ("/api/v1/auth/register", account | {"name": CANARY, "organization": CANARY})
         login = "/api/v1/auth/login"
@@ -110,8 +110,8 @@ def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
         assert statuses((login, account | {"password": f"{PASSWORD} another"}), (login, account)) == [401, 200]
         caller.tokens = caller.ask(login, account)[1]
         secrets = [*map(str, caller.tokens.values())][:2]
-        once = {"Idempotency-Key": CANARY}
-        assert statuses(("/api/v1/usages", usage | {"external_id": CANARY}), **once) == [201]
+        idempotent = {"Idempotency-Key": CANARY}
+        assert statuses(("/api/v1/usages", usage | {"external_id": CANARY}), **idempotent) == [201]
         assert statuses(
             ("/api/v1/usages", usage | {"external_id": CANARY}),
             ("/api/v1/usages", usage | {CANARY: CANARY}),
@@ -127,7 +127,7 @@ def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
         _, queued = caller.ask(*later, Prefer="respond-async")
         wait_until(lambda: caller.ask(f"/api/v1/imports/{queued['id']}")[1]["status"] == "completed")
 
-        execute(as_owner(fresh_database_url), TALKATIVE, REFUSING)
+        execute(as_owner(fresh_database_url), REJECT_FUNCTION, REJECT_TRIGGER)
         assert statuses(("/api/v1/usages", usage), later[:3]) == [500, 500]
         caller.ask(*later, Prefer="respond-async")
         wait_until(lambda: b"queued imports are tried again" in path.read_bytes())

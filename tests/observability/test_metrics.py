@@ -1,4 +1,4 @@
-"""What Prometheus reads, of the service as it is shipped: right over its workers, whichever of them answers."""
+"""Metrics of the real service, which are the same from every worker."""
 
 import contextlib
 import json
@@ -25,18 +25,18 @@ ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
 
 
 def ask(url, body=None, content_type="application/json", token=TOKEN):
-    """Status and text of an answer, on a connection of its own: any worker may give it."""
+    """Return the status and text of an answer on a new connection, from any worker."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type}
-    sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, sent, headers), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, content, headers), timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
 
 def figures(url):
-    """The value of each series by its name and labels."""
+    """Return the value of each series by its name and labels."""
     status, text = ask(f"{url}/metrics")
     assert status == 200
     return {name: float(value) for name, value in re.findall(r"^([^# ].*) (\S+)$", text, re.M)}
@@ -52,11 +52,11 @@ def url(fresh_database_url, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_counts_are_right_whichever_worker_answers_and_outlast_it(url):
+def test_counters_sum_all_workers_and_outlive_them(url):
     documents = 'carbonapi_requests_total{method="GET",route="/openapi.json",status="200"}'
     seconds = 'carbonapi_request_seconds_count{method="GET",route="/openapi.json"}'
-    wait_until(lambda: figures(url)['carbonapi_pool_connections{state="size"}'] == 14)  # Both workers are there.
-    at_once(8, lambda place: [ask(f"{url}/openapi.json") for _ in range(25)])
+    wait_until(lambda: figures(url)['carbonapi_pool_connections{state="size"}'] == 14)  # Both workers run.
+    at_once(8, lambda _: [ask(f"{url}/openapi.json") for _ in range(25)])
 
     for _ in range(10):
         found = figures(url)
@@ -68,24 +68,26 @@ def test_counts_are_right_whichever_worker_answers_and_outlast_it(url):
     wait_until(lambda: len(children(web_server) - {killed}) == 2)
     assert other in children(web_server)
     wait_until(lambda: figures(url)['carbonapi_pool_connections{state="size"}'] == 14)
-    at_once(8, lambda place: [ask(f"{url}/openapi.json") for _ in range(25)])
+    at_once(8, lambda _: [ask(f"{url}/openapi.json") for _ in range(25)])
     for _ in range(10):
         assert figures(url)[documents] == 400
 
 
-def test_sign_ins_and_imports_are_counted_by_what_came_of_them(url):
+def test_logins_and_imports_are_counted_by_outcome(url):
     file = b"usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,1\n"
     assert ask(f"{url}/api/v1/auth/register", ACCOUNT | {"name": "Ada"})[0] == 201
     for _ in range(2):
         assert ask(f"{url}/api/v1/auth/login", ACCOUNT | {"password": "some other words"})[0] == 401
     token = json.loads(ask(f"{url}/api/v1/auth/login", ACCOUNT)[1])["access_token"]
-    for sent, options, status in ((file, "", 201), (b"usage_at,amount\nx,1\n", "", 422), (file, "&mode=dry-run", 200)):
-        assert ask(f"{url}/api/v1/imports?usage_type_id=100{options}", sent, "text/csv", token)[0] == status
+    for content, options, status in (
+        (file, "", 201),
+        (b"usage_at,amount\nx,1\n", "", 422),
+        (file, "&mode=dry-run", 200),
+    ):
+        assert ask(f"{url}/api/v1/imports?usage_type_id=100{options}", content, "text/csv", token)[0] == status
 
     found = figures(url)
-    assert {
-        name: value for name, value in found.items() if "sign_ins" in name or "import" in name.partition("{")[0]
-    } == {
+    assert {name: value for name, value in found.items() if "logins" in name or "import" in name.partition("{")[0]} == {
         'carbonapi_logins_total{outcome="succeeded"}': 1,
         'carbonapi_logins_total{outcome="failed"}': 2,
         'carbonapi_imports_total{outcome="completed"}': 1,
@@ -95,7 +97,7 @@ def test_sign_ins_and_imports_are_counted_by_what_came_of_them(url):
     }
 
 
-def test_connections_in_use_are_counted_though_they_are_cut(committing, fresh_database_url):
+def test_connections_in_use_are_exact_after_they_break(committing, fresh_database_url):
     in_use = metrics.POOL_CONNECTIONS.labels("in_use")._value.get
     app, before = committing.http.application, in_use()
 
@@ -111,13 +113,13 @@ def test_connections_in_use_are_counted_though_they_are_cut(committing, fresh_da
     assert in_use() == before
 
 
-def test_what_is_rolled_back_is_not_counted(app):
-    counted = []
+def test_on_commit_ignores_a_rollback(app):
+    calls = []
     db.session.execute(sa.text("SELECT 1"))
-    on_commit(lambda: counted.append("undone"))
+    on_commit(lambda: calls.append("rolled back"))
     db.session.rollback()
     db.session.execute(sa.text("SELECT 1"))
-    on_commit(lambda: counted.append("done"))
+    on_commit(lambda: calls.append("committed"))
     db.session.commit()
 
-    assert counted == ["done"]
+    assert calls == ["committed"]

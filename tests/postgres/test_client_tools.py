@@ -1,4 +1,4 @@
-"""How PostgreSQL's own programs are told of the database."""
+"""The connection string and environment of PostgreSQL's client programs."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from carbonapi import create_app
 from carbonapi.postgres import client_tools
 from tests.support.apps import settings_for
 
-EVERYBODY = "-c carbonapi.organization_id=*"
+ALL_ORGANIZATIONS = "-c carbonapi.organization_id=*"
 
 
 @pytest.mark.parametrize(
@@ -14,17 +14,20 @@ EVERYBODY = "-c carbonapi.organization_id=*"
     [
         (
             "postgresql://ada:p%40ss word@db.example.org:5433/carbon?sslmode=require",
-            f"user=ada port=5433 sslmode=require options='{EVERYBODY}' dbname=carbon host=db.example.org",
+            f"user=ada port=5433 sslmode=require options='{ALL_ORGANIZATIONS}' dbname=carbon host=db.example.org",
         ),
-        ("postgresql://ada:p%40ss word@/carbon?host=/run", f"user=ada host=/run options='{EVERYBODY}' dbname=carbon"),
+        (
+            "postgresql://ada:p%40ss word@/carbon?host=/run",
+            f"user=ada host=/run options='{ALL_ORGANIZATIONS}' dbname=carbon",
+        ),
         (
             "postgresql://ada:p%40ss word@/carbon?options=-c%20work_mem%3D64MB",
-            f"user=ada options='-c work_mem=64MB {EVERYBODY}' dbname=carbon",
+            f"user=ada options='-c work_mem=64MB {ALL_ORGANIZATIONS}' dbname=carbon",
         ),
     ],
     ids=["tcp", "socket", "options"],
 )
-def test_the_password_is_not_for_others_to_read(url, target):
+def test_password_is_in_the_environment_only(url, target):
     with create_app(settings_for(url.replace("postgresql:", "postgresql+psycopg2:"))).app_context():
         assert sorted(client_tools.dsn()) == sorted(target)
         assert client_tools.client_environment()["PGPASSWORD"] == "p@ss word"

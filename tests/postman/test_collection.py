@@ -1,4 +1,4 @@
-"""The Postman collection: complete, the one in docs/, and a course that newman runs to its end without a failure."""
+"""The Postman collection: it is complete, current in docs/, and newman runs it without a failure."""
 
 import json
 import subprocess
@@ -20,13 +20,13 @@ NEWMAN = PROJECT / ".venv/node/node_modules/.bin/newman"
 
 @pytest.fixture
 def carbonapi(fresh_database_url):
-    """A function that runs a command on a fresh database and returns what it printed."""
+    """Return a function that runs a command on a new database, and returns its output."""
     environ = {"CARBONAPI_DATABASE_URL": fresh_database_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
 
     def run(*arguments):
-        outcome = CliRunner().invoke(main, arguments, env=environ)
-        assert outcome.exit_code == 0, outcome.output
-        return outcome.output
+        result = CliRunner().invoke(main, arguments, env=environ)
+        assert result.exit_code == 0, result.output
+        return result.output
 
     return run
 
@@ -38,13 +38,13 @@ def document(stranger):
 
 @pytest.fixture
 def newman(fresh_database_url, tmp_path):
-    """A function that runs the collection against a service that has just been started, and gives newman's report."""
+    """Return a function that runs the collection against a new service, and returns the statistics of newman."""
     with serving(fresh_database_url, SECRET_KEY) as url:
 
         def run(**variables):
-            given = [f"--env-var={name}={value}" for name, value in {"base_url": url, **variables}.items()]
+            options = [f"--env-var={name}={value}" for name, value in {"base_url": url, **variables}.items()]
             report = tmp_path / "report.json"
-            command = [NEWMAN, "run", FILE, "--reporters=json", f"--reporter-json-export={report}", *given]
+            command = [NEWMAN, "run", FILE, "--reporters=json", f"--reporter-json-export={report}", *options]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
             run = json.loads(report.read_text())["run"]
             assert (run["failures"], done.returncode) == ([], 0), json.dumps(run["failures"], indent=1)[:5000]
@@ -53,18 +53,18 @@ def newman(fresh_database_url, tmp_path):
         yield run
 
 
-def test_the_file_in_docs_is_what_the_command_makes(carbonapi):
+def test_file_in_docs_is_current(carbonapi):
     assert FILE.read_text() == carbonapi("postman")
 
 
-def test_the_service_gives_the_same_to_anybody(stranger):
-    answer = stranger.http.get("/postman.json")
+def test_service_publishes_the_collection(stranger):
+    response = stranger.http.get("/postman.json")
 
-    assert (answer.status_code, answer.mimetype) == (200, "application/json")
-    assert answer.json == json.loads(FILE.read_text())
+    assert (response.status_code, response.mimetype) == (200, "application/json")
+    assert response.json == json.loads(FILE.read_text())
 
 
-def test_every_operation_is_in_the_course(document):
+def test_every_operation_is_in_the_collection(document):
     operations = {
         operation["operationId"]
         for methods in document["paths"].values()
@@ -72,29 +72,29 @@ def test_every_operation_is_in_the_course(document):
         if method != "parameters"
     }
 
-    assert {step.operation for chapter in CHAPTERS for step in chapter.steps} == operations
+    assert {request.operation for chapter in CHAPTERS for request in chapter.requests} == operations
 
 
-def test_its_folders_are_the_tags_of_the_document_in_their_order(document):
+def test_folders_are_the_tags_in_their_order(document):
     folders = [folder["name"] for folder in json.loads(FILE.read_text())["item"]]
 
-    assert folders == [*(tag["name"] for tag in document["tags"]), "Removing", "Administration"]
+    assert folders == [*(tag["name"] for tag in document["tags"]), "Deletion", "Administration"]
 
 
-def test_what_is_deleted_is_deleted_at_the_end():
+def test_deletions_come_last():
     for folder in json.loads(FILE.read_text())["item"][:-2]:
         assert "DELETE" not in {request["request"]["method"] for request in folder["item"]}, folder["name"]
 
 
-def test_every_request_asks_for_no_variable_before_it_is_set():
+def test_requests_use_only_variables_that_are_set():
     collection = json.loads(FILE.read_text())
     known = {variable["key"] for variable in collection["variable"]}
     for folder in collection["item"]:
         for request in folder["item"]:
             scripts = {event["listen"]: "\n".join(event["script"]["exec"]) for event in request["event"]}
             known |= set(variables_set(scripts.get("prerequest", "")))
-            asked = set(variables_in(json.dumps(request["request"])))
-            assert asked <= known, request["name"]
+            used = set(variables_in(json.dumps(request["request"])))
+            assert used <= known, request["name"]
             known |= set(variables_set(scripts["test"]))
 
 
@@ -107,7 +107,7 @@ def variables_set(script):
 
 
 @pytest.mark.newman
-def test_newman_runs_the_course_on_a_fresh_start_and_again(newman):
+def test_newman_runs_the_collection_twice(newman):
     first, second = newman(), newman()
 
     assert first["assertions"]["total"] > 300
@@ -115,12 +115,12 @@ def test_newman_runs_the_course_on_a_fresh_start_and_again(newman):
 
 
 @pytest.mark.newman
-def test_newman_runs_the_last_chapter_for_an_admin(newman, carbonapi):
+def test_newman_runs_the_admin_chapter(newman, carbonapi):
     without = newman()
     account = {"email": "root@example.org", "password": factories.PASSWORD}
-    given = [f"--{name}={value}" for name, value in account.items()]
-    carbonapi("users", "add", "--role=admin", "--name=Root", "--organization=Operators", *given)
+    options = [f"--{name}={value}" for name, value in account.items()]
+    carbonapi("users", "add", "--role=admin", "--name=Root", "--organization=Operators", *options)
 
     with_admin = newman(**{f"admin_{name}": value for name, value in account.items()})
 
-    assert with_admin["requests"]["total"] - without["requests"]["total"] == len(CHAPTERS[-1].steps)
+    assert with_admin["requests"]["total"] - without["requests"]["total"] == len(CHAPTERS[-1].requests)

@@ -1,4 +1,4 @@
-"""A clock to be moved, and several workers on one database."""
+"""A settable clock, and several workers on one database."""
 
 import datetime as dt
 
@@ -14,7 +14,7 @@ from tests.support.client import Client
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The moment at which everything is counted, to be moved: a window of minutes begins with it."""
+    """The time at which requests count, in a list. At first a window of the limits starts at it."""
     moment = [factories.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=1)]
     for module in ("carbonapi.rest.rate_limit_headers", "carbonapi.accounts.views"):
         monkeypatch.setattr(f"{module}.now", lambda: moment[0])
@@ -23,19 +23,19 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def workers(fresh_database_url, clock):
-    """A function that makes so many apps on one database that commits, where Ada is a manager."""
-    made = []
+    """Return a function that creates workers, with Ada as their manager, on a database that commits."""
+    apps = []
 
     def make(number, **settings):
-        made.extend(create_app(settings_for(fresh_database_url, **settings)) for _ in range(number))
-        with operator_context(made[0]):
+        apps.extend(create_app(settings_for(fresh_database_url, **settings)) for _ in range(number))
+        with operator_context(apps[0]):
             user = factories.user(factories.organization(), "manager", email="ada@example.org")
             tokens = sessions.create(user, factories.now())
             db.session.commit()
             db.session.remove()
-        return [Client(app, tokens, user) for app in made]
+        return [Client(app, tokens, user) for app in apps]
 
     yield make
-    for app in made:
+    for app in apps:
         with app.app_context():
             db.engine.dispose()

@@ -1,4 +1,4 @@
-"""Limits of what is done, through HTTP: by account, by address, over all workers, until the window ends."""
+"""Rate limits over HTTP: per account and address, across workers, and per window."""
 
 import datetime as dt
 from collections import Counter
@@ -22,11 +22,11 @@ def ada(organization):
     return factories.user(organization, "manager", email="ada@example.org")
 
 
-def test_of_25_guesses_at_the_same_time_ten_are_looked_at(workers, monkeypatch):
+def test_10_of_25_concurrent_guesses_are_checked(workers, monkeypatch):
     (worker,) = workers(1)
-    monkeypatch.setattr("carbonapi.accounts.passwords.TURN_SECONDS", 60)  # Who hashes slowly refuses others with 503.
+    monkeypatch.setattr("carbonapi.accounts.passwords.SLOT_TIMEOUT_SECONDS", 60)  # Slow hashing must not cause 503.
 
-    answers = at_once(25, lambda place: log_in(worker, address=f"192.0.2.{place}"))
+    answers = at_once(25, lambda index: log_in(worker, address=f"192.0.2.{index}"))
 
     assert Counter(answer.status_code for answer in answers) == {401: 10, 429: 15}
     for answer in answers:
@@ -34,7 +34,7 @@ def test_of_25_guesses_at_the_same_time_ten_are_looked_at(workers, monkeypatch):
             assert answer.mimetype == "application/problem+json"
             assert answer.json["type"] == "urn:carbonapi:problem:rate-limited"
             assert answer.json["detail"] == (
-                "The limit of sign-in is 10 in 300 seconds per account. Try again in 300 seconds."
+                "The limit of login is 10 in 300 seconds per account. Try again in 300 seconds."
             )
             assert answer.headers["Retry-After"] == "300"
     assert log_in(worker, RIGHT).status_code == 429
@@ -42,18 +42,18 @@ def test_of_25_guesses_at_the_same_time_ten_are_looked_at(workers, monkeypatch):
     assert log_in(worker, other).status_code == 401
 
 
-def test_all_workers_share_the_count(workers):
+def test_workers_share_counters(workers):
     one, other = workers(2)
 
     assert statuses(one, 5) + statuses(other, 5) == [401] * 10
     assert statuses(one, 1) + statuses(other, 1) == [429, 429]
 
 
-def test_what_is_left_is_told_alike_of_a_wrong_password_and_an_unknown_address(stranger, ada, clock):
-    told = {}
-    for place, email in enumerate(("ada@example.org", "nobody@example.org")):
-        answers = [log_in(stranger, GUESS | {"email": email}, f"192.0.2.{place}") for _ in range(11)]
-        told[email] = [
+def test_unknown_address_and_wrong_password_get_same_answers(stranger, ada, clock):
+    by_email = {}
+    for index, email in enumerate(("ada@example.org", "nobody@example.org")):
+        answers = [log_in(stranger, GUESS | {"email": email}, f"192.0.2.{index}") for _ in range(11)]
+        by_email[email] = [
             (
                 answer.status_code,
                 {**answer.json, "request_id": None},
@@ -62,16 +62,16 @@ def test_what_is_left_is_told_alike_of_a_wrong_password_and_an_unknown_address(s
             for answer in answers
         ]
 
-    known = told["ada@example.org"]
-    assert known == told["nobody@example.org"]
+    known = by_email["ada@example.org"]
+    assert known == by_email["nobody@example.org"]
     assert [status for status, _, _ in known] == [401] * 10 + [429]
-    for place, (_, _, headers) in enumerate(known):
-        left = (max(9 - place, 0), 99 - place)
+    for index, (_, _, headers) in enumerate(known):
+        remaining = (max(9 - index, 0), 99 - index)
         assert headers["RateLimit-Policy"] == '"login-per-ip";q=100;w=300, "login";q=10;w=300'
-        assert headers["RateLimit"] == '"login-per-ip";r={1};t=300, "login";r={0};t=300'.format(*left)
+        assert headers["RateLimit"] == '"login-per-ip";r={1};t=300, "login";r={0};t=300'.format(*remaining)
 
 
-def test_signing_in_well_lets_the_account_begin_anew_but_not_the_address(stranger, ada, clock):
+def test_login_resets_limit_of_account_but_not_of_address(stranger, ada, clock):
     assert statuses(stranger, 9) == [401] * 9
 
     answer = log_in(stranger, RIGHT)
@@ -81,7 +81,7 @@ def test_signing_in_well_lets_the_account_begin_anew_but_not_the_address(strange
     assert statuses(stranger, 11) == [401] * 10 + [429]
 
 
-def test_nobody_is_locked_out_for_longer_than_the_window(stranger, ada, clock):
+def test_lockout_ends_with_the_window(stranger, ada, clock):
     clock[0] += dt.timedelta(seconds=100)
     assert statuses(stranger, 10) == [401] * 10
     for later, seconds in ((0, "200"), (199.5, "1")):
@@ -94,7 +94,7 @@ def test_nobody_is_locked_out_for_longer_than_the_window(stranger, ada, clock):
     assert log_in(stranger, RIGHT).status_code == 200
 
 
-def test_an_e_mail_address_is_the_same_however_it_is_written(stranger, ada, clock):
+def test_limit_ignores_case_of_email_address(stranger, ada, clock):
     for _ in range(5):
         assert log_in(stranger, GUESS | {"email": "ADA@example.org"}).status_code == 401
         assert log_in(stranger, GUESS | {"email": "ada@Example.ORG"}).status_code == 401
@@ -102,15 +102,15 @@ def test_an_e_mail_address_is_the_same_however_it_is_written(stranger, ada, cloc
     assert log_in(stranger, RIGHT).status_code == 429
 
 
-def test_an_address_over_its_limit_cannot_use_up_those_of_accounts(app, stranger, ada, clock, monkeypatch):
+def test_address_over_its_limit_uses_no_limit_of_accounts(app, stranger, ada, clock, monkeypatch):
     monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(3, 300))
     for number in range(3):
         assert log_in(stranger, GUESS | {"email": f"{number}@example.org"}).status_code == 401
 
-    refused = [log_in(stranger) for _ in range(12)]
+    rejected = [log_in(stranger) for _ in range(12)]
 
-    assert {answer.status_code for answer in refused} == {429}
-    assert "per address" in refused[0].json["detail"]
+    assert {answer.status_code for answer in rejected} == {429}
+    assert "per IP address" in rejected[0].json["detail"]
     assert log_in(stranger, RIGHT, "192.0.2.2").headers["RateLimit"].endswith('"login";r=10;t=300')
 
 
@@ -123,14 +123,14 @@ def test_an_address_over_its_limit_cannot_use_up_those_of_accounts(app, stranger
         ("192.0.2.1", 401),
     ],
 )
-def test_of_ipv6_a_household_counts_as_one_address(app, stranger, clock, monkeypatch, other, status):
+def test_ipv6_network_counts_as_one_address(app, stranger, clock, monkeypatch, other, status):
     monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(1, 300))
     assert log_in(stranger, address="2001:db8:1:2::1").status_code == 401
 
     assert log_in(stranger, address=other).status_code == status
 
 
-def test_an_ipv4_address_is_the_same_in_the_form_of_ipv6(app, stranger, clock, monkeypatch):
+def test_mapped_ipv4_address_counts_as_ipv4(app, stranger, clock, monkeypatch):
     monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(1, 300))
     assert log_in(stranger, address="192.0.2.1").status_code == 401
 
@@ -139,7 +139,7 @@ def test_an_ipv4_address_is_the_same_in_the_form_of_ipv6(app, stranger, clock, m
 
 
 @pytest.mark.parametrize(("one", "other"), [("192.0.2.1:80", "192.0.2.1:81"), ("[2001:db8::1]:80", "2001:db8::1")])
-def test_a_port_is_no_part_of_an_address(app, stranger, clock, monkeypatch, one, other):
+def test_port_of_address_is_ignored(app, stranger, clock, monkeypatch, one, other):
     monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_PER_IP", Limit(1, 300))
     assert log_in(stranger, address=one).status_code == 401
 
@@ -147,27 +147,27 @@ def test_a_port_is_no_part_of_an_address(app, stranger, clock, monkeypatch, one,
 
 
 def write(client):
-    """A write that is refused for what is in it, and counted."""
+    """Return the status of an invalid write, which counts."""
     return client.post("/usages", json={}).status_code
 
 
-def test_of_writes_as_many_pass_as_the_limit_allows_though_workers_lease_of_it(workers):
+def test_leasing_workers_accept_writes_up_to_the_limit(workers):
     one, other = workers(2, RATE_LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
 
-    assert [write(one) for _ in range(51)] == [422] * 51  # It has leased one more, of 52.
+    assert [write(one) for _ in range(51)] == [422] * 51  # It has leased 52.
     assert [write(other) for _ in range(50)] == [422] * 48 + [429] * 2
     assert [write(one) for _ in range(3)] == [422, 429, 429]
 
 
-def test_of_many_writes_at_once_none_is_refused_too_late(workers):
+def test_concurrent_writes_do_not_exceed_the_limit(workers):
     one, other = workers(2, RATE_LIMIT_WRITES_PER_ACCOUNT=Limit(100, 60))
 
-    answers = at_once(16, lambda place: [write((one, other)[place % 2]) for _ in range(10)])
+    answers = at_once(16, lambda index: [write((one, other)[index % 2]) for _ in range(10)])
 
-    assert Counter(status for answered in answers for status in answered) == {422: 100, 429: 60}
+    assert Counter(status for thread in answers for status in thread) == {422: 100, 429: 60}
 
 
-def test_a_write_tells_what_is_left_and_another_window_begins_anew(app, as_manager, clock, monkeypatch):
+def test_write_reports_limit_which_a_new_window_resets(app, as_manager, clock, monkeypatch):
     monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_ACCOUNT", Limit(2, 60))
     monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", None)
 
@@ -175,15 +175,15 @@ def test_a_write_tells_what_is_left_and_another_window_begins_anew(app, as_manag
 
     assert [answer.status_code for answer in answers] == [201, 409, 429]
     assert [answer.headers["RateLimit-Policy"] for answer in answers] == ['"writes";q=2;w=60'] * 3
-    assert [answer.headers["RateLimit"] for answer in answers] == [f'"writes";r={left};t=60' for left in (1, 0, 0)]
+    assert [answer.headers["RateLimit"] for answer in answers] == [
+        f'"writes";r={remaining};t=60' for remaining in (1, 0, 0)
+    ]
     clock[0] += dt.timedelta(seconds=60)
     assert as_manager.post("/closed-periods", json={}).status_code == 422
     assert as_manager.get("/closed-periods").status_code == 200
 
 
-def test_one_who_writes_too_much_does_not_use_up_what_the_neighbours_have(
-    app, as_manager, as_member, clock, monkeypatch
-):
+def test_runaway_client_uses_no_limit_of_its_neighbors(app, as_manager, as_member, clock, monkeypatch):
     monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_ACCOUNT", Limit(2, 60))
     monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", Limit(3, 61))
     assert [write(as_manager) for _ in range(9)] == [422] * 2 + [429] * 7
@@ -191,7 +191,7 @@ def test_one_who_writes_too_much_does_not_use_up_what_the_neighbours_have(
     assert [write(as_member) for _ in range(2)] == [422, 429]
 
 
-def test_a_limit_of_nothing_is_none_and_tells_nothing(app, as_manager, unthrottled, statements, monkeypatch):
+def test_disabled_limit_sends_no_statements_and_headers(app, as_manager, no_rate_limits, statements, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     as_manager.get("/auth/me")
     statements.clear()
@@ -202,7 +202,7 @@ def test_a_limit_of_nothing_is_none_and_tells_nothing(app, as_manager, unthrottl
     assert not {"RateLimit", "RateLimit-Policy"} & {*answer.headers.keys()}
 
 
-def test_the_current_password_cannot_be_guessed_either(as_member, clock):
+def test_password_change_is_limited(as_member, clock):
     change = {"current_password": "not the password at all", "new_password": "quite other words for a change"}
 
     answers = [as_member.post("/auth/password", json=change) for _ in range(11)]
@@ -211,7 +211,7 @@ def test_the_current_password_cannot_be_guessed_either(as_member, clock):
     assert answers[-1].headers["RateLimit"] == '"password-change";r=0;t=300'
 
 
-def test_counts_are_of_nobody_who_could_be_named_and_no_disk_waits_for_them(stranger, ada, clock):
+def test_counters_are_anonymous_and_unlogged(stranger, ada, clock):
     log_in(stranger)
 
     counts = db.session.execute(sa.select(RateLimitCounter.bucket, RateLimitCounter.number)).all()
@@ -220,27 +220,27 @@ def test_counts_are_of_nobody_who_could_be_named_and_no_disk_waits_for_them(stra
     assert db.session.scalar(sa.text(persistence)) == "u"
 
 
-def test_windows_that_have_ended_are_forgotten_in_passing_ten_at_a_time(stranger, clock):
+def test_increment_deletes_ten_expired_counters(stranger, clock):
     long_ago = clock[0] - dt.timedelta(seconds=1)
     old = [{"bucket": bytes([number]), "ends_at": long_ago, "number": 1} for number in range(25)]
     db.session.execute(sa.insert(RateLimitCounter), old)
     db.session.commit()
-    left = sa.select(sa.func.count()).where(RateLimitCounter.ends_at == long_ago)
+    count = sa.select(sa.func.count()).where(RateLimitCounter.ends_at == long_ago)
 
-    log_in(stranger)  # It is counted twice.
+    log_in(stranger)  # It increments two counters.
 
-    assert db.session.scalar(left) == 5
+    assert db.session.scalar(count) == 5
     log_in(stranger)
-    assert db.session.scalar(left) == 0
+    assert db.session.scalar(count) == 0
 
 
-def test_a_request_never_holds_a_connection_while_it_waits_for_another(workers):
-    (worker,) = workers(1, POOL_SIZE=1)
+def test_request_holds_one_connection_at_a_time(workers):
+    (worker,) = workers(1, DATABASE_POOL_SIZE=1)
 
     usage = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 1}
     answers = at_once(
         8,
-        lambda place: worker.http.post(
+        lambda _: worker.http.post(
             "/api/v1/usages", json=usage, headers={"Authorization": f"Bearer {worker.tokens['access_token']}"}
         ),
     )
@@ -257,10 +257,10 @@ def test_a_request_never_holds_a_connection_while_it_waits_for_another(workers):
         (1, "198.51.100.7", "198.51.100.7"),
         (1, "203.0.113.9, 198.51.100.7", "198.51.100.7"),
         (2, "203.0.113.9, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
-        (2, "198.51.100.7", "192.0.2.1"),  # It has not come through both, so nobody vouches for the header.
+        (2, "198.51.100.7", "192.0.2.1"),  # It has not passed both proxies, so the header is not trusted.
     ],
 )
-def test_a_forwarded_address_is_believed_through_so_many_proxies(workers, proxies, forwarded, address):
+def test_forwarded_address_is_trusted_from_proxies_only(workers, proxies, forwarded, address):
     (worker,) = workers(1, TRUSTED_PROXIES=proxies, RATE_LIMIT_LOGIN_PER_IP=Limit(1, 300))
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
 
@@ -269,10 +269,10 @@ def test_a_forwarded_address_is_believed_through_so_many_proxies(workers, proxie
         return client.post("/auth/login", json=GUESS, headers=headers, environ_base={"REMOTE_ADDR": "192.0.2.1"})
 
     assert guess(headers).status_code == 401
-    # What stands before is anybody's invention, and changes nothing.
+    # Earlier addresses in the header may be forged and are ignored.
     forged = {"X-Forwarded-For": f"203.0.113.77, {forwarded}"} if forwarded and address in forwarded else headers
     assert guess(forged).status_code == 429
     with operator_context(worker.http.application):
-        told = sa.select(AuditEntry.address).where(AuditEntry.action == "login_failed")
-        assert db.session.scalars(told).all() == [address]
+        addresses = sa.select(AuditEntry.address).where(AuditEntry.action == "login_failed")
+        assert db.session.scalars(addresses).all() == [address]
         db.session.remove()

@@ -9,7 +9,7 @@ from flask.views import MethodView
 from carbonapi import create_app
 from carbonapi.accounts.models import Organization
 from carbonapi.db import db, row_security
-from carbonapi.rest import Blueprint
+from carbonapi.rest import Blueprint, public, single_statement
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
@@ -52,22 +52,27 @@ class Trials:
 
         @tried.route("/trials")
         class ByAnybody(MethodView):
-            @tried.writing(None, None, 204, roles=None)
+            @tried.post(None, None)
+            @public
             def post(self):
                 """Write a row"""
                 trials.write()
 
-            @tried.writing(None, None, 204, roles=None, is_one_statement=True)
+            @tried.patch(None, None, 204)
+            @public
+            @single_statement
             def patch(self):
                 """Write a row by one statement"""
                 trials.write_by_one_statement()
 
-            @tried.removing(roles=None)
+            @tried.delete()
+            @public
             def delete(self):
                 """Write another row"""
                 trials.write()
 
-            @tried.uploading(None, None, {"csv": "a"}, 200, roles=None)
+            @tried.upload(None, None, {"csv": "a"}, 200)
+            @public
             def put(self, file):
                 """Write a row for a file"""
                 assert file.read() == b"a\n1\n"
@@ -85,7 +90,7 @@ def trials():
 def anybody(fresh_database_url, trials, crossing):
     app = create_app(settings_for(fresh_database_url))
     for blueprint in (trials.blueprint(), crossing.blueprint()):
-        app.extensions["carbonapi-api"].register_blueprint(blueprint)
+        app.extensions["carbonapi"].api.register_blueprint(blueprint)
     yield Client(app)
     with operator_context(app):
         db.session.remove()
@@ -150,7 +155,8 @@ class Crossing:
 
         @crossed.route("/crossing/<int:organization_id>/<int:other_id>")
         class ByAnybody(MethodView):
-            @crossed.writing(None, None, 204, roles=None)
+            @crossed.post(None, None)
+            @public
             def post(self, organization_id, other_id):
                 """Add 1 to both"""
                 is_first_try = organization_id not in crossing.tried

@@ -6,7 +6,10 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
+from carbonapi.auth import visible
 from carbonapi.rest import paging
+from carbonapi.usages import views
+from carbonapi.usages.models import Usage
 from tests.support import factories
 from tests.support.plans import plan_of
 
@@ -101,7 +104,7 @@ def test_postgresql_writes_what_the_schema_would(lists, monkeypatch):
         (slow if as_it_is(schema, model) is None else fast).append(model.__tablename__)
 
     monkeypatch.setattr(paging, "row_as_json", by_schema)
-    monkeypatch.setattr(paging, "_KEPT", {})
+    monkeypatch.setattr(paging, "_CACHED_PAGES", {})
 
     for path, body in written.items():
         assert client.get(f"{path}?page_size=1000").data == body, path
@@ -167,3 +170,18 @@ def test_a_page_by_cursor_is_one_statement_that_reads_an_index_from_there(lists,
         "AND (usage_at, id) < ('2024-02-01Z', 7) ORDER BY usage_at DESC, id DESC LIMIT 51"
     )
     assert plan == [("Limit", None), ("Index Scan", "ix_usages_by_time")]
+
+
+def test_view_body_runs_on_every_request(as_manager, monkeypatch):
+    runs = []
+
+    def visible_and_counted(model):
+        runs.append(model)
+        return visible(model)
+
+    monkeypatch.setattr(views, "visible", visible_and_counted)
+
+    answers = [as_manager.get("/usages?page_size=3") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert runs == [Usage, Usage, Usage]

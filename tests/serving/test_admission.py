@@ -1,4 +1,4 @@
-"""Whose turn it is when there is more to do than can be done at once."""
+"""Admission control: the order of requests when a worker has no free slot."""
 
 import asyncio
 import time
@@ -11,108 +11,108 @@ from carbonapi.serving.admission import FairQueue, Slot
 
 
 class Crowd:
-    """Requests that are made one after the other, and what came of each, in the order in which it came."""
+    """Requests of several clients, and their outcomes in order."""
 
-    def __init__(self, places, most_waiting):
-        self.admission = FairQueue(places, most_waiting)
+    def __init__(self, slots, max_waiting):
+        self.queue = FairQueue(slots, max_waiting)
         self.outcomes = []
         self.tasks = []
 
-    async def ask(self, *callers):
-        for caller in callers:
-            self.tasks.append(asyncio.create_task(self._ask(caller)))
+    async def request(self, *clients):
+        for client in clients:
+            self.tasks.append(asyncio.create_task(self._request(client)))
             await asyncio.sleep(0)
 
-    async def _ask(self, caller):
+    async def _request(self, client):
         try:
-            await self.admission.enter(caller)
-            self.outcomes.append(f"{caller} in")
+            await self.queue.enter(client)
+            self.outcomes.append(f"{client} admitted")
         except Unavailable:
-            self.outcomes.append(f"{caller} refused")
+            self.outcomes.append(f"{client} rejected")
 
     async def leave(self, number):
         for _ in range(number):
-            self.admission.leave()
+            self.queue.leave()
             await asyncio.sleep(0)
 
 
-def test_callers_take_turns_however_many_requests_each_of_them_has():
+def test_clients_take_turns():
     async def run():
-        crowd = Crowd(places=1, most_waiting=10)
-        await crowd.ask("flood", "flood", "flood", "flood", "modest", "other", "modest")
+        crowd = Crowd(slots=1, max_waiting=10)
+        await crowd.request("flood", "flood", "flood", "flood", "modest", "other", "modest")
         await crowd.leave(6)
         return crowd.outcomes
 
     turns = ["flood", "flood", "modest", "other", "flood", "modest", "flood"]
-    assert asyncio.run(run()) == [f"{caller} in" for caller in turns]
+    assert asyncio.run(run()) == [f"{client} admitted" for client in turns]
 
 
-def test_where_the_queue_is_full_the_newest_of_whoever_has_most_in_it_is_refused():
+def test_full_queue_rejects_the_busiest_client():
     async def run():
-        crowd = Crowd(places=1, most_waiting=3)
-        await crowd.ask("flood", "flood", "flood", "flood", "flood", "modest", "modest", "other")
+        crowd = Crowd(slots=1, max_waiting=3)
+        await crowd.request("flood", "flood", "flood", "flood", "flood", "modest", "modest", "other")
         await asyncio.sleep(0)
         first = [*crowd.outcomes]
         await crowd.leave(3)
         return first, crowd.outcomes[len(first) :]
 
     before, after = asyncio.run(run())
-    assert before == ["flood in", "flood refused", "flood refused", "modest refused", "flood refused"]
-    assert after == ["flood in", "modest in", "other in"]
+    assert before == ["flood admitted", "flood rejected", "flood rejected", "modest rejected", "flood rejected"]
+    assert after == ["flood admitted", "modest admitted", "other admitted"]
 
 
-def test_who_has_waited_too_long_is_refused_and_takes_no_place(monkeypatch):
+def test_request_that_waits_too_long_is_rejected(monkeypatch):
     monkeypatch.setattr(admission, "WAIT_SECONDS", 0.05)
 
     async def run():
-        crowd = Crowd(places=1, most_waiting=3)
-        await crowd.ask("one", "two")
+        crowd = Crowd(slots=1, max_waiting=3)
+        await crowd.request("one", "two")
         await asyncio.sleep(0.2)
         await crowd.leave(1)
-        await crowd.ask("three")
+        await crowd.request("three")
         return crowd.outcomes
 
-    assert asyncio.run(run()) == ["one in", "two refused", "three in"]
+    assert asyncio.run(run()) == ["one admitted", "two rejected", "three admitted"]
 
 
-def test_a_place_that_is_given_as_the_time_is_up_is_not_lost(monkeypatch):
+def test_slot_assigned_at_the_timeout_is_not_lost(monkeypatch):
     monkeypatch.setattr(admission, "WAIT_SECONDS", 0.05)
 
     async def run():
-        crowd = Crowd(places=1, most_waiting=3)
-        await crowd.ask("one", "two")
+        crowd = Crowd(slots=1, max_waiting=3)
+        await crowd.request("one", "two")
         loop = asyncio.get_running_loop()
-        loop.call_at(loop.time() + 0.049, crowd.admission.leave)
-        time.sleep(0.1)  # The loop is busy: it finds that both are due.
+        loop.call_at(loop.time() + 0.049, crowd.queue.leave)
+        time.sleep(0.1)  # The loop is busy, so both events are due at once.
         await asyncio.sleep(0.01)
-        await crowd.ask("three")
+        await crowd.request("three")
         return crowd.outcomes
 
-    assert asyncio.run(run()) == ["one in", "two refused", "three in"]
+    assert asyncio.run(run()) == ["one admitted", "two rejected", "three admitted"]
 
 
-def test_who_goes_away_while_waiting_takes_no_place():
+def test_disconnected_client_takes_no_slot():
     async def run():
-        crowd = Crowd(places=1, most_waiting=3)
-        await crowd.ask("one", "two", "three", "four")
+        crowd = Crowd(slots=1, max_waiting=3)
+        await crowd.request("one", "two", "three", "four")
         crowd.tasks[1].cancel()
-        crowd.admission.leave()  # Three's turn, who goes away before learning of it.
+        crowd.queue.leave()  # The slot goes to three, which disconnects.
         crowd.tasks[2].cancel()
         await asyncio.sleep(0.01)
         return crowd.outcomes
 
-    assert asyncio.run(run()) == ["one in", "four in"]
+    assert asyncio.run(run()) == ["one admitted", "four admitted"]
 
 
-def test_a_place_is_given_back_once_whatever_happens():
+def test_slot_is_freed_once():
     async def run():
-        gate = FairQueue(1, 0)
+        queue = FairQueue(1, 0)
         with pytest.raises(ZeroDivisionError):
-            async with (place := Slot(gate, "one")):
-                place.leave()
+            async with (slot := Slot(queue, "one")):
+                slot.leave()
                 raise ZeroDivisionError
-        async with Slot(gate, "two"):
+        async with Slot(queue, "two"):
             with pytest.raises(Unavailable):
-                await Slot(gate, "three").enter()
+                await Slot(queue, "three").enter()
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""Bodies as they really arrive, through the web server that is shipped: cut off, in chunks, too large, slow to come."""
+"""Request bodies through the real web server: cut off, in chunks, too large, and slow."""
 
 import json
 import socket
@@ -23,31 +23,31 @@ def service(server_url):
 
 
 class Service:
-    """The running service, spoken to byte by byte."""
+    """The running service, and raw requests to it."""
 
     def __init__(self, url, database_url):
         self.address = (urlsplit(url).hostname, urlsplit(url).port)
         self.engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
         account = {"email": "ada@example.org", "password": factories.PASSWORD}
-        self.ask("POST", "/api/v1/auth/register", {**account, "name": "Ada"})
-        self.token = self.ask("POST", "/api/v1/auth/login", account)[1]["access_token"]
+        self.post("/api/v1/auth/register", {**account, "name": "Ada"})
+        self.token = self.post("/api/v1/auth/login", account)[1]["access_token"]
 
-    def ask(self, method, path, body):
+    def post(self, path, body):
         content = json.dumps(body).encode()
-        return self.send(request(method, path, content, f"Content-Length: {len(content)}"))
+        return self.send(request("POST", path, content, f"Content-Length: {len(content)}"))
 
     def send(self, *parts, pause=0.0, half_close=False):
-        """The status and body that answer the bytes of a request."""
+        """Send the bytes of a request. Return the status and JSON of the response."""
         with socket.create_connection(self.address, timeout=20) as connection:
             for part in parts:
                 connection.sendall(part)
                 time.sleep(pause)
             if half_close:
                 connection.shutdown(socket.SHUT_WR)
-            answer = b""
-            while b"\r\n\r\n" not in answer and (received := connection.recv(65_536)):
-                answer += received
-            head, _, body = answer.partition(b"\r\n\r\n")
+            response = b""
+            while b"\r\n\r\n" not in response and (received := connection.recv(65_536)):
+                response += received
+            head, _, body = response.partition(b"\r\n\r\n")
             if not head:
                 return None, None
             headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
@@ -56,7 +56,7 @@ class Service:
             return int(head.split()[1]), json.loads(body) if body else None
 
     def upload(self, *headers):
-        """The head of an import."""
+        """Return the head of an import request."""
         return request(
             "POST",
             "/api/v1/imports?usage_type_id=100",
@@ -66,7 +66,7 @@ class Service:
             content_type="text/csv",
         )
 
-    def usages(self):
+    def usage_count(self):
         with self.engine.connect() as connection:
             return connection.scalar(sa.text("SELECT count(*) FROM usages"))
 
@@ -76,29 +76,29 @@ def request(method, path, body, *headers, content_type="application/json"):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def test_an_upload_that_was_cut_off_stores_nothing(service):
-    before = service.usages()
-    # The client goes away amid the file; the part that came ends with a whole line.
+def test_upload_that_is_cut_off_records_nothing(service):
+    before = service.usage_count()
+    # The client disconnects in the middle of the file, after a complete line.
     service.send(service.upload(f"Content-Length: {len(FILE) * 2}"), FILE, half_close=True)
     time.sleep(1)
 
-    assert service.usages() == before
+    assert service.usage_count() == before
     status, imported = service.send(service.upload(f"Content-Length: {len(FILE)}"), FILE)
     assert (status, imported["usage_count"]) == (201, 1000)
-    assert service.usages() == before + 1000
+    assert service.usage_count() == before + 1000
 
 
-def test_a_body_in_chunks_is_411(service):
-    before = service.usages()
+def test_chunked_body_is_411(service):
+    before = service.usage_count()
     chunks = f"{len(FILE):x}\r\n".encode() + FILE + b"\r\n0\r\n\r\n"
 
     status, problem = service.send(service.upload("Transfer-Encoding: chunked"), chunks)
 
     assert (status, problem["title"]) == (411, "Length required")
-    assert service.usages() == before
+    assert service.usage_count() == before
 
 
-def test_ten_megabytes_are_413_whether_or_not_they_are_sent(service):
+def test_large_body_is_413_before_it_is_sent(service):
     head = request(
         "POST",
         "/api/v1/usages",
@@ -110,7 +110,7 @@ def test_ten_megabytes_are_413_whether_or_not_they_are_sent(service):
     assert (status, problem["status"]) == (413, 413)
 
 
-def test_a_body_that_comes_in_pieces_is_whole(service):
+def test_body_in_pieces_is_complete(service):
     pieces = [FILE[begin : begin + 8192] for begin in range(0, len(FILE), 8192)]
 
     status, _ = service.send(service.upload(f"Content-Length: {len(FILE)}"), *pieces, pause=0.2)
@@ -119,16 +119,16 @@ def test_a_body_that_comes_in_pieces_is_whole(service):
 
 
 @pytest.mark.parametrize("line", ["GET /api/v1/usages/%00 HTTP/1.1", "GET /api/v1/usages?a=%ff%fe&%00=1 HTTP/1.1"])
-def test_odd_addresses_are_answered(service, line):
+def test_odd_paths_are_answered(service, line):
     status, problem = service.send(f"{line}\r\nHost: x\r\nAuthorization: Bearer {service.token}\r\n\r\n".encode())
 
     assert status in (404, 422)
     assert problem["status"] == status
 
 
-def test_a_header_that_cannot_be_read_does_not_pass_for_none(service):
+def test_unreadable_header_is_not_ignored(service):
     body = b'{"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}'
-    before = service.usages()
+    before = service.usage_count()
     head = request(
         "POST", "/api/v1/usages", b"", f"Content-Length: {len(body)}", f"Authorization: Bearer {service.token}"
     )
@@ -136,4 +136,4 @@ def test_a_header_that_cannot_be_read_does_not_pass_for_none(service):
     status, problem = service.send(head.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: \xc3\xa9\r\n\r\n") + body)
 
     assert (status, problem["detail"]) == (422, "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.")
-    assert service.usages() == before
+    assert service.usage_count() == before

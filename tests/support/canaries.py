@@ -52,7 +52,7 @@ def requests_for_all_operations(app, ids):
 
     So no new route can be forgotten.
     """
-    document = app.extensions["carbonapi-api"].document
+    document = app.extensions["carbonapi"].api.document
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith(("pages.", "dashboard.")):
             continue

@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 from decimal import Decimal
 
+from carbonapi import audit
 from carbonapi.accounts.models import Organization, User
 from carbonapi.accounts.passwords import HASHER
 from carbonapi.auth import Actor, acting_as
@@ -29,6 +30,7 @@ def at(text):
 @row_security.for_all_organizations()
 def add(row):
     db.session.add(row)
+    audit.flush()
     db.session.commit()
     return row
 

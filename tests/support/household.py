@@ -22,7 +22,7 @@ def readings(series):
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["usage_at", "amount"])
-    with gzip.open(PROJECT / f"tests/data/gb-household-{series}-hourly-kwh.csv.gz", "rt") as rows:
+    with gzip.open(PROJECT / f"carbonapi/commands/demo/gb-household-{series}-hourly-kwh.csv.gz", "rt") as rows:
         for row in csv.DictReader(rows):
             writer.writerow([row["start"], Decimal(row["value"]).quantize(Decimal("0.001"))])
     return file.getvalue()

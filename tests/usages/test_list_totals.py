@@ -57,7 +57,7 @@ def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, 
 def test_what_is_kept_of_a_page_answers_everybody_for_themselves(sign_in, monkeypatch):
     """The statement is built for the first of each role; a page by cursor is built for each."""
     monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
-    monkeypatch.setattr(paging, "_KEPT", kept := {})
+    monkeypatch.setattr(paging, "_CACHED_PAGES", kept := {})
     clients = []
     for place in (1, 2):
         organization = factories.organization()

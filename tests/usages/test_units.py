@@ -30,7 +30,7 @@ def test_a_unit_that_does_not_fit_is_refused_and_tells_what_does(as_member):
     for unit in ("kg", "nonsense", "kilowatt_hour", "1000*Wh", "__import__('os')"):
         answer = as_member.post("/usages", json=USAGE | {"unit": unit})
         assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["unit"])
-        assert "What can be used: kwh, Wh, MWh, GWh, kJ, MJ, GJ, TJ, therm, MMBtu." in answer.json["detail"]
+        assert "Use one of: kwh, Wh, MWh, GWh, kJ, MJ, GJ, TJ, therm, MMBtu." in answer.json["detail"]
 
 
 def test_a_correction_keeps_the_unit_or_takes_another(as_member):

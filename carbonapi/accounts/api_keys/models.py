@@ -5,18 +5,19 @@ import datetime as dt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
-from ...audit import AuditConfig
 from ...auth import API_KEY_PREFIX
-from ...db import Model, TenantScoped, Viewer
+from ...db import AuditConfig, Model, TenantScoped, Viewer, choice_constraint
+
+SCOPES = ("read", "write")
 
 
 class ApiKey(TenantScoped, Model):
-    """What a machine signs its requests with, to act as the user whose it is. Only a hash of it is kept."""
+    """A key with which a machine acts as its user. Only its hash is stored."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
-        sa.CheckConstraint("scope IN ('read', 'write')", name="scope"),
+        choice_constraint("scope", SCOPES),
         sa.Index("ix_api_keys_by_user", "organization_id", "user_id"),
     )
     __allow_unmapped__ = True
@@ -31,18 +32,18 @@ class ApiKey(TenantScoped, Model):
     expires_at: Mapped[dt.datetime | None]
     last_used_at: Mapped[dt.datetime | None]
 
-    # Of one that has just been made, the whole text, this once: no column holds it.
+    # Set only on a key that was just created. It is not a column.
     key: str
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """Admins see all, managers their organization's, everyone else their own. Who sees one may delete it."""
+        """Admins see all keys, managers those of their organization, all others their own. Seeing permits deleting."""
         if viewer.role == "admin":
             return ()
-        mine = cls.organization_id == viewer.organization_id
-        return (mine,) if viewer.role == "manager" else (mine, cls.user_id == viewer.id)
+        own_organization = cls.organization_id == viewer.organization_id
+        return (own_organization,) if viewer.role == "manager" else (own_organization, cls.user_id == viewer.id)
 
     @property
     def prefix(self) -> str:
-        """What its text begins with, by which its user knows it again."""
+        """The beginning of its text, by which its user can recognize it."""
         return f"{API_KEY_PREFIX}_{self.organization_id}_{self.id}_{self.beginning}"

@@ -1,53 +1,54 @@
-"""What API keys look like on the wire."""
+"""API keys in requests and responses."""
 
 import marshmallow as ma
 
 from ...rest import ListQuerySchema, Schema, Sort, equal_to
 from ...rest.fields import Name, Text, UtcDateTime
-from .models import ApiKey
-
-SCOPES = ("read", "write")
+from .models import SCOPES, ApiKey
 
 
 class NewApiKeySchema(Schema):
-    """What a key is for, what it may do, and until when."""
+    """A new API key: its purpose, its scope and its expiry."""
 
     name = Name(required=True, validate=ma.validate.Length(1, 100), metadata={"example": "Meter in the cellar"})
     scope = Text(
         required=True,
         validate=ma.validate.OneOf(SCOPES),
-        metadata={"example": "write", "description": "`read`: it changes nothing. `write`: what your role may."},
+        metadata={"example": "write", "description": "`read`: read only. `write`: everything your role may do."},
     )
-    expires_at = UtcDateTime(metadata={"description": "From when on it is worthless; never, if it is left out."})
+    expires_at = UtcDateTime(metadata={"description": "When the key expires. Default: never."})
 
 
 class ApiKeySchema(Schema):
-    """What a machine signs its requests with, but for the key itself."""
+    """An API key, without the key itself."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    user_id = ma.fields.Integer(required=True, metadata={"example": 1, "description": "As whom it acts."})
+    user_id = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user that the key acts as."})
     name = ma.fields.String(required=True, metadata={"example": "Meter in the cellar"})
     scope = ma.fields.String(required=True, metadata={"enum": list(SCOPES), "example": "write"})
     prefix = ma.fields.String(
-        required=True, metadata={"example": "carbonapi_1_1_q3nJ", "description": "What the key begins with."}
+        required=True,
+        metadata={"example": "carbonapi_1_1_q3nJ", "description": "The beginning of the key, to recognize it."},
     )
     created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
     expires_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "null: it does not expire."}
+        required=True, allow_none=True, metadata={"example": None, "description": "`null` if the key does not expire."}
     )
     last_used_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "To a minute or so; null: never yet."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "Accurate to a minute. `null` if it was never used."},
     )
 
 
 class CreatedApiKeySchema(ApiKeySchema):
-    """A key that has just been made, with its text."""
+    """A key that was just created, with its text."""
 
     key = ma.fields.String(
         metadata={
             "example": "carbonapi_1_1_q3nJQk1v0WbZ7mJ8p2Yx5cT4rL6sD9fG0hA1eUoIiNwd60e2f5b",
-            "description": "The key itself, shown this once: not in an answer that is given again.",
+            "description": "The key itself. It is shown only once, and not in a repeated response.",
         }
     )
 

@@ -1,7 +1,7 @@
-"""API keys: with one, a machine acts as the user who made it, with their role at most.
+"""API keys, with which a machine acts as the user who created the key, with their role.
 
-A key is shown once, when it is made; what is kept is its hash. It acts as long as its user is active, and not beyond
-`expires_at`. What changes who may sign in, no key may do: that is said where the operations are declared.
+A key is shown once, when it is created; only its hash is stored. It works while its user is active, until
+`expires_at`. Operations on users and credentials do not accept keys; their views declare that.
 """
 
 import datetime as dt
@@ -9,6 +9,7 @@ import hmac
 
 import sqlalchemy as sa
 
+from ... import audit
 from ...auth import API_KEY_PREFIX, Actor, current_actor, get_visible
 from ...db import db, row_security
 from ...errors import Forbidden, ValidationFailed
@@ -16,18 +17,18 @@ from ..models import Organization, User
 from ..opaque_tokens import OpaqueToken, digest_of, new_token, parse_token
 from .models import ApiKey
 
-# When a key was used last is told as roughly as this, so that using it hardly ever writes.
-USE_IS_NOTED_EVERY = dt.timedelta(minutes=1)
+# The precision of `last_used_at`, so that most requests with a key do not write.
+LAST_USED_PRECISION = dt.timedelta(minutes=1)
 
 
 def create_api_key(now: dt.datetime, name: str, scope: str, expires_at: dt.datetime | None = None) -> ApiKey:
-    """A new key of the actor, with its text as `key`, which is kept nowhere.
+    """Create a key of the actor. Its `key` attribute has the text, which is not stored.
 
-    Raises Invalid if it has expired already.
+    Raise ValidationFailed for an expiry in the past.
     """
     if expires_at is not None and expires_at <= now:
-        raise ValidationFailed("Lies in the past. Leave it out for a key that does not expire.", field="expires_at")
-    # Locked, so that nobody is erased meanwhile and leaves a key behind.
+        raise ValidationFailed("Must be in the future. Leave it out for a key without expiry.", field="expires_at")
+    # Lock the user, so that erasing them at the same time leaves no key behind.
     user = get_visible(User, current_actor().id, lock=True)
     secret = new_token()
     api_key = ApiKey(
@@ -41,37 +42,39 @@ def create_api_key(now: dt.datetime, name: str, scope: str, expires_at: dt.datet
         expires_at=expires_at,
     )
     db.session.add(api_key)
-    db.session.flush()
+    audit.flush()
     api_key.key = str(OpaqueToken(API_KEY_PREFIX, api_key.organization_id, api_key.id, secret))
     return api_key
 
 
 def delete_api_key(api_key: ApiKey) -> None:
-    """Remove a key, which is good for nothing from then on. Raises NotAllowed for an admin's, but to an admin."""
+    """Delete a key. Raise Forbidden for the key of an admin unless the actor is one."""
     actor = current_actor()
     if not actor.is_admin and actor.id != api_key.user_id and get_visible(User, api_key.user_id).role == "admin":
         raise Forbidden("Only an admin may delete the API key of an admin.")
     db.session.delete(api_key)
+    audit.flush()
 
 
 def delete_api_keys_of(user: User) -> None:
-    """Remove all keys of `user`."""
-    theirs = (ApiKey.organization_id == user.organization_id, ApiKey.user_id == user.id)
-    for api_key in db.session.scalars(sa.select(ApiKey).where(*theirs)):
+    """Delete all keys of the user."""
+    criteria = (ApiKey.organization_id == user.organization_id, ApiKey.user_id == user.id)
+    for api_key in db.session.scalars(sa.select(ApiKey).where(*criteria)):
         db.session.delete(api_key)
+    audit.flush()
 
 
 def find_key_actor(text: str, now: dt.datetime) -> tuple[Actor, dt.datetime | None] | None:
-    """Who acts with the API key of this text, and until when at most; None if nobody does (any more)."""
-    named = parse_token(API_KEY_PREFIX, text)
-    if named is None:
+    """Return the actor of an API key and the expiry of the key; None if the key is not valid."""
+    token = parse_token(API_KEY_PREFIX, text)
+    if token is None:
         return None
-    with row_security.for_organization(named.organization_id):
-        return _actor_of(named, now)
+    with row_security.for_organization(token.organization_id):
+        return _find_actor(token, now)
 
 
-def _actor_of(named: OpaqueToken, now: dt.datetime) -> tuple[Actor, dt.datetime | None] | None:
-    this = (ApiKey.organization_id == named.organization_id, ApiKey.id == named.id)
+def _find_actor(token: OpaqueToken, now: dt.datetime) -> tuple[Actor, dt.datetime | None] | None:
+    criteria = (ApiKey.organization_id == token.organization_id, ApiKey.id == token.id)
     row = db.session.execute(
         sa.select(
             ApiKey.digest, ApiKey.expires_at, ApiKey.last_used_at,
@@ -79,21 +82,21 @@ def _actor_of(named: OpaqueToken, now: dt.datetime) -> tuple[Actor, dt.datetime 
         )
         .join(User, (User.organization_id == ApiKey.organization_id) & (User.id == ApiKey.user_id))
         .join(Organization, Organization.id == ApiKey.organization_id)
-        .where(*this, User.active)
+        .where(*criteria, User.active)
     ).first()  # fmt: skip
-    if row is None or not hmac.compare_digest(row.digest, digest_of(named.secret)):
+    if row is None or not hmac.compare_digest(row.digest, digest_of(token.secret)):
         return None
     if row.expires_at is not None and row.expires_at <= now:
         return None
-    if row.last_used_at is None or row.last_used_at <= now - USE_IS_NOTED_EVERY:
-        _note_use(now, *this)
+    if row.last_used_at is None or row.last_used_at <= now - LAST_USED_PRECISION:
+        _update_last_used(now, *criteria)
     _, _, _, id_, organization_id, role, timezone, scope = row
-    return Actor(id_, organization_id, role, timezone, api_key_id=named.id, scope=scope), row.expires_at
+    return Actor(id_, organization_id, role, timezone, api_key_id=token.id, scope=scope), row.expires_at
 
 
-def _note_use(now: dt.datetime, *this: sa.ColumnElement[bool]) -> None:
-    # Of many workers one does. The others' requests do not wait for it, nor for what comes of this one.
-    stale = ApiKey.last_used_at.is_(None) | (ApiKey.last_used_at <= now - USE_IS_NOTED_EVERY)
-    unlocked = sa.select(ApiKey.id).where(*this, stale).with_for_update(skip_locked=True)
-    db.session.execute(sa.update(ApiKey).where(*this, ApiKey.id.in_(unlocked)).values(last_used_at=now))
-    db.session.commit()
+def _update_last_used(now: dt.datetime, *criteria: sa.ColumnElement[bool]) -> None:
+    # Skip a locked row: another worker is updating it, and requests must not wait for that.
+    stale = ApiKey.last_used_at.is_(None) | (ApiKey.last_used_at <= now - LAST_USED_PRECISION)
+    unlocked = sa.select(ApiKey.id).where(*criteria, stale).with_for_update(skip_locked=True)
+    db.session.execute(sa.update(ApiKey).where(*criteria, ApiKey.id.in_(unlocked)).values(last_used_at=now))
+    db.session.commit()  # Release the row lock before the request is processed.

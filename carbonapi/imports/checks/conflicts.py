@@ -1,12 +1,12 @@
 """Lines about usages that the ledger has already: refused, passed over, or booked as corrections."""
 
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 
 from ...auth import scope_criteria
 from ...catalogue.models import UsageType
-from ...db import db
+from ...db import count_affected, db
 from ...usages import candidates
 from ...usages.models import Usage
 from ..staging import GOOD, STAGED, Row, add_duplicate_error, add_error
@@ -60,6 +60,6 @@ def compare_with_existing(organization_id: int) -> tuple[int, int]:
         .where(UsageType.id == Usage.usage_type_id)
         .values(same=same)
     )
-    matched = int(cast(Any, db.session.execute(comparing)).rowcount)
+    matched = count_affected(comparing)
     equal = db.session.scalar(sa.select(sa.func.count()).select_from(STAGED).where(GOOD, Row.same)) or 0
     return equal, matched - equal

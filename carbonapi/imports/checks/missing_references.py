@@ -1,14 +1,14 @@
 """Lines that the ledger cannot record, and what it lacks for them: each is told what a request would be told."""
 
 import datetime as dt
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 
 from ...accounts.models import User
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import EmissionFactor, UsageType
-from ...db import db
+from ...db import count_affected, db
 from ...periods.service import closed_error, is_open
 from ...usages import candidates
 from ...usages.models import Usage
@@ -48,7 +48,7 @@ def add_missing_reference_errors(organization_id: int, *criteria: sa.ColumnEleme
     ]
     marking = sa.update(STAGED).where(Row.place == lack.place)
     marking = marking.values(errors=sa.func.jsonb_build_array(sa.case(*errors)))
-    return int(cast(Any, db.session.execute(marking)).rowcount)
+    return count_affected(marking)
 
 
 def add_closed_period_errors(organization_id: int) -> int:

@@ -9,20 +9,20 @@ writes meanwhile waits, and finds the time zone that they have counted in gone (
 a row says which it was), so nothing of theirs is stored.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 
 from ...accounts.models import Organization
-from ...db import db
+from ...db import db, timeouts
 from ...local_time.clock import MICROSECOND, MOMENT, SHOWN, day_of, day_start, local_clock
 from ...local_time.hours import hour_bit, interval_hour_bits
 from ...local_time.proration import prorated_amount
 from ..models import DailyTotal, Usage
 
-STATEMENT_TIMEOUT = "30min"
 ZERO = sa.literal_column("0", sa.Integer)
 SUMS = ("usage_count", "carried_count", "amount", "co2e_kg", "estimated_kg")
 MASKS = ("reading_hours", "period_hours")
@@ -147,21 +147,21 @@ def _by_key(days: sa.CursorResult[Any]) -> dict[tuple[Any, ...], tuple[Any, ...]
     return {key: found for key, found in told.items() if any(found)}
 
 
-@sa.event.listens_for(Organization, "before_update")
-def _forget_its_days(mapper: Any, connection: sa.Connection, organization: Organization) -> None:
-    if sa.inspect(organization).attrs.timezone.history.has_changes():
-        _forget(connection, organization.id)
+@contextlib.contextmanager
+def rebuilding_daily_totals(organization_id: int) -> Iterator[None]:
+    """Delete the daily totals of an organization before the block, which sets its time zone, and rebuild them after it.
 
-
-@sa.event.listens_for(Organization, "after_update")
-def _count_in_its_timezone(mapper: Any, connection: sa.Connection, organization: Organization) -> None:
-    if sa.inspect(organization).attrs.timezone.history.has_changes():
-        _count(connection, organization.id)
+    A foreign key ties each total to the time zone it was computed in, so none may exist while the zone changes.
+    """
+    connection = db.session.connection()
+    _forget(connection, organization_id)
+    yield
+    _count(connection, organization_id)
 
 
 def _forget(connection: sa.Connection, organization_id: int) -> sa.CursorResult[Any]:
     """Delete the days of an organization, and give what they were."""
-    connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    connection.execute(sa.text(timeouts(minutes=30)))
     # Locked before they are deleted: whoever makes a row meanwhile holds the organization, too.
     connection.execute(sa.select(Organization.id).where(Organization.id == organization_id).with_for_update())
     return connection.execute(

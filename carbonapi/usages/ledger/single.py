@@ -11,14 +11,15 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from ... import audit
 from ...accounts.models import Organization, User
-from ...auth import Actor, current_actor, get_referenced, get_visible
+from ...auth import ViewerParameters, current_actor, get_referenced, get_visible
 from ...catalogue.factor_selection import FactorLookup, select_factor
+from ...catalogue.models import DEFAULT_METHOD
 from ...db import CompiledStatement, db
 from ...errors import ValidationFailed
 from ...periods.service import check_adjusted_period, closed_error, is_open
 from ..candidates import COLUMNS, candidate_row, why_unrecordable
 from ..measuring import normalized, renormalized
-from ..models import Usage, UsageVersion, ledger_columns
+from ..models import DEFAULT_QUALITY, Usage, UsageVersion, ledger_columns
 from ..validation import check_same_organization, get_active_type, interval_error
 from .daily_totals import (
     COUNTED,
@@ -31,7 +32,7 @@ from .daily_totals import (
 )
 from .sql import FACTOR_DEPENDS_ON, MIN_VERSION_AGE, archive_versions, insert_usages
 
-DEFAULTS = {"method": "location", "quality": "measured"}
+DEFAULTS = {"method": DEFAULT_METHOD, "quality": DEFAULT_QUALITY}
 PRODUCT_DIGITS = 60  # More than an amount in the type's unit and a factor have together: their product is exact.
 # What the audit log tells of a usage, beside what it tells of every act: whose, of what, when, by whom and why.
 TOLD = [
@@ -69,7 +70,7 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
 @cache
 def _recording(role: str, *, has_period: bool) -> CompiledStatement:
     """The statement that records one usage, be it a period or not, for actors of this role."""
-    by = Actor(_parameter("by_id"), _parameter("by_organization_id"), role, timezone="")
+    by = ViewerParameters(_parameter("by_id"), _parameter("by_organization_id"), role)
     given = candidate_row({name: _parameter(name) for name in COLUMNS})
     recorded = insert_usages(given, _parameter("recorded_at"), by).returning(*ledger_columns(Usage)).cte("recorded")
     told = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *TOLD))

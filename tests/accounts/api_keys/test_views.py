@@ -79,8 +79,8 @@ def test_what_is_kept_of_a_key_opens_nothing(app, as_member):
         Client(app, {"access_token": shown["key"]}).get("/auth/me")
     finally:
         app.config["SESSION_CACHE_SECONDS"] = 0
-    assert secret not in str(app.extensions["carbonapi-access"])
-    assert secret not in str(app.extensions["carbonapi-tokens"])
+    assert secret not in str(app.extensions["carbonapi"].actors)
+    assert secret not in str(app.extensions["carbonapi"].claims)
 
 
 def test_a_key_that_reads_changes_nothing(as_manager):
@@ -99,7 +99,7 @@ def test_a_key_that_reads_changes_nothing(as_manager):
     ):
         assert (answer.status_code, answer.json["detail"]) == (
             403,
-            "The scope of this API key, read, does not allow this. It takes a key of the scope write.",
+            "This API key has the scope read. Use one with the scope write.",
         )
 
 
@@ -126,10 +126,7 @@ def test_a_key_is_good_until_it_expires_and_not_a_moment_longer(app, as_member, 
     refused = expiring.get("/usages")
 
     assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
-    assert (
-        refused.json["detail"]
-        == "This API key is not good: it is wrong, deleted or expired, or its user is deactivated."
-    )
+    assert refused.json["detail"] == "Invalid API key: it is unknown, deleted or expired, or its user is deactivated."
     past = as_member.post("/api-keys", json={"name": "x", "scope": "read", "expires_at": "2024-01-01T00:00:00Z"})
     assert (past.status_code, list(past.json["errors"]["json"])) == (422, ["expires_at"])
 
@@ -257,13 +254,13 @@ def test_its_last_use_is_noted_once_a_minute(app, as_member, statements, monkeyp
         assert acting.get("/usages").status_code == 200
         sent.append([statement.split()[0] for statement in statements])
         if len(sent) == 2:
-            app.extensions["carbonapi-access"][1].clear()
+            app.extensions["carbonapi"].actors.clear()
 
     assert sent == [["SELECT", "UPDATE", "SELECT"], ["SELECT"], ["SELECT", "SELECT"]]
     first = as_member.get(path).json["last_used_at"]
     assert abs(factories.at(first) - factories.now()) < dt.timedelta(minutes=1)
     db.session.execute(sa.update(ApiKey).values(last_used_at=ApiKey.last_used_at - dt.timedelta(seconds=60)))
-    app.extensions["carbonapi-access"][1].clear()
+    app.extensions["carbonapi"].actors.clear()
     assert acting.get("/usages").status_code == 200
     assert as_member.get(path).json["last_used_at"] > first
 

@@ -84,7 +84,7 @@ def test_what_stays_ambiguous_is_a_fault_that_names_the_ids(as_member):
     assert told == {
         "2": [f"usage_type: {AMBIGUOUS}"],
         "3": [f"usage_type: {AMBIGUOUS}"],
-        "5": ["unit: l cannot be converted into kg. What can be used: kg, g, t, lb, short ton, long ton."],
+        "5": ["unit: l cannot be converted into kg. Use one of: kg, g, t, lb, short ton, long ton."],
     }
     assert errors(post(as_member, f"usage_at,amount\n{AT},1\n", "?usage_type=heating")) == {
         "2": [f"usage_type: {AMBIGUOUS}"]

@@ -1,0 +1,72 @@
+"""`carbonapi migrate`, `backup` and `restore`."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import flask
+import flask_migrate
+import sqlalchemy as sa
+
+from ..db import db, row_security
+from ..postgres import backup as backups
+from ..rest import now
+from .application import application
+
+pg_bin_dir_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
+    "--pg-bin-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of pg_dump, pg_restore and psql. Without it, the command uses those of the embedded PostgreSQL.",
+)
+
+
+@click.command()
+def migrate() -> None:
+    """Migrate the database to the current schema, and grant the service's role its privileges.
+
+    A second migration waits for the first to finish.
+    """
+    with application(as_owner=True):
+        migrate_database()
+
+
+def migrate_database() -> None:
+    """Migrate the database of the current app, and grant the service's role its privileges."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    flask_migrate.upgrade()
+    with db.engine.begin() as connection:
+        row_security.grant_service_role(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@pg_bin_dir_option
+def backup(file: Path, pg_bin_dir: Path | None) -> None:
+    """Back up the database to a new FILE.
+
+    FILE is in the custom format of pg_dump. FILE.manifest.json has row counts and checksums, which `restore` compares.
+    The backup is a consistent snapshot; the service can write during it.
+    """
+    with application(as_owner=True):
+        click.echo(f"Backed up {_size(backups.create_backup(file, pg_bin_dir, now()))} to {file}.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@pg_bin_dir_option
+def restore(file: Path, pg_bin_dir: Path | None) -> None:
+    """Restore a backup FILE into an empty database, and compare it with FILE.manifest.json.
+
+    If a table differs, the command lists it, restores nothing, and exits with code 1. It migrates the backup of an
+    older version to the current schema.
+    """
+    with application(as_owner=True):
+        click.echo(f"Restored {_size(backups.restore(file, pg_bin_dir))}. Every table matches the manifest.")
+        migrate_database()
+
+
+def _size(manifest: dict[str, Any]) -> str:
+    tables = manifest["tables"].values()
+    return f"{sum(table['rows'] for table in tables)} rows of {len(tables)} tables"

@@ -1,0 +1,102 @@
+"""Decorators that state the rules of a view. `Blueprint` reads them and builds the view's pipeline from them.
+
+They change nothing by themselves, so their order does not matter. They stand below the blueprint's own decorator:
+
+    @users.post(NewUserSchema, CreatedUserSchema)
+    @requires(MANAGERS, api_key=False)
+    @shown_once("invitation_token")
+    def post(self, fields): ...
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+
+from ..db import Model, OptimisticallyLocked
+from ..errors import CarbonError
+from ..rate_limiting import RateLimit
+
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
+Roles = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRules:
+    """The rules that differ from the defaults of the HTTP method."""
+
+    roles: Roles | None = None
+    is_public: bool = False
+    accepts_api_keys: bool = True
+    limit: RateLimit | None = None
+    secret: str | None = None
+    is_single_statement: bool = False
+    errors: tuple[type[CarbonError], ...] = ()
+
+
+def rules_of(view: View) -> ViewRules:
+    rules: ViewRules = getattr(view, "rules", ViewRules())
+    return rules
+
+
+def _state(**rules: Any) -> Decorator:
+    def add_rules(view: Any) -> View:
+        view.rules = replace(rules_of(view), **rules)
+        return view  # type: ignore[no-any-return]
+
+    return add_rules
+
+
+def requires(roles: Roles, *, api_key: bool = True) -> Decorator:
+    """Allow these roles only. api_key: whether API keys are accepted."""
+    return _state(roles=roles, accepts_api_keys=api_key)
+
+
+def public(view: View) -> View:
+    """Require no login."""
+    return _state(is_public=True)(view)
+
+
+def rate_limited(limit: RateLimit) -> Decorator:
+    """Count requests under this limit instead of the method's usual one."""
+    return _state(limit=limit)
+
+
+def shown_once(field: str) -> Decorator:
+    """Leave this secret field out of the stored response, so that a replay for an Idempotency-Key lacks it."""
+    return _state(secret=field)
+
+
+def single_statement(view: View) -> View:
+    """Open no transaction: one statement does all the writing."""
+    return _state(is_single_statement=True)(view)
+
+
+def raises(*errors: type[CarbonError]) -> Decorator:
+    """Document errors that do not follow from the other rules."""
+    return _state(errors=errors)
+
+
+def returned_model(view: View) -> type[Model] | None:
+    """Return the model of the row that the view returns, according to its annotation."""
+    model = view.__annotations__.get("return")
+    return model if isinstance(model, type) and issubclass(model, Model) else None
+
+
+def has_etag(model: type[Model] | None) -> bool:
+    return model is not None and issubclass(model, OptimisticallyLocked)
+
+
+def can_conflict(model: type[Model] | None) -> bool:
+    """Return whether a row can contradict another one: by a unique or exclusion rule beside the primary key."""
+    if model is None:
+        return False
+    table: Any = model.__table__
+    key = {column.name for column in table.primary_key}
+    unique = [rule for rule in table.constraints if isinstance(rule, sa.UniqueConstraint)]
+    unique += [index for index in table.indexes if index.unique]
+    excludes = any(isinstance(rule, ExcludeConstraint) for rule in table.constraints)
+    return excludes or any(not key <= {column.name for column in rule.columns} for rule in unique)

@@ -10,7 +10,7 @@ CHAPTERS = (
     Chapter("Imports", requests_ledger.IMPORTS),
     Chapter("Emissions", requests_emissions.EMISSIONS),
     Chapter("Restatements", requests_emissions.RESTATEMENTS),
-    Chapter("Periods", requests_emissions.CLOSED_PERIODS),
+    Chapter("Closed periods", requests_emissions.CLOSED_PERIODS),
     Chapter("Organizations", requests_accounts.ORGANIZATIONS),
     Chapter("Users", requests_accounts.USERS),
     Chapter("API keys", requests_accounts.API_KEYS),

@@ -139,7 +139,7 @@ IMPORTS = (
         saves={"import_id": "answer.id"},
         expects={"answer.usage_count": 1, "answer.error_count": 1},
     ),
-    Request("list_faults_of_import", expects={"answer[0].line": 3, "answer[0].column": "amount"}),
+    Request("list_errors_of_import", expects={"answer[0].line": 3, "answer[0].column": "amount"}),
     Request("export_rejected_lines"),
     Request("revert_import", body={"reason": "It was the wrong file."}),
     Request(

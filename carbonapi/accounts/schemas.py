@@ -93,15 +93,12 @@ class SessionSchema(Schema):
     """One login, with the tokens that descend from it."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
-    started_at = UtcDateTime(
-        required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "Time of the login."}
-    )
+    started_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "Login time."})
     refreshed_at = UtcDateTime(
         required=True, metadata={"example": "2026-02-01T08:00:00Z", "description": "Time of the last refresh."}
     )
     expires_at = UtcDateTime(
-        required=True,
-        metadata={"example": "2026-03-03T08:00:00Z", "description": "When the session ends, unless refreshed."},
+        required=True, metadata={"example": "2026-03-03T08:00:00Z", "description": "When it ends, unless refreshed."}
     )
     current = ma.fields.Boolean(
         required=True, metadata={"example": True, "description": "Whether your token belongs to this session."}
@@ -176,19 +173,14 @@ class CreatedUserSchema(UserSchema):
             "description": "For `/auth/accept`. Returned only once, and only if the service sends no mail.",
         }
     )
-    invitation_expires_at = UtcDateTime(
-        metadata={"example": "2026-02-01T12:00:00Z", "description": "When the token expires."}
-    )
+    invitation_expires_at = UtcDateTime(metadata={"example": "2026-02-01T12:00:00Z", "description": "Token expiry."})
 
 
 class PasswordTokenSchema(Schema):
     """A token to set a password without the current one."""
 
     token = ma.fields.String(
-        metadata={
-            "example": TOKEN,
-            "description": "For `/auth/accept`. Returned only once, and only if the service sends no mail.",
-        }
+        metadata={"example": TOKEN, "description": "For `/auth/accept`. Returned once, if the service sends no mail."}
     )
     expires_at = UtcDateTime(required=True, metadata={"example": "2026-02-01T12:00:00Z"})
 

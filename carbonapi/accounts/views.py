@@ -156,7 +156,7 @@ class Acceptance(MethodView):
 class Me(MethodView):
     @auth.get(UserSchema)
     def get(self) -> User:
-        """Get your account
+        """Get yourself
 
         Returns your own user, with its role.
         """
@@ -165,7 +165,7 @@ class Me(MethodView):
     @auth.patch(ProfileChangesSchema(partial=True), UserSchema)
     @requires(EVERYONE, api_key=False)
     def patch(self, fields: dict[str, Any]) -> User:
-        """Change your account
+        """Change yourself
 
         Changes your name or e-mail address. Managers set roles.
         """

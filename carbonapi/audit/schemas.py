@@ -12,7 +12,7 @@ class AuditEntrySchema(Schema):
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(
-        required=True, metadata={"example": 1, "description": "`0` for an entry without one, such as a failed login."}
+        required=True, metadata={"example": 1, "description": "`0` if none, as at a login with an unknown address."}
     )
     occurred_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
     actor_id = ma.fields.Integer(
@@ -22,9 +22,7 @@ class AuditEntrySchema(Schema):
         required=True, allow_none=True, metadata={"example": "manager", "description": "The actor's role at that time."}
     )
     api_key_id = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "The key that the actor used, if any."},
+        required=True, allow_none=True, metadata={"example": None, "description": "The actor's key, if one was used."}
     )
     action = ma.fields.String(required=True, metadata={"enum": list(ACTIONS), "example": "changed"})
     subject = ma.fields.String(required=True, metadata={"example": "organization"})
@@ -48,7 +46,7 @@ class AuditEntrySchema(Schema):
         metadata={"example": {"region": "GB"}, "description": "Values after the change. For a new row, all values."},
     )
     reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "Reason from the request."}
+        required=True, allow_none=True, metadata={"example": None, "description": "From the request."}
     )
 
 

@@ -43,7 +43,7 @@ class FactorLookup:
 
 
 def select_factor(usage_type: UsageType, lookup: FactorLookup) -> EmissionFactor:
-    """Return the factor that applies. Raise MissingFactor if there is none."""
+    """Return the factor that applies. Raise MissingFactor if no factor applies."""
     factor = db.session.scalar(lookup.chosen())
     if factor is None:
         raise missing_factor_error(usage_type, lookup)

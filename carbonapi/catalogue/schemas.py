@@ -8,10 +8,7 @@ from ..rest import ListQuerySchema, Schema, Sort, equal_to
 from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictBoolean, StrictInteger, Text, UtcDateTime
 from .models import DEFAULT_METHOD, METHODS, EmissionFactor, UsageType
 
-SCOPE = {
-    "description": "Scope of the GHG Protocol: 1 direct emissions, 2 purchased energy, 3 all others.",
-    "example": 2,
-}
+SCOPE = {"description": "GHG Protocol: 1 direct emissions, 2 purchased energy, 3 all others.", "example": 2}
 
 
 def method(**kwargs: object) -> Text:
@@ -19,8 +16,7 @@ def method(**kwargs: object) -> Text:
         validate=ma.validate.OneOf(METHODS),
         metadata={
             "example": DEFAULT_METHOD,
-            "description": "`location`: average of the local grid. `market`: the supplier's contract "
-            "(GHG Protocol, Scope 2 Guidance).",
+            "description": "`location`: average of the grid. `market`: contract of the supplier (GHG Protocol).",
         },
         **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
     )
@@ -121,9 +117,7 @@ class NewEmissionFactorSchema(Schema):
     valid_until = UtcDateTime(
         load_default=None,
         allow_none=True,
-        metadata={
-            "description": "Exclusive. Without it the factor is open-ended, and ends the previous open-ended factor.",
-        },
+        metadata={"description": "Exclusive. Without it, the factor is open-ended and ends the previous one."},
     )
     region = Region(
         load_default=None,

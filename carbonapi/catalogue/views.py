@@ -112,7 +112,7 @@ class Factors(MethodView):
     @catalogue.post(NewEmissionFactorSchema, EmissionFactorSchema)
     @requires(MANAGERS)
     def post(self, fields: dict[str, Any], usage_type_id: int) -> EmissionFactor:
-        """Create an emission factor
+        """Enter an emission factor
 
         Managers create factors of their organization, which take precedence over shared ones. Admins create shared
         factors. A factor without an end ends the previous open-ended one. Validity of one owner, region and method must

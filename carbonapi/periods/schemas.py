@@ -12,9 +12,7 @@ class ClosedPeriodSchema(Schema):
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    until = UtcDateTime(
-        required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive end of the period."}
-    )
+    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive."})
     note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Annual report 2025"})
     closed_at = UtcDateTime(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
     closed_by = ma.fields.Integer(required=True, metadata={"example": 1})
@@ -32,9 +30,7 @@ class ClosedPeriodSchema(Schema):
 class NewClosedPeriodSchema(Schema):
     """The end of the period to close."""
 
-    until = UtcDateTime(
-        required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive end of the period."}
-    )
+    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive."})
     note = Text(
         load_default=None,
         allow_none=True,

@@ -60,20 +60,15 @@ class RestatementSchema(Schema):
     end = UtcDateTime(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
     reason = ma.fields.String(required=True, metadata={"example": "The supplier has corrected its factors."})
-    usage_count = ma.fields.Integer(
-        required=True, metadata={"example": 744, "description": "Number of changed usages."}
-    )
+    usage_count = ma.fields.Integer(required=True, metadata={"example": 744, "description": "Changed usages."})
     before_kg = ExactDecimal(required=True, metadata={"example": 18.75})
     after_kg = ExactDecimal(required=True, metadata={"example": 15})
     difference_kg = ExactDecimal(required=True, metadata={"example": -3.75})
     difference_percent = ExactDecimal(
-        required=True,
-        allow_none=True,
-        metadata={"example": -20, "description": "Percentage of `before_kg`, to four digits."},
+        required=True, allow_none=True, metadata={"example": -20, "description": "Percentage, to four digits."}
     )
     significance_threshold = ExactDecimal(
-        required=True,
-        metadata={"example": 5, "description": "Percentage that was set for the organization at that time."},
+        required=True, metadata={"example": 5, "description": "Percentage, as it was set at that time."}
     )
     significant = ma.fields.Boolean(
         required=True, metadata={"example": True, "description": "Whether the difference reaches the threshold."}

@@ -5,14 +5,14 @@ from carbonapi.accounts import passwords
 
 @pytest.fixture
 def hashes_checked(monkeypatch):
-    """What the hashes against which passwords are checked cost, as it stands in them."""
+    """Return the list of cost parameters of the hashes that passwords are verified against."""
     checked = []
     verify = passwords.HASHER.verify
 
-    class Noting:
+    class RecordingHasher:
         def verify(self, password_hash, password):
             checked.append(password_hash.split("$")[3])
             return verify(password_hash, password)
 
-    monkeypatch.setattr(passwords, "HASHER", Noting())
+    monkeypatch.setattr(passwords, "HASHER", RecordingHasher())
     return checked

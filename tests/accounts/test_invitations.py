@@ -1,4 +1,4 @@
-"""Invitations and resets through HTTP: a token is good once, for its user alone, and for a day."""
+"""Invitations and resets through HTTP: a token works once, only for its user, and for a day."""
 
 import datetime as dt
 
@@ -37,20 +37,20 @@ def reset(client, user):
     return answer.json["token"]
 
 
-def refused(answer):
+def rejected(answer):
     assert answer.status_code == 422
     return {**answer.json, "request_id": None}
 
 
 @pytest.fixture
 def wrong(stranger):
-    """What a token is answered that was never made."""
-    answer = refused(accept(stranger, "x"))
+    """Return the response for a token that was never created."""
+    answer = rejected(accept(stranger, "x"))
     assert answer["errors"] == {"json": {"token": ["This token is unknown, used or expired. Ask for a new one."]}}
     return answer
 
 
-def test_who_is_invited_sets_their_own_password(as_manager, stranger):
+def test_invited_user_sets_a_password(as_manager, stranger):
     answer = as_manager.post("/users", json=GRACE)
 
     assert answer.status_code == 201
@@ -67,7 +67,7 @@ def test_who_is_invited_sets_their_own_password(as_manager, stranger):
     assert log_in(stranger, "grace@example.org").status_code == 200
 
 
-def test_who_has_no_password_yet_is_no_other_than_who_gives_a_wrong_one(as_manager, stranger, hashes_checked):
+def test_login_without_password_looks_like_wrong_password(as_manager, stranger, hashes_checked):
     as_manager.post("/users", json=GRACE)
     answers = [log_in(stranger, email) for email in ("grace@example.org", as_manager.user.email, "nobody@example.org")]
 
@@ -76,7 +76,7 @@ def test_who_has_no_password_yet_is_no_other_than_who_gives_a_wrong_one(as_manag
     assert hashes_checked == ["m=19456,t=2,p=1"] * 3
 
 
-def test_a_reset_changes_nothing_until_it_is_accepted_and_then_ends_every_session(as_manager, as_member, stranger):
+def test_accepting_a_reset_ends_all_sessions(as_manager, as_member, stranger):
     token = reset(as_manager, as_member.user)
     assert as_member.get("/auth/me").status_code == 200
     assert log_in(stranger, as_member.user.email, factories.PASSWORD).status_code == 200
@@ -88,23 +88,23 @@ def test_a_reset_changes_nothing_until_it_is_accepted_and_then_ends_every_sessio
     assert log_in(stranger, as_member.user.email).status_code == 200
 
 
-def test_a_token_is_good_once_and_the_newest_alone(as_manager, as_member, stranger, wrong):
+def test_only_the_newest_token_works_and_only_once(as_manager, as_member, stranger, wrong):
     first, second = (reset(as_manager, as_member.user) for _ in range(2))
 
-    assert refused(accept(stranger, first)) == wrong
+    assert rejected(accept(stranger, first)) == wrong
     assert accept(stranger, second).status_code == 204
-    assert refused(accept(stranger, second)) == wrong
+    assert rejected(accept(stranger, second)) == wrong
 
 
-def test_a_token_is_good_for_a_day(as_manager, as_member, stranger, wrong):
+def test_token_expires_after_a_day(as_manager, as_member, stranger, wrong):
     token = reset(as_manager, as_member.user)
     db.session.execute(sa.update(PasswordToken).values(expires_at=factories.now()))
 
-    assert refused(accept(stranger, token)) == wrong
+    assert rejected(accept(stranger, token)) == wrong
 
 
 @pytest.mark.parametrize("change", ["deactivated", "back again", "another address", "another password", "deleted"])
-def test_a_token_is_worthless_once_its_user_is_not_who_they_were(as_manager, as_member, stranger, wrong, change):
+def test_change_of_user_revokes_token(as_manager, as_member, stranger, wrong, change):
     token, path = reset(as_manager, as_member.user), f"/users/{as_member.user.id}"
     if change == "another password":
         passwords_ = {"current_password": factories.PASSWORD, "new_password": "a third set of words for this"}
@@ -118,18 +118,18 @@ def test_a_token_is_worthless_once_its_user_is_not_who_they_were(as_manager, as_
     if change == "back again":
         assert as_manager.patch(path, json={"active": True}).status_code == 200
 
-    assert refused(accept(stranger, token)) == wrong
+    assert rejected(accept(stranger, token)) == wrong
     assert db.session.scalar(sa.select(sa.func.count()).select_from(PasswordToken)) == 0
 
 
-def test_another_name_leaves_the_token_good(as_manager, as_member, stranger):
+def test_new_name_keeps_token_valid(as_manager, as_member, stranger):
     token = reset(as_manager, as_member.user)
     assert as_manager.patch(f"/users/{as_member.user.id}", json={"name": "Renamed"}).status_code == 200
 
     assert accept(stranger, token).status_code == 204
 
 
-def test_a_token_is_its_own_users_alone(as_manager, as_member, as_other_manager, stranger, wrong):
+def test_token_works_only_for_its_user(as_manager, as_member, as_other_manager, stranger, wrong):
     mine = parse_token("carbonapi-password", reset(as_manager, as_member.user))
     theirs = parse_token("carbonapi-password", reset(as_other_manager, as_other_manager.user))
     key = as_member.post("/api-keys", json={"name": "x", "scope": "write"}).json["key"]
@@ -141,14 +141,14 @@ def test_a_token_is_its_own_users_alone(as_manager, as_member, as_other_manager,
         OpaqueToken("carbonapi", mine.organization_id, mine.id, mine.secret),
         key,
     ):
-        assert refused(accept(stranger, str(forged))) == wrong
+        assert rejected(accept(stranger, str(forged))) == wrong
     assert accept(stranger, str(mine)).status_code == 204
     signed = {"Authorization": f"Bearer {theirs}"}
     assert stranger.get("/auth/me", headers=signed).status_code == 401
 
 
 @pytest.mark.parametrize("password", ["password1234", "aaaaaaaaaaaaaaaaaaaa", "short", "about grace@example.org it"])
-def test_a_weak_password_is_refused_and_the_token_stays_good(as_manager, stranger, password):
+def test_weak_password_keeps_token_valid(as_manager, stranger, password):
     token = as_manager.post("/users", json=GRACE).json["invitation_token"]
 
     answer = accept(stranger, token, password)
@@ -157,7 +157,7 @@ def test_a_weak_password_is_refused_and_the_token_stays_good(as_manager, strange
     assert accept(stranger, token).status_code == 204
 
 
-def test_of_several_who_accept_one_token_at_once_one_does(committing):
+def test_concurrent_acceptance_succeeds_once(committing):
     user = committing.post("/users", json=GRACE).json
     app = committing.http.application
     words = [f"{number} unrelated words make good ones" for number in range(4)]
@@ -169,7 +169,7 @@ def test_of_several_who_accept_one_token_at_once_one_does(committing):
     assert log_in(Client(app), "grace@example.org", words[winner]).status_code == 200
 
 
-def test_who_may_reset_whose_password(
+def test_reset_requires_manager_of_same_organization(
     as_manager, as_member, as_auditor, as_admin, as_other_manager, sign_in, organization
 ):
     admin = sign_in(factories.user(organization, "admin"))
@@ -181,7 +181,7 @@ def test_who_may_reset_whose_password(
     assert as_admin.post(f"/users/{admin.user.id}/reset").status_code == 200
 
 
-def test_nobody_is_reset_who_may_not_sign_in(as_manager, organization):
+def test_reset_of_deactivated_user_is_409(as_manager, organization):
     user = factories.user(organization, active=False)
 
     answer = as_manager.post(f"/users/{user.id}/reset")
@@ -189,7 +189,7 @@ def test_nobody_is_reset_who_may_not_sign_in(as_manager, organization):
     assert (answer.status_code, answer.json["title"]) == (409, "Conflict")
 
 
-def test_an_organization_keeps_a_manager_who_has_a_password(as_manager, stranger):
+def test_invited_manager_does_not_count_as_manager(as_manager, stranger):
     invited = as_manager.post("/users", json=GRACE | {"role": "manager"}).json
     path = f"/users/{as_manager.user.id}"
 
@@ -200,7 +200,7 @@ def test_an_organization_keeps_a_manager_who_has_a_password(as_manager, stranger
     assert as_manager.patch(path, json={"role": "member"}).status_code == 200
 
 
-def test_who_has_been_invited_can_be_erased(as_manager):
+def test_invited_user_can_be_erased(as_manager):
     invited = as_manager.post("/users", json=GRACE).json
 
     assert as_manager.delete(f"/users/{invited['id']}").status_code == 204
@@ -208,7 +208,7 @@ def test_who_has_been_invited_can_be_erased(as_manager):
     assert db.session.scalar(sa.select(User.erased_at).where(User.id == invited["id"])) is not None
 
 
-def test_a_repeated_answer_has_no_token(as_manager, as_member):
+def test_repeated_response_omits_token(as_manager, as_member):
     headers = {"Idempotency-Key": "one"}
     first, again = (as_manager.post("/users", json=GRACE, headers=headers) for _ in range(2))
     headers = {"Idempotency-Key": "two"}
@@ -218,12 +218,12 @@ def test_a_repeated_answer_has_no_token(as_manager, as_member):
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json == {name: value for name, value in first.json.items() if name != "invitation_token"}
     assert reset_again.json == {"expires_at": reset_first.json["expires_at"]}
-    kept = str(db.session.execute(sa.select(IdempotencyRecord.body, IdempotencyRecord.headers)).all())
+    stored = str(db.session.execute(sa.select(IdempotencyRecord.body, IdempotencyRecord.headers)).all())
     for token in (first.json["invitation_token"], reset_first.json["token"]):
-        assert token[-51:] not in kept
+        assert token[-51:] not in stored
 
 
-def test_invitations_resets_and_who_accepts_are_told_of_without_a_secret(as_manager, stranger, as_admin):
+def test_invitations_and_resets_are_audited_without_secrets(as_manager, stranger, as_admin):
     invited = as_manager.post("/users", json=GRACE).json
     tokens = [invited["invitation_token"]]
     accept(stranger, tokens[0])
@@ -231,9 +231,9 @@ def test_invitations_resets_and_who_accepts_are_told_of_without_a_secret(as_mana
     tokens.append(answer["token"])
 
     columns = (AuditEntry.action, AuditEntry.actor_id, AuditEntry.new)
-    told = sa.select(*columns).where(AuditEntry.subject == "user", AuditEntry.subject_id == invited["id"])
+    entries = sa.select(*columns).where(AuditEntry.subject == "user", AuditEntry.subject_id == invited["id"])
     manager = as_manager.user.id
-    assert [tuple(row) for row in db.session.execute(told.order_by(AuditEntry.id))] == [
+    assert [tuple(row) for row in db.session.execute(entries.order_by(AuditEntry.id))] == [
         ("created", manager, {"email": "grace@example.org", "name": "Grace", "role": "member", "active": True}),
         ("invited", manager, {"expires_at": invited["invitation_expires_at"]}),
         ("password_changed", None, None),
@@ -245,15 +245,15 @@ def test_invitations_resets_and_who_accepts_are_told_of_without_a_secret(as_mana
         assert secret not in everything
 
 
-def test_who_was_invited_has_no_password_that_is_right_when_the_tables_go_down(fresh_database_url):
+def test_downgrade_gives_invited_users_no_valid_password(fresh_database_url):
     app = create_app(settings_for(as_owner(fresh_database_url)))
     with operator_context(app):
         user = factories.user(factories.organization(), "manager")
         db.session.execute(sa.text("UPDATE users SET password_hash = NULL"))
         db.session.commit()
         flask_migrate.downgrade(revision="row_level_security")
-        kept = db.session.scalar(sa.text("SELECT password_hash FROM users"))
-        assert not passwords.password_matches(factories.PASSWORD, kept)
+        stored = db.session.scalar(sa.text("SELECT password_hash FROM users"))
+        assert not passwords.password_matches(factories.PASSWORD, stored)
         db.session.remove()
         flask_migrate.upgrade()
         assert log_in(Client(app), user.email, factories.PASSWORD).status_code == 401

@@ -1,4 +1,4 @@
-"""Tokens by mail: to the user alone, and nothing done if it cannot be sent."""
+"""Tokens by mail: they are sent only to the user, and nothing changes if sending fails."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ NEW_PASSWORD = "quite other words for a change"
 
 @pytest.fixture
 def sending(app, monkeypatch):
-    """A function that lets the service send its mail by this server."""
+    """Return a function that configures the mail server."""
 
     def by(url, page=None):
         monkeypatch.setitem(app.config, "SMTP_URL", url)
@@ -31,7 +31,7 @@ def sending(app, monkeypatch):
 
 @pytest.fixture
 def letters(sending):
-    """What is sent by mail."""
+    """Return the list of sent messages."""
     with receiving() as (port, letters):
         sending(f"smtp://127.0.0.1:{port}")
         yield letters
@@ -41,12 +41,12 @@ def token_in(letter):
     return re.search(r"carbonapi-password_\S+", "\n".join(letter["lines"]))[0]
 
 
-def kept():
-    """How many users and tokens there are."""
+def row_counts():
+    """Return the numbers of users and tokens."""
     return [db.session.scalar(sa.select(sa.func.count()).select_from(model)) for model in (User, PasswordToken)]
 
 
-def test_an_invitation_goes_to_the_user_and_not_to_who_invites(as_manager, stranger, letters):
+def test_invitation_is_sent_to_the_user_only(as_manager, stranger, letters):
     answer = as_manager.post("/users", json=GRACE)
 
     assert answer.status_code == 201
@@ -71,7 +71,7 @@ def test_an_invitation_goes_to_the_user_and_not_to_who_invites(as_manager, stran
     assert stranger.post("/auth/login", json=login).status_code == 200
 
 
-def test_a_reset_leads_to_the_page_that_is_configured_whatever_host_is_asked(as_manager, as_member, sending):
+def test_reset_link_ignores_the_host_header(as_manager, as_member, sending):
     with receiving() as (port, letters):
         sending(f"smtp://127.0.0.1:{port}", "https://carbon.example/password")
         answer = as_manager.post(f"/users/{as_member.user.id}/reset", headers={"Host": "evil.example"})
@@ -83,45 +83,45 @@ def test_a_reset_leads_to_the_page_that_is_configured_whatever_host_is_asked(as_
 
 
 @pytest.mark.parametrize(
-    ("refusals", "status"),
+    ("replies", "status"),
     [
         ({"MAIL": "451 later"}, 503),
         ({"DATA": "554 no"}, 503),
         ({"RCPT": "451 later"}, 503),
-        ({"RCPT": "550 nobody here"}, 422),
+        ({"RCPT": "550 unknown user"}, 422),
     ],
 )
-def test_what_cannot_be_sent_is_not_done(as_manager, as_member, sending, refusals, status):
-    before = kept()
-    with receiving(refusals) as (port, _):
+def test_failed_mail_changes_nothing(as_manager, as_member, sending, replies, status):
+    before = row_counts()
+    with receiving(replies) as (port, _):
         sending(f"smtp://127.0.0.1:{port}")
         for answer in (as_manager.post("/users", json=GRACE), as_manager.post(f"/users/{as_member.user.id}/reset")):
             assert answer.status_code == status
-            assert "nothing was changed" in answer.json["detail"]
+            assert "Nothing was changed" in answer.json["detail"]
             assert ("Retry-After" in answer.headers) == (status == 503)
-    assert kept() == before
+    assert row_counts() == before
     assert as_manager.get("/audit-entries?action=invited&action=reset").json == []
 
 
-def test_without_an_answer_it_is_given_up_after_seconds(as_manager, sending, monkeypatch):
+def test_silent_mail_server_times_out(as_manager, sending, monkeypatch):
     monkeypatch.setattr(mail, "TIMEOUT_SECONDS", 0.2)
-    before = kept()
+    before = row_counts()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (silent.getsockname()[1], free_port()):
             sending(f"smtp://127.0.0.1:{port}")
             assert as_manager.post("/users", json=GRACE).status_code == 503
-    assert kept() == before
+    assert row_counts() == before
 
 
-def test_a_user_who_is_there_already_is_sent_nothing(as_manager, as_member, letters):
+def test_existing_user_gets_no_mail(as_manager, as_member, letters):
     assert as_manager.post("/users", json=GRACE | {"email": as_member.user.email}).status_code == 409
 
     assert letters == []
 
 
-def test_no_token_leaves_this_machine_without_tls(as_manager, sending):
-    """A server that says of itself that it has no STARTTLS may be somebody in between."""
-    elsewhere = socket.gethostname()  # By its name, this machine may be any.
+def test_mail_to_another_host_requires_tls(as_manager, sending):
+    """A server that does not offer STARTTLS may be an attacker between the service and the real one."""
+    elsewhere = socket.gethostname()  # Not a loopback name, so the machine counts as another host.
     with receiving() as (port, letters):
         sending(f"smtp://{elsewhere}:{port}")
         assert as_manager.post("/users", json=GRACE).status_code == 503
@@ -131,14 +131,14 @@ def test_no_token_leaves_this_machine_without_tls(as_manager, sending):
 @pytest.mark.parametrize(
     "address",
     [
-        "grace@example.org\r\nBcc: everybody@example.org",
+        "grace@example.org\r\nBcc: victim@example.org",
         "grace@example.org\nX: y",
         "grace@example.org\r\n\r\nBuy this",
-        "grace@example.org, everybody@example.org",
+        "grace@example.org, victim@example.org",
         "Grace <grace@example.org>",
     ],
 )
-def test_no_address_is_more_than_one_header(as_manager, letters, address):
+def test_address_cannot_inject_headers(as_manager, letters, address):
     answer = as_manager.post("/users", json=GRACE | {"email": address})
 
     assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["email"])
@@ -146,15 +146,15 @@ def test_no_address_is_more_than_one_header(as_manager, letters, address):
 
 
 @pytest.mark.parametrize("name", ["Grace https://evil.example", "Grace\u2028Bcc: x@example.org", "Gräce"])
-def test_nothing_that_a_caller_wrote_is_in_the_mail_but_the_address(as_manager, letters, name):
+def test_mail_contains_no_text_of_the_caller(as_manager, letters, name):
     assert as_manager.post("/users", json=GRACE | {"name": name}).status_code == 201
 
     text = "\n".join(letters[0]["lines"])
-    # No shorter ones: a token, which is random, could hold them.
+    # Shorter strings could occur in the random token.
     assert not [part for part in ("Grace", "Gräce", "Gr=C3", "evil.example", "Bcc:") if part in text]
 
 
-def test_a_long_address_stays_whole(as_manager, letters):
+def test_long_address_is_not_folded(as_manager, letters):
     address = f"{'a' * 60}.{'b' * 60}@{'c' * 60}.{'d' * 60}.example"
 
     assert as_manager.post("/users", json=GRACE | {"email": address}).status_code == 201
@@ -163,14 +163,14 @@ def test_a_long_address_stays_whole(as_manager, letters):
     assert f"To: {address}" in letters[0]["lines"]
 
 
-def test_who_signs_in_at_the_mail_server_does_so_with_what_its_url_says(sending, as_manager):
+def test_mail_server_login_uses_credentials_of_the_url(sending, as_manager):
     with receiving({"EHLO": "250-here\r\n250 AUTH PLAIN", "AUTH": "535 no"}) as (port, letters):
         sending(f"smtp://us%40er:pass@127.0.0.1:{port}")
         assert as_manager.post("/users", json=GRACE).status_code == 503
     assert letters == []
 
 
-def test_a_user_who_is_added_with_a_password_is_sent_nothing(as_manager, letters):
+def test_user_with_password_gets_no_mail(as_manager, letters):
     answer = as_manager.post("/users", json=GRACE | {"password": factories.PASSWORD})
 
     assert (answer.status_code, letters) == (201, [])

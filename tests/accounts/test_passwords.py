@@ -1,4 +1,4 @@
-"""Hashing of passwords: no more at once than there are cores, and nobody else waits for it."""
+"""Password hashing: concurrent hashes are limited, and other requests do not wait for them."""
 
 import threading
 import time
@@ -15,8 +15,8 @@ from tests.support.logins import log_in
 from tests.support.threads import at_once
 
 
-class Noting:
-    """The hasher, and how many are at it at the same time."""
+class CountingHasher:
+    """A hasher that counts its concurrent calls."""
 
     def __init__(self):
         self.lock, self.now, self.most, self.number = threading.Lock(), 0, 0, 0
@@ -35,10 +35,8 @@ class Noting:
 
 
 @pytest.mark.parametrize(("workers", "at_most"), [(None, available_cores()), (1, available_cores()), (1000, 1)])
-def test_no_more_are_hashed_at_once_than_there_are_cores_for_a_worker(
-    fresh_database_url, monkeypatch, workers, at_most
-):
-    hasher = Noting()
+def test_concurrent_hashes_are_limited_to_the_cores(fresh_database_url, monkeypatch, workers, at_most):
+    hasher = CountingHasher()
     monkeypatch.setattr(passwords, "HASHER", hasher)
     client = Client(create_app(settings_for(fresh_database_url, WORKERS=workers, RATE_LIMIT_LOGIN_PER_ACCOUNT=None)))
 
@@ -48,14 +46,14 @@ def test_no_more_are_hashed_at_once_than_there_are_cores_for_a_worker(
     assert (hasher.number, hasher.most) == (8, at_most)
 
 
-def test_who_waits_too_long_for_their_turn_is_told_so_and_keeps_no_connection_meanwhile(committing):
+def test_hashing_queue_times_out_without_holding_connections(committing):
     app = committing.http.application
-    turns = app.extensions["carbonapi"].hashing_slots
-    while turns.acquire(blocking=False):
+    slots = app.extensions["carbonapi-hashing"]
+    while slots.acquire(blocking=False):
         pass
     credentials = {"email": "ada@example.org", "password": factories.PASSWORD}
     new = {"email": "ada@example.org", "password": factories.PASSWORD, "name": "Ada"}
-    paths = [("/auth/login", credentials), ("/auth/register", new)] * 6  # More than the pool has connections.
+    paths = [("/auth/login", credentials), ("/auth/register", new)] * 6  # More than the connections of the pool.
     begun_at = time.monotonic()
     answers = []
 
@@ -68,7 +66,7 @@ def test_who_waits_too_long_for_their_turn_is_told_so_and_keeps_no_connection_me
         thread.start()
     time.sleep(0.5)
     assert committing.get("/usages").status_code == 200
-    assert time.monotonic() - begun_at < 2  # They all wait still.
+    assert time.monotonic() - begun_at < 2  # All are still waiting.
     for thread in threads:
         thread.join()
 
@@ -76,6 +74,6 @@ def test_who_waits_too_long_for_their_turn_is_told_so_and_keeps_no_connection_me
     assert {answer.headers["Retry-After"] for answer in answers} == {"2"}
     assert answers[0].json["detail"] == "Too many passwords are being checked at once. Try again shortly."
     for _ in range(available_cores()):
-        turns.release()
+        slots.release()
     assert Client(app).post("/auth/register", json=new).status_code == 201
     assert Client(app).post("/auth/login", json=credentials).status_code == 200

@@ -1,4 +1,4 @@
-"""Signing in and out through HTTP: tokens, their rotation and their end."""
+"""Login, logout and token refresh through HTTP."""
 
 import datetime as dt
 import hmac
@@ -31,7 +31,7 @@ def forged(token, key=SECRET_KEY, algorithm="HS256", without=(), **changes):
 
 
 def signed_as(algorithm, body):
-    """A token with our own key by another algorithm, for which PyJWT would call the key too short."""
+    """Return a token signed with our key by another algorithm, for which PyJWT rejects the key as too short."""
     head = jwt.utils.base64url_encode(f'{{"alg":"{algorithm}","typ":"JWT"}}'.encode()).decode()
     signature = hmac.digest(SECRET_KEY.encode(), f"{head}.{body}".encode(), algorithm.replace("HS", "sha"))
     return f"{head}.{body}.{jwt.utils.base64url_encode(signature).decode()}"
@@ -47,7 +47,7 @@ def tokens(stranger, ada):
     return stranger.post("/auth/login", json=CREDENTIALS).json
 
 
-def test_logging_in_answers_a_pair_of_tokens(stranger, ada):
+def test_login_returns_two_tokens(stranger, ada):
     answer = stranger.post("/auth/login", json=CREDENTIALS | {"email": "ADA@example.org"})
 
     assert answer.status_code == 200
@@ -64,7 +64,7 @@ def test_logging_in_answers_a_pair_of_tokens(stranger, ada):
     assert stranger.get("/auth/me", headers=lower_case).status_code == 200
 
 
-def test_a_wrong_address_and_a_wrong_password_cannot_be_told_apart(stranger, ada, organization):
+def test_failed_logins_are_indistinguishable(stranger, ada, organization):
     factories.user(organization, email="gone@example.org", active=False)
     answers = [
         stranger.post("/auth/login", json=credentials)
@@ -80,14 +80,14 @@ def test_a_wrong_address_and_a_wrong_password_cannot_be_told_apart(stranger, ada
     assert answers[0].headers["WWW-Authenticate"] == 'Bearer realm="carbonapi"'
 
 
-def test_an_unknown_address_costs_a_hash_too(stranger, ada, hashes_checked):
-    """The same time for both: the password is checked against a hash, whether there is a user or not."""
+def test_login_with_unknown_address_verifies_a_hash(stranger, ada, hashes_checked):
+    """The password is verified against a hash in both cases, so both take the same time."""
     for email in ("ada@example.org", "nobody@example.org"):
         stranger.post("/auth/login", json={"email": email, "password": "not the password at all"})
     assert hashes_checked == ["m=19456,t=2,p=1"] * 2
 
 
-def test_a_refresh_token_is_good_once(stranger, tokens):
+def test_refresh_token_works_once(stranger, tokens):
     second = stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"]))
     assert second.status_code == 200
     assert stranger.get("/auth/me", headers=bearer(second.json["access_token"])).status_code == 200
@@ -102,7 +102,7 @@ def test_a_refresh_token_is_good_once(stranger, tokens):
     assert stranger.get("/auth/me", headers=bearer(third.json["access_token"])).status_code == 401
 
 
-def test_a_retry_within_seconds_gets_the_same_successor_and_a_late_one_ends_the_session(stranger, tokens):
+def test_late_refresh_retry_ends_session(stranger, tokens):
     first, again = (stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])) for _ in range(2))
     assert first.json["refresh_token"] == again.json["refresh_token"]
 
@@ -111,20 +111,20 @@ def test_a_retry_within_seconds_gets_the_same_successor_and_a_late_one_ends_the_
     assert stranger.post("/auth/refresh", headers=bearer(first.json["refresh_token"])).status_code == 401
 
 
-def test_a_session_that_was_not_refreshed_in_time_is_over(stranger, tokens):
+def test_expired_session_cannot_be_refreshed(stranger, tokens):
     db.session.execute(sa.update(Session).values(expires_at=factories.now()))
 
     assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 401
 
 
-def test_simultaneous_refreshes_have_one_successor(fresh_database_url, monkeypatch):
+def test_concurrent_refreshes_return_the_same_token(fresh_database_url, monkeypatch):
     app = create_app(settings_for(fresh_database_url))
     with operator_context(app):
         factories.user(factories.organization(), email="ada@example.org")
     token = Client(app).post("/auth/login", json=CREDENTIALS).json["refresh_token"]
 
     seconds, began_at = itertools.count(), factories.now()
-    # Each at a second of its own: so whoever does not wait for the first makes another token.
+    # Each refresh has its own second, so one that does not wait for the first would create another token.
     monkeypatch.setattr("carbonapi.accounts.views.now", lambda: began_at + dt.timedelta(seconds=next(seconds)))
     answers = at_once(8, lambda place: Client(app).post("/auth/refresh", headers=bearer(token)))
 
@@ -136,7 +136,7 @@ def test_simultaneous_refreshes_have_one_successor(fresh_database_url, monkeypat
         db.engine.dispose()
 
 
-def test_logging_out_ends_the_whole_session(stranger, tokens):
+def test_logout_ends_session(stranger, tokens):
     other = stranger.post("/auth/login", json=CREDENTIALS).json
 
     assert stranger.post("/auth/logout", headers=bearer(tokens["access_token"])).status_code == 204
@@ -150,7 +150,7 @@ def session_of(token):
     return claims_of(token["access_token"])["sid"]
 
 
-def test_one_sees_ones_own_sessions_that_go_on_newest_first(stranger, tokens, as_manager, as_admin):
+def test_session_list_has_own_active_sessions_newest_first(stranger, tokens, as_manager, as_admin):
     ended, expired, newer = (stranger.post("/auth/login", json=CREDENTIALS).json for _ in range(3))
     stranger.post("/auth/logout", headers=bearer(ended["access_token"]))
     old = {"started_at": dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "refreshed_at": dt.datetime(2024, 1, 2, tzinfo=dt.UTC)}
@@ -173,12 +173,12 @@ def test_one_sees_ones_own_sessions_that_go_on_newest_first(stranger, tokens, as
     page = stranger.get("/auth/sessions?sort=started_at&page_size=1", headers=bearer(newer["access_token"]))
     assert [(session["id"], session["current"]) for session in page.json] == [(session_of(tokens), False)]
     assert json.loads(page.headers["X-Pagination"])["total"] == 2
-    # Whoever may see the person sees none of their sessions.
+    # Managers and admins see the user, but none of their sessions.
     for other in (as_manager, as_admin):
         assert [session["id"] for session in other.get("/auth/sessions").json] == [session_of(other.tokens)]
 
 
-def test_ending_a_session_ends_its_tokens_and_is_told_as_logging_out_is(stranger, tokens, ada):
+def test_ending_a_session_ends_its_tokens_and_is_audited(stranger, tokens, ada):
     other = stranger.post("/auth/login", json=CREDENTIALS).json
 
     answer = stranger.delete(f"/auth/sessions/{session_of(other)}", headers=bearer(tokens["access_token"]))
@@ -187,15 +187,15 @@ def test_ending_a_session_ends_its_tokens_and_is_told_as_logging_out_is(stranger
     assert stranger.get("/auth/me", headers=bearer(other["access_token"])).status_code == 401
     assert stranger.post("/auth/refresh", headers=bearer(other["refresh_token"])).status_code == 401
     assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
-    told = sa.select(AuditEntry.subject, AuditEntry.subject_id, AuditEntry.actor_id)
-    assert db.session.execute(told.where(AuditEntry.action == "logged_out")).all() == [
+    entries = sa.select(AuditEntry.subject, AuditEntry.subject_id, AuditEntry.actor_id)
+    assert db.session.execute(entries.where(AuditEntry.action == "logged_out")).all() == [
         ("session", session_of(other), ada.id)
     ]
     assert stranger.delete(f"/auth/sessions/{session_of(tokens)}", headers=bearer(tokens["access_token"])).data == b""
     assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 401
 
 
-def test_a_session_that_is_over_or_another_persons_is_not_there_to_be_ended(stranger, tokens, as_manager, as_admin):
+def test_ending_a_foreign_or_ended_session_is_404(stranger, tokens, as_manager, as_admin):
     ended, expired = (stranger.post("/auth/login", json=CREDENTIALS).json for _ in range(2))
     stranger.post("/auth/logout", headers=bearer(ended["access_token"]))
     over = sa.update(Session).where(Session.id == session_of(expired)).values(expires_at=factories.now())
@@ -215,7 +215,7 @@ def test_a_session_that_is_over_or_another_persons_is_not_there_to_be_ended(stra
     assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
 
 
-def test_a_new_password_ends_the_other_sessions(stranger, tokens):
+def test_password_change_ends_other_sessions(stranger, tokens):
     other = stranger.post("/auth/login", json=CREDENTIALS).json
     change = {"current_password": factories.PASSWORD, "new_password": "quite other words for a change"}
 
@@ -232,7 +232,7 @@ def test_a_new_password_ends_the_other_sessions(stranger, tokens):
     assert stranger.post("/auth/login", json=CREDENTIALS | {"password": change["new_password"]}).status_code == 200
 
 
-def test_a_deactivated_user_is_signed_out_and_stays_out(stranger, tokens, ada, as_manager):
+def test_deactivated_user_is_logged_out_and_cannot_log_in(stranger, tokens, ada, as_manager):
     assert as_manager.patch(f"/users/{ada.id}", json={"active": False}).json["active"] is False
 
     assert stranger.get("/auth/me", headers=bearer(tokens["access_token"])).status_code == 401
@@ -242,7 +242,7 @@ def test_a_deactivated_user_is_signed_out_and_stays_out(stranger, tokens, ada, a
     assert stranger.post("/auth/login", json=CREDENTIALS).status_code == 200
 
 
-def test_a_worker_relies_on_what_it_read_for_five_seconds_at_most(app, stranger, tokens, monkeypatch, statements):
+def test_session_cache_expires_after_five_seconds(app, stranger, tokens, monkeypatch, statements):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     clock = [1000.0]
     monkeypatch.setattr("carbonapi.auth.tokens.time.monotonic", lambda: clock[0])
@@ -251,7 +251,7 @@ def test_a_worker_relies_on_what_it_read_for_five_seconds_at_most(app, stranger,
     assert stranger.get("/usage-types", **signed).status_code == 200
     statements.clear()
     assert stranger.get("/usage-types", **signed).status_code == 200
-    assert len(statements) == 1  # The list alone: the session was not read again.
+    assert len(statements) == 1  # Only the list: the session was cached.
     stranger.post("/auth/logout", **signed)
     clock[0] += 4.9
     assert stranger.get("/usage-types", **signed).status_code == 200
@@ -259,12 +259,12 @@ def test_a_worker_relies_on_what_it_read_for_five_seconds_at_most(app, stranger,
     assert stranger.get("/usage-types", **signed).status_code == 401
 
 
-def test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_database(stranger, tokens, statements):
+def test_invalid_tokens_are_401_without_a_query(stranger, tokens, statements):
     access, refresh = tokens["access_token"], tokens["refresh_token"]
     head, body, signature = access.split(".")
     past = int(factories.now().timestamp()) - 60
     statements.clear()
-    refused = {
+    invalid = {
         "no header": {},
         "empty": bearer(""),
         "no scheme": {"Authorization": access},
@@ -303,19 +303,19 @@ def test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_databas
             for value in values
         },
     }
-    for what, headers in refused.items():
+    for what, headers in invalid.items():
         answer = stranger.get("/auth/me", headers=headers)
         assert answer.status_code == 401, what
         assert answer.content_type == "application/problem+json"
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert stranger.post("/auth/refresh", headers=bearer(access)).status_code == 401
     assert statements == []
-    # Well signed, but of a session that is not there, or is somebody else's.
+    # Valid signature, but the session does not exist or belongs to another user.
     for changes in ({"sid": 10**15}, {"org": 10**15}, {"sub": "1000000000000000"}):
         assert stranger.get("/auth/me", headers=bearer(forged(access, **changes))).status_code == 401
 
 
-def test_a_session_is_remembered_with_its_user_and_its_organization(app, stranger, tokens, monkeypatch):
+def test_cached_session_is_bound_to_user_and_organization(app, stranger, tokens, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     access = tokens["access_token"]
     assert stranger.get("/auth/me", headers=bearer(access)).status_code == 200
@@ -324,7 +324,7 @@ def test_a_session_is_remembered_with_its_user_and_its_organization(app, strange
         assert stranger.get("/auth/me", headers=bearer(forged(access, **changes))).status_code == 401
 
 
-def test_a_token_that_was_good_is_refused_once_it_has_expired(stranger, tokens, monkeypatch):
+def test_cached_token_expires(stranger, tokens, monkeypatch):
     signed = {"headers": bearer(tokens["access_token"])}
     assert stranger.get("/auth/me", **signed).status_code == 200
     expires_at = jwt.decode(tokens["access_token"], options={"verify_signature": False})["exp"]
@@ -332,7 +332,7 @@ def test_a_token_that_was_good_is_refused_once_it_has_expired(stranger, tokens, 
     monkeypatch.setattr("time.time", lambda: float(expires_at) - 1)
     assert stranger.get("/auth/me", **signed).status_code == 200
     monkeypatch.setattr("time.time", lambda: float(expires_at))
-    # What has been remembered is not relied on any more; the clock that decodes it anew is a real one.
+    # The cached claims are not used any more. PyJWT uses the real clock, so replace it.
     decoded = []
     monkeypatch.setattr("jwt.decode", lambda *args, **kwargs: decoded.append(args) or raise_expired())
     assert stranger.get("/auth/me", **signed).status_code == 401
@@ -343,5 +343,5 @@ def raise_expired():
     raise jwt.ExpiredSignatureError
 
 
-def test_a_token_in_the_query_is_no_token(stranger, tokens):
+def test_token_in_query_is_ignored(stranger, tokens):
     assert stranger.get(f"/auth/me?access_token={tokens['access_token']}").status_code == 401

@@ -24,7 +24,7 @@ def new_user(**changes):
     } | changes
 
 
-def test_registering_makes_an_organization_and_its_first_manager(stranger):
+def test_registration_creates_organization_and_manager(stranger):
     answer = stranger.post("/auth/register", json=REGISTRATION)
 
     assert answer.status_code == 201
@@ -51,11 +51,11 @@ def test_registering_makes_an_organization_and_its_first_manager(stranger):
     )
 
 
-def test_passwords_are_kept_as_argon2id_of_19_mib(stranger):
+def test_passwords_are_stored_as_argon2id_of_19_mib(stranger):
     stranger.post("/auth/register", json=REGISTRATION)
 
-    kept = db.session.scalar(sa.select(User.password_hash).where(User.email == "ada@example.org"))
-    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    stored = db.session.scalar(sa.select(User.password_hash).where(User.email == "ada@example.org"))
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_passwords_are_kept_as_argon2id_of_19_mib(stranger):
         ({"organization_id": 1}, "organization_id"),
     ],
 )
-def test_a_registration_that_is_not_right_is_refused_by_name(stranger, changes, field):
+def test_invalid_registration_is_422_by_field(stranger, changes, field):
     answer = stranger.post("/auth/register", json=REGISTRATION | changes)
 
     assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
 
 
-def test_long_passwords_are_taken_whole(stranger):
+def test_long_password_is_not_truncated(stranger):
     password = "many unrelated words, more than seventy-two characters of them, " * 2
     assert len(password) == 128
     assert stranger.post("/auth/register", json=REGISTRATION | {"password": password}).status_code == 201
@@ -90,7 +90,7 @@ def test_long_passwords_are_taken_whole(stranger):
     assert stranger.post("/auth/login", json=credentials | {"password": password[:-1]}).status_code == 401
 
 
-def test_an_address_is_taken_once_whatever_its_case(stranger):
+def test_email_is_unique_ignoring_case(stranger):
     stranger.post("/auth/register", json=REGISTRATION)
 
     answer = stranger.post("/auth/register", json=REGISTRATION | {"email": "ADA@example.ORG"})
@@ -105,13 +105,13 @@ def test_registration_can_be_closed(app, stranger, monkeypatch):
     assert stranger.post("/auth/register", json=REGISTRATION).status_code == 403
 
 
-def test_one_changes_oneself_but_not_ones_role(as_auditor):
+def test_user_changes_own_name_but_not_role(as_auditor):
     changed = as_auditor.patch("/auth/me", json={"name": "Another Name"})
     assert (changed.status_code, changed.json["name"]) == (200, "Another Name")
     assert as_auditor.patch("/auth/me", json={"role": "admin"}).status_code == 422
 
 
-def test_a_manager_adds_users_of_every_role_but_admin(as_manager, stranger):
+def test_manager_adds_users_of_every_role_except_admin(as_manager, stranger):
     for role in ("member", "auditor", "manager"):
         answer = as_manager.post("/users", json=new_user(role=role, email=f"{role}@example.org"))
         assert answer.status_code == 201
@@ -124,16 +124,16 @@ def test_a_manager_adds_users_of_every_role_but_admin(as_manager, stranger):
     assert as_manager.patch(f"/users/{me.id}", json={"role": "admin"}).status_code == 403
 
 
-def test_users_are_added_to_ones_own_organization_alone(as_manager, as_other_manager, as_admin):
+def test_manager_adds_users_only_to_own_organization(as_manager, as_other_manager, as_admin):
     theirs = as_other_manager.user.organization_id
 
-    refused = as_manager.post("/users", json=new_user(organization_id=theirs))
-    assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, ["organization_id"])
+    rejected = as_manager.post("/users", json=new_user(organization_id=theirs))
+    assert (rejected.status_code, list(rejected.json["errors"]["json"])) == (422, ["organization_id"])
     by_admin = as_admin.post("/users", json=new_user(organization_id=theirs))
     assert (by_admin.status_code, by_admin.json["organization_id"]) == (201, theirs)
 
 
-def test_who_sees_which_users(as_member, as_auditor, as_manager, as_admin, as_other_manager):
+def test_user_list_depends_on_role(as_member, as_auditor, as_manager, as_admin, as_other_manager):
     colleagues = [as_member.user.id, as_auditor.user.id, as_manager.user.id]
 
     def seen(client):
@@ -167,7 +167,7 @@ def test_put_replaces_a_user(as_manager, as_member):
     )
 
 
-def test_deleting_a_user_erases_the_person_and_keeps_the_numbers(as_manager, as_member, stranger):
+def test_deleting_a_user_erases_personal_data_and_keeps_usages(as_manager, as_member, stranger):
     usage = factories.usage(as_member.user, "2")
     email = as_member.user.email
 
@@ -180,13 +180,13 @@ def test_deleting_a_user_erases_the_person_and_keeps_the_numbers(as_manager, as_
     assert as_member.get("/auth/me").status_code == 401
     assert as_manager.get(f"/users/{as_member.user.id}").status_code == 404
     assert as_manager.get(f"/users/{as_member.user.id}/usages").status_code == 404
-    kept = as_manager.get(f"/usages/{usage.id}").json
-    assert (kept["user_id"], kept["co2e_kg"]) == (as_member.user.id, 3)
-    assert as_manager.get(f"/usages?user_id={as_member.user.id}").json == [kept]
+    stored = as_manager.get(f"/usages/{usage.id}").json
+    assert (stored["user_id"], stored["co2e_kg"]) == (as_member.user.id, 3)
+    assert as_manager.get(f"/usages?user_id={as_member.user.id}").json == [stored]
     assert as_manager.post("/users", json=new_user(email=email)).status_code == 201
 
 
-def test_several_users_are_deleted_or_none(as_manager, as_member, as_auditor, as_other_manager):
+def test_deleting_several_users_is_atomic(as_manager, as_member, as_auditor, as_other_manager):
     ids = (as_member.user.id, as_auditor.user.id, as_other_manager.user.id)
 
     assert as_manager.delete("/users?" + "&".join(f"id={id_}" for id_ in ids)).status_code == 404
@@ -195,32 +195,32 @@ def test_several_users_are_deleted_or_none(as_manager, as_member, as_auditor, as
     assert [user["id"] for user in as_manager.get("/users").json] == [as_manager.user.id]
 
 
-def test_an_organization_keeps_a_manager(as_manager, organization):
+def test_last_manager_cannot_leave(as_manager, organization):
     path = f"/users/{as_manager.user.id}"
-    for refused in (
+    for rejected in (
         as_manager.delete(path),
         as_manager.patch(path, json={"active": False}),
         as_manager.patch(path, json={"role": "member"}),
     ):
-        assert (refused.status_code, refused.json["title"]) == (409, "Conflict")
+        assert (rejected.status_code, rejected.json["title"]) == (409, "Conflict")
     second = factories.user(organization, "manager")
     both = f"/users?id={as_manager.user.id}&id={second.id}"
     assert as_manager.delete(both).status_code == 409
     assert as_manager.delete(path).status_code == 204
 
 
-def test_a_manager_has_no_power_over_an_admin(as_manager, organization):
+def test_manager_cannot_change_admin(as_manager, organization):
     admin = factories.user(organization, "admin")
 
-    for refused in (
+    for rejected in (
         as_manager.delete(f"/users/{admin.id}"),
         as_manager.patch(f"/users/{admin.id}", json={"email": "mine@example.org"}),
         as_manager.patch(f"/users/{admin.id}", json={"active": False}),
     ):
-        assert refused.status_code == 403
+        assert rejected.status_code == 403
 
 
-def test_a_manager_changes_their_organization_and_an_admin_makes_and_removes_them(as_manager, as_admin):
+def test_organization_writes_require_manager_or_admin(as_manager, as_admin):
     path = f"/organizations/{as_manager.user.organization_id}"
     assert as_manager.patch(path, json={"timezone": "Europe/London"}).json["timezone"] == "Europe/London"
     replaced = as_manager.put(path, json={"name": "New name"}).json
@@ -237,18 +237,18 @@ def test_a_manager_changes_their_organization_and_an_admin_makes_and_removes_the
     assert as_admin.delete(path).status_code == 409
 
 
-def test_an_organization_stays_while_its_ledger_needs_it(as_admin, sign_in):
+def test_organization_with_usages_cannot_be_deleted(as_admin, sign_in):
     owner = sign_in(factories.user(factories.organization(), "admin"))
     path = f"/organizations/{owner.user.organization_id}"
     factories.usage(owner.user)
 
     assert as_admin.delete(f"/users/{owner.user.id}").status_code == 204
-    refused = as_admin.delete(path)
-    assert (refused.status_code, refused.json["title"]) == (409, "Conflict")
+    rejected = as_admin.delete(path)
+    assert (rejected.status_code, rejected.json["title"]) == (409, "Conflict")
     assert as_admin.get(path).status_code == 200
 
 
-def test_an_organization_whose_people_are_gone_goes_too(as_admin, sign_in):
+def test_organization_with_erased_users_can_be_deleted(as_admin, sign_in):
     owner = sign_in(factories.user(factories.organization(), "admin"))
 
     assert as_admin.delete(f"/users/{owner.user.id}").status_code == 204

@@ -1,23 +1,31 @@
-"""Who signs in and out, and that no table, column or writer can be forgotten."""
+"""Entries of logins and logouts, and completeness: no table, column or writer lacks its audit mechanism."""
 
 import ast
 import datetime as dt
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from carbonapi import audit
 from carbonapi.accounts.models import Session
 from carbonapi.audit.models import AuditEntry
-from carbonapi.db import Base, db
+from carbonapi.db import AuditConfig, AuditedBy, Base, NotAudited, db
 from tests.support import factories
 from tests.support.client import bearer
 
 PACKAGE = Path(audit.__file__).parents[1]
-# Their writers tell the log themselves: sessions.py, ledger/, booking.py and restating.py.
-TOLD_BY_THEIR_WRITERS = {"sessions", "usages", "imports", "restatements"}
-# Columns that are not told: what an entry has already, what the database counts, and what nobody may read.
-NOT_TOLD = {
+MECHANISMS = {
+    "AuditConfig": {"organizations", "users", "api_keys", "usage_types", "emission_factors", "closed_periods"},
+    "SERVICE": {"sessions", "imports", "restatements"},
+    "STATEMENT": {"usages"},
+    "NotAudited": {
+        "audit_entries", "daily_totals", "idempotency_records", "import_chunks", "import_row_errors", "import_uploads",
+        "password_tokens", "rate_limit_counters", "usage_versions",
+    },
+}  # fmt: skip
+# Columns without values in entries: those that an entry has anyway, and those that the database computes.
+NOT_LOGGED = {
     "id",
     "version",
     "created_at",
@@ -32,8 +40,8 @@ NOT_TOLD = {
 SECRET = {"password_hash", "beginning", "digest"}
 
 
-def told_of(subject=None):
-    """Action, organization, actor, role, subject's id, new values and reason of the entries, the oldest first."""
+def logged(subject=None):
+    """Return action, organization, actor, role, subject id, new values and reason of the entries, the oldest first."""
     entry = AuditEntry
     columns = (entry.action, entry.organization_id, entry.actor_id, entry.actor_role, entry.subject_id, entry.new)
     statement = sa.select(*columns, entry.reason).order_by(entry.id)
@@ -46,7 +54,7 @@ def log_in(stranger, email="ada@example.org", password=factories.PASSWORD):
     return stranger.post("/auth/login", json={"email": email, "password": password})
 
 
-def test_signing_in_and_out_is_told_once(stranger, organization):
+def test_login_and_logout_write_one_entry_each(stranger, organization):
     ada = factories.user(organization, "manager", email="ada@example.org")
     tokens = log_in(stranger).json
     assert stranger.post("/auth/refresh", headers=bearer(tokens["refresh_token"])).status_code == 200
@@ -54,16 +62,16 @@ def test_signing_in_and_out_is_told_once(stranger, organization):
         assert stranger.post("/auth/logout", headers=bearer(tokens["access_token"])).status_code == status
 
     session_id = db.session.scalar(sa.select(Session.id))
-    assert told_of("session") == [
+    assert logged("session") == [
         ("logged_in", organization.id, ada.id, "manager", session_id, None, None),
         ("logged_out", organization.id, ada.id, "manager", session_id, None, None),
     ]
 
 
-def test_a_refused_sign_in_is_kept_and_tells_us_what_it_does_not_tell_the_stranger(stranger, organization):
+def test_failed_login_entry_has_the_reason(stranger, organization):
     ada = factories.user(organization, email="ada@example.org")
     gone = factories.user(organization, email="gone@example.org", active=False)
-    before = len(told_of("user"))
+    before = len(logged("user"))
     for email, password in (
         ("ada@example.org", "not the password at all"),
         ("gone@example.org", factories.PASSWORD),
@@ -72,18 +80,18 @@ def test_a_refused_sign_in_is_kept_and_tells_us_what_it_does_not_tell_the_strang
     ):
         assert log_in(stranger, email, password).status_code == 401
 
-    def refused(organization_id, user_id, new, reason):
+    def failure(organization_id, user_id, new, reason):
         return ("login_failed", organization_id, None, None, user_id, new, reason)
 
-    assert told_of("user")[before:] == [
-        refused(organization.id, ada.id, None, "wrong password"),
-        refused(organization.id, gone.id, None, "deactivated"),
-        refused(0, None, {"email": "nobody@example.org"}, "unknown e-mail address"),
-        refused(0, None, {"email": None}, "unknown e-mail address"),
+    assert logged("user")[before:] == [
+        failure(organization.id, ada.id, None, "wrong password"),
+        failure(organization.id, gone.id, None, "deactivated"),
+        failure(0, None, {"email": "nobody@example.org"}, "unknown e-mail address"),
+        failure(0, None, {"email": None}, "unknown e-mail address"),
     ]
 
 
-def test_a_refused_sign_in_costs_the_same_whether_there_is_such_a_user_or_not(stranger, organization, statements):
+def test_failed_logins_send_the_same_statements(stranger, organization, statements):
     factories.user(organization, email="ada@example.org")
     sent = []
     for email in ("ada@example.org", "nobody@example.org"):
@@ -93,14 +101,14 @@ def test_a_refused_sign_in_costs_the_same_whether_there_is_such_a_user_or_not(st
 
     assert sent[0] == sent[1]
     assert [statement.split()[:3] for statement in sent[0]] == [
-        ["WITH", "forgotten", "AS"],  # It is counted by address,
-        ["WITH", "forgotten", "AS"],  # and by account.
+        ["WITH", "forgotten", "AS"],  # The counter of the IP address,
+        ["WITH", "forgotten", "AS"],  # and that of the account.
         ["SELECT", "users.id,", "users.version,"],
         ["INSERT", "INTO", "audit_entries"],
     ]
 
 
-def test_a_stranger_is_told_of_to_admins_alone(stranger, as_admin, as_manager):
+def test_failed_login_with_unknown_email_is_for_admins(stranger, as_admin, as_manager):
     log_in(stranger, "nobody@example.org")
 
     path = "/audit-entries?action=login_failed"
@@ -108,7 +116,7 @@ def test_a_stranger_is_told_of_to_admins_alone(stranger, as_admin, as_manager):
     assert as_manager.get(path).json == as_manager.get(f"{path}&organization_id=0").json == []
 
 
-def test_a_session_that_ends_because_its_token_was_used_twice_is_told(stranger, organization):
+def test_session_ended_by_a_reused_token_is_audited(stranger, organization):
     factories.user(organization, email="ada@example.org")
     token = log_in(stranger).json["refresh_token"]
     stranger.post("/auth/refresh", headers=bearer(token))
@@ -118,10 +126,10 @@ def test_a_session_that_ends_because_its_token_was_used_twice_is_told(stranger, 
 
     session_id = db.session.scalar(sa.select(Session.id))
     ended = ("session_ended", organization.id, None, None, session_id, None, "a refresh token was used twice")
-    assert told_of("session")[1:] == [ended]
+    assert logged("session")[1:] == [ended]
 
 
-def test_a_new_password_is_told_and_neither_it_nor_its_hash(stranger, as_member, as_admin):
+def test_password_change_entry_has_no_password_or_hash(stranger, as_member, as_admin):
     change = {"current_password": factories.PASSWORD, "new_password": "quite other words for a change"}
     assert as_member.post("/auth/password", json=change).status_code == 204
     tokens = log_in(stranger, as_member.user.email, change["new_password"]).json
@@ -135,72 +143,122 @@ def test_a_new_password_is_told_and_neither_it_nor_its_hash(stranger, as_member,
         assert str(secret) not in everything or secret in ("Bearer", 900)
 
 
-def test_registering_is_told_to_the_new_organization(stranger):
+def test_registration_is_audited_in_the_new_organization(stranger):
     fields = {"email": "ada@example.org", "password": factories.PASSWORD, "name": "Ada", "organization": "Engines"}
     ada = stranger.post("/auth/register", json=fields).json
 
-    assert [entry[:5] for entry in told_of()] == [
+    assert [entry[:5] for entry in logged()] == [
         ("created", ada["organization_id"], None, None, ada["organization_id"]),
         ("created", ada["organization_id"], None, None, ada["id"]),
     ]
 
 
-def test_an_entry_goes_with_the_change_that_it_tells_of(app, organization):
-    factories.organization("kept")
+def test_entry_is_rolled_back_with_its_change(app, organization):
+    factories.organization("committed")
     with db.session.begin_nested() as change:
         db.session.add(factories.Organization(name="undone"))
-        db.session.flush()
-        assert [entry[5]["name"] for entry in told_of("organization")][-2:] == ["kept", "undone"]
+        audit.flush()
+        assert [entry[5]["name"] for entry in logged("organization")][-2:] == ["committed", "undone"]
         change.rollback()
 
-    assert [entry[5]["name"] for entry in told_of("organization")][-1] == "kept"
+    assert [entry[5]["name"] for entry in logged("organization")][-1] == "committed"
 
 
-def test_every_table_is_told_of():
-    audited = {mapper.local_table.name for mapper in Base.registry.mappers if hasattr(mapper.class_, "AUDIT")}
+@pytest.mark.parametrize("change", ["create", "change", "delete"])
+def test_audited_rows_cannot_be_written_without_an_entry(app, change):
+    organization = factories.organization()
+    if change == "create":
+        db.session.add(factories.Organization(name="Unaudited"))
+    elif change == "change":
+        organization.name = "Unaudited"
+    else:
+        db.session.delete(organization)
 
-    assert set(Base.metadata.tables) - audited == TOLD_BY_THEIR_WRITERS | {
-        "daily_totals",
-        "usage_versions",
-        "audit_entries",
-        "import_row_errors",
-        "import_uploads",
-        "import_chunks",
-        "idempotency_records",
-        "rate_limit_counters",
-        "password_tokens",
-    }
+    with pytest.raises(RuntimeError, match=r"Call audit.flush\(\) to write a row of organizations"):
+        db.session.flush()
+
+    db.session.rollback()
 
 
-def test_every_column_is_told_unless_it_is_named_here_and_no_secret_is():
-    reached = 0
+def test_unchanged_audited_rows_can_be_flushed(app):
+    organization = factories.organization("Same")
+    organization.name = "Same"
+
+    db.session.flush()
+
+    assert [entry[5]["name"] for entry in logged("organization")][-1:] == ["Same"]
+
+
+def test_every_table_has_exactly_one_audit_mechanism():
+    declared = {mapper.local_table.name: vars(mapper.class_)["AUDIT"] for mapper in Base.registry.mappers}
+
+    def tables(matches):
+        return {table for table, mechanism in declared.items() if matches(mechanism)}
+
+    assert declared.keys() == set(Base.metadata.tables)
+    assert {
+        "AuditConfig": tables(lambda mechanism: isinstance(mechanism, AuditConfig)),
+        "SERVICE": tables(lambda mechanism: mechanism is AuditedBy.SERVICE),
+        "STATEMENT": tables(lambda mechanism: mechanism is AuditedBy.STATEMENT),
+        "NotAudited": tables(lambda mechanism: isinstance(mechanism, NotAudited) and mechanism.reason),
+    } == MECHANISMS
+
+
+def test_models_have_no_write_listeners():
+    """Code that writes rows is called by name, never by an event of another row."""
     for mapper in Base.registry.mappers:
-        audited = getattr(mapper.class_, "AUDIT", None)
-        if audited is None:
+        for event in (f"{when}_{write}" for when in ("before", "after") for write in ("insert", "update", "delete")):
+            assert list(getattr(mapper.dispatch, event)) == [], mapper
+
+
+def test_writers_use_the_declared_mechanism():
+    declared = {mapper.class_.__name__: mapper.class_.AUDIT for mapper in Base.registry.mappers}
+    used = {"audit.record": set(), "audit.entries_cte": set()}
+    for _, called, call in calls():
+        if called in used:
+            used[called].add(ast.unparse(call.args[1]))
+
+    # Services also record acts on users that change no row of users, such as failed logins.
+    by_service = {model for model, mechanism in declared.items() if mechanism is AuditedBy.SERVICE}
+    assert used["audit.record"] == by_service | {"User"}
+    by_statement = {model for model, mechanism in declared.items() if mechanism is AuditedBy.STATEMENT}
+    assert used["audit.entries_cte"] == by_statement
+
+
+def test_entries_contain_all_columns_except_secrets():
+    number = 0
+    for mapper in Base.registry.mappers:
+        config = mapper.class_.AUDIT
+        if not isinstance(config, AuditConfig):
             continue
         columns = set(mapper.columns.keys()) & set(mapper.local_table.columns.keys())
-        untold = columns - {*audited.columns} - NOT_TOLD - SECRET
-        assert untold <= {"organization_id"}, mapper
-        assert {*audited.columns, *audited.acts, *audited.personal, audited.organization} - {
-            "organization_id"
-        } <= columns
-        assert not [name for name in audited.columns if name in SECRET or "password" in name or "token" in name]
-        reached += 1
-    assert reached == 6
+        assert columns - {*config.columns} - NOT_LOGGED - SECRET <= {"organization_id"}, mapper
+        used = {*config.columns, *config.actions, *config.personal, config.organization_column}
+        assert used - {"organization_id"} <= columns
+        assert not [name for name in config.columns if name in SECRET or "password" in name or "token" in name]
+        number += 1
+    assert number == 6
 
 
-def test_no_writer_goes_past_the_session():
-    """What is written in bulk leaves no entry by itself: these writers take theirs along, or need none."""
-    audited = {mapper.class_.__name__ for mapper in Base.registry.mappers if hasattr(mapper.class_, "AUDIT")}
-    writers = set()
+def test_bulk_statements_bypass_no_audit_config():
+    """Such a statement writes no entry, so these must not need one."""
+    audited = {
+        mapper.class_.__name__ for mapper in Base.registry.mappers if isinstance(mapper.class_.AUDIT, AuditConfig)
+    }
+
+    assert {
+        (path, called, ast.unparse(call.args[0]))
+        for path, called, call in calls()
+        if called in ("sa.insert", "sa.update", "sa.delete") and ast.unparse(call.args[0]) in audited
+    } == {
+        ("accounts/api_keys/service.py", "sa.update", "ApiKey"),  # Its last use.
+        ("accounts/service.py", "sa.delete", "User"),  # Users who were erased before.
+    }
+
+
+def calls():
+    """Yield the file, the name and the syntax tree of each call in the package."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("sa.insert", "sa.update", "sa.delete"):
-                model = ast.unparse(node.args[0])
-                if model in audited:
-                    writers.add((str(path.relative_to(PACKAGE)), ast.unparse(node.func), model))
-    assert writers == {
-        ("accounts/api_keys.py", "sa.update", "ApiKey"),  # When it was used last.
-        ("accounts/people.py", "sa.delete", "User"),  # Of people who were erased before.
-        ("catalogue/upkeep.py", "sa.delete", "EmissionFactor"),
-    }
+            if isinstance(node, ast.Call):
+                yield str(path.relative_to(PACKAGE)), ast.unparse(node.func), node

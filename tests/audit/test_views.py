@@ -1,4 +1,4 @@
-"""The audit log as its readers get it: every change, who sees it, and that nobody can alter it."""
+"""The audit log through HTTP: its entries, who sees them, and that they cannot be altered."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ ELSEWHERE = ("id", "organization_id", "occurred_at", "request_id")
 
 @pytest.fixture
 def entries(as_auditor):
-    """A function that returns the entries that the organization's auditor sees of a subject, the oldest first."""
+    """Return a function that lists the entries of a subject as the auditor sees them, the oldest first."""
 
     def seen(subject, client=as_auditor, **filters):
         answer = client.get("/audit-entries", query_string={"subject": subject, "sort": "id"} | filters)
@@ -31,7 +31,7 @@ def entries(as_auditor):
 
 
 def act(client, action, subject, subject_id, old=None, new=None, reason=None):
-    """The entry of what this client did."""
+    """Return the expected entry of an act of this client."""
     return {
         "actor_id": client.user.id,
         "actor_role": client.user.role,
@@ -46,7 +46,7 @@ def act(client, action, subject, subject_id, old=None, new=None, reason=None):
     }
 
 
-def test_the_life_of_a_usage_is_told_with_the_values_before_and_after(as_member, entries):
+def test_usage_changes_have_values_before_and_after(as_member, entries):
     recorded = as_member.post("/usages", json=USAGE).json
     path = f"/usages/{recorded['id']}"
     as_member.patch(path, json={"amount": 0.4, "usage_at": "2024-02-01T00:00:00.5Z", "reason": "Misread"})
@@ -81,7 +81,7 @@ def test_the_life_of_a_usage_is_told_with_the_values_before_and_after(as_member,
     ]
 
 
-def test_figures_keep_their_very_digits(as_member, as_auditor):
+def test_figures_keep_exact_digits(as_member, as_auditor):
     usage_id = as_member.post("/usages", json=USAGE | {"amount": "999999999999.999999"}).json["id"]
     as_member.patch(f"/usages/{usage_id}", json={"amount": "999999999999.999998"})
 
@@ -91,10 +91,10 @@ def test_figures_keep_their_very_digits(as_member, as_auditor):
     assert '"co2e_kg":1499999999999.9999985' in corrected and '"co2e_kg":1499999999999.999997' in corrected
 
 
-def test_figures_beyond_a_computers_integers_are_told_as_well(as_member, as_auditor):
+def test_figures_beyond_64_bits_are_exact(as_member, as_auditor):
     usage_type = factories.usage_type(factor="999999999999")
-    given = USAGE | {"usage_type_id": usage_type.id, "amount": 999999999999}
-    usage_id = as_member.post("/usages", json=given).json["id"]
+    body = USAGE | {"usage_type_id": usage_type.id, "amount": 999999999999}
+    usage_id = as_member.post("/usages", json=body).json["id"]
     assert as_member.patch(f"/usages/{usage_id}", json={"amount": 999999999998}).status_code == 200
 
     answer = as_auditor.get("/audit-entries?action=corrected")
@@ -104,10 +104,10 @@ def test_figures_beyond_a_computers_integers_are_told_as_well(as_member, as_audi
     assert '"co2e_kg":999999999997000000000002' in answer.text
 
 
-def test_what_changes_nothing_and_what_is_refused_leave_no_entry(as_manager, as_member, as_auditor):
+def test_rejected_and_empty_changes_have_no_entry(as_manager, as_member, as_auditor):
     usage_id = as_member.post("/usages", json=USAGE).json["id"]
     user = f"/users/{as_member.user.id}"
-    told = as_auditor.get("/audit-entries").json
+    listed = as_auditor.get("/audit-entries").json
 
     assert as_member.patch(f"/usages/{usage_id}", json={"amount": 0.3}).status_code == 200
     assert as_manager.patch(user, json={"name": as_member.user.name, "active": True}).status_code == 200
@@ -120,12 +120,10 @@ def test_what_changes_nothing_and_what_is_refused_leave_no_entry(as_manager, as_
     ):
         assert answer.status_code in (409, 412, 422), answer.text
 
-    assert as_auditor.get("/audit-entries").json == told
+    assert as_auditor.get("/audit-entries").json == listed
 
 
-def test_several_usages_deleted_at_once_are_an_entry_each_in_the_same_statement(
-    app, as_member, entries, statements, monkeypatch, unthrottled
-):
+def test_deleting_several_usages_writes_an_entry_each(app, as_member, entries, statements, monkeypatch, unthrottled):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     ids = [factories.usage(as_member.user).id for _ in range(3)]
     as_member.get("/auth/me")
@@ -133,14 +131,14 @@ def test_several_usages_deleted_at_once_are_an_entry_each_in_the_same_statement(
 
     assert as_member.delete("/usages", query_string={"id": ids, "reason": "Not ours"}).status_code == 204
 
-    assert len(statements) == 4  # The last looks up what hours their day has left.
-    told = entries("usage", action="deleted")
-    assert [(entry["subject_id"], entry["old"]["co2e_kg"], entry["reason"]) for entry in told] == [
+    assert len(statements) == 4  # The last one refreshes the hours of their day.
+    listed = entries("usage", action="deleted")
+    assert [(entry["subject_id"], entry["old"]["co2e_kg"], entry["reason"]) for entry in listed] == [
         (id_, 1.5, "Not ours") for id_ in ids
     ]
 
 
-def test_an_import_is_one_entry_with_the_count_and_the_sum(as_member, entries):
+def test_import_is_one_entry_with_count_and_sum(as_member, entries):
     imported = as_member.post("/imports?usage_type_id=100", data=FILE, content_type="text/csv").json
 
     new = {"usage_count": 2, "co2e_kg": 0.45, "sha256": imported["sha256"]}
@@ -148,7 +146,7 @@ def test_an_import_is_one_entry_with_the_count_and_the_sum(as_member, entries):
     assert entries("usage") == []
 
 
-def test_a_restatement_is_one_entry_with_the_sums_before_and_after(as_manager, as_member, entries):
+def test_restatement_is_one_entry_with_sums(as_manager, as_member, entries):
     for _ in range(2):
         as_member.post("/usages", json=USAGE)
     factor = {"factor": 1, "valid_from": "1900-01-01T00:00:00Z", "source": "Our supplier"}
@@ -165,7 +163,7 @@ def test_a_restatement_is_one_entry_with_the_sums_before_and_after(as_manager, a
     assert [entry["action"] for entry in entries("usage")] == ["recorded", "recorded"]
 
 
-def test_closed_and_reopened_books_are_told(as_manager, entries):
+def test_closing_and_reopening_a_period_are_audited(as_manager, entries):
     closed = as_manager.post("/closed-periods", json={"until": "2024-01-01T00:00:00Z", "note": "2023"}).json
     reopened = as_manager.post(f"/closed-periods/{closed['id']}/reopen", json={"reason": "A meter was left out."}).json
 
@@ -184,7 +182,7 @@ def test_closed_and_reopened_books_are_told(as_manager, entries):
     ]
 
 
-def test_the_life_of_a_user_is_told_without_a_secret_and_erasure_repeats_no_person(as_manager, as_auditor, entries):
+def test_user_entries_omit_secrets_and_erased_data(as_manager, as_auditor, entries):
     grace = {"email": "grace@example.org", "name": "Grace", "role": "member", "password": factories.PASSWORD}
     user_id = as_manager.post("/users", json=grace).json["id"]
     as_manager.patch(f"/users/{user_id}", json={"role": "auditor"})
@@ -198,7 +196,7 @@ def test_the_life_of_a_user_is_told_without_a_secret_and_erasure_repeats_no_pers
     ]
 
 
-def test_several_users_erased_at_once_are_told_in_one_statement(as_manager, organization, entries, statements):
+def test_erasing_several_users_writes_one_statement(as_manager, organization, entries, statements):
     ids = [factories.user(organization).id for _ in range(3)]
     statements.clear()
 
@@ -208,7 +206,7 @@ def test_several_users_erased_at_once_are_told_in_one_statement(as_manager, orga
     assert sum(statement.startswith("INSERT INTO audit_entries") for statement in statements) == 1
 
 
-def test_an_organization_is_told_of_even_when_it_is_gone(as_admin, as_manager, entries):
+def test_entries_outlive_their_organization(as_admin, as_manager, entries):
     path = f"/organizations/{as_manager.user.organization_id}"
     as_manager.patch(path, json={"region": "GB", "significance_threshold": 2.5})
     made = as_admin.post("/organizations", json={"name": "Short-lived"}).json["id"]
@@ -224,7 +222,7 @@ def test_an_organization_is_told_of_even_when_it_is_gone(as_admin, as_manager, e
     ]
 
 
-def test_what_all_share_is_told_to_those_whose_admin_changed_it(as_admin, as_auditor, as_manager):
+def test_shared_rows_are_audited_in_the_admins_organization(as_admin, as_auditor, as_manager):
     made = as_admin.post("/usage-types", json={"name": "flights", "unit": "km"}).json["id"]
     factors = f"/usage-types/{made}/factors"
     shared = {"factor": 0.25, "valid_from": "2020-01-01T00:00:00Z", "source": "A table"}
@@ -236,8 +234,8 @@ def test_what_all_share_is_told_to_those_whose_admin_changed_it(as_admin, as_aud
 
     def seen(client):
         subjects = {"subject": ["usage type", "emission factor"], "sort": "id"}
-        told = client.get("/audit-entries", query_string=subjects).json
-        return [(entry["organization_id"], entry["action"], entry["subject_id"], entry["new"]) for entry in told]
+        listed = client.get("/audit-entries", query_string=subjects).json
+        return [(entry["organization_id"], entry["action"], entry["subject_id"], entry["new"]) for entry in listed]
 
     ours, theirs = as_manager.user.organization_id, as_admin.user.organization_id
     assert [(action, id_) for _, action, id_, _ in seen(as_auditor)] == [("created", own), ("deleted", own)]
@@ -248,16 +246,14 @@ def test_what_all_share_is_told_to_those_whose_admin_changed_it(as_admin, as_aud
     assert (whose.count(ours), whose.count(theirs), len(whose)) == (1, 3, 4)
 
 
-def test_what_an_admin_does_to_another_organization_is_told_there(as_admin, as_manager, as_member, entries):
+def test_admins_change_is_audited_in_the_changed_organization(as_admin, as_manager, as_member, entries):
     as_admin.patch(f"/users/{as_member.user.id}", json={"name": "Renamed"})
 
-    told = act(as_admin, "changed", "user", as_member.user.id, {"name": "Somebody"}, {"name": "Renamed"})
-    assert entries("user", as_manager, action="changed") == [told]
+    listed = act(as_admin, "changed", "user", as_member.user.id, {"name": "Somebody"}, {"name": "Renamed"})
+    assert entries("user", as_manager, action="changed") == [listed]
 
 
-def test_managers_and_auditors_see_their_organization_admins_all_and_members_nothing(
-    as_admin, as_manager, as_auditor, as_member, as_other_manager
-):
+def test_entries_visible_depend_on_role(as_admin, as_manager, as_auditor, as_member, as_other_manager):
     recorded = as_member.post("/usages", json=USAGE).json["id"]
 
     for client, seen in ((as_admin, 1), (as_manager, 1), (as_auditor, 1), (as_other_manager, 0)):
@@ -265,13 +261,13 @@ def test_managers_and_auditors_see_their_organization_admins_all_and_members_not
     answer = as_member.get("/audit-entries")
     assert (answer.status_code, answer.json["title"]) == (403, "Forbidden")
     actor = Actor(as_member.user.id, as_member.user.organization_id, "member", "UTC")
-    with acting_as(actor):  # Were a member ever let in, it would be to what they did themselves.
+    with acting_as(actor):  # If members had access, they would see only their own acts.
         assert {entry.actor_id for entry in db.session.scalars(visible(AuditEntry))} == {as_member.user.id}
     organizations = {entry["organization_id"] for entry in as_other_manager.get("/audit-entries").json}
     assert organizations == {as_other_manager.user.organization_id}
 
 
-def test_an_entry_names_the_request_and_when_it_came(as_member, as_auditor):
+def test_entry_has_request_id_and_time(as_member, as_auditor):
     before = factories.now()
     as_member.post("/usages", json=USAGE, headers={"X-Request-ID": "the-third-7"})
 
@@ -282,14 +278,14 @@ def test_an_entry_names_the_request_and_when_it_came(as_member, as_auditor):
     assert entry["organization_id"] == as_member.user.organization_id
 
 
-def test_what_is_done_on_the_command_line_has_no_actor_and_no_address(as_auditor, organization):
+def test_command_line_entries_have_no_actor_or_address(as_auditor, organization):
     (entry,) = as_auditor.get("/audit-entries?subject=organization").json
 
     assert (entry["subject_id"], entry["action"]) == (organization.id, "created")
     assert {entry[name] for name in ("actor_id", "actor_role", "address", "request_id")} == {None}
 
 
-def test_the_list_filters_sorts_and_pages(as_member, as_auditor, as_manager):
+def test_audit_list_filters_sorts_and_pages(as_member, as_auditor, as_manager):
     ids = [as_member.post("/usages", json=USAGE).json["id"] for _ in range(3)]
     as_manager.patch(f"/usages/{ids[0]}", json={"amount": 1})
 
@@ -307,11 +303,11 @@ def test_the_list_filters_sorts_and_pages(as_member, as_auditor, as_manager):
     assert seen("subject=usage&start=2100-01-01&timezone=Europe/London") == seen("end=2020-01-01") == []
     assert seen("subject=tree") == []
     for query, field in (("action=eaten", "action"), ("actor=1", "actor"), ("end=yesterday", "end")):
-        refused = as_auditor.get(f"/audit-entries?{query}")
-        assert (refused.status_code, list(refused.json["errors"]["query"])) == (422, [field])
+        rejected = as_auditor.get(f"/audit-entries?{query}")
+        assert (rejected.status_code, list(rejected.json["errors"]["query"])) == (422, [field])
 
 
-def test_reading_the_log_is_one_statement(app, as_auditor, statements, monkeypatch):
+def test_audit_list_is_one_statement(app, as_auditor, statements, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     as_auditor.get("/auth/me")
     statements.clear()
@@ -329,13 +325,13 @@ def test_reading_the_log_is_one_statement(app, as_auditor, statements, monkeypat
         "SELECT * FROM audit_entries FOR UPDATE",
     ],
 )
-def test_the_services_own_role_cannot_alter_the_log(app, as_member, statement):
+def test_service_role_cannot_alter_the_log(app, as_member, statement):
     as_member.post("/usages", json=USAGE)
 
-    with pytest.raises(sa.exc.ProgrammingError) as refusal:
+    with pytest.raises(sa.exc.ProgrammingError) as error:
         db.session.execute(sa.text(statement))
 
-    assert refusal.value.orig.pgcode == "42501"  # insufficient_privilege
+    assert error.value.orig.pgcode == "42501"  # insufficient_privilege
 
 
 @pytest.mark.parametrize(
@@ -347,11 +343,11 @@ def test_the_services_own_role_cannot_alter_the_log(app, as_member, statement):
         ("action, subject, old, new", "'created', 'usage', '{}', '[]'", "ck_audit_entries_values"),
     ],
 )
-def test_the_database_refuses_an_entry_that_makes_no_sense(app, columns, values, constraint):
-    with pytest.raises(sa.exc.IntegrityError) as refusal:
+def test_constraints_reject_invalid_entries(app, columns, values, constraint):
+    with pytest.raises(sa.exc.IntegrityError) as error:
         db.session.execute(sa.text(f"INSERT INTO audit_entries (organization_id, {columns}) VALUES (1, {values})"))
 
-    assert refusal.value.orig.diag.constraint_name == constraint
+    assert error.value.orig.diag.constraint_name == constraint
 
 
 @pytest.mark.parametrize(
@@ -362,7 +358,7 @@ def test_the_database_refuses_an_entry_that_makes_no_sense(app, columns, values,
         ("subject = 'usage' AND subject_id = 7", "ix_audit_entries_by_subject"),
     ],
 )
-def test_a_page_is_read_off_an_index_without_sorting(app, criteria, index):
+def test_audit_page_uses_an_index_without_sorting(app, criteria, index):
     db.session.execute(
         sa.text(
             """
@@ -382,7 +378,7 @@ def test_a_page_is_read_off_an_index_without_sorting(app, criteria, index):
     assert plan == [("Limit", None), ("Index Scan", index)]
 
 
-def test_the_export_has_what_the_list_has(as_manager, as_member):
+def test_audit_export_matches_the_list(as_manager, as_member):
     as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"region": "GB"})
     as_manager.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 0.1})
 

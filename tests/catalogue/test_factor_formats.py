@@ -1,4 +1,4 @@
-"""The layouts of published tables of emission factors."""
+"""The formats of published tables of emission factors."""
 
 from pathlib import Path
 
@@ -30,11 +30,11 @@ def stored():
     ]
 
 
-def test_the_flat_file_of_the_uk_government(app):
+def test_uk_government_flat_file_is_read(app):
     file = DATA / "uk-government-flat-file-2024.csv"
 
-    assert import_factors(file, "uk-government") == FactorImportResult(added=6, same=0, passed_over=3)
-    assert import_factors(file, "uk-government") == FactorImportResult(added=0, same=6, passed_over=3)
+    assert import_factors(file, "uk-government") == FactorImportResult(added=6, unchanged=0, skipped=3)
+    assert import_factors(file, "uk-government") == FactorImportResult(added=0, unchanged=6, skipped=3)
 
     gas = "Fuels, Gaseous fuels, Natural gas"
     assert stored() == [
@@ -49,10 +49,8 @@ def test_the_flat_file_of_the_uk_government(app):
     assert (one.source, one.valid_until.year) == ("UK Government GHG Conversion Factors 2024", 2025)
 
 
-def test_grams_per_kilowatt_hour_of_the_member_states_of_the_european_union(app):
-    assert import_factors(DATA / "eu-electricity-intensity.csv", "eu-intensity") == FactorImportResult(
-        4, 0, passed_over=6
-    )
+def test_eu_intensity_of_our_world_in_data_is_read(app):
+    assert import_factors(DATA / "eu-electricity-intensity.csv", "eu-intensity") == FactorImportResult(4, 0, skipped=6)
 
     assert stored() == [
         ("grid electricity", "kWh", 2, "AT", 2019, "0.099"),
@@ -62,17 +60,17 @@ def test_grams_per_kilowatt_hour_of_the_member_states_of_the_european_union(app)
     ]
 
 
-def test_the_same_table_as_the_european_environment_agency_has_it(app, tmp_path):
+def test_eu_intensity_of_the_eea_is_read(app, tmp_path):
     file = tmp_path / "eea.csv"
     header = "Year:year,Member State:text,Greenhouse gas (GHG) emission intensity:number\n"
     file.write_text(f"{header}2023,Austria,81.5\n2023,Sweden,\n2023,EU-27,210\n")
 
-    assert import_factors(file, "eu-intensity") == FactorImportResult(1, 0, passed_over=2)
+    assert import_factors(file, "eu-intensity") == FactorImportResult(1, 0, skipped=2)
     assert stored() == [("grid electricity", "kWh", 2, "AT", 2023, "0.0815")]
 
 
-def test_pounds_per_megawatt_hour_of_egrid(app):
-    assert import_factors(DATA / "egrid-2023-subregions.csv", "egrid") == FactorImportResult(2, 0, passed_over=1)
+def test_egrid_subregions_are_read(app):
+    assert import_factors(DATA / "egrid-2023-subregions.csv", "egrid") == FactorImportResult(2, 0, skipped=1)
 
     # 429.983 × 0.45359237 / 1000 = 0.19503700802971 and 1548.53 × 0.45359237 / 1000 = 0.7024013927161
     assert stored() == [
@@ -82,14 +80,14 @@ def test_pounds_per_megawatt_hour_of_egrid(app):
 
 
 @pytest.mark.parametrize(
-    ("layout", "text", "message", "line"),
+    ("file_format", "text", "message", "line"),
     [
         ("egrid", "YEAR,SUBRGN\n2023,CAMX\n", "lacks the columns SRC2ERTA", "1"),
         ("egrid", "", "lacks the columns SRC2ERTA, SUBRGN, YEAR", "1"),
-        ("egrid", "YEAR,SUBRGN,SRC2ERTA\n2023,CAMX,--\n", "1 lines of table.csv are not good", "2"),
-        ("egrid", "YEAR,SUBRGN,SRC2ERTA\nnew,CAMX,1\n", "1 lines of table.csv are not good", "2"),
+        ("egrid", "YEAR,SUBRGN,SRC2ERTA\n2023,CAMX,--\n", "table.csv has 1 invalid lines", "2"),
+        ("egrid", "YEAR,SUBRGN,SRC2ERTA\nnew,CAMX,1\n", "table.csv has 1 invalid lines", "2"),
         ("egrid", "YEAR,SUBRGN,SRC2ERTA\n2023,CAMX,1,2\n", "has a line of another length", "2"),
-        ("own", "\xe4\n", "is no CSV file in UTF-8", "1"),
+        ("own", "\xe4\n", "is not a CSV file in UTF-8", "1"),
         (
             "own",
             "title\nusage_type,unit,valid_from,kg_co2e_per_unit,source\n",
@@ -98,12 +96,12 @@ def test_pounds_per_megawatt_hour_of_egrid(app):
         ),
     ],
 )
-def test_a_table_that_cannot_be_read_books_nothing(app, tmp_path, layout, text, message, line):
+def test_invalid_table_imports_nothing(app, tmp_path, file_format, text, message, line):
     file = tmp_path / "table.csv"
     file.write_text(text, encoding="latin-1")
 
-    with pytest.raises(ValidationFailed, match=message) as refusal:
-        import_factors(file, layout)
+    with pytest.raises(ValidationFailed, match=message) as error:
+        import_factors(file, file_format)
 
-    assert list(refusal.value.errors["file"]) == [line]
+    assert list(error.value.errors["file"]) == [line]
     assert stored() == []

@@ -1,4 +1,4 @@
-"""Emission factors from files."""
+"""Import of emission factors from files."""
 
 from pathlib import Path
 
@@ -21,9 +21,9 @@ def stored():
     return db.session.execute(rows.where(EmissionFactor.source != "exercise")).all()
 
 
-def test_the_governments_table_is_booked_once(app):
-    assert import_factors(SHIPPED) == FactorImportResult(added=32, same=0)
-    assert import_factors(SHIPPED) == FactorImportResult(added=0, same=32)
+def test_factor_import_can_be_repeated(app):
+    assert import_factors(SHIPPED) == FactorImportResult(added=32, unchanged=0)
+    assert import_factors(SHIPPED) == FactorImportResult(added=0, unchanged=32)
 
     assert len(stored()) == 32
     gas, grid = db.session.scalars(sa.select(UsageType).where(UsageType.unit == "kWh").order_by(UsageType.scope)).all()
@@ -49,19 +49,19 @@ def test_the_governments_table_is_booked_once(app):
         ),
     ],
 )
-def test_a_file_that_is_not_wholly_good_books_nothing(app, tmp_path, lines, errors):
+def test_file_with_invalid_lines_imports_nothing(app, tmp_path, lines, errors):
     file = tmp_path / "factors.csv"
     file.write_text(HEADER + lines)
 
-    with pytest.raises(ValidationFailed) as refusal:
+    with pytest.raises(ValidationFailed) as error:
         import_factors(file)
 
-    told = refusal.value.errors["file"]
-    assert {line: [message.split(":")[0] for message in messages] for line, messages in told.items()} == errors
+    reported = error.value.errors["file"]
+    assert {line: [message.split(":")[0] for message in messages] for line, messages in reported.items()} == errors
     assert stored() == []
 
 
-def test_a_file_without_its_columns_is_refused(app, tmp_path):
+def test_file_without_required_columns_is_rejected(app, tmp_path):
     file = tmp_path / "factors.csv"
     file.write_text("usage_type,unit\nsteam,kg\n")
 

@@ -1,4 +1,4 @@
-"""Units: exact ratios, and what cannot be converted."""
+"""Units: exact ratios, and errors of conversions."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -30,11 +30,11 @@ from carbonapi.errors import ValidationFailed
         ("mile", "km", Fraction("1.609344")),
     ],
 )
-def test_ratios_are_exact(unit, type_unit, ratio):
+def test_unit_ratios_are_exact(unit, type_unit, ratio):
     assert find_unit(unit, type_unit).ratio == ratio
 
 
-def test_an_amount_is_rounded_once_half_to_even():
+def test_amount_is_rounded_once_half_to_even():
     third = find_unit("MJ", "kWh")
     assert third.convert(Decimal("1")) == Decimal("0.277777777778")
     assert third.convert(Decimal("3.6")) == 1
@@ -43,29 +43,27 @@ def test_an_amount_is_rounded_once_half_to_even():
     assert find_unit("Wh", "GWh").convert(Decimal("0.0015")) == Decimal("0.000000000002")
 
 
-def test_more_than_the_ledger_can_hold_is_refused():
-    with pytest.raises(ValidationFailed) as refusal:
+def test_amount_above_the_maximum_is_rejected():
+    with pytest.raises(ValidationFailed) as error:
         find_unit("GWh", "Wh").convert(Decimal("999999999999"))
-    assert list(refusal.value.errors["json"]) == ["amount"]
+    assert list(error.value.errors["json"]) == ["amount"]
 
 
-def test_another_dimension_is_refused_and_tells_what_can_be_used():
-    with pytest.raises(ValidationFailed) as refusal:
+def test_unit_error_lists_compatible_units():
+    with pytest.raises(ValidationFailed) as error:
         find_unit("kg", "l")
-    assert str(refusal.value) == (
-        "kg cannot be converted into l. Use one of: l, ml, m3, ft3, gallon, imperial gallon."
-    )
-    assert list(refusal.value.errors["json"]) == ["unit"]
+    assert str(error.value) == ("kg cannot be converted into l. Use one of: l, ml, m3, ft3, gallon, imperial gallon.")
+    assert list(error.value.errors["json"]) == ["unit"]
 
 
-def test_a_unit_of_ones_own_is_known_by_its_name_alone():
+def test_unknown_type_unit_accepts_only_itself():
     assert [known.unit for known in compatible_units("widget")] == ["widget"]
     assert find_unit("widget", "widget").ratio == 1
     with pytest.raises(ValidationFailed):
         find_unit("kg", "widget")
 
 
-def test_every_unit_is_of_a_dimension_with_others():
+def test_every_unit_has_compatible_units():
     for unit in UNITS:
         assert len(compatible_units(unit)) > 2
         assert all(known.ratio > 0 for known in compatible_units(unit))

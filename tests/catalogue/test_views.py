@@ -7,7 +7,7 @@ from tests.support import factories
 FACTOR = {"factor": 0.5, "valid_from": "2024-01-01T00:00:00Z", "source": "a table"}
 
 
-def test_five_types_are_there_from_the_first_start(as_member):
+def test_migrations_create_five_usage_types(as_member):
     first = as_member.get("/usage-types?sort=id").json[:5]
 
     assert [(kind["id"], kind["name"], kind["unit"], kind["factor"]) for kind in first] == [
@@ -26,7 +26,7 @@ def test_five_types_are_there_from_the_first_start(as_member):
     )
 
 
-def test_an_admin_keeps_the_catalogue(as_admin):
+def test_admin_manages_usage_types(as_admin):
     made = as_admin.post("/usage-types", json={"name": "steam", "unit": "kg", "scope": 2})
     assert made.status_code == 201
     assert made.json["id"] >= 1000
@@ -43,18 +43,18 @@ def test_an_admin_keeps_the_catalogue(as_admin):
     assert as_admin.get(path).status_code == 404
 
 
-def test_others_read_the_catalogue_and_do_not_write_it(as_manager, as_member, as_auditor):
+def test_usage_types_are_read_only_except_for_admins(as_manager, as_member, as_auditor):
     for client in (as_manager, as_member, as_auditor):
         assert client.get("/usage-types/100").status_code == 200
-        for refused in (
+        for rejected in (
             client.post("/usage-types", json={"name": "steam", "unit": "kg"}),
             client.patch("/usage-types/100", json={"name": "x"}),
             client.delete("/usage-types/100"),
         ):
-            assert refused.status_code == 403
+            assert rejected.status_code == 403
 
 
-def test_a_manager_enters_their_organizations_own_factors(as_manager, as_member, as_other_manager, as_auditor):
+def test_manager_creates_factors_of_own_organization(as_manager, as_member, as_other_manager, as_auditor):
     usage_type = factories.usage_type(factor="2")
     path = f"/usage-types/{usage_type.id}/factors"
 
@@ -68,11 +68,11 @@ def test_a_manager_enters_their_organizations_own_factors(as_manager, as_member,
     for client in (as_member, as_auditor):
         assert client.post(path, json=FACTOR).status_code == 403
     foreign = FACTOR | {"organization_id": as_other_manager.user.organization_id}
-    refused = as_manager.post(path, json=foreign)
-    assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, ["organization_id"])
+    rejected = as_manager.post(path, json=foreign)
+    assert (rejected.status_code, list(rejected.json["errors"]["json"])) == (422, ["organization_id"])
 
 
-def test_an_admins_factor_is_everybodys_unless_it_names_an_organization(as_admin, as_manager):
+def test_admins_factor_is_shared_by_default(as_admin, as_manager):
     usage_type = factories.usage_type(factor=None)
     path = f"/usage-types/{usage_type.id}/factors"
     theirs = {"organization_id": as_manager.user.organization_id}
@@ -83,26 +83,26 @@ def test_an_admins_factor_is_everybodys_unless_it_names_an_organization(as_admin
     assert as_admin.post(path, json=FACTOR | {"valid_until": "2025-01-01T00:00:00Z"}).status_code == 409
 
 
-def test_name_and_unit_are_unique_together(as_admin):
+def test_usage_type_name_and_unit_are_unique(as_admin):
     answer = as_admin.post("/usage-types", json={"name": "electricity", "unit": "kwh"})
     assert (answer.status_code, list(answer.json["errors"]["json"])) == (409, ["name"])
     assert as_admin.post("/usage-types", json={"name": "electricity", "unit": "MWh"}).status_code == 201
 
 
-def test_a_type_in_use_stays(as_admin, as_member):
+def test_usage_type_with_usages_cannot_be_deleted(as_admin, as_member):
     usage_type = factories.usage_type(name="peat")
     usage = factories.usage(as_member.user, usage_type_id=usage_type.id)
 
-    refused = as_admin.delete(f"/usage-types/{usage_type.id}")
+    rejected = as_admin.delete(f"/usage-types/{usage_type.id}")
 
-    assert (refused.status_code, "archived" in refused.json["detail"]) == (409, True)
+    assert (rejected.status_code, "archived" in rejected.json["detail"]) == (409, True)
     assert as_admin.get(f"/usage-types/{usage_type.id}").json["factor"] == 2
     assert as_admin.patch(f"/usage-types/{usage_type.id}", json={"archived": True}).status_code == 200
     assert as_member.patch(f"/usages/{usage.id}", json={"amount": 7}).json["co2e_kg"] == 14
     assert usage_type.id not in [kind["id"] for kind in as_member.get("/usage-types?archived=false").json]
 
 
-def test_an_open_factor_closes_the_one_before(as_admin):
+def test_open_factor_ends_the_previous_one(as_admin):
     usage_type = factories.usage_type(factor="2")
     path = f"/usage-types/{usage_type.id}/factors"
 
@@ -127,7 +127,7 @@ def test_an_open_factor_closes_the_one_before(as_admin):
         ("2021-01-01", None, "FR", 201),
     ],
 )
-def test_validity_does_not_overlap_within_a_region(as_admin, valid_from, valid_until, region, status):
+def test_factor_validity_cannot_overlap_within_a_region(as_admin, valid_from, valid_until, region, status):
     usage_type = factories.usage_type(factor=None)
     factories.emission_factor(usage_type, "1", "2020-01-01", "2021-01-01")
     factories.emission_factor(usage_type, "1", "2020-06-01", "2021-01-01", region="FR")
@@ -156,13 +156,13 @@ def test_validity_does_not_overlap_within_a_region(as_admin, valid_from, valid_u
         ({"region": "gb"}, "region"),
     ],
 )
-def test_a_factor_that_is_not_right_is_refused_by_name(as_admin, changes, field):
+def test_invalid_factor_is_422_by_field(as_admin, changes, field):
     answer = as_admin.post("/usage-types/100/factors", json=FACTOR | changes)
 
     assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
 
 
-def test_a_factor_is_found_under_its_own_type_alone(as_member):
+def test_factor_is_found_only_under_its_type(as_member):
     factor = as_member.get("/usage-types/100/factors").json[0]
 
     assert as_member.get(f"/usage-types/100/factors/{factor['id']}").json == factor
@@ -170,7 +170,7 @@ def test_a_factor_is_found_under_its_own_type_alone(as_member):
     assert as_member.get("/usage-types/999/factors").status_code == 404
 
 
-def test_the_tag_of_a_type_changes_when_another_factor_comes_into_force(as_admin):
+def test_usage_type_etag_changes_with_current_factor(as_admin):
     before = as_admin.get("/usage-types/100").headers["ETag"]
     as_admin.post("/usage-types/100/factors", json=FACTOR)
 

@@ -1,4 +1,4 @@
-"""Closed books: what is recorded before an instant stays as it is."""
+"""Closed periods: their usages cannot change."""
 
 import pytest
 
@@ -8,14 +8,14 @@ LATER = "2024-06-01T00:00:00Z"
 
 @pytest.fixture
 def closed(as_manager, as_member):
-    """A usage of January 2024 in books that are closed until April; returns the usage and the period."""
+    """Close a period until April 2024. Return a usage of January and the period."""
     usage = as_member.post("/usages", json=USAGE).json
     answer = as_manager.post("/closed-periods", json={"until": "2024-04-01T00:00:00Z", "note": "First quarter"})
     assert answer.status_code == 201
     return usage, answer.json
 
 
-def test_a_period_tells_until_when_by_whom_and_why(as_manager, as_member, as_other_manager, closed):
+def test_closed_period_has_end_author_and_note(as_manager, as_member, as_other_manager, closed):
     _, period = closed
     path = f"/closed-periods/{period['id']}"
 
@@ -34,7 +34,7 @@ def test_a_period_tells_until_when_by_whom_and_why(as_manager, as_member, as_oth
     assert as_other_manager.get(path).status_code == 404
 
 
-def test_writes_that_would_change_a_closed_usage_are_409_and_name_the_period(as_manager, as_member, closed):
+def test_writes_in_a_closed_period_are_409(as_manager, as_member, closed):
     usage, period = closed
     later = as_member.post("/usages", json=USAGE | {"usage_at": LATER}).json
     path = f"/usages/{usage['id']}"
@@ -52,19 +52,19 @@ def test_writes_that_would_change_a_closed_usage_are_409_and_name_the_period(as_
         as_member.delete(f"/usages?id={later['id']}&id={usage['id']}"),
     ):
         assert (answer.status_code, answer.json["title"]) == (409, "Conflict"), answer.text
-        assert f"closed until 2024-04-01T00:00:00Z by period {period['id']}." in answer.json["detail"]
+        assert f"Period {period['id']} is closed until 2024-04-01T00:00:00Z." in answer.json["detail"]
     imported = as_member.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
     assert (imported.status_code, list(imported.json["errors"]["file"])) == (422, ["3"])
     assert as_member.get("/usages?sort=id").json == [usage, later]
     assert len(as_member.get(f"{path}/versions").json) == 1
 
 
-def test_from_its_end_on_the_books_are_open(as_member, as_other_manager, closed):
+def test_usages_from_the_end_of_a_period_are_accepted(as_member, as_other_manager, closed):
     for client, usage_at in ((as_member, "2024-04-01T00:00:00Z"), (as_other_manager, USAGE["usage_at"])):
         assert client.post("/usages", json=USAGE | {"usage_at": usage_at}).status_code == 201
 
 
-def test_an_adjustment_makes_up_for_a_closed_period(as_manager, as_member, closed):
+def test_adjustment_corrects_a_closed_period(as_manager, as_member, closed):
     _, period = closed
     adjustment = USAGE | {"usage_at": LATER, "amount": -0.5, "adjusts_closed_period_id": period["id"]}
 
@@ -82,13 +82,13 @@ def test_an_adjustment_makes_up_for_a_closed_period(as_manager, as_member, close
         ({"adjusts_closed_period_id": 10**15}, "adjusts_closed_period_id"),
         ({"user_id": 10**15}, "user_id"),
     ):
-        refused = as_member.post("/usages", json=adjustment | changes)
-        assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, [field])
+        rejected = as_member.post("/usages", json=adjustment | changes)
+        assert (rejected.status_code, list(rejected.json["errors"]["json"])) == (422, [field])
     path = answer.headers["Location"]
     assert list(as_member.patch(path, json={"adjusts_closed_period_id": None}).json["errors"]["json"]) == ["amount"]
 
 
-def test_a_restatement_remains_possible(as_manager, as_member, closed):
+def test_restatement_of_a_closed_period_is_possible(as_manager, as_member, closed):
     usage, _ = closed
     factor = {"factor": 1, "valid_from": "1900-01-01T00:00:00Z", "source": "better"}
     as_manager.post("/usage-types/100/factors", json=factor)
@@ -98,7 +98,7 @@ def test_a_restatement_remains_possible(as_manager, as_member, closed):
     assert as_member.get(f"/usages/{usage['id']}").json["co2e_kg"] == 2
 
 
-def test_reopening_takes_a_reason_and_stays_on_record(as_manager, as_member, as_auditor, closed):
+def test_reopening_requires_a_reason_and_is_recorded(as_manager, as_member, as_auditor, closed):
     usage, period = closed
     path = f"/closed-periods/{period['id']}/reopen"
     assert as_manager.post(path, json={}).status_code == 422
@@ -119,7 +119,7 @@ def test_reopening_takes_a_reason_and_stays_on_record(as_manager, as_member, as_
     assert list(as_member.post("/usages", json=adjustment).json["errors"]["json"]) == ["adjusts_closed_period_id"]
 
 
-def test_the_books_are_closed_forwards_and_not_beyond_now(as_manager, closed):
+def test_period_end_must_advance_and_not_be_in_the_future(as_manager, closed):
     for until, status in (
         ("2024-04-01T00:00:00Z", 409),
         ("2024-01-01T00:00:00Z", 409),

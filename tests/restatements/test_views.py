@@ -1,4 +1,4 @@
-"""Restatements through HTTP: previewed, booked as one act, traced, and never twice."""
+"""Restatements through HTTP: preview, apply, and traceability."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from tests.support.client import query_now
 
 
 @pytest.fixture
-def booked(as_manager, as_member):
-    """A type with usages in two months, for which the organization then enters better factors; returns the type."""
+def steam(as_manager, as_member):
+    """Return a usage type with usages in three months. Two of the months have got a new factor since."""
     usage_type = factories.usage_type("steam", "kg", factor="2")
     for of, amount, usage_at in (
         (as_manager, "10", "2024-01-15"),
@@ -29,10 +29,10 @@ def restate(client, usage_type, as_mode, **fields):
     return client.post("/restatements", json=body | fields)
 
 
-def test_a_preview_tells_what_would_change_and_changes_nothing(as_manager, booked):
+def test_preview_returns_changes_without_making_them(as_manager, steam):
     before = as_manager.get("/usages").json
 
-    answer = restate(as_manager, booked, "preview")
+    answer = restate(as_manager, steam, "preview")
 
     assert answer.status_code == 200
     preview = answer.json
@@ -40,7 +40,7 @@ def test_a_preview_tells_what_would_change_and_changes_nothing(as_manager, booke
     assert preview == {
         "id": None,
         "organization_id": as_manager.user.organization_id,
-        "usage_type_id": booked.id,
+        "usage_type_id": steam.id,
         "start": None,
         "end": None,
         "region": None,
@@ -62,12 +62,12 @@ def test_a_preview_tells_what_would_change_and_changes_nothing(as_manager, booke
     assert as_manager.get("/restatements").json == []
 
 
-def test_applying_books_new_versions_that_name_the_restatement(as_manager, as_member, booked):
+def test_apply_creates_versions_with_the_restatement_id(as_manager, as_member, steam):
     as_of = query_now()
     then = as_manager.get("/emissions/summary").json
-    preview = restate(as_manager, booked, "preview").json
+    preview = restate(as_manager, steam, "preview").json
 
-    answer = restate(as_manager, booked, "apply")
+    answer = restate(as_manager, steam, "apply")
 
     assert answer.status_code == 201
     restatement = answer.json
@@ -89,16 +89,16 @@ def test_applying_books_new_versions_that_name_the_restatement(as_manager, as_me
         (1.5, restatement["id"]),
     ]
     assert versions[0]["superseded_at"] == versions[1]["recorded_at"] == restatement["recorded_at"]
-    summary = as_manager.get(f"/emissions/summary?usage_type_id={booked.id}").json
+    summary = as_manager.get(f"/emissions/summary?usage_type_id={steam.id}").json
     assert (summary["co2e_kg"], summary["restatement_ids"]) == (29.65, [restatement["id"]])
     assert as_manager.get(f"/emissions/summary?as_of={as_of}").json == then
 
 
-def test_applying_twice_changes_nothing(as_manager, booked):
-    restate(as_manager, booked, "apply")
+def test_applying_twice_changes_nothing(as_manager, steam):
+    restate(as_manager, steam, "apply")
     before = as_manager.get("/usages").json
 
-    again = restate(as_manager, booked, "apply")
+    again = restate(as_manager, steam, "apply")
 
     assert (again.status_code, again.json["usage_count"], again.json["id"]) == (200, 0, None)
     assert (again.json["difference_percent"], again.json["significant"]) == (None, False)
@@ -115,50 +115,50 @@ def test_applying_twice_changes_nothing(as_manager, booked):
         ({}, 3),
     ],
 )
-def test_a_range_and_a_region_narrow_it(as_manager, booked, fields, number):
-    assert restate(as_manager, booked, "apply", **fields).json["usage_count"] == number
+def test_range_and_region_limit_the_restatement(as_manager, steam, fields, number):
+    assert restate(as_manager, steam, "apply", **fields).json["usage_count"] == number
 
 
-def test_months_are_the_organizations_own(as_manager, booked):
+def test_months_use_the_organizations_time_zone(as_manager, steam):
     as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Asia/Tokyo"})
 
-    months = restate(as_manager, booked, "preview").json["months"]
+    months = restate(as_manager, steam, "preview").json["months"]
 
     assert [(month["month"], month["usage_count"]) for month in months] == [("2024-01", 1), ("2024-02", 2)]
 
 
 @pytest.mark.parametrize(("threshold", "significant"), [(24.99, True), (25, True), (25.01, False)])
-def test_the_organization_says_what_is_significant(as_manager, booked, threshold, significant):
+def test_threshold_of_the_organization_sets_significance(as_manager, steam, threshold, significant):
     path = f"/organizations/{as_manager.user.organization_id}"
     assert as_manager.patch(path, json={"significance_threshold": threshold}).status_code == 200
 
-    assert restate(as_manager, booked, "preview").json["significant"] is significant
+    assert restate(as_manager, steam, "preview").json["significant"] is significant
 
 
-def test_another_organizations_ledger_is_not_touched(as_manager, as_other_manager, booked):
-    theirs = factories.usage(as_other_manager.user, usage_type_id=booked.id, usage_at="2024-01-15")
-    factories.emission_factor(booked, 1, "2024-01-01", "2025-01-01", organization_id=theirs.organization_id)
+def test_other_organizations_are_not_restated(as_manager, as_other_manager, steam):
+    theirs = factories.usage(as_other_manager.user, usage_type_id=steam.id, usage_at="2024-01-15")
+    factories.emission_factor(steam, 1, "2024-01-01", "2025-01-01", organization_id=theirs.organization_id)
 
-    assert restate(as_manager, booked, "apply").json["usage_count"] == 3
+    assert restate(as_manager, steam, "apply").json["usage_count"] == 3
     assert as_other_manager.get(f"/usages/{theirs.id}").json["factor"] == 2
     assert as_other_manager.get("/restatements").json == []
 
 
-def test_who_may_restate_and_what(as_member, as_auditor, as_manager, booked):
+def test_restatement_requires_manager_and_valid_fields(as_member, as_auditor, as_manager, steam):
     for client in (as_member, as_auditor):
-        assert restate(client, booked, "preview").status_code == 403
+        assert restate(client, steam, "preview").status_code == 403
     for fields, field in (
         ({"usage_type_id": 10**15}, "usage_type_id"),
         ({"reason": " "}, "reason"),
         ({"mode": "undo"}, "mode"),
         ({"start": "2024-01-01T00:00:00Z", "end": "2024-01-01T00:00:00Z"}, "end"),
     ):
-        answer = restate(as_manager, booked, "apply", **fields)
+        answer = restate(as_manager, steam, "apply", **fields)
         assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
 
 
-def test_a_later_choice_of_the_factor_is_the_restatements_no_more(as_manager, booked):
-    restatement = restate(as_manager, booked, "apply").json
+def test_new_factor_selection_clears_restatement_id(as_manager, steam):
+    restatement = restate(as_manager, steam, "apply").json
     usage = as_manager.get(f"/usages?restatement_id={restatement['id']}").json[0]
 
     corrected = as_manager.patch(f"/usages/{usage['id']}", json={"amount": 1}).json
@@ -167,15 +167,15 @@ def test_a_later_choice_of_the_factor_is_the_restatements_no_more(as_manager, bo
     assert (moved["restatement_id"], moved["factor"]) == (None, 2)
 
 
-def test_booking_is_one_statement_whatever_the_number(as_manager, booked, statements):
-    restate(as_manager, booked, "apply")
+def test_apply_is_one_statement(as_manager, steam, statements):
+    restate(as_manager, steam, "apply")
 
     writes = [statement for statement in statements if "UPDATE usages" in statement]
     assert len(writes) == 1
     assert "INSERT INTO usage_versions" in writes[0]
 
 
-def test_the_household_restated_to_a_newer_factor(household):
+def test_household_restatement_has_exact_totals(household):
     electricity = next(
         usage_type["id"]
         for usage_type in household.get("/usage-types").json
@@ -205,7 +205,7 @@ def test_the_household_restated_to_a_newer_factor(household):
     assert db.session.scalar(db.text("SELECT count(*) FROM usage_versions")) == 23_508
 
 
-def test_the_months_of_a_bill_are_those_of_the_trend(as_manager):
+def test_months_of_a_bill_match_the_trend(as_manager):
     as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Europe/Berlin"})
     usage_type = factories.usage_type("steam", "kg", factor="2")
     factories.usage(as_manager.user, "100", "2024-01-20", usage_type.id, usage_until=factories.at("2024-03-11T05:00"))
@@ -225,7 +225,7 @@ def test_the_months_of_a_bill_are_those_of_the_trend(as_manager):
     assert [month["usage_count"] for month in answer.json["months"]] == [1, 2, 1]
 
 
-def test_totals_of_very_many_digits_are_exact(as_manager):
+def test_totals_of_many_digits_are_exact(as_manager):
     usage_type = factories.usage_type("steam", "kg", factor="0.123456789012")
     for _ in range(3):
         factories.usage(as_manager.user, "999999999999.999999", "2024-01-20", usage_type.id)

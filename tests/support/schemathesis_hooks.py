@@ -11,7 +11,7 @@ import uuid
 import schemathesis
 from hypothesis import strategies
 
-from carbonapi import create_app
+from carbonapi import audit, create_app
 from carbonapi.accounts import sessions
 from carbonapi.accounts.models import User
 from carbonapi.db import db
@@ -43,7 +43,7 @@ def tokens_of_new_users():
                 password_hash=factories.PASSWORD_HASH,
             )
             db.session.add(user)
-            db.session.flush()
+            audit.flush()
             tokens = sessions.create(user, factories.now())
             db.session.commit()
         yield tokens

@@ -28,17 +28,14 @@ class ApiKeySchema(Schema):
     name = ma.fields.String(required=True, metadata={"example": "Meter in the cellar"})
     scope = ma.fields.String(required=True, metadata={"enum": list(SCOPES), "example": "write"})
     prefix = ma.fields.String(
-        required=True,
-        metadata={"example": "carbonapi_1_1_q3nJ", "description": "The beginning of the key, to recognize it."},
+        required=True, metadata={"example": "carbonapi_1_1_q3nJ", "description": "How the key begins."}
     )
     created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
     expires_at = UtcDateTime(
         required=True, allow_none=True, metadata={"example": None, "description": "`null` if the key does not expire."}
     )
     last_used_at = UtcDateTime(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "Accurate to a minute. `null` if it was never used."},
+        required=True, allow_none=True, metadata={"example": None, "description": "To the minute. `null`: never used."}
     )
 
 

@@ -32,7 +32,7 @@ class ApiKeys(MethodView):
     @requires(EVERYONE, api_key=False)
     @shown_once("key")
     def post(self, fields: dict[str, Any]) -> ApiKey:
-        """Create an API key
+        """Make an API key
 
         Send it as `Authorization: Bearer <key>` to act as you, with the role you have at that time. With the scope
         `read` it can only read. No key can manage users or credentials. The key is shown only once.

@@ -1,4 +1,4 @@
-"""API keys through HTTP: what they may do, for how long, and that nobody but their maker ever reads one."""
+"""API keys through HTTP: permissions, expiry, and that only the response to their creation contains them."""
 
 import datetime as dt
 import re
@@ -28,7 +28,7 @@ def made(client, scope="write", **fields):
 
 
 def machine(client, scope="write", app=None, **fields):
-    """Who acts with a new key of this client."""
+    """Return a client that uses a new key of this client."""
     return Client(app or client.http.application, {"access_token": made(client, scope, **fields)["key"]})
 
 
@@ -36,7 +36,7 @@ def later(**duration):
     return (factories.now() + dt.timedelta(**duration)).isoformat()
 
 
-def test_a_key_is_shown_once_and_acts_as_its_user(as_member):
+def test_key_is_shown_once_and_acts_as_its_user(as_member):
     answer = as_member.post("/api-keys", json={"name": " Cellar ", "scope": "write"})
 
     assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
@@ -65,25 +65,25 @@ def test_a_key_is_shown_once_and_acts_as_its_user(as_member):
         assert key not in read.text and "digest" not in read.text
 
 
-def test_what_is_kept_of_a_key_opens_nothing(app, as_member):
+def test_stored_key_cannot_authenticate(app, as_member):
     shown = made(as_member)
     secret = shown["key"].removeprefix(f"carbonapi_{shown['organization_id']}_{shown['id']}_")[:43]
 
-    kept = db.session.execute(sa.text("SELECT * FROM api_keys")).one()._mapping
+    stored = db.session.execute(sa.text("SELECT * FROM api_keys")).one()._mapping
     entries = db.session.execute(sa.text("SELECT audit_entries::text FROM audit_entries")).scalars().all()
 
-    assert secret not in str(dict(kept)) and not [entry for entry in entries if secret in entry]
-    assert (len(kept["digest"]), kept["beginning"]) == (32, secret[:4])
+    assert secret not in str(dict(stored)) and not [entry for entry in entries if secret in entry]
+    assert (len(stored["digest"]), stored["beginning"]) == (32, secret[:4])
     app.config["SESSION_CACHE_SECONDS"] = 5
     try:
         Client(app, {"access_token": shown["key"]}).get("/auth/me")
     finally:
         app.config["SESSION_CACHE_SECONDS"] = 0
-    assert secret not in str(app.extensions["carbonapi"].actors)
-    assert secret not in str(app.extensions["carbonapi"].claims)
+    assert secret not in str(app.extensions["carbonapi-access"])
+    assert secret not in str(app.extensions["carbonapi-tokens"])
 
 
-def test_a_key_that_reads_changes_nothing(as_manager):
+def test_read_key_cannot_write(as_manager):
     reader = machine(as_manager, "read")
     usage = as_manager.post("/usages", json=USAGE).json
     export = as_manager.get("/usages/export").data
@@ -99,11 +99,11 @@ def test_a_key_that_reads_changes_nothing(as_manager):
     ):
         assert (answer.status_code, answer.json["detail"]) == (
             403,
-            "This API key has the scope read. Use one with the scope write.",
+            "The scope of this API key, read, does not allow this. It takes a key of the scope write.",
         )
 
 
-def test_a_key_has_the_role_that_its_user_has_now(as_manager, as_auditor, sign_in, organization):
+def test_key_has_current_role_of_its_user(as_manager, as_auditor, sign_in, organization):
     assert machine(as_auditor).post("/usages", json=USAGE).status_code == 403
     colleague = sign_in(factories.user(organization, "manager"))
     acting = machine(colleague)
@@ -115,7 +115,7 @@ def test_a_key_has_the_role_that_its_user_has_now(as_manager, as_auditor, sign_i
     assert acting.get("/users").json == [acting.get("/auth/me").json]
 
 
-def test_a_key_is_good_until_it_expires_and_not_a_moment_longer(app, as_member, monkeypatch):
+def test_key_expires_despite_the_cache(app, as_member, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     expiring = machine(as_member, expires_at=later(seconds=1.2))
 
@@ -123,10 +123,13 @@ def test_a_key_is_good_until_it_expires_and_not_a_moment_longer(app, as_member, 
     time.sleep(0.3)
     assert expiring.get("/usages").status_code == 200
     time.sleep(1)
-    refused = expiring.get("/usages")
+    rejected = expiring.get("/usages")
 
-    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
-    assert refused.json["detail"] == "Invalid API key: it is unknown, deleted or expired, or its user is deactivated."
+    assert (rejected.status_code, rejected.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
+    assert (
+        rejected.json["detail"]
+        == "This API key is not good: it is wrong, deleted or expired, or its user is deactivated."
+    )
     past = as_member.post("/api-keys", json={"name": "x", "scope": "read", "expires_at": "2024-01-01T00:00:00Z"})
     assert (past.status_code, list(past.json["errors"]["json"])) == (422, ["expires_at"])
 
@@ -142,13 +145,13 @@ def test_a_key_is_good_until_it_expires_and_not_a_moment_longer(app, as_member, 
         ({"key": "of my own"}, "key"),
     ],
 )
-def test_a_key_that_is_not_right_is_refused_by_name(as_member, changes, field):
+def test_invalid_key_fields_are_422_by_field(as_member, changes, field):
     answer = as_member.post("/api-keys", json={"name": "x", "scope": "read"} | changes)
 
     assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
 
 
-def test_what_was_never_a_key_is_refused_without_asking_the_database(stranger, as_member, statements):
+def test_malformed_key_is_401_without_a_query(stranger, as_member, statements):
     key = made(as_member)["key"]
     largest = OpaqueToken("carbonapi", 2**63, 1, new_token())
     other_purpose = OpaqueToken("carbonapi-password", 1, 1, new_token())
@@ -171,7 +174,7 @@ def test_what_was_never_a_key_is_refused_without_asking_the_database(stranger, a
     assert statements == []
 
 
-def test_a_secret_is_good_for_its_own_key_alone(stranger, as_member, as_other_manager):
+def test_secret_works_only_with_its_own_key(stranger, as_member, as_other_manager):
     mine, theirs = (parse_token("carbonapi", made(client)["key"]) for client in (as_member, as_other_manager))
     for forged in (
         OpaqueToken("carbonapi", mine.organization_id, mine.id, new_token()),
@@ -183,7 +186,7 @@ def test_a_secret_is_good_for_its_own_key_alone(stranger, as_member, as_other_ma
     assert stranger.get("/auth/me", headers={"Authorization": f"Bearer {mine}"}).status_code == 200
 
 
-def test_who_sees_a_key_may_delete_it_and_nobody_else(
+def test_key_can_be_deleted_by_those_who_see_it(
     as_member, as_auditor, as_manager, as_admin, as_other_manager, sign_in, organization
 ):
     keys = {client: made(client)["id"] for client in (as_member, as_auditor, as_manager)}
@@ -206,7 +209,7 @@ def test_who_sees_a_key_may_delete_it_and_nobody_else(
     assert acting.get("/usages").status_code == 200
 
 
-def test_a_manager_has_no_power_over_an_admins_keys(as_manager, sign_in, organization):
+def test_manager_cannot_delete_admins_key(as_manager, sign_in, organization):
     admin = sign_in(factories.user(organization, "admin"))
     path = f"/api-keys/{made(admin)['id']}"
 
@@ -214,7 +217,7 @@ def test_a_manager_has_no_power_over_an_admins_keys(as_manager, sign_in, organiz
     assert admin.delete(path).status_code == 204
 
 
-def test_a_deactivated_users_key_rests_and_an_erased_users_is_gone(as_manager, as_member):
+def test_key_follows_deactivation_and_erasure_of_user(as_manager, as_member):
     acting, path = machine(as_member), f"/users/{as_member.user.id}"
 
     as_manager.patch(path, json={"active": False})
@@ -227,7 +230,7 @@ def test_a_deactivated_users_key_rests_and_an_erased_users_is_gone(as_manager, a
     assert db.session.scalars(sa.select(ApiKey)).all() == []
 
 
-def test_a_new_password_leaves_keys_alone(as_member):
+def test_password_change_keeps_keys(as_member):
     acting = machine(as_member)
 
     assert as_member.post("/auth/password", json=CHANGE).status_code == 204
@@ -235,7 +238,7 @@ def test_a_new_password_leaves_keys_alone(as_member):
     assert acting.get("/auth/me").status_code == 200
 
 
-def test_an_organization_whose_people_had_keys_can_be_removed(as_admin, sign_in):
+def test_organization_with_erased_key_owners_can_be_deleted(as_admin, sign_in):
     owner = sign_in(factories.user(factories.organization(), "admin"))
     made(owner)
 
@@ -243,7 +246,7 @@ def test_an_organization_whose_people_had_keys_can_be_removed(as_admin, sign_in)
     assert as_admin.delete(f"/organizations/{owner.user.organization_id}").status_code == 204
 
 
-def test_its_last_use_is_noted_once_a_minute(app, as_member, statements, monkeypatch):
+def test_last_use_is_written_once_a_minute(app, as_member, statements, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     key = made(as_member)
     acting = Client(app, {"access_token": key["key"]})
@@ -254,18 +257,18 @@ def test_its_last_use_is_noted_once_a_minute(app, as_member, statements, monkeyp
         assert acting.get("/usages").status_code == 200
         sent.append([statement.split()[0] for statement in statements])
         if len(sent) == 2:
-            app.extensions["carbonapi"].actors.clear()
+            app.extensions["carbonapi-access"][1].clear()
 
     assert sent == [["SELECT", "UPDATE", "SELECT"], ["SELECT"], ["SELECT", "SELECT"]]
     first = as_member.get(path).json["last_used_at"]
     assert abs(factories.at(first) - factories.now()) < dt.timedelta(minutes=1)
     db.session.execute(sa.update(ApiKey).values(last_used_at=ApiKey.last_used_at - dt.timedelta(seconds=60)))
-    app.extensions["carbonapi"].actors.clear()
+    app.extensions["carbonapi-access"][1].clear()
     assert acting.get("/usages").status_code == 200
     assert as_member.get(path).json["last_used_at"] > first
 
 
-def test_its_use_is_noted_though_who_reads_commits_nothing(committing):
+def test_last_use_is_committed_by_reads(committing):
     key = made(committing, "read")
 
     assert Client(committing.http.application, {"access_token": key["key"]}).get("/usages").status_code == 200
@@ -273,19 +276,19 @@ def test_its_use_is_noted_though_who_reads_commits_nothing(committing):
     assert committing.get(f"/api-keys/{key['id']}").json["last_used_at"] is not None
 
 
-def test_what_a_key_writes_is_undone_if_it_is_refused(as_member):
-    """That its use was noted leaves the request a transaction of its own."""
+def test_failed_write_with_key_is_rolled_back(as_member):
+    """Committing `last_used_at` must not commit the request."""
     acting = machine(as_member)
-    refused = [USAGE | {"external_id": "a"}, USAGE | {"external_id": "a"}]
+    rejected = [USAGE | {"external_id": "a"}, USAGE | {"external_id": "a"}]
 
-    assert [acting.post("/usages", json=usage).status_code for usage in refused] == [201, 409]
+    assert [acting.post("/usages", json=usage).status_code for usage in rejected] == [201, 409]
     file = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-01T00:00:00Z,x\n"
     assert machine(as_member).post("/imports?usage_type_id=100", data=file, content_type="text/csv").status_code == 422
 
     assert len(as_member.get("/usages").json) == 1
 
 
-def test_a_key_that_is_made_twice_with_one_idempotency_key_is_one_and_its_text_is_not_repeated(as_member):
+def test_repeated_key_creation_omits_the_key(as_member):
     once = {"json": {"name": "x", "scope": "read"}, "headers": {"Idempotency-Key": "one"}}
     first, again = (as_member.post("/api-keys", **once) for _ in range(2))
 
@@ -293,25 +296,25 @@ def test_a_key_that_is_made_twice_with_one_idempotency_key_is_one_and_its_text_i
     key = first.json["key"]
     assert again.json == {name: value for name, value in first.json.items() if name != "key"}
     assert (again.headers["Location"], again.headers["Idempotency-Replayed"]) == (first.headers["Location"], "true")
-    kept = db.session.execute(sa.select(IdempotencyRecord.body, IdempotencyRecord.headers)).one()
-    assert key[-51:] not in str(tuple(kept))
+    stored = db.session.execute(sa.select(IdempotencyRecord.body, IdempotencyRecord.headers)).one()
+    assert key[-51:] not in str(tuple(stored))
     assert len(as_member.get("/api-keys").json) == 1
 
 
-def test_keys_are_told_of_when_they_are_made_and_deleted(as_member, as_manager):
+def test_key_creation_and_deletion_are_audited(as_member, as_manager):
     key = made(as_member, "read", expires_at="2199-01-01T00:00:00Z")
     as_manager.delete(f"/api-keys/{key['id']}")
 
     columns = (AuditEntry.action, AuditEntry.actor_id, AuditEntry.subject_id, AuditEntry.old, AuditEntry.new)
-    told = sa.select(*columns).where(AuditEntry.subject == "api key").order_by(AuditEntry.id)
+    entries = sa.select(*columns).where(AuditEntry.subject == "api key").order_by(AuditEntry.id)
     whole = {"user_id": as_member.user.id, "name": "A meter", "scope": "read", "expires_at": "2199-01-01T00:00:00Z"}
-    assert [tuple(row) for row in db.session.execute(told)] == [
+    assert [tuple(row) for row in db.session.execute(entries)] == [
         ("created", as_member.user.id, key["id"], None, whole),
         ("deleted", as_manager.user.id, key["id"], whole, None),
     ]
 
 
-def test_what_a_machine_does_is_told_with_its_key(as_member, as_manager):
+def test_audit_entries_name_the_key(as_member, as_manager):
     key = made(as_member)
     acting = Client(as_member.http.application, {"access_token": key["key"]})
     usage_id = acting.post("/usages", json=USAGE).json["id"]
@@ -320,20 +323,20 @@ def test_what_a_machine_does_is_told_with_its_key(as_member, as_manager):
     file = "usage_at,amount\n2024-01-01T00:00:00Z,1\n"
     acting.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
 
-    told = as_manager.get(f"/audit-entries?actor_id={as_member.user.id}&subject=usage&subject=import&sort=id").json
-    assert [(entry["action"], entry["api_key_id"]) for entry in told] == [
+    entries = as_manager.get(f"/audit-entries?actor_id={as_member.user.id}&subject=usage&subject=import&sort=id").json
+    assert [(entry["action"], entry["api_key_id"]) for entry in entries] == [
         ("recorded", key["id"]),
         ("corrected", key["id"]),
         ("deleted", None),
         ("imported", key["id"]),
     ]
-    by_machines = as_manager.get(f"/audit-entries?api_key_id={key['id']}&sort=id").json
-    assert by_machines == [entry for entry in told if entry["api_key_id"]]
+    with_key = as_manager.get(f"/audit-entries?api_key_id={key['id']}&sort=id").json
+    assert with_key == [entry for entry in entries if entry["api_key_id"]]
 
 
 @pytest.fixture(params=[0, 1])
 def workers(fresh_database_url, request):
-    """Two of them, that rely so many seconds on what they have read; and a manager and a member at the first."""
+    """Return a second worker, a manager and a member at the first one, and the seconds to wait for both caches."""
     apps = [create_app(settings_for(fresh_database_url, SESSION_CACHE_SECONDS=request.param)) for _ in range(2)]
     people = []
     with operator_context(apps[0]):
@@ -348,7 +351,7 @@ def workers(fresh_database_url, request):
             db.engine.dispose()
 
 
-def test_what_changes_about_a_user_is_seen_by_another_worker_in_time(workers):
+def test_user_changes_reach_other_workers_in_time(workers):
     other, manager, member, seconds = workers
     path = f"/users/{member.user.id}"
     credentials = {"email": member.user.email, "password": factories.PASSWORD}

@@ -1,7 +1,7 @@
-"""Holes that are planted on purpose, one at a time, and the tests that must find each: `make mutants`, in minutes.
+"""`make mutants`: apply each mutation to a copy of the project, and require that its tests fail.
 
-A hole that no test finds says that a promise is kept by luck. `python -m tests.mutants walls csp` plants those alone
-whose names hold one of the words.
+A mutation that no test finds is a missing test. `python -m tests.mutation.run_mutations tokens csp` runs the mutations
+whose names contain one of these words.
 """
 
 import argparse
@@ -15,99 +15,99 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutation.mutations import HOLES, Hole
+from tests.mutation.mutations import MUTATIONS
+from tests.mutation.syntax import Mutation, MutationError
 
 PROJECT = Path(__file__).parents[2]
-COPIED = ("carbonapi", "migrations", "tests", "benchmarks", "docs", "setup.cfg", "wsgi.py", "README.md", "Makefile")
-AT_ONCE = 2
-SECONDS = 240  # A service that hangs does not do what the test asks either.
+NOT_COPIED = shutil.ignore_patterns("__pycache__", ".git", ".venv", ".carbonapi", ".*_cache", "*.egg-info")
+CONCURRENCY = 2
+TIMEOUT_SECONDS = 240  # A mutant that hangs is found.
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one hole."""
+    """The result of a mutation."""
 
-    hole: Hole
+    mutation: Mutation
     is_found: bool
-    said: str
+    message: str
 
 
 def main() -> int:
-    """The exit code: 0 if the tests pass as things are, and find every hole."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("words", nargs="*", help="Only holes whose names hold one of these words.")
+    """Return the exit code: 0 if the tests pass without mutations, and find each of them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation.run_mutations", description=__doc__)
+    parser.add_argument("words", nargs="*", help="run only mutations whose names contain one of these words")
     words = parser.parse_args().words
-    holes = [hole for hole in HOLES if not words or any(word in hole.name for word in words)]
+    mutations = [each for each in MUTATIONS if not words or any(word in each.name for word in words)]
+    try:
+        for mutation in mutations:
+            mutation.mutate(PROJECT)
+    except MutationError as error:
+        print(error)
+        return 1
     with tempfile.TemporaryDirectory(prefix="carbonapi-mutants-") as folder:
         copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        for place in range(AT_ONCE):
-            copies.put(copied(Path(folder), place))
-        whole = copies.get()
-        passes, said = run(whole, sorted({test for hole in holes for test in hole.tests}))
-        copies.put(whole)
+        for number in range(CONCURRENCY):
+            copies.put(copy_project(Path(folder), number))
+        unchanged = copies.get()
+        passes, output = run(unchanged, sorted({test for each in mutations for test in each.tests}))
+        copies.put(unchanged)
         if not passes:
-            print(f"The tests fail without any hole:\n{said}")
+            print(f"The tests fail without any mutation:\n{output}")
             return 1
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
-            verdicts = []
-            for verdict in threads.map(lambda hole: tried(hole, copies), holes):
+        verdicts = []
+        with concurrent.futures.ThreadPoolExecutor(CONCURRENCY) as threads:
+            for verdict in threads.map(lambda each: check(each, copies), mutations):
                 verdicts.append(verdict)
-                print(
-                    f"{'found' if verdict.is_found else 'NOT FOUND':9}  {verdict.hole.name}  {verdict.said}", flush=True
-                )
+                result = "found" if verdict.is_found else "NOT FOUND"
+                print(f"{result:9}  {verdict.mutation.name}  {verdict.message}", flush=True)
     survivors = [verdict for verdict in verdicts if not verdict.is_found]
-    print(f"\n{len(holes)} holes, {len(holes) - len(survivors)} found.")
+    print(f"\n{len(mutations)} mutations, {len(mutations) - len(survivors)} found.")
     return 1 if survivors else 0
 
 
-def copied(folder: Path, place: int) -> Path:
-    """A copy of the project, to plant holes in."""
-    folder.chmod(0o711)  # The account that runs PostgreSQL for root goes through it.
-    copy = folder / str(place)
-    copy.mkdir()
-    for name in COPIED:
-        source = PROJECT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, copy / name)
+def copy_project(folder: Path, number: int) -> Path:
+    """Return a copy of the project for mutations."""
+    folder.chmod(0o711)  # PostgreSQL's account enters it.
+    copy = folder / str(number)
+    shutil.copytree(PROJECT, copy, ignore=NOT_COPIED, symlinks=True)
     return copy
 
 
-def tried(hole: Hole, copies: "queue.SimpleQueue[Path]") -> Verdict:
-    """Plant the hole, look whether its tests fail, and mend it."""
+def check(mutation: Mutation, copies: "queue.SimpleQueue[Path]") -> Verdict:
+    """Apply a mutation to a copy, run its tests, and restore the copy."""
     copy = copies.get()
-    path = copy / hole.file
-    text = path.read_text()
+    path, source = mutation.mutate(copy)
+    original = path.read_text()
     try:
-        path.write_text(text.replace(hole.old, hole.new))
-        passes, said = run(copy, hole.tests)
+        path.write_text(source)
+        passes, output = run(copy, list(mutation.tests))
     finally:
-        path.write_text(text)
+        path.write_text(original)
         copies.put(copy)
-    return Verdict(hole, not passes, "" if passes else first_failure(said))
+    return Verdict(mutation, not passes, "" if passes else first_failure(output))
 
 
-def run(copy: Path, tests: "tuple[str, ...] | list[str]") -> tuple[bool, str]:
-    """Whether the tests pass in the copy, and what pytest said. An error in collecting them is no verdict."""
+def run(copy: Path, tests: list[str]) -> tuple[bool, str]:
+    """Return whether the tests pass in the copy, and the output of pytest. Raise RuntimeError if they cannot run."""
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=line"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("CARBONAPI_", "PYTEST_"))}
     environ["PYTHONPATH"] = str(copy)
     try:
         done = subprocess.run(
-            [*command, *tests], cwd=copy, env=environ, capture_output=True, text=True, timeout=SECONDS
+            [*command, *tests], cwd=copy, env=environ, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return False, f"It did not end within {SECONDS} seconds."
+        return False, f"The tests did not end within {TIMEOUT_SECONDS} seconds."
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest could not run {' '.join(tests)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.returncode == 0, done.stdout
 
 
-def first_failure(said: str) -> str:
-    """The test that found it."""
-    failed = [line for line in said.splitlines() if line.startswith(("FAILED tests/", "ERROR tests/"))]
-    return failed[0].split(" - ")[0] if failed else said
+def first_failure(output: str) -> str:
+    """Return the ID of the test that found the mutation."""
+    failures = [line for line in output.splitlines() if line.startswith(("FAILED tests/", "ERROR tests/"))]
+    return failures[0].split(" - ")[0] if failures else output
 
 
 if __name__ == "__main__":

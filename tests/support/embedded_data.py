@@ -17,7 +17,7 @@ from .apps import settings_for
 
 
 def copy_to(folder: Path) -> None:
-    """Create a folder for CARBONAPI_EMBEDDED_DATA_DIR, so that its first start neither creates nor migrates a database."""
+    """Create a data folder with a migrated database, so that the first start of a service is fast."""
     shutil.copytree(_migrated(), folder, copy_function=_copy, symlinks=True)
     _copy_owners(_migrated(), folder)
 

@@ -73,7 +73,8 @@ def help_of(command: click.Command) -> str:
 def blocks_of(group: click.Group, context: click.Context) -> Iterator[str]:
     """Yield a heading, the help and a table of parameters for each command of a group, and of the groups in it."""
     for name in group.list_commands(context):
-        command = group.commands[name]
+        command = group.get_command(context, name)
+        assert command is not None
         inner = click.Context(command, info_name=name, parent=context)
         if isinstance(command, click.Group):
             yield from blocks_of(command, inner)
@@ -206,8 +207,8 @@ def rate_limit_rows() -> Iterator[Row]:
     """Yield the default limits of each kind of request."""
     names = dict.fromkeys(match[1] for setting in SETTINGS if (match := RATE_LIMIT.fullmatch(setting.name)))
     for name in names:
-        limits = [DEFAULTS[f"RATE_LIMIT_{name}_PER_{by}"] for by in ("ACCOUNT", "IP")]
-        yield name.lower().replace("_", " "), *(f"{one.count:,} in {one.seconds:,} s" for one in limits)
+        limits = [str(DEFAULTS[f"RATE_LIMIT_{name}_PER_{by}"]).split("/") for by in ("ACCOUNT", "IP")]
+        yield name.lower(), *(f"{int(count):,} in {int(seconds):,} s" for count, seconds in limits)
 
 
 def field_rows() -> list[Row]:

@@ -1,4 +1,4 @@
-"""The ten jobs of docs/how-to/use-a-client.md do what they say, in Python and JavaScript; test_readme.py does those of curl."""
+"""The Python and JavaScript examples of use-a-client.md print what they show; test_docs.py runs those of curl."""
 
 import re
 import subprocess
@@ -15,13 +15,13 @@ PRINTED = re.compile(r"^ *(?:print|console\.log)\(.*\);? +(?:#|//) (.*)$", re.M)
 
 
 @pytest.fixture
-def told(fresh_database_url, tmp_path):
-    """A function that runs the text's blocks of a language, and gives what they print and what they say that is."""
+def run_examples(fresh_database_url, tmp_path):
+    """Return a function that runs the examples of a language, and returns what they print and what the page shows."""
 
-    def run(language, program, ending):
+    def run(language, program, suffix):
         code = "\n".join(re.findall(rf"```{language}\n(.*?)```", TEXT, re.S))
         with serving(fresh_database_url, SECRET_KEY) as url:
-            file = tmp_path / f"jobs.{ending}"
+            file = tmp_path / f"examples.{suffix}"
             file.write_text(code.replace("http://127.0.0.1:8000", url))
             done = subprocess.run([program, file], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
@@ -30,7 +30,7 @@ def told(fresh_database_url, tmp_path):
     return run
 
 
-def test_every_job_is_there_in_every_language():
+def test_every_job_has_every_language():
     jobs = re.split(r"^## ", TEXT, flags=re.M)[1:]
 
     assert len(jobs) == 10
@@ -38,16 +38,16 @@ def test_every_job_is_there_in_every_language():
         assert all(f"```{language}\n" in job for language in ("console", "python", "javascript")), job
 
 
-def test_python_does_them(told):
-    printed, expected = told("python", sys.executable, "py")
+def test_python_examples_print_what_they_show(run_examples):
+    printed, shown = run_examples("python", sys.executable, "py")
 
-    assert printed == expected
+    assert printed == shown
     assert len(printed) == 12
 
 
 @pytest.mark.typescript
-def test_javascript_does_them(told):
-    printed, expected = told("javascript", "node", "mjs")
+def test_javascript_examples_print_what_they_show(run_examples):
+    printed, shown = run_examples("javascript", "node", "mjs")
 
-    assert printed == expected
+    assert printed == shown
     assert len(printed) == 11

@@ -77,25 +77,26 @@ def demo_data(fresh_database_url):
 def assert_answers(run_commands, text, least):
     commands, expected = zip(*steps(text), strict=True)
     assert len(commands) >= least
-    for command, shown, answered in zip(commands, expected, run_commands(commands), strict=True):
-        pattern = ".+".join(re.escape(part) for part in shown.strip().split("…"))
-        assert re.fullmatch(pattern, answered.strip(), re.S), f"{command}\n{answered}"
+    different = [
+        f"$ {command}\n{answered}"
+        for command, shown, answered in zip(commands, expected, run_commands(commands), strict=True)
+        if not re.fullmatch(".+".join(re.escape(part) for part in shown.strip().split("…")), answered.strip(), re.S)
+    ]
+    assert not different, "\n".join(["The answers differ from those shown:", *different])
 
 
 @pytest.mark.parametrize(
     ("text", "least"),
-    [(FIRST_USAGE, 35), (AUDITORS_AFTERNOON, 40), (CLIENTS, 20), (FILES, 20)],
-    ids=["first-usage", "auditors-afternoon", "use-a-client", "files"],
+    [(FIRST_USAGE, 35), (CLIENTS, 20), (FILES, 20)],
+    ids=["first-usage", "use-a-client", "files"],
 )
 def test_commands_answer_as_shown(run_commands, text, least):
     assert_answers(run_commands, text, least)
 
 
-@pytest.mark.parametrize(
-    ("text", "least"), [(FIRST_USAGE, 35), (AUDITORS_AFTERNOON, 40)], ids=["first-usage", "auditors-afternoon"]
-)
-def test_tutorials_work_after_make_demo(demo_data, run_commands, text, least):
-    assert_answers(run_commands, text, least)
+def test_tutorials_work_in_order_after_make_demo(demo_data, run_commands):
+    assert_answers(run_commands, FIRST_USAGE, 35)
+    assert_answers(run_commands, AUDITORS_AFTERNOON, 40)
 
 
 def test_readme_fits_in_eight_kilobytes():
@@ -167,9 +168,9 @@ def test_map_answers_twenty_questions():
 
 def test_changelog_names_no_setting_that_is_gone():
     settings = (DOCS / "reference/settings.md").read_text()
-    unreleased = (PROJECT / "CHANGELOG.md").read_text().partition("### Renamed")[0]
+    changes = (PROJECT / "CHANGELOG.md").read_text().partition("### Changed")[2]
 
-    assert set(re.findall(r"CARBONAPI_[A-Z_]+[A-Z]", unreleased)) <= set(re.findall(r"CARBONAPI_\w+", settings))
+    assert set(re.findall(r"CARBONAPI_[A-Z_]+[A-Z]", changes)) <= set(re.findall(r"CARBONAPI_\w+", settings))
 
 
 def test_commands_are_named_carbonapi():

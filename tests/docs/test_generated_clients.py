@@ -1,4 +1,4 @@
-"""The service as other people's tools see it: schemathesis, which tries to break it, and generators of clients."""
+"""The OpenAPI document as other tools read it: schemathesis and generators of clients."""
 
 import datetime as dt
 import importlib
@@ -20,21 +20,21 @@ from tests.support.apps import SECRET_KEY
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).resolve().parents[2]
-# Who does one of these is somebody else afterwards, or nobody.
-CHANGES_ONESELF = ("change_password", "change_yourself", "end_session", "log_out", "refresh_tokens")
+# These change or end the session of the user who calls them.
+CHANGES_OWN_SESSION = ("change_password", "change_yourself", "end_session", "log_out", "refresh_tokens")
 thorough = pytest.mark.thorough  # `make schemathesis` runs these.
 
 
 @pytest.fixture
 def service(fresh_database_url):
-    # A tool that tries everything asks more often than anybody may.
+    # schemathesis sends more requests than the rate limits allow.
     unlimited = {name: 0 for name in DEFAULTS if name.startswith("RATE_LIMIT_")}
     with serving(fresh_database_url, SECRET_KEY, **unlimited) as url:
         yield url
 
 
 def run(folder, *command, **environ):
-    """What a command line tool prints; it must be content."""
+    """Run a Python module as a program, which must succeed, and return its output."""
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "NO_COLOR": "1", **environ}
     done = subprocess.run(
         [sys.executable, "-m", *map(str, command)], cwd=folder, env=environ, text=True, capture_output=True, timeout=900
@@ -43,7 +43,7 @@ def run(folder, *command, **environ):
     return done.stdout
 
 
-def operations_of(service):
+def count_operations(service):
     with urllib.request.urlopen(f"{service}/openapi.json") as answer:
         return sum(len(methods.keys() - {"parameters"}) for methods in json.load(answer)["paths"].values())
 
@@ -52,10 +52,8 @@ def operations_of(service):
     ("role", "examples"),
     [("admin", 2), pytest.param("admin", 50, marks=thorough), pytest.param("manager", 50, marks=thorough)],
 )
-def test_schemathesis_finds_nothing_that_differs_from_the_document(
-    service, fresh_database_url, tmp_path, role, examples
-):
-    """`examples` is how many requests are made up for each operation, beside those that its schema calls for."""
+def test_responses_conform_to_the_document(service, fresh_database_url, tmp_path, role, examples):
+    """`examples` is the number of random requests for each operation, besides those that its schema requires."""
     phases = fuzzing.phases(examples)
     report = run(
         tmp_path,
@@ -63,13 +61,13 @@ def test_schemathesis_finds_nothing_that_differs_from_the_document(
         **fuzzing.environ(fresh_database_url, SECRET_KEY, role),
     )
 
-    assert f"Tested: {operations_of(service)}\n" in report
+    assert f"Tested: {count_operations(service)}\n" in report
     for phase in phases:
         assert f"✅ {phase}\n" in report
 
 
 @thorough
-def test_schemathesis_reads_nothing_that_belongs_to_another_organization(service, tmp_path):
+def test_other_organizations_stay_hidden_from_schemathesis(service, tmp_path):
     people = []
     for name in ("alice", "bob"):
         credentials = {"email": f"{name}@example.org", "password": factories.PASSWORD}
@@ -81,7 +79,7 @@ def test_schemathesis_reads_nothing_that_belongs_to_another_organization(service
         'hooks = "tests.support.schemathesis_files"\ncache.enabled = false\ngeneration.database = "none"\n'
         '[auth.wfc]\npath = "people.json"\npeers = ["alice", "bob"]\n'
     )
-    excluded = [option for name in CHANGES_ONESELF for option in ("--exclude-operation-id", name)]
+    excluded = [option for name in CHANGES_OWN_SESSION for option in ("--exclude-operation-id", name)]
 
     report = run(
         tmp_path,
@@ -89,7 +87,7 @@ def test_schemathesis_reads_nothing_that_belongs_to_another_organization(service
         *("--checks", "object_level_authorization", "--max-examples", 50, *excluded),
     )
 
-    assert f"Tested: {operations_of(service) - len(excluded) // 2}\n" in report
+    assert f"Tested: {count_operations(service) - len(excluded) // 2}\n" in report
 
 
 def post(url, body):
@@ -100,18 +98,18 @@ def post(url, body):
 
 @pytest.fixture(scope="module")
 def client(shared_app, tmp_path_factory):
-    """The modules of a client that openapi-python-client made without complaint, such as client("api.auth.log_in")."""
+    """Yield a function that returns a module of a generated client, such as client("api.auth.log_in")."""
     tmp_path = tmp_path_factory.mktemp("client")
     (tmp_path / "openapi.json").write_bytes(shared_app.test_client().get("/openapi.json").data)
-    # It knows no files by their media types, and would tidy up with the tools of whoever runs it.
+    # The generator does not know files by their media types. Post hooks would run tools of this machine.
     kinds = ", ".join(f"{kind}: application/octet-stream" for kind in ("text/csv", "application/x-ndjson"))
     (tmp_path / "config.yml").write_text(f"content_type_overrides: {{{kinds}}}\npost_hooks: []\n")
-    said = run(
+    output = run(
         tmp_path,
         *("openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.yml"),
         *("--meta", "none", "--output-path", "generated_client"),
     )
-    assert said.strip() == "Generating generated_client"
+    assert output.strip() == "Generating generated_client"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(tmp_path)
         yield lambda name: importlib.import_module(f"generated_client.{name}")
@@ -119,17 +117,17 @@ def client(shared_app, tmp_path_factory):
         del sys.modules[name]
 
 
-def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
+def test_python_client_records_reads_and_corrects(service, client):
     models = client("models")
     credentials = {"email": "ada@example.org", "password": factories.PASSWORD}
     january = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
     file = client("types").File(payload=b"usage_at,amount\n2026-02-01T00:00:00Z,3\n")
 
-    with client("client").Client(base_url=service) as anybody:
+    with client("client").Client(base_url=service) as anonymous:
         ada = client("api.auth.register_organization").sync(
-            client=anybody, body=models.Registration(**credentials, name="Ada")
+            client=anonymous, body=models.Registration(**credentials, name="Ada")
         )
-        tokens = client("api.auth.log_in").sync(client=anybody, body=models.Credentials(**credentials))
+        tokens = client("api.auth.log_in").sync(client=anonymous, body=models.Credentials(**credentials))
     with client("client").AuthenticatedClient(base_url=service, token=tokens.access_token) as logged_in:
         recorded = client("api.usages.record_usage").sync(
             client=logged_in, body=models.NewUsage(usage_type_id=100, usage_at=january, amount="12.5")
@@ -142,13 +140,13 @@ def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
         corrected = client("api.usages.correct_usage").sync(
             recorded.id, client=logged_in, body=models.UsageChanges(amount="12.75"), if_match='"1"'
         )
-        late = client("api.usages.correct_usage").sync(
+        rejected = client("api.usages.correct_usage").sync(
             recorded.id, client=logged_in, body=models.UsageChanges(amount="13"), if_match='"1"'
         )
         explained = client("api.usages.explain_usage").sync(recorded.id, client=logged_in)
         exported = client("api.imports.export_usages").sync_detailed(client=logged_in, usage_type_id=[100])
         deleted = client("api.usages.delete_usage").sync_detailed(recorded.id, client=logged_in)
-        nothing = client("api.usages.get_usage").sync(client=logged_in, usage_id=recorded.id)
+        missing = client("api.usages.get_usage").sync(client=logged_in, usage_id=recorded.id)
 
     assert (ada.role, ada.name) == (models.UserRole.MANAGER, "Ada")
     assert (recorded.amount, recorded.co2e_kg, recorded.usage_at) == (12.5, 18.75, january)
@@ -161,15 +159,15 @@ def test_a_client_made_from_the_document_can_do_what_people_do(service, client):
         (2, 4.5, "kwh"),
     ]
     assert (corrected.version, corrected.co2e_kg, corrected.note) == (2, 19.125, None)
-    assert (late.status, late.title) == (412, "Precondition failed")
+    assert (rejected.status, rejected.title) == (412, "Precondition failed")
     assert explained.calculation == "12.75 kwh × 1.5 kg CO2e/kwh = 19.125 kg CO2e"
     assert len(exported.content.splitlines()) == 3
     assert deleted.status_code == 204
-    assert isinstance(nothing, models.Problem)
-    assert (nothing.status, nothing.type_) == (404, "urn:carbonapi:problem:not-found")
+    assert isinstance(missing, models.Problem)
+    assert (missing.status, missing.type_) == (404, "urn:carbonapi:problem:not-found")
 
 
-def test_a_client_made_from_the_document_has_types_to_rely_on(client):
+def test_python_client_has_precise_types(client):
     unset = client("types").Unset
     new = typing.get_type_hints(client("models").NewUsage)
     usage = typing.get_type_hints(client("models").Usage)
@@ -184,29 +182,29 @@ def test_a_client_made_from_the_document_has_types_to_rely_on(client):
     assert answer == client("models").Problem | list[client("models").Usage] | None
 
 
-def test_a_client_made_from_the_document_passes_a_check_of_types(client):
+def test_python_client_passes_mypy(client):
     assert client("client")
     folder = Path(client("client").__file__).parents[1]
 
-    said = run(folder, "mypy", "--strict", "generated_client", MYPYPATH=folder)
+    output = run(folder, "mypy", "--strict", "generated_client", MYPYPATH=folder)
 
-    assert said.startswith("Success: no issues found")
+    assert output.startswith("Success: no issues found")
 
 
 @pytest.mark.typescript
-def test_typescript_made_from_the_document_can_do_what_people_do(service, tmp_path):
+def test_typescript_client_records_reads_and_corrects(service, tmp_path):
     with urllib.request.urlopen(f"{service}/openapi.json") as answer:
         (tmp_path / "openapi.json").write_bytes(answer.read())
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "node_modules").symlink_to(PROJECT / ".venv/node/node_modules")
     shutil.copy(PROJECT / "tests/node/tour.ts", tmp_path)
 
-    # Else what has a default would have to be given.
+    # Otherwise fields with a default would be required.
     run_node(tmp_path, "openapi-typescript", "openapi.json", "--default-non-nullable=false", "--output=api.ts")
     run_node(tmp_path, "tsc", "--strict", "--module", "nodenext", "--target", "es2022", "tour.ts")
-    told = json.loads(run_node(tmp_path, "node", "tour.js", service))
+    results = json.loads(run_node(tmp_path, "node", "tour.js", service))
 
-    assert told == {
+    assert results == {
         "role": "manager",
         "recorded": 18.75,
         "listed": [12.5],
@@ -222,7 +220,7 @@ def test_typescript_made_from_the_document_can_do_what_people_do(service, tmp_pa
 
 
 def run_node(folder, program, *arguments):
-    """What a program prints, one of npm's or node itself; it must be content."""
+    """Run Node.js or a program from npm, which must succeed, and return its output."""
     environ = {**os.environ, "PATH": f"{folder}/node_modules/.bin:{os.environ['PATH']}"}
     done = subprocess.run([program, *arguments], cwd=folder, env=environ, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

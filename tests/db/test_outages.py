@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from carbonapi import create_app
-from carbonapi.db import db
+from carbonapi.db import allow, db, timeouts
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
@@ -152,6 +152,14 @@ def test_timeouts_are_set(committing):
 
     assert shown == dict(zip(names, ("30s", "2s", "10s"), strict=True))
     assert pool.timeout() == 2
+
+
+def test_allow_sets_timeouts_of_the_transaction(app):
+    allow(minutes=10, lock_seconds=30)
+
+    shown = [db.session.scalar(sa.text(f"SHOW {name}")) for name in ("statement_timeout", "lock_timeout")]
+    assert shown == ["10min", "30s"]
+    assert timeouts(idle_seconds=60) == "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
 
 def test_read_only_database_is_readable_but_not_ready(committing, fresh_database_url):

@@ -101,7 +101,7 @@ def serving(
     environ |= {"CARBONAPI_EMBEDDED_DATA_DIR": str(folder / "data")} | dict(settings or {})
     command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(port), *options]
     output = folder / f"output-{port}"
-    if waits and "CARBONAPI_DATABASE_URL" not in environ and not (folder / "data").exists():
+    if wait and "CARBONAPI_DATABASE_URL" not in environ and not (folder / "data").exists():
         embedded_data.copy_to(folder / "data")
     with (
         open(output, "w") as file,

@@ -33,7 +33,7 @@ ISOLATED = {"settings", "errors", "observability", "local_time"}
 SIBLINGS = {"emissions": {"imports", "exports"}, "restatements": {"imports", "exports"}}
 OTHERS = {
     "dashboard": {"settings", "rest"},
-    "postman": {"errors", "rest"},
+    "postman": {"errors", "auth", "rest"},
     "postgres": {"settings", "errors", "db"},
     "serving": {"", "settings", "errors", "observability", "db", "auth", "rest", "imports", "postgres"},
     "": {*FLOOR, *FEATURES, "dashboard", "postman"},  # create_app.

@@ -1,1 +1,1 @@
-"""`make attack`: the running service attacked through HTTP alone, by requests that its OpenAPI document calls for."""
+"""`make attack`: attacks on a running service over HTTP, derived from its OpenAPI document."""

@@ -1,4 +1,4 @@
-"""`make attack`: all of it, with figures; the exit code is 1 if anything did not hold."""
+"""`make attack`: run all attacks and print figures. The exit code is 1 if one succeeded."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from functools import partial
 
 from . import fuzzing, malformed, matrix, races, tokens
 from .document import operations_of
-from .service import on_a_database_of_its_own
+from .service import on_new_database
 
 PARTS = {
     "matrix": matrix.run,
@@ -16,27 +16,27 @@ PARTS = {
     "races": races.run,
     "schemathesis": fuzzing.run,
 }
-SHOWN = 50  # Failures of one part.
+MAX_SHOWN = 50  # Failures of one part.
 
 
 def main():
     parser = argparse.ArgumentParser(prog="make attack", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; all of them if none is named")
-    parser.add_argument("--examples", type=int, default=200, help="how many schemathesis makes up for each operation")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("--examples", type=int, default=200, help="number of schemathesis examples for each operation")
     arguments = parser.parse_args()
     unknown = {*arguments.parts} - {*PARTS}
     if unknown:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+        parser.error(f"unknown part {', '.join(sorted(unknown))}")
     runs = PARTS | {"schemathesis": partial(fuzzing.run, examples=arguments.examples)}
     failures = 0
-    with on_a_database_of_its_own() as service:
+    with on_new_database() as service:
         operations = operations_of(service)
         for name in arguments.parts or PARTS:
             began = time.monotonic()
             part = runs[name](service, operations)
             print(f"{part}, seconds {time.monotonic() - began:.0f}", flush=True)
-            for told in part.failures[:SHOWN]:
-                print(f"  {told}")
+            for failure in part.failures[:MAX_SHOWN]:
+                print(f"  {failure}")
             failures += len(part.failures)
     print(f"{failures} failures")
     return 1 if failures else 0

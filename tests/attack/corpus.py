@@ -1,4 +1,4 @@
-"""What no client should send, and some do."""
+"""Malformed values."""
 
 import json
 
@@ -60,9 +60,9 @@ OTHERS = [
 LONG = json.dumps("x" * 1_000_000)
 DEEP = ["[" * 100_000, '{"a":' * 100_000, "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900]
 
-# As the text of a value in JSON.
+# Values in a JSON body, as source text.
 IN_JSON = [json.dumps(text) for text in TEXTS] + NUMBERS + NOT_JSON + OTHERS + DEEP + [LONG]
-# As the text of a query argument, percent-encoded already where it is no text.
+# Values of query parameters: text, or raw bytes.
 IN_QUERY = [text.encode("utf-8", "surrogatepass") for text in TEXTS + NUMBERS + OTHERS[:6]] + [
     b"1000000000000000000000", b"\xff\xfe", b"\xc0\x80", b"\xed\xa0\x80", b"x" * 20_000, b"-usage_at,-usage_at",
     b",", b",,,",
@@ -81,7 +81,7 @@ IN_HEADERS = {
     "Idempotency-Key": ["", " ", "x" * 256, "é", "a b", "x" * 5_000],
     "Prefer": ["", "respond-async, respond-async", "wait=-1", "é", "x" * 5_000, "respond-async=0"],
 }
-# Whole bodies of JSON, and what they are answered.
+# JSON bodies, and the status of their response.
 BODIES = [
     (b"", 400), (b" ", 400), (b"{", 400), (b"}", 400), (b"{'a': 1}", 400), (b'{"a": 1,}', 400), (b'{"a": 1} x', 400),
     (b'{"a": 1}{"a": 1}', 400), (b'{"a": 1, "a": 2}', 400), (b"\xff\xfe", 400), (b'{"a": "\xed\xa0\x80"}', 400),

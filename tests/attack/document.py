@@ -1,4 +1,4 @@
-"""The operations of the OpenAPI document, and right requests of each."""
+"""The operations of the OpenAPI document, and valid requests for each."""
 
 import itertools
 import json
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 METHODS = ("get", "post", "put", "patch", "delete")
-NOBODYS_ID = 2**62
+UNKNOWN_ID = 2**62
 numbers = itertools.count(1)
 
 
@@ -19,7 +19,7 @@ class Operation:
     template: str
     parameters: list
     media: dict
-    properties: dict  # Of the JSON body, by name: their schemas.
+    properties: dict  # The schemas of the JSON body by field.
     statuses: list
     is_open: bool
     takes_refresh_token: bool
@@ -30,30 +30,30 @@ class Operation:
 
     @property
     def query(self):
-        """The schemas of the query arguments, by name."""
+        """Return the schemas of the query parameters by name."""
         return {found["name"]: found["schema"] for found in self.parameters if found["in"] == "query"}
 
     @property
     def required(self):
-        """The query arguments that must be there, by name, with their examples."""
-        needed = [found for found in self.parameters if found["in"] == "query" and found.get("required")]
-        return {found["name"]: found["schema"].get("example", found.get("example")) for found in needed}
+        """Return the examples of the required query parameters by name."""
+        required = [found for found in self.parameters if found["in"] == "query" and found.get("required")]
+        return {found["name"]: found["schema"].get("example", found.get("example")) for found in required}
 
     def path(self, ids):
         return re.sub(r"\{(\w+)\}", lambda name: str(ids[name[1]]), self.template)
 
     def body(self, **changes):
-        """The documented example of a JSON body, told apart from all others where rows must differ."""
+        """Return the documented example of a JSON body, with unique names and e-mail addresses."""
         example = dict(self.media["application/json"]["example"])
         number = next(numbers)
         if "email" in example:
-            example["email"] = f"somebody{number}@example.org"
+            example["email"] = f"user{number}@example.org"
         if "name" in example:
-            example["name"] = f"Made {number}"
+            example["name"] = f"Name {number}"
         return example | changes
 
     def sending(self, **changes):
-        """What `Service.ask` needs to send a right body, if there must be one."""
+        """Return the arguments of `Service.ask` for a valid body, if the operation takes one."""
         if "application/json" in self.media:
             return {"json_body": self.body(**changes)}
         if "text/csv" in self.media:
@@ -62,7 +62,7 @@ class Operation:
 
 
 def operations_of(service):
-    """The operations of the service's document."""
+    """Return the operations of the service's document."""
     document = json.loads(service.ask("GET", "/openapi.json").content)
     found = []
     for template, methods in document["paths"].items():
@@ -72,8 +72,8 @@ def operations_of(service):
                 continue
             described = methods[method]
             media = described.get("requestBody", {}).get("content", {})
-            schema = _followed(document, media.get("application/json", {}).get("schema", {}))
-            parameters = [_followed(document, part) for part in shared + described.get("parameters", [])]
+            schema = _resolve(document, media.get("application/json", {}).get("schema", {}))
+            parameters = [_resolve(document, part) for part in shared + described.get("parameters", [])]
             security = [kind for scheme in described["security"] for kind in scheme]
             found.append(
                 Operation(
@@ -91,8 +91,8 @@ def operations_of(service):
     return found
 
 
-def _followed(document, part):
-    """What a reference of the document refers to; anything else as it is."""
+def _resolve(document, part):
+    """Return the target of a reference, or the part itself."""
     if "$ref" in part:
         names = part["$ref"].removeprefix("#/").split("/")
         part = document

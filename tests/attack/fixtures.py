@@ -1,4 +1,4 @@
-"""The organization that is attacked, full of canaries, and those who attack it."""
+"""The attacked organization, whose texts hold canaries, and the attackers."""
 
 import datetime as dt
 import time
@@ -10,18 +10,18 @@ from carbonapi.settings import DEFAULTS
 
 from .service import PASSWORD
 
-SHARED = "canary-shared-5d1f"  # What the whole organization may read.
-OWN = "canary-own-5d1f"  # What the manager's own rows hold.
+SHARED = "canary-shared-5d1f"  # In rows that the whole organization may read.
+OWN = "canary-own-5d1f"  # In the manager's own rows.
 EXTERNAL_ID = f"{OWN}-external"
 EMAIL = f"{OWN}@example.org"
 
 
 @dataclass
 class Attacker:
-    """Somebody who tries everything.
+    """A client that sends every request.
 
-    role: what they are, or None for who is nobody to the service. spares: tokens of other sessions of theirs, for what
-    ends a session. is_outsider: of another organization, or of none; or who should be.
+    `role` is None without valid credentials. `spares` are tokens for operations that end a session. Outsiders may see
+    nothing of the attacked organization.
     """
 
     name: str
@@ -34,15 +34,15 @@ class Attacker:
 
 
 @dataclass
-class Nest:
-    """The organization: its manager's token, and the ids of its rows by the names that paths have for them."""
+class Target:
+    """The organization: its manager's token, and the IDs of its rows by the names of path parameters."""
 
     token: str
     ids: dict
 
 
 def build(service):
-    """The organization, every text field of it planted with a canary."""
+    """Create the organization, with a canary in every text field."""
     manager, token = service.register(EMAIL, f"{OWN} person", f"{SHARED} ltd")
 
     def make(path, **body):
@@ -57,8 +57,8 @@ def build(service):
     recorded = {"usage_type_id": 101, "usage_at": usage_at, "amount": 7, "note": f"{OWN} note"}
     usage = make("/usages", **recorded, external_id=EXTERNAL_ID)
     send("PATCH", f"/usages/{usage['id']}", amount=8, reason=f"{OWN} reason")
-    gone = make("/usages", **recorded)
-    send("DELETE", f"/usages/{gone['id']}?reason={OWN}")
+    deleted = make("/usages", **recorded)
+    send("DELETE", f"/usages/{deleted['id']}?reason={OWN}")
     imports = [
         service.ask(
             "POST", f"/imports?mode={mode}&usage_type_id=102", token, content=file.encode(), content_type="text/csv"
@@ -90,36 +90,36 @@ def build(service):
         "usage_type_id": 101,
         "factor_id": own_factor["id"],
     }
-    return Nest(token, ids)
+    return Target(token, ids)
 
 
-def attackers(service, nest):
-    """Everybody who tries to get at the nest."""
-    strangers, strangers_token = service.register("other@example.org", "Other", "Another organization")
+def attackers(service, target):
+    """Return all attackers of the target."""
+    _, outsider_token = service.register("other@example.org", "Other", "Another organization")
 
     def added(by, email, role):
-        user = service.made("/users", by, email=email, name="Somebody", role=role, password=PASSWORD)
+        user = service.made("/users", by, email=email, name="A user", role=role, password=PASSWORD)
         tokens = [service.log_in(email)["access_token"] for _ in range(3)]
         return {"token": tokens[0], "role": role, "spares": tokens[1:], "user_id": user["id"]}
 
-    manager = {"token": strangers_token, "role": "manager"}
+    manager = {"token": outsider_token, "role": "manager"}
     spares = [service.log_in("other@example.org")["access_token"] for _ in range(2)]
     ended = service.log_in("other@example.org")["access_token"]
     assert service.ask("POST", "/auth/logout", ended).status == 204
-    claims = jwt.decode(nest.token, options={"verify_signature": False})
+    claims = jwt.decode(target.token, options={"verify_signature": False})
     past = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
     expired = jwt.encode(claims | {"exp": past}, service.secret_key, "HS256")
-    key = service.made("/api-keys", nest.token, name="A reader", scope="read")["key"]
-    everybody = [
-        Attacker("nobody", None, None, []),
+    key = service.made("/api-keys", target.token, name="A reader", scope="read")["key"]
+    found = [
+        Attacker("anonymous", None, None, []),
         Attacker("manager of another organization", spares=spares, **manager),
-        Attacker("member of another organization", **added(strangers_token, "other.member@example.org", "member")),
-        Attacker("auditor of another organization", **added(strangers_token, "other.auditor@example.org", "auditor")),
-        Attacker("member", **added(nest.token, "member@example.org", "member"), is_outsider=False),
-        Attacker("auditor", **added(nest.token, "auditor@example.org", "auditor"), is_outsider=False),
+        Attacker("member of another organization", **added(outsider_token, "other.member@example.org", "member")),
+        Attacker("auditor of another organization", **added(outsider_token, "other.auditor@example.org", "auditor")),
+        Attacker("member", **added(target.token, "member@example.org", "member"), is_outsider=False),
+        Attacker("auditor", **added(target.token, "auditor@example.org", "auditor"), is_outsider=False),
         Attacker("key that reads", key, "manager", [], is_outsider=False, is_key=True),
         Attacker("expired token of the manager", expired, None, []),
         Attacker("session that has ended", ended, None, []),
     ]
-    time.sleep(DEFAULTS["SESSION_CACHE_SECONDS"])  # So long may a worker rely on what it read of a session.
-    return everybody
+    time.sleep(DEFAULTS["SESSION_CACHE_SECONDS"])  # Workers may cache ended sessions until then.
+    return found

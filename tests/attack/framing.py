@@ -1,4 +1,4 @@
-"""Bodies as they arrive, byte by byte: in chunks, compressed, cut off, too large, with two lengths or none."""
+"""Bodies with wrong framing: chunked, compressed, truncated, too large, with two lengths or none."""
 
 import gzip
 import json
@@ -9,17 +9,13 @@ FILE = b"usage_at,amount\n2024-01-01T00:00:00Z,1\n"
 
 
 def attack(part, service, target):
-    """Every way to frame a body wrongly, at an operation that takes one."""
+    """Send every kind of wrong framing to an operation with a body."""
     operation = target.operation
     if not operation.media:
         return
     is_json = "application/json" in operation.media
     media_type = "application/json" if is_json else "text/csv"
-    body = (
-        json.dumps(operation.body(**target.fields)).encode()
-        if is_json
-        else b"usage_at,amount\n2024-01-01T00:00:00Z,1\n"
-    )
+    body = json.dumps(operation.body(**target.fields)).encode() if is_json else FILE
     compressed, length = gzip.compress(body), f"Content-Length: {len(body)}"
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     before = rows(service, target)
@@ -27,7 +23,7 @@ def attack(part, service, target):
         ("chunked", {411}, ["Transfer-Encoding: chunked"], chunks),
         ("gzip", {415}, ["Content-Encoding: gzip", f"Content-Length: {len(compressed)}"], compressed),
         ("cut off", {0, 400}, [f"Content-Length: {len(body) + 10}"], body),
-        ("cut off amid", {0, 400}, [length], body[:-8]),
+        ("cut off inside", {0, 400}, [length], body[:-8]),
         ("two lengths", {0, 400}, [length, "Content-Length: 5"], body),
         ("a length and chunks", {0, 400, 411}, [length, "Transfer-Encoding: chunked"], chunks),
         ("a negative length", {0, 400}, ["Content-Length: -1"], body),
@@ -41,14 +37,14 @@ def attack(part, service, target):
         lines = [f"{operation.method} {operation.path(target.ids)} HTTP/1.1", "Host: x", *kind, *headers]
         lines += ["Connection: close", f"Authorization: Bearer {target.token}"]
         answer = service.send("\r\n".join(lines).encode() + b"\r\n\r\n" + content, half_close=name.startswith("cut"))
-        # The web server itself refuses what is no HTTP, and then closes the connection.
-        is_right = answer.status in (0, 400) or answer.is_problem
-        told = (operation.method, operation.template, name, answer.status, answer.text)
-        part.attack(operation.id, answer.status in expected and is_right, *told)
-    part.expect(rows(service, target) == before, operation.id, "has stored what was framed wrongly")
+        # The web server itself rejects invalid HTTP, and closes the connection.
+        is_valid = answer.status in (0, 400) or answer.is_problem
+        details = (operation.method, operation.template, name, answer.status, answer.text)
+        part.attack(operation.id, answer.status in expected and is_valid, *details)
+    part.expect(rows(service, target) == before, operation.id, "has stored a body with wrong framing")
 
 
 def rows(service, target):
-    """What the target's user reads where the operation would have written."""
+    """Return the rows that the operation would have changed."""
     path = "/usages?page_size=1000" if target.operation.id in SAMPLE else "/auth/me"
     return service.ask("GET", path, target.token).json

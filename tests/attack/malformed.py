@@ -1,7 +1,7 @@
-"""The corpus in every field of every JSON body, every query argument, every id of a path and every header.
+"""The corpus in every JSON field, query parameter, path ID and header.
 
-Nothing may be answered by a 5xx, every refusal is a problem, and what was accepted reads back as it was sent; and after
-all of it, everything can still be read: no row that was let in spoils a list, a sum or an export.
+No response may be 5xx, every error is a problem document, and accepted values are returned as they were sent.
+Afterwards all lists, sums and exports can still be read.
 """
 
 import datetime as dt
@@ -16,17 +16,17 @@ from .matrix import ADMINS, OK
 from .report import Part
 from .service import WORKERS
 
-CANONICAL = {"unit", "email"}  # Answered in the way that the service writes them.
+CANONICAL = {"unit", "email"}  # Returned in the spelling of the service.
 
 
 def run(service, operations, every=1):
-    """Each `every`th attack of all."""
+    """Send one attack in `every`."""
     part = Part("malformed")
     reader, root, lock = targets.manager(service), targets.admin(service), threading.Lock()
     tokens = {reader.token, root.token}
 
     def attack(place, operation):
-        """All attacks on one operation; of a sample, at least the first."""
+        """Send the attacks on one operation, and always the first."""
         if operation.method == "GET":
             account = reader
         elif (operation.method, operation.template) in ADMINS:
@@ -47,13 +47,14 @@ def run(service, operations, every=1):
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(attack, range(len(operations)), operations))
-    check_that_all_can_be_read(part, service, operations, tokens)
+    # An admin reads the rows of all organizations, so a sample needs no other reader.
+    check_all_rows_are_readable(part, service, operations, tokens if every == 1 else {reader.token, root.token})
     part.reaches({operation.id for operation in operations})
     return part
 
 
 def unknown_arguments(operation):
-    """Arguments that there are not, and those that there are more than once."""
+    """Yield unknown parameters, and repeated ones."""
     for name in ("no_such_argument", "id[]", "__proto__", "", "%00", "page%20", "Page"):
         yield f"?{name}=1", {"query": f"{name}=1", "status": 422 if name else None}
     for name, schema in operation.query.items():
@@ -81,7 +82,7 @@ def headers(operation):
 
 
 def fields(operation):
-    """Each field of the JSON body, with each text in its place; and one that there is not."""
+    """Yield each field of the JSON body with each value, and without one."""
     for name in operation.properties:
         for text in corpus.IN_JSON:
             yield f"{name}: {text[:40]}", {"field": name, "text": text}
@@ -97,23 +98,23 @@ def bodies(operation):
 
 
 def send(part, service, target, name, attack):
-    """One attack, and what must hold of its answer."""
+    """Send an attack, and check the answer."""
     operation = target.operation
     request = request_of(target, attack)
     answer = service.ask(operation.method, request.pop("path"), target.token, **request)
-    told = (operation.method, operation.template, name, answer.status, answer.text[:300])
+    details = (operation.method, operation.template, name, answer.status, answer.text[:300])
     expected = attack.get("status")
     good = answer.status == expected if expected else str(answer.status) in operation.statuses
-    is_right = answer.status in OK or answer.status == 304 or answer.is_problem
-    part.attack(operation.id, good and 0 < answer.status < 500 and is_right, *told)
+    is_valid = answer.status in OK or answer.status == 304 or answer.is_problem
+    part.attack(operation.id, good and 0 < answer.status < 500 and is_valid, *details)
     if answer.status in OK and operation.method != "GET":
         if "field" in attack and attack["text"] is not None:
-            check_what_was_accepted(part, service, target, attack, answer, told)
+            check_accepted_value(part, service, target, attack, answer, details)
         target.renew(request.get("content"), answer)
 
 
 def request_of(target, attack):
-    """What to ask, with the attack in its place."""
+    """Return the request with the attack in it."""
     operation = target.operation
     query = dict(operation.required)
     query.pop(attack.get("argument"), None)
@@ -135,22 +136,22 @@ def request_of(target, attack):
     return request | {"content": content, "content_type": attack.get("media_type", "application/json")}
 
 
-def check_what_was_accepted(part, service, target, attack, answer, told):
-    """What was sent must be what was stored: it is in the answer, and in the row as it is read."""
+def check_accepted_value(part, service, target, attack, answer, details):
+    """Check that the value sent is in the answer, and in the row when it is read."""
     sent = json.loads(attack["text"], parse_float=str)
     rows = [answer.json] if isinstance(answer.json, dict) else []
     address = answer.headers.get("location") or (target.address if target.operation.method != "POST" else None)
-    if address and answer.status != 204 and not target.operation.is_open:  # Whoever registers is somebody else.
+    if address and answer.status != 204 and not target.operation.is_open:  # A registered user is another one.
         read = service.ask("GET", address, target.token)
-        part.expect(read.status == 200, "cannot be read:", *told, read.status, read.text)
+        part.expect(read.status == 200, "cannot be read:", *details, read.status, read.text)
         rows.append(read.json or {})
     for row in rows:
         if attack["field"] in row and attack["field"] not in CANONICAL:
-            part.expect(same(sent, row[attack["field"]]), "was changed silently:", *told, row[attack["field"]])
+            part.expect(same(sent, row[attack["field"]]), "was changed:", *details, row[attack["field"]])
 
 
 def same(sent, stored):
-    """Whether a value is what was sent: numbers by what they are worth, instants by when they are, names trimmed."""
+    """Return whether values are equal: numbers and times by value, names trimmed."""
     if sent == stored or (isinstance(sent, str) and sent.strip() == stored):
         return True
     try:
@@ -163,8 +164,8 @@ def same(sent, stored):
         return False
 
 
-def check_that_all_can_be_read(part, service, operations, tokens):
-    """Every list, sum and export of everybody to whom something was done."""
+def check_all_rows_are_readable(part, service, operations, tokens):
+    """Read every list, sum and export with each of the tokens."""
     reads = [one for one in operations if one.method == "GET" and not {*one.path_ids} - {"usage_type_id"}]
     part.figures["read afterwards"] = 0
     for token in tokens:
@@ -177,5 +178,5 @@ def check_that_all_can_be_read(part, service, operations, tokens):
             for query in queries:
                 path = f"{operation.path({'usage_type_id': 100})}?{urlencode(query)}"
                 answer = service.ask("GET", path, token)
-                part.expect(answer.status == 200, "spoilt:", path, answer.status, answer.text)
+                part.expect(answer.status == 200, "cannot be read:", path, answer.status, answer.text)
                 part.figures["read afterwards"] += 1

@@ -1,25 +1,24 @@
-"""Who gets in where: every operation, tried by everybody who should not get at an organization's rows."""
+"""Access control: every operation, tried by every attacker of an organization."""
 
 from urllib.parse import urlencode
 
-from . import fixtures as nests
-from .document import NOBODYS_ID
+from . import fixtures
+from .document import UNKNOWN_ID
 from .report import Part
 
-# The role table of the README, as prefixes of paths: who may write there. Elsewhere, whoever writes at all.
+# The documented roles, as prefixes of paths. All other operations are open to every role that may write.
 ADMINS = {
     ("POST", "/api/v1/organizations"), ("DELETE", "/api/v1/organizations/{organization_id}"),
     ("POST", "/api/v1/usage-types"), ("PUT", "/api/v1/usage-types/{usage_type_id}"),
     ("PATCH", "/api/v1/usage-types/{usage_type_id}"), ("DELETE", "/api/v1/usage-types/{usage_type_id}"),
 }  # fmt: skip
-OF_MANAGERS = tuple(
-    f"/api/v1/{name}" for name in ("users", "organizations", "usage-types", "closed-periods", "restatements")
-)
-OF_ANYBODY = ("/api/v1/auth/", "/api/v1/api-keys", "/api/v1/verify")
-OF_OVERSEERS = "/api/v1/audit-entries"
-# What takes a password, and so no API key.
+MANAGED = ("users", "organizations", "usage-types", "closed-periods", "restatements")
+OF_MANAGERS = tuple(f"/api/v1/{name}" for name in MANAGED)
+OF_EVERY_ROLE = ("/api/v1/auth/", "/api/v1/api-keys", "/api/v1/verify")
+OF_REVIEWERS = "/api/v1/audit-entries"
+# These take a login with a password, so API keys get 403.
 IN_PERSON = ("/api/v1/auth/sessions", "/api/v1/users", "/api/v1/api-keys", "/api/v1/auth/")
-# What an insider is shown of the rows that are the manager's.
+# The kinds of the manager's rows that an insider sees.
 SEEN = {
     "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id"},
     "auditor": {"organization_id", "closed_period_id", "usage_type_id", "factor_id"}
@@ -27,7 +26,7 @@ SEEN = {
 }
 SHARED_IDS = {"usage_type_id"}
 LAST = ("log_out", "change_password")  # They end sessions.
-# Query arguments and fields that name a row, beside those named as paths name theirs: whose row it is.
+# Query parameters and fields that name a row, and the path parameter of its kind.
 NAMING = {
     "recorded_by": "user_id",
     "actor_id": "user_id",
@@ -38,18 +37,18 @@ OK = range(200, 300)
 
 
 def run(service, operations):
-    """Every operation tried by everybody, and every way to name a row of somebody else's."""
+    """Try every operation as every attacker, and every way to name a row of the target."""
     part = Part("matrix")
-    nest = nests.build(service)
-    attackers = nests.attackers(service, nest)
-    before = snapshot(service, operations, nest)
+    target = fixtures.build(service)
+    attackers = fixtures.attackers(service, target)
+    before = snapshot(service, operations, target)
     ordered = sorted(operations, key=lambda operation: (operation.id in LAST, operation.id == LAST[-1]))
     for attacker in attackers:
         if attacker.role:
-            name_rows(part, service, operations, nest, attacker)
+            name_rows(part, service, operations, target, attacker)
         for operation in ordered:
-            try_operation(part, service, nest, attacker, operation)
-        after = snapshot(service, operations, nest)
+            try_operation(part, service, target, attacker, operation)
+        after = snapshot(service, operations, target)
         compare(part, attacker, before, after)
         before = after
     part.figures["attackers"] = len(attackers)
@@ -58,7 +57,7 @@ def run(service, operations):
 
 
 def expected(operation, attacker):
-    """The status that the role table calls for; None for any that is good."""
+    """Return the expected status by role; None for every success."""
     method, path = operation.method, operation.template
     if operation.is_open:
         return {"accept_invitation": 422, "log_in": 401}.get(operation.id)
@@ -68,9 +67,9 @@ def expected(operation, attacker):
     if attacker.is_key:
         in_person = path.startswith(IN_PERSON) and (writes or path.startswith(IN_PERSON[0]))
         return 403 if writes or in_person else None
-    if path.startswith(OF_OVERSEERS) and attacker.role == "member":
+    if path.startswith(OF_REVIEWERS) and attacker.role == "member":
         return 403
-    if writes and not path.startswith(OF_ANYBODY):
+    if writes and not path.startswith(OF_EVERY_ROLE):
         managed = path.startswith(OF_MANAGERS)
         if (method, path) in ADMINS or attacker.role == "auditor" or (managed and attacker.role != "manager"):
             return 403
@@ -79,13 +78,13 @@ def expected(operation, attacker):
 
 
 def named_ids(operation):
-    """The rows of an organization that a request must name."""
+    """Return the kinds of rows that a request must name."""
     needed = {"usage_id" if operation.id == "delete_usages" else "user_id"} if "id" in operation.required else set()
     return {*operation.path_ids} | needed
 
 
-def try_operation(part, service, nest, attacker, operation):
-    """The operation's own example, with the ids of the nest's rows."""
+def try_operation(part, service, target, attacker, operation):
+    """Send the example of the operation, with the IDs of the target's rows."""
     status = expected(operation, attacker)
     token = attacker.spares.pop() if operation.id in LAST and attacker.spares else attacker.token
 
@@ -96,44 +95,46 @@ def try_operation(part, service, nest, attacker, operation):
         path = operation.path(ids) + (f"?{urlencode(query)}" if query else "")
         return service.ask(operation.method, path, token, **operation.sending())
 
-    answer = ask(nest.ids)
+    answer = ask(target.ids)
     good = answer.status == status if status else answer.status in OK
-    told = (attacker.name, operation.method, operation.template, answer.status, status or "2xx", answer.text)
-    part.attack(operation.id, good and (answer.status in OK or answer.is_problem), *told)
-    part.expect(not leaks(answer, attacker), "leaked:", *told)
+    details = (attacker.name, operation.method, operation.template, answer.status, status or "2xx", answer.text)
+    part.attack(operation.id, good and (answer.status in OK or answer.is_problem), *details)
+    part.expect(not leaks(answer, attacker), "leaked:", *details)
     if status == 404:
-        unknown = ask(nest.ids | dict.fromkeys(named_ids(operation) - SHARED_IDS, NOBODYS_ID))
+        unknown = ask(target.ids | dict.fromkeys(named_ids(operation) - SHARED_IDS, UNKNOWN_ID))
         alike = (unknown.status, unknown.json["type"]) == (answer.status, answer.json["type"])
-        part.expect(alike, "tells what is there:", *told, unknown.text)
+        part.expect(alike, "reveals that a row exists:", *details, unknown.text)
 
 
 def leaks(answer, attacker, sent=""):
-    """Whether an answer tells the attacker what they may not see, beside repeating what they sent themselves."""
-    canaries = [nests.SHARED, nests.OWN] if attacker.is_outsider else [nests.OWN] if attacker.role == "member" else []
+    """Return whether an answer contains a hidden canary, other than one that the attacker has sent."""
+    canaries = (
+        [fixtures.SHARED, fixtures.OWN] if attacker.is_outsider else [fixtures.OWN] if attacker.role == "member" else []
+    )
     return any(canary in answer.text.replace(sent, "") for canary in canaries)
 
 
-def name_rows(part, service, operations, nest, attacker):
-    """Rows of the nest, named in each query argument and each field that can name one."""
+def name_rows(part, service, operations, target, attacker):
+    """Name rows of the target in each query parameter and field that can name one."""
     if not attacker.is_outsider and attacker.role != "member":
         return
     for operation in operations:
         if operation.is_open or {*operation.path_ids} - SHARED_IDS:
             continue
-        nobodys = dict.fromkeys(nest.ids, NOBODYS_ID)
+        unknown_ids = dict.fromkeys(target.ids, UNKNOWN_ID)
         for name in operation.query:
-            if name not in SHARED_IDS and naming(name, nest.ids, operation) is not None:
+            if name not in SHARED_IDS and naming(name, target.ids, operation) is not None:
                 answers = []
-                for ids in (nest.ids, nobodys):
+                for ids in (target.ids, unknown_ids):
                     query = operation.required | {name: naming(name, ids, operation)}
                     path = f"{operation.path({'usage_type_id': 101})}?{urlencode(query)}"
                     answers.append(service.ask(operation.method, path, attacker.token, **operation.sending()))
                 note_named(part, attacker, operation, name, *answers)
-        hidden = nest.ids.keys() - (SHARED_IDS if attacker.is_outsider else SEEN[attacker.role])
+        hidden = target.ids.keys() - (SHARED_IDS if attacker.is_outsider else SEEN[attacker.role])
         for name in operation.properties:
             if NAMING.get(name, name) in hidden:
                 answers = []
-                for ids in (nest.ids, nobodys):
+                for ids in (target.ids, unknown_ids):
                     sent = operation.sending(**{name: ids[NAMING.get(name, name)]})
                     path = operation.path({"usage_type_id": 101})
                     answers.append(service.ask(operation.method, path, attacker.token, **sent))
@@ -142,58 +143,58 @@ def name_rows(part, service, operations, nest, attacker):
 
 
 def naming(name, ids, operation):
-    """The value by which a query argument names a row of the nest, or None if it names none."""
-    is_there = ids["usage_id"] != NOBODYS_ID
+    """Return the value by which a query parameter names a row of the target; None if it names none."""
+    is_there = ids["usage_id"] != UNKNOWN_ID
     if name == "external_id":
-        return nests.EXTERNAL_ID if is_there else "of nobody"
+        return fixtures.EXTERNAL_ID if is_there else "unknown"
     if name == "user_email":
-        return nests.EMAIL if is_there else "nobody@example.org"
+        return fixtures.EMAIL if is_there else "unknown@example.org"
     if name == "id":
         return ids["usage_id" if operation.id == "delete_usages" else "user_id"]
     return ids.get(NAMING.get(name, name))
 
 
 def note_named(part, attacker, operation, name, answer, unknown):
-    """What names a row that the attacker may not see must be answered as what names no row at all."""
-    told = (attacker.name, operation.id, name, answer.status, answer.text)
-    part.attack(operation.id, answer.status in (200, 403, 404, 409, 422), *told)
-    part.expect(not leaks(answer, attacker, nests.EMAIL), "leaked:", *told)
+    """Check that a hidden row gets the same answer as an unknown one."""
+    details = (attacker.name, operation.id, name, answer.status, answer.text)
+    part.attack(operation.id, answer.status in (200, 403, 404, 409, 422), *details)
+    part.expect(not leaks(answer, attacker, fixtures.EMAIL), "leaked:", *details)
     alike = answer.status == unknown.status and (answer.status == 200 or kind(answer) == kind(unknown))
-    part.expect(alike, "tells what is there:", *told, unknown.status, unknown.text)
+    part.expect(alike, "reveals that a row exists:", *details, unknown.status, unknown.text)
 
 
 def kind(answer):
     return answer.json["type"], list(answer.json.get("errors", ()))
 
 
-def snapshot(service, operations, nest):
-    """What the nest's manager reads at every address: by path, the JSON or text."""
+def snapshot(service, operations, target):
+    """Return the JSON or text that the target's manager reads, by path."""
     found = {}
     for operation in operations:
         if operation.method == "GET" and not operation.is_open:
             query = operation.required | ({"page_size": 1000} if "page_size" in operation.query else {})
-            path = operation.path(nest.ids) + (f"?{urlencode(query)}" if query else "")
-            answer = service.ask("GET", path, nest.token)
+            path = operation.path(target.ids) + (f"?{urlencode(query)}" if query else "")
+            answer = service.ask("GET", path, target.token)
             assert answer.status == 200, (path, answer.text)
             found[operation.template] = without_use(answer.json) if answer.json is not None else answer.text
     return found
 
 
 def without_use(read):
-    """The same, but for when an API key was last used, which reading changes."""
+    """Return the same without the last use of API keys, which reads change."""
     if isinstance(read, list):
         return [without_use(row) for row in read]
     return {name: value for name, value in read.items() if name != "last_used_at"}
 
 
 def compare(part, attacker, before, after):
-    """What was there before somebody's attack is there afterwards; and nothing else, unless they may write."""
+    """Check that an attack changed nothing, except for rows that an insider may add."""
     for path, was in before.items():
         now = after[path]
         if attacker.is_outsider or attacker.is_key:
-            kept = now == was
+            is_unchanged = now == was
         elif isinstance(was, list) and was and "id" in was[0]:
-            kept = all(row in now for row in was if row["id"] != attacker.user_id or path != "/api/v1/users")
+            is_unchanged = all(row in now for row in was if row["id"] != attacker.user_id or path != "/api/v1/users")
         else:
-            kept = now == was or "{" not in path  # Sums have what an insider has recorded.
-        part.expect(kept, f"{attacker.name} has changed what is read at {path}:", was, now)
+            is_unchanged = now == was or "{" not in path  # Sums include the usages of an insider.
+        part.expect(is_unchanged, f"{attacker.name} has changed {path}:", was, now)

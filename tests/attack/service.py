@@ -1,4 +1,4 @@
-"""The service that is attacked: as it is shipped, on a PostgreSQL of its own, and spoken to through HTTP alone."""
+"""The attacked service: `carbonapi serve` on its own database, reached over HTTP only."""
 
 import contextlib
 import http.client
@@ -11,20 +11,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from carbonapi.postgres import embedded
-from carbonapi.settings import DEFAULTS
+from tests.support.apps import NO_RATE_LIMITS
 from tests.support.servers import serving
 
 SECRET_KEY = "a key for attacks alone, of 32 bytes and more"
-# As it is shipped, but that nobody is refused for asking often, and no token expires amid the attack.
-SETTINGS = {name: 0 for name in DEFAULTS if name.startswith("LIMIT_")} | {"ACCESS_TOKEN_MINUTES": 1440}
-SETTINGS["LOG_LEVEL"] = "error"  # Else a line for each request stands between the figures.
+# No rate limits, tokens that are valid throughout, and no log line for each request.
+SETTINGS = NO_RATE_LIMITS | {"ACCESS_TOKEN_MINUTES": 1440, "LOG_LEVEL": "error"}
 PASSWORD = "unrelated words make good ones"
 WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; the status is 0 where nothing did."""
+    """A response; status 0 means that none arrived."""
 
     status: int
     headers: dict[str, str]
@@ -36,7 +35,7 @@ class Answer:
 
     @property
     def json(self):
-        """The JSON of the body with its numbers to the letter; None if it is none."""
+        """Return the body as JSON with numbers as text; None if it is not JSON."""
         try:
             return json.loads(self.content, parse_float=str)
         except ValueError:
@@ -44,15 +43,17 @@ class Answer:
 
     @property
     def is_problem(self):
-        """Whether it is an error as the contract has errors (RFC 9457)."""
-        told = self.json
+        """Return whether this is an error as documented (RFC 9457)."""
+        problem = self.json
         return (
             self.headers.get("content-type") == "application/problem+json"
-            and isinstance(told, dict)
-            and told.get("status") == self.status
-            and all(isinstance(told.get(name), str) for name in ("type", "title", "detail", "instance", "request_id"))
-            and told.get("request_id") == self.headers.get("x-request-id")
-            and told["type"].startswith("urn:carbonapi:problem:")
+            and isinstance(problem, dict)
+            and problem.get("status") == self.status
+            and all(
+                isinstance(problem.get(name), str) for name in ("type", "title", "detail", "instance", "request_id")
+            )
+            and problem.get("request_id") == self.headers.get("x-request-id")
+            and problem["type"].startswith("urn:carbonapi:problem:")
         )
 
 
@@ -62,8 +63,7 @@ NOTHING = Answer(0, {}, b"")
 class Service:
     """The running service.
 
-    database_url: as the service's own role has it. superuser_url: to look at what the database was asked, never to
-    write.
+    `database_url` has the role of the service. `superuser_url` is for reading statistics of the database.
     """
 
     def __init__(self, url, database_url, superuser_url, secret_key=SECRET_KEY):
@@ -72,7 +72,7 @@ class Service:
         self._connections, self._opened = threading.local(), []
 
     def ask(self, method, path, token=None, json_body=None, content=None, content_type=None, headers=()):
-        """The answer to a request, on a connection that this thread keeps. Paths are below /api/v1 unless they tell."""
+        """Send a request on this thread's persistent connection. Paths are below /api/v1 by default."""
         whole = path if path.startswith(("/api/", "/health", "/openapi", "/docs")) else f"/api/v1{path}"
         sent = dict(headers)
         if token is not None:
@@ -83,7 +83,7 @@ class Service:
             sent["Content-Type"] = content_type
         if content is None and method != "GET":
             content = b""
-        for _ in range(2):  # A kept connection may have been closed meanwhile: then a new one is asked.
+        for _ in range(2):  # The server may have closed a persistent connection.
             is_new = getattr(self._connections, "open", None) is None
             if is_new:
                 self._connections.open = http.client.HTTPConnection(*self.address, timeout=60)
@@ -101,14 +101,14 @@ class Service:
         return NOTHING
 
     def close(self):
-        """Close all connections, those of threads that have ended too."""
+        """Close the connections of all threads."""
         for connection in self._opened:
             connection.close()
 
     def send(self, content, half_close=False):
-        """The answer to bytes, on a connection of their own; NOTHING if it was closed without one."""
+        """Send bytes on a new connection, and return the answer; NOTHING if it was closed without one."""
         with contextlib.suppress(OSError), socket.create_connection(self.address, timeout=30) as connection:
-            with contextlib.suppress(OSError):  # Who is refused amid a large body may have been closed upon.
+            with contextlib.suppress(OSError):  # The server may reject a large body early, and close.
                 connection.sendall(content)
                 if half_close:
                     connection.shutdown(socket.SHUT_WR)
@@ -120,20 +120,20 @@ class Service:
         return NOTHING
 
     def log_in(self, email, password=PASSWORD):
-        """The tokens of somebody who signs in."""
+        """Log in, and return the tokens."""
         answer = self.ask("POST", "/auth/login", json_body={"email": email, "password": password})
         assert answer.status == 200, answer.text
         return answer.json
 
-    def register(self, email, name="Somebody", organization="An organization"):
-        """A new organization's manager, signed in: their user, and their access token."""
+    def register(self, email, name="A user", organization="An organization"):
+        """Register an organization, and return its manager and their access token."""
         body = {"email": email, "password": PASSWORD, "name": name, "organization": organization}
         answer = self.ask("POST", "/auth/register", json_body=body)
         assert answer.status == 201, answer.text
         return answer.json, self.log_in(email)["access_token"]
 
     def made(self, path, token, **body):
-        """The row that a POST has made."""
+        """POST a body, and return the created row."""
         answer = self.ask("POST", path, token, body)
         assert answer.status == 201, (path, answer.text)
         return answer.json
@@ -141,7 +141,7 @@ class Service:
 
 @contextlib.contextmanager
 def attacked(database_url, superuser_url, **settings):
-    """The service on a database, without limits unless settings have one."""
+    """Yield the service on a database, without rate limits unless `settings` has some."""
     with serving(database_url, SECRET_KEY, WORKERS, **(SETTINGS | settings)) as url:
         service = Service(url, database_url, superuser_url)
         try:
@@ -151,10 +151,10 @@ def attacked(database_url, superuser_url, **settings):
 
 
 @contextlib.contextmanager
-def on_a_database_of_its_own():
-    """The service on a PostgreSQL that was made for it, and is thrown away."""
+def on_new_database():
+    """Yield the service on a temporary PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="carbonapi-attack-") as name:
-        Path(name).chmod(0o711)  # PostgreSQL's account must be able to enter.
+        Path(name).chmod(0o711)  # PostgreSQL's account enters it.
         with embedded.running(Path(name)) as database_url:
             owner_url = embedded.owner_url(database_url)
             superuser_url = database_url.replace(f"//{embedded.ROLE}@", "//postgres@")

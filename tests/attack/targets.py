@@ -1,4 +1,4 @@
-"""What the malformed requests are about: for each operation a user, and rows, of its own."""
+"""The users and rows of malformed requests: new ones for each operation."""
 
 import json
 import os
@@ -16,7 +16,7 @@ FILE = b"usage_at,amount\n2024-01-01T00:00:00Z,1\nno,lines\n"
 
 @dataclass
 class Account:
-    """Somebody who is signed in."""
+    """A user with a token."""
 
     email: str
     user: dict
@@ -24,13 +24,13 @@ class Account:
 
 
 def manager(service):
-    """The manager of an organization of their own."""
+    """Return the manager of a new organization."""
     email = f"target{next(numbers)}@example.org"
     return Account(email, *service.register(email))
 
 
 def admin(service):
-    """An admin, who comes from the command line alone."""
+    """Return a new admin, created by the command line."""
     email = f"target{next(numbers)}@example.org"
     environ = os.environ | {
         "CARBONAPI_DATABASE_URL": service.database_url,
@@ -45,9 +45,9 @@ def admin(service):
 
 
 class Target:
-    """Somebody who may do an operation, and the rows that a request of it names.
+    """A user who may do an operation, and the rows that its requests name.
 
-    ids: by the names of the path. fields: what a right body must have, for its rows to be there.
+    `ids` has the rows of path parameters, `fields` those of the body.
     """
 
     def __init__(self, service, operation, account):
@@ -60,7 +60,7 @@ class Target:
 
     @property
     def id(self):
-        """The row that a query must name."""
+        """Return the row that a query must name."""
         return self.ids["usage_id" if self.operation.id == "delete_usages" else "user_id"]
 
     @property
@@ -68,7 +68,7 @@ class Target:
         return self.operation.path(self.ids)
 
     def renew(self, content, answer):
-        """Make anew what an accepted request has used up."""
+        """Replace what an accepted request has consumed."""
         operation = self.operation
         if operation.takes_refresh_token:
             self.token = answer.json["refresh_token"]
@@ -82,16 +82,18 @@ class Target:
             if self.fields["current_password"] == OTHER_PASSWORD:
                 self.fields["new_password"] = PASSWORD
         elif operation.id == "close_period":
-            self._ask("POST", f"/closed-periods/{answer.json['id']}/reopen", {"reason": "That the next can be closed"})
+            self._ask(
+                "POST", f"/closed-periods/{answer.json['id']}/reopen", {"reason": "So that the next can be closed"}
+            )
         elif operation.method == "DELETE" or operation.id in ("accept_invitation", "reopen_period", "revert_import"):
             self._make()
 
     def _make(self):
-        """The rows that the operation needs."""
-        needed = {*self.operation.path_ids}
+        """Create the rows that the operation needs."""
+        required_ids = {*self.operation.path_ids}
         if "id" in self.operation.required:
-            needed.add("usage_id" if self.operation.id == "delete_usages" else "user_id")
-        for name in needed:
+            required_ids.add("usage_id" if self.operation.id == "delete_usages" else "user_id")
+        for name in required_ids:
             self.ids[name] = getattr(self, f"_{name}")()
         if self.operation.id == "accept_invitation":
             self.fields["token"] = self._ask("POST", f"/users/{self._user_id()}/reset", None)["token"]
@@ -109,8 +111,8 @@ class Target:
         return self._ask("POST", "/usages", {"usage_type_id": 100, "usage_at": AT, "amount": 1})["id"]
 
     def _user_id(self):
-        email = f"somebody{next(numbers)}@example.org"
-        body = {"email": email, "name": "Somebody", "role": "member", "password": PASSWORD}
+        email = f"user{next(numbers)}@example.org"
+        body = {"email": email, "name": "A user", "role": "member", "password": PASSWORD}
         return self._ask("POST", "/users", body)["id"]
 
     def _organization_id(self):
@@ -137,7 +139,7 @@ class Target:
         body = {"usage_type_id": 100, "reason": "To be read", "mode": "apply"}
         return self._ask("POST", "/restatements", body)["id"]
 
-    def _period_id(self):
+    def _closed_period_id(self):
         return self._ask("POST", "/closed-periods", {"until": "1950-01-01T00:00:00Z"})["id"]
 
     def _api_key_id(self):

@@ -1,4 +1,4 @@
-"""The short `make attack`: all that does not take minutes, and a sample of what does."""
+"""A short `make attack`: all attacks, with a sample of the malformed requests."""
 
 from sqlalchemy.engine import make_url
 
@@ -6,25 +6,26 @@ from tests.attack import malformed, matrix, races, tokens
 from tests.attack.document import operations_of
 from tests.attack.service import attacked
 from tests.support.databases import cloned_database
+from tests.support.scale import examples
 
-EVERY = 61  # So many attacks of the corpus, one is made.
+EVERY = examples(151, 61)  # One attack in this number of malformed requests.
 
 
-# One test, so that it is one worker's, which starts one service.
-def test_the_service_holds_out(server_url):
+# A single test, so that one worker of xdist starts one service.
+def test_service_withstands_attacks(server_url):
     with cloned_database(server_url, "attack") as database_url:
         superuser_url = make_url(server_url).set(database=make_url(database_url).database)
         with attacked(database_url, superuser_url.render_as_string(hide_password=False)) as service:
             operations = operations_of(service)
-            nobody_gets_in = matrix.run(service, operations)
-            no_forgery = tokens.run(service, operations)
-            one_wins = races.run(service, operations, rounds=2)
-            no_fault = malformed.run(service, operations, every=EVERY)
+            access = matrix.run(service, operations)
+            forgeries = tokens.run(service, operations)
+            concurrency = races.run(service, operations, rounds=2)
+            malformed_requests = malformed.run(service, operations, every=EVERY)
 
-    parts = (nobody_gets_in, no_forgery, one_wins, no_fault)
+    parts = (access, forgeries, concurrency, malformed_requests)
     assert [failure for part in parts for failure in part.failures] == []
     every = {operation.id for operation in operations}
-    assert len(every) >= 70 and nobody_gets_in.reached == no_fault.reached == every
-    assert nobody_gets_in.figures["attackers"] == 9
-    assert (no_forgery.figures["forgeries"], no_forgery.figures["that asked the database"]) == (216, 0)
-    assert (one_wins.figures["guesses looked at"], one_wins.figures["refused"]) == (10, 15)
+    assert len(every) >= 70 and access.reached == malformed_requests.reached == every
+    assert access.figures["attackers"] == 9
+    assert (forgeries.figures["forgeries"], forgeries.figures["that queried the database"]) == (216, 0)
+    assert (concurrency.figures["guesses checked"], concurrency.figures["rejected"]) == (10, 15)

@@ -1,4 +1,4 @@
-"""Forged tokens: none is accepted, and what the signature tells costs no statement of the database."""
+"""Forged tokens: none is accepted, and those with a wrong signature cause no database query."""
 
 import base64
 import datetime as dt
@@ -14,13 +14,13 @@ from carbonapi.accounts.invitations import PURPOSE
 from carbonapi.accounts.opaque_tokens import OpaqueToken
 from carbonapi.auth.tokens import API_KEY_PREFIX, REQUIRED_CLAIMS
 
-from .document import NOBODYS_ID
+from .document import UNKNOWN_ID
 from .report import Part
 
 BURST = 20
 ATTEMPTS = 20
-# The queue of imports is looked at every second; in between, nobody but us makes the service ask its database.
-LAST_ASKED = sa.text(
+# The worker of imports polls every second. In between, only these requests make the service query its database.
+LAST_QUERY = sa.text(
     "SELECT coalesce(max(query_start), '-infinity') FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
@@ -32,7 +32,7 @@ q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
 
 
 def run(service, operations):
-    """Every forgery at an address that reads and at one that writes; and a good token, which is let in."""
+    """Send every forgery to operations that read and write, and a valid token."""
     part = Part("tokens")
     manager, _ = service.register("forged@example.org")
     _, other = service.register("forged.too@example.org")
@@ -41,7 +41,7 @@ def run(service, operations):
     by_id = {operation.id: operation for operation in operations}
     aims = [by_id["list_usages"], by_id["record_usage"], by_id["get_user"]]
     ids = {"user_id": manager["id"]}
-    part.expect(service.ask("GET", "/usages", token).status == 200, "a good token is not let in")
+    part.expect(service.ask("GET", "/usages", token).status == 200, "a valid token is rejected")
 
     def attack(name, forged):
         for operation in aims:
@@ -52,53 +52,55 @@ def run(service, operations):
             part.attack(operation.id, good, name, forged[:300], answer.status, answer.text)
 
     unsigned = list(forgeries(token, tokens["refresh_token"], service.secret_key))
-    costly = list(asking(token, other, service.secret_key))
+    costly = list(signed_forgeries(token, other, service.secret_key))
     engine = sa.create_engine(service.superuser_url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as watching:
-        # That the watch sees a statement at all.
+        # Check that a query is seen.
         began = watching.scalar(sa.text("SELECT clock_timestamp()"))
         service.ask("GET", "/usages", token)
-        part.expect(watching.scalar(LAST_ASKED) > began, "the watch does not see a statement")
-        spent = 0
+        part.expect(watching.scalar(LAST_QUERY) > began, "the check does not see a query")
+        queried = 0
         for first in range(0, len(unsigned), BURST):
-            spent += not any(cost_nothing(watching, unsigned[first : first + BURST], attack) for _ in range(ATTEMPTS))
+            queried += not any(
+                caused_no_query(watching, unsigned[first : first + BURST], attack) for _ in range(ATTEMPTS)
+            )
     engine.dispose()
-    part.expect(spent == 0, f"{spent} bursts of forgeries had the database asked each time")
+    part.expect(queried == 0, f"{queried} bursts of forgeries caused a query each time")
     for name, forged in costly:
         attack(name, forged)
-    part.expect(service.ask("GET", "/usages", token).status == 200, "a good token is not let in any more")
-    part.figures |= {"forgeries": len(unsigned) + len(costly), "that asked the database": spent}
+    part.expect(service.ask("GET", "/usages", token).status == 200, "a valid token is rejected after the attack")
+    part.figures |= {"forgeries": len(unsigned) + len(costly), "that queried the database": queried}
     part.reaches({operation.id for operation in aims})
     return part
 
 
-def cost_nothing(watching, burst, attack):
-    """Whether a burst of forgeries was answered without a statement of the service's."""
+def caused_no_query(watching, burst, attack):
+    """Return whether a burst of forgeries was answered without a query."""
     began = watching.scalar(sa.text("SELECT clock_timestamp()"))
     for name, forged in burst:
         attack(name, forged)
-    if watching.scalar(LAST_ASKED) < began:
+    if watching.scalar(LAST_QUERY) < began:
         return True
     time.sleep(0.1)
     return False
 
 
 def encoded(part):
-    """A segment of a token: JSON, or bytes or text as they stand."""
+    """Return a segment of a token: JSON, or bytes or text unchanged."""
     if not isinstance(part, bytes | str):
         part = json.dumps(part)
     return base64.urlsafe_b64encode(part.encode() if isinstance(part, str) else part).rstrip(b"=").decode()
 
 
 def signed(header, claims, key, digest="sha256"):
-    """A token made by hand, since no library would make these."""
+    """Return a hand-made token, which no library would create."""
     content = f"{encoded(header)}.{encoded(claims)}"
     key = key.encode() if isinstance(key, str) else key
     return f"{content}.{encoded(hmac.digest(key, content.encode(), digest))}"
 
 
 def forgeries(token, refresh_token, key):
-    """Names and tokens that can be told from good ones without a look at the database."""
+    """Yield names and tokens that can be rejected without the database."""
     claims = jwt.decode(token, options={"verify_signature": False})
     header, payload, signature = token.split(".")
     right = {"alg": "HS256", "typ": "JWT"}
@@ -177,15 +179,15 @@ def forgeries(token, refresh_token, key):
     yield "a digest", hashlib.sha256(token.encode()).hexdigest()
 
 
-def asking(token, other, key):
-    """Names and tokens whose signature is right, or which may be keys: the database must be asked."""
+def signed_forgeries(token, other, key):
+    """Yield names and tokens with a valid signature, and possible API keys: these need the database."""
     claims, others = (jwt.decode(one, options={"verify_signature": False}) for one in (token, other))
-    for name, value in {"sub": str(NOBODYS_ID), "sid": NOBODYS_ID, "org": NOBODYS_ID}.items():
+    for name, value in {"sub": str(UNKNOWN_ID), "sid": UNKNOWN_ID, "org": UNKNOWN_ID}.items():
         for known in (claims, others):
-            yield f"signed {name} of nobody", signed({"alg": "HS256"}, known | {name: value}, key)
+            yield f"signed {name} of no row", signed({"alg": "HS256"}, known | {name: value}, key)
     for name in ("sub", "sid", "org"):
         mixed = claims | {name: others[name]}
         yield f"{name} of another user", signed({"alg": "HS256"}, mixed, key)
-    for organization_id, id_ in ((1, 1), (claims["org"], 1), (NOBODYS_ID, NOBODYS_ID)):
-        yield "an API key of nobody", str(OpaqueToken(API_KEY_PREFIX, organization_id, id_, "x" * 43))
+    for organization_id, id_ in ((1, 1), (claims["org"], 1), (UNKNOWN_ID, UNKNOWN_ID)):
+        yield "an API key of no row", str(OpaqueToken(API_KEY_PREFIX, organization_id, id_, "x" * 43))
     yield "a token for a password", str(OpaqueToken(PURPOSE, claims["org"], int(claims["sub"]), "x" * 43))

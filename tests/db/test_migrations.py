@@ -1,4 +1,4 @@
-"""What the database itself promises: its constraints, its shape for many machines, and its migrations."""
+"""The schema of the database: its constraints, its keys for a cluster, and its migrations."""
 
 import random
 import re
@@ -19,23 +19,22 @@ from tests.support.client import Client
 from tests.support.databases import REFERENCE_TABLES, as_owner, fetch_all
 from tests.support.random_ledger import record_at_random
 
-# Of no organization, and forgotten soon.
+# Tables without an organization, whose rows expire soon.
 COUNTS = {"rate_limit_counters"}
 PROJECT = Path(__file__).parents[2]
 
 
 def tables():
-    found = fetch_all(
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
-    )
+    query = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+    found = fetch_all(query)
     return {name for (name,) in found} - {"alembic_version"}
 
 
-def test_the_models_and_the_migrations_tell_of_the_same_tables(app):
+def test_models_and_migrations_have_the_same_tables(app):
     assert tables() == set(Base.metadata.tables)
 
 
-def test_every_key_of_a_tenants_table_holds_the_organization(app):
+def test_keys_of_tenant_tables_start_with_the_organization(app):
     keys = fetch_all(
         """
         SELECT t.relname, i.relname, array_agg(a.attname ORDER BY k.place)
@@ -67,11 +66,11 @@ def test_every_key_of_a_tenants_table_holds_the_organization(app):
     assert len(checked) >= 9
     for index, columns in checked:
         assert columns[0] == "organization_id", index
-    # So do the keys of users that other tables refer to.
+    # Other tables reference users by organization and ID.
     assert ["organization_id", "id"] in [columns for table, _, columns in keys if table == "users"]
 
 
-def test_foreign_keys_between_tenants_tables_hold_the_organization(app):
+def test_foreign_keys_of_tenant_tables_have_the_organization(app):
     keys = fetch_all(
         """
         SELECT conrelid::regclass::text, confrelid::regclass::text, conname, confdeltype,
@@ -86,12 +85,12 @@ def test_foreign_keys_between_tenants_tables_hold_the_organization(app):
             assert "organization_id" in columns, name
 
 
-def test_there_are_no_triggers_and_no_rules(app):
+def test_schema_has_no_triggers_or_rules(app):
     assert fetch_all("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
     assert fetch_all("SELECT rulename FROM pg_rules WHERE schemaname = 'public'") == []
 
 
-def test_names_are_short_and_end_in_no_digit(app):
+def test_constraint_names_are_short_and_end_in_no_digit(app):
     names = fetch_all(
         """
         SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
@@ -104,7 +103,7 @@ def test_names_are_short_and_end_in_no_digit(app):
         assert re.match(r"(pk|fk|uq|ck|ix|ex)_|alembic_", name), name
 
 
-def test_ids_are_bigints_that_only_the_database_makes(app):
+def test_ids_are_bigints_generated_by_the_database(app):
     identities = fetch_all(
         """
         SELECT table_name, data_type, identity_generation FROM information_schema.columns
@@ -112,12 +111,12 @@ def test_ids_are_bigints_that_only_the_database_makes(app):
         """
     )
     made_here = {name: (kind, made) for name, kind, made in identities}
-    assert made_here.pop("usage_versions") == ("bigint", None)  # The usage's own.
+    assert made_here.pop("usage_versions") == ("bigint", None)  # The ID of the usage.
     without = {"usage_versions", "daily_totals", "idempotency_records", "password_tokens", *COUNTS}
     assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 
 
-def test_times_are_instants_and_figures_are_exact(app):
+def test_times_have_a_zone_and_numbers_are_exact(app):
     kinds = {
         kind
         for (kind,) in fetch_all(
@@ -129,7 +128,7 @@ def test_times_are_instants_and_figures_are_exact(app):
         "boolean",
         "bytea",
         "character varying",  # Alembic's own.
-        "date",  # Of the days of the ledger, which are local.
+        "date",  # Local days of daily totals.
         "integer",
         "jsonb",
         "numeric",
@@ -181,16 +180,16 @@ GOOD = {
         ({"external_id": "'taken'"}, "uq_usages_external_id"),
     ],
 )
-def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constraint):
+def test_invalid_usage_violates_its_constraint(app, organization, changes, constraint):
     user = factories.user(organization)
     for values in (GOOD, GOOD | {"external_id": "'taken'"}):
         rows_before = db.session.execute(sa.text(USAGE.format(**values)), {"user": user.id}).rowcount
         assert rows_before == 1
 
-    with pytest.raises(sa.exc.IntegrityError) as refusal:
+    with pytest.raises(sa.exc.IntegrityError) as error:
         db.session.execute(sa.text(USAGE.format(**(GOOD | {"external_id": "'new'"} | changes))), {"user": user.id})
 
-    assert refusal.value.orig.diag.constraint_name == constraint
+    assert error.value.orig.diag.constraint_name == constraint
 
 
 @pytest.mark.parametrize(
@@ -260,7 +259,8 @@ def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constrain
             "fk_import_chunks_organization_id_upload_id",
         ),
         (
-            "INSERT INTO import_row_errors (organization_id, import_id, line, message, cells) VALUES (1, 1, 1, 'x', '{}')",
+            "INSERT INTO import_row_errors (organization_id, import_id, line, message, cells) "
+            "VALUES (1, 1, 1, 'x', '{}')",
             "fk_import_row_errors_organization_id_import_id",
         ),
         (
@@ -270,16 +270,16 @@ def test_the_ledger_refuses_what_cannot_be(app, organization, changes, constrain
         ),
     ],
 )
-def test_the_other_tables_refuse_what_cannot_be(app, organization, statement, constraint):
+def test_invalid_row_violates_its_constraint(app, organization, statement, constraint):
     factories.user(organization), factories.user(organization)
 
-    with pytest.raises(sa.exc.IntegrityError) as refusal:
+    with pytest.raises(sa.exc.IntegrityError) as error:
         db.session.execute(sa.text(statement))
 
-    assert refusal.value.orig.diag.constraint_name == constraint
+    assert error.value.orig.diag.constraint_name == constraint
 
 
-def test_what_a_caller_can_bring_about_has_a_message():
+def test_constraints_that_clients_can_violate_have_messages():
     assert constraint_message("uq_users_email") == ("This e-mail address is taken.", "email")
     assert constraint_message("ex_emission_factors_validity")[1] == "valid_from"
     assert constraint_message("uq_usages_external_id")[1] == "external_id"
@@ -289,7 +289,7 @@ def test_what_a_caller_can_bring_about_has_a_message():
     assert display_name(Usage) == "usage"
 
 
-def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
+def test_migrations_go_down_and_up_to_the_models(fresh_database_url):
     app = create_app(settings_for(as_owner(fresh_database_url)))
     with operator_context(app):
         flask_migrate.downgrade(revision="base")
@@ -301,7 +301,7 @@ def test_migrations_go_up_match_the_models_and_go_down(fresh_database_url):
 
 
 @pytest.mark.parametrize("timezone", ["Europe/London", "Australia/Lord_Howe"])
-def test_the_days_of_a_ledger_that_is_there_already_are_counted_when_it_is_migrated(fresh_database_url, timezone):
+def test_migration_computes_daily_totals_of_existing_usages(fresh_database_url, timezone):
     app = create_app(settings_for(as_owner(fresh_database_url)))
     with operator_context(app):
         with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):

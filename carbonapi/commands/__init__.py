@@ -23,7 +23,7 @@ from ..catalogue.factor_formats import FORMATS
 from ..catalogue.factor_import import import_factors
 from ..db import constraint_message, db, row_security
 from ..errors import CarbonError, ValidationFailed
-from ..imports.formats.rows import sentences
+from ..imports.formats.rows import format_errors
 from ..imports.formats.text_files import rows_rejected
 from ..imports.jobs.progress import ProgressReader
 from ..imports.models import Import
@@ -253,8 +253,8 @@ def _tell_of(booked: Import) -> None:
         click.echo(f"Line {warning['line']}: {warning['message']}", err=True)
     if booked.errors:
         by_line = itertools.groupby(booked.errors, lambda fault: int(fault["line"]))
-        told = {line: sentences(list(errors)) for line, errors in by_line}
-        raise rows_rejected(told, "and so left out", booked.rejected_count)
+        told = {line: format_errors(list(errors)) for line, errors in by_line}
+        raise rows_rejected(told, "not recorded", booked.rejected_count)
 
 
 programs_option = click.option(

@@ -90,7 +90,7 @@ def _copy_lines(file: IO[bytes], parser: RowParser, ignored: Collection[str]) ->
 
 def count_outcomes() -> Outcomes:
     counts = sa.select(Row.outcome, sa.func.count()).group_by(Row.outcome)
-    return Outcomes(**dict(db.session.execute(counts).tuples().all()))
+    return Outcomes(**dict(db.session.execute(counts).all()))
 
 
 def valid_rows(*outcomes: str) -> Any:

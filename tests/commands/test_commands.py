@@ -60,7 +60,7 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
     ambiguous = "usage_type: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
     assert carbonapi(*usages, "--usage-type", "heating") == (
         1,
-        "Error: 2 lines are not good, so nothing was recorded. The first: line 2.\n"
+        "Error: 2 invalid rows; nothing was recorded. First error: line 2.\n"
         f"  line 2: {ambiguous}\n  line 3: {ambiguous}\n",
     )
     heating = ("--usage-type", "heating", "--unit", "m3")
@@ -70,7 +70,7 @@ def test_factors_and_usages_are_imported_from_files(carbonapi, tmp_path):
     file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,-1\n")
     assert carbonapi(*usages, "--usage-type", "100") == (
         1,
-        "Error: 1 line is not good, so nothing was recorded. The first: line 2.\n"
+        "Error: 1 invalid row; nothing was recorded. First error: line 2.\n"
         "  line 2: amount: Must not be negative.\n",
     )
     code, told = carbonapi("usages", "import", file, "--user", "nobody@example.org")
@@ -100,14 +100,14 @@ def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path)
     errors = "The first: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
 
     code, told = carbonapi(*usages, *layout, "--mode", "dry-run")
-    assert (code, told.startswith("Would record 1 usages; nothing was recorded.\nError: 1 line is not good")) == (
+    assert (code, told.startswith("Would record 1 usages; nothing was recorded.\nError: 1 invalid row")) == (
         1,
         True,
     )
     code, told = carbonapi(*usages, *layout)
-    assert (code, told.startswith(f"Error: 1 line is not good, so nothing was recorded. {errors}")) == (1, True)
+    assert (code, told.startswith(f"Error: 1 invalid row; nothing was recorded. {errors}")) == (1, True)
     code, told = carbonapi(*usages, *layout, "--mode", "partial")
-    recorded = "Recorded 1 usages as import 2.\nError: 1 line is not good, and so left out. "
+    recorded = "Recorded 1 usages as import 2.\nError: 1 invalid row; not recorded. "
     assert (code, told.startswith(recorded + errors)) == (1, True), told
     file.write_text("start;value\n01/07/2024 12:00;1,35\n")
     assert carbonapi(*usages, *layout, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
@@ -162,7 +162,7 @@ def test_warnings_are_told_by_line(carbonapi, tmp_path):
 
     assert carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100") == (
         0,
-        "Recorded 2 usages as import 1.\nLine 2: Its period overlaps that of line 1.\n",
+        "Recorded 2 usages as import 1.\nLine 2: Its interval overlaps line 1.\n",
     )
 
 

@@ -100,4 +100,4 @@ def test_what_the_api_refuses_of_a_file_is_said(enter, manager):
     page.get_by_label("Amount", exact=True).select_option("")
     page.get_by_role("button", name="Look at it").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("The column amount is missing.")
+    expect(page.get_by_role("alert")).to_contain_text("Missing column amount.")

@@ -43,7 +43,7 @@ def mapped(as_manager, app):
         ("il-electricity-daily", "100", 809, "21925.83", "32888.745"),
     ],
 )
-def test_each_shipped_mapping_reads_its_file_as_it_is(mapped, name, usage_type, count, total, co2e_kg):
+def test_shipped_profile_reads_its_file(mapped, name, usage_type, count, total, co2e_kg):
     content = gzip.decompress((DATA / f"{name}-kwh.csv.gz").read_bytes())
 
     booked = mapped(content, SHIPPED_PROFILES / f"{name}.toml", usage_type)
@@ -53,7 +53,7 @@ def test_each_shipped_mapping_reads_its_file_as_it_is(mapped, name, usage_type, 
         assert booked.co2e_kg == Decimal(co2e_kg)
 
 
-def test_there_is_a_test_of_each_shipped_mapping():
+def test_every_shipped_profile_is_tested():
     assert {path.stem for path in SHIPPED_PROFILES.glob("*")} == {
         "gb-household-electricity-hourly",
         "gb-household-gas-hourly",
@@ -62,7 +62,7 @@ def test_there_is_a_test_of_each_shipped_mapping():
     }
 
 
-def test_what_is_given_goes_before_the_mapping(mapped, tmp_path):
+def test_options_take_precedence_over_profile(mapped, tmp_path):
     mapping = tmp_path / "ours.toml"
     mapping.write_text(
         'usage_type_id = 101\nround = 0\ndelimiter = ";"\nignore = ["note"]\ncolumns = "usage_at:start,amount:value"\n'
@@ -77,16 +77,16 @@ def test_what_is_given_goes_before_the_mapping(mapped, tmp_path):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("round = ", "ours.toml is no TOML file: "),
-        ('mood = "good"', "ours.toml has mood, but a mapping has mode, on_conflict, format, "),
-        ("user_id = 1", "ours.toml has user_id, but a mapping has "),
-        ("round = 1.5", "ours.toml: round must be a text or a whole number."),
-        ("round = true", "ours.toml: round must be a text or a whole number."),
-        ('[columns]\namount = "Usage, kWh"', "ours.toml: a column whose name has a comma cannot be read."),
-        ("columns = [1]", "ours.toml: columns must be a text or a whole number."),
+        ("round = ", "ours.toml is not a TOML file: "),
+        ('mood = "good"', "ours.toml has unknown options: mood. Options: mode, on_conflict, format, "),
+        ("user_id = 1", "ours.toml has unknown options: user_id. Options: "),
+        ("round = 1.5", "ours.toml: round must be a string or an integer."),
+        ("round = true", "ours.toml: round must be a string or an integer."),
+        ('[columns]\namount = "Usage, kWh"', "ours.toml: a column name must not contain a comma."),
+        ("columns = [1]", "ours.toml: columns must be a string or an integer."),
     ],
 )
-def test_what_is_no_mapping_is_told(tmp_path, text, fault):
+def test_invalid_profile_is_rejected(tmp_path, text, fault):
     mapping = tmp_path / "ours.toml"
     mapping.write_text(text + "\n")
 
@@ -96,7 +96,7 @@ def test_what_is_no_mapping_is_told(tmp_path, text, fault):
     assert str(refusal.value).startswith(fault)
 
 
-def test_a_value_that_an_option_cannot_have_is_told_by_its_name(tmp_path):
+def test_invalid_value_in_profile_names_option(tmp_path):
     mapping = tmp_path / "ours.toml"
     mapping.write_text("round = 7\n")
 

@@ -129,7 +129,7 @@ def test_no_line_holds_what_callers_keep_secret(fresh_database_url, tmp_path):
         execute(as_owner(fresh_database_url), TALKATIVE, REFUSING)
         assert statuses(("/api/v1/usages", usage), later[:3]) == [500, 500]
         caller.ask(*later, Prefer="respond-async")
-        wait_until(lambda: b"queued imports are tried again" in path.read_bytes())
+        wait_until(lambda: b"queued import will be retried" in path.read_bytes())
         for damage, status in (
             (f"REVOKE ALL ON users FROM {ROLE}", 500),
             ("ALTER TABLE users RENAME TO lost", 503),

@@ -50,7 +50,7 @@ def kinds(as_manager, as_other_manager):
     ]
 
 
-def test_every_line_is_told_what_a_request_is_told(as_manager, kinds):
+def test_every_row_gets_error_of_request(as_manager, kinds):
     told_of_requests = []
     for moment, type_id, user_id, region, method, column, found in kinds:
         fields = {"region": region or None} | ({"method": method} if method else {})
@@ -66,7 +66,7 @@ def test_every_line_is_told_what_a_request_is_told(as_manager, kinds):
     assert rejected(as_manager, lines * 20) == told_of_requests * 20
 
 
-def test_a_refusal_of_an_atomic_import_says_the_same(as_manager, kinds):
+def test_atomic_import_has_same_errors(as_manager, kinds):
     moment, type_id, user_id, *_ = kinds[4]
     file = f"usage_at,amount,usage_type_id,user_id\n{moment},1,{type_id},{user_id}\n"
 
@@ -80,7 +80,7 @@ def test_a_refusal_of_an_atomic_import_says_the_same(as_manager, kinds):
     }
 
 
-def test_after_a_hundred_ways_to_lack_a_factor_lines_say_just_that(as_member):
+def test_missing_factor_message_is_short_after_hundred_causes(as_member):
     types = [factories.usage_type(f"late {n}", valid_from="2030-01-01") for n in range(101)]
 
     told = rejected(as_member, [f"{AT},1,{one.id},,," for one in types])

@@ -38,7 +38,7 @@ def changed(pattern, replacement, count=1):
     return text
 
 
-def test_readings_of_an_hour_are_recorded_with_their_quality(as_member):
+def test_hourly_readings_are_recorded_with_quality(as_member):
     imported = load(as_member, SAMPLE, **ELECTRICITY)
 
     assert (imported["new_count"], imported["amount"], imported["co2e_kg"]) == (6, 3.298, 4.947)
@@ -55,7 +55,7 @@ def test_readings_of_an_hour_are_recorded_with_their_quality(as_member):
     assert re.fullmatch("[0-9a-f]{16}/2026-03-08T07:00:00Z", usages[0]["external_id"])
 
 
-def test_longer_intervals_are_periods_in_the_units_of_their_type(as_member):
+def test_longer_readings_become_intervals(as_member):
     gas = factories.usage_type("gas", unit="kWh", factor="0.18")
 
     imported = load(as_member, SAMPLE.rstrip(), usage_type_id=gas.id, commodity="natural gas", format="greenbutton")
@@ -68,27 +68,27 @@ def test_longer_intervals_are_periods_in_the_units_of_their_type(as_member):
     ]
 
 
-def test_a_file_that_comes_again_books_nothing_twice(as_member):
+def test_file_sent_again_records_nothing_twice(as_member):
     load(as_member, SAMPLE, **ELECTRICITY)
 
     refused = load(as_member, SAMPLE, 422, **ELECTRICITY)["errors"]["file"]
     assert len(refused) == 6
-    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is in the ledger already.", refused["1"][0])
+    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is already in the ledger.", refused["1"][0])
     again = load(as_member, SAMPLE, on_conflict="skip", **ELECTRICITY)
     assert (again["new_count"], again["unchanged_count"]) == (0, 6)
     corrected = load(as_member, SAMPLE.replace("<value>412<", "<value>413<"), on_conflict="replace", **ELECTRICITY)
     assert (corrected["changed_count"], corrected["unchanged_count"]) == (1, 5)
 
 
-def test_one_import_is_of_one_commodity(as_member):
+def test_several_commodities_require_commodity(as_member):
     refused = load(as_member, SAMPLE, 422, usage_type_id=100)["errors"]["file"]
 
     assert refused == {
-        "1": ["The file tells of several commodities, electricity, natural gas: say which with `commodity`."]
+        "1": ["The file has several commodities. Set `commodity` to one of: electricity, natural gas."]
     }
 
 
-def test_each_meter_of_a_file_is_known_by_its_usage_point():
+def test_external_id_identifies_usage_point():
     both = changed("<commodity>7<", "<commodity>1<")
 
     ids = [
@@ -100,13 +100,13 @@ def test_each_meter_of_a_file_is_known_by_its_usage_point():
     assert ids[0] != ids[6]
 
 
-def test_whose_type_they_are_must_be_said(as_member):
+def test_usage_type_is_required(as_member):
     refused = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
 
-    assert refused == {"1": ["Green Button does not tell usage_type_id or usage_type: say it."]}
+    assert refused == {"1": ["A Green Button file has no usage_type_id or usage_type. Set it in the query."]}
 
 
-def test_faults_are_told_by_reading(as_member):
+def test_errors_are_numbered_by_reading(as_member):
     wrong = SAMPLE.replace("<value>405<", "<value>4e2<").replace("<start>1772956800<", "<start>soon<")
 
     imported = load(as_member, wrong, mode="partial", **ELECTRICITY)
@@ -139,7 +139,7 @@ def test_values_are_scaled_by_exact_powers_of_ten(value, power, uom, amount):
     assert cells["amount"] == amount
 
 
-def test_of_several_qualities_one_that_is_estimated_counts():
+def test_one_estimated_quality_makes_reading_estimated():
     two = changed("<quality>17<", "<quality>17</quality></ReadingQuality><ReadingQuality><quality>8<")
 
     cells = [cells for _, cells in read_green_button(io.BytesIO(two.encode()), "electricity", (), (), {})]
@@ -150,43 +150,43 @@ def test_of_several_qualities_one_that_is_estimated_counts():
 @pytest.mark.parametrize(
     ("pattern", "replacement", "fault"),
     [
-        ("<uom>72<", "<uom>38<", "Its unit is no amount of a usage: uom 38. What can be read: 31, 42, 72, "),
-        ("Multiplier>0<", "Multiplier>1000<", "Its powerOfTenMultiplier is no number of two digits: 1000."),
-        ("Behaviour>4<", "Behaviour>3<", "It does not tell what was used in an interval: accumulationBehaviour 3, "),
-        ("Direction>1<", "Direction>19<", "It was delivered back, and so is no usage: flowDirection 19."),
+        ("<uom>72<", "<uom>38<", "uom must be a unit of usage, but is 38. Supported: 31, 42, 72, "),
+        ("Multiplier>0<", "Multiplier>1000<", "powerOfTenMultiplier must be a number of one or two digits, but is 1000."),
+        ("Behaviour>4<", "Behaviour>3<", "accumulationBehaviour must be 4 (amount of an interval), but is 3."),
+        ("Direction>1<", "Direction>19<", "flowDirection must not be 19: energy delivered to the grid is no usage."),
     ],
 )
-def test_readings_of_a_type_that_is_no_usage_are_faults(pattern, replacement, fault):
+def test_readings_of_other_types_are_invalid(pattern, replacement, fault):
     told = faults_of(changed(pattern, replacement))
 
     assert list(told) == [1, 2, 3, 4, 5, 6]
     assert told[1][0].startswith(fault)
 
 
-def test_readings_that_no_link_leads_to_are_faults():
+def test_readings_without_link_are_invalid():
     without = changed('rel="up" href="[^"]*/1/MeterReading/1/IntervalBlock"', 'rel="up" href="elsewhere"')
 
-    assert faults_of(without)[6] == ["Of which ReadingType it is, no link tells."]
+    assert faults_of(without)[6] == ["The reading has no link to a ReadingType."]
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (SAMPLE[:-20], "Not proper XML, or cut off: "),
-        ("<feed/>", "There is no IntervalReading in the file: it is no Green Button file of usage."),
-        ('<!DOCTYPE feed [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><feed>&b;</feed>', "A document type (<!DOCTYPE …>)"),
-        ('<!DOCTYPE feed SYSTEM "feed.dtd"><feed/>', "A document type (<!DOCTYPE …>)"),
-        (f'<feed><entry title="{"x" * 3_000_000}"/></feed>', "A tag or comment of more than 1048576 bytes."),
+        (SAMPLE[:-20], "Invalid or truncated XML: "),
+        ("<feed/>", "The file has no IntervalReading, so it is not a Green Button file of usage."),
+        ('<!DOCTYPE feed [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><feed>&b;</feed>', "The file must not have a document type (<!DOCTYPE …>)"),
+        ('<!DOCTYPE feed SYSTEM "feed.dtd"><feed/>', "The file must not have a document type (<!DOCTYPE …>)"),
+        (f'<feed><entry title="{"x" * 3_000_000}"/></feed>', "A tag or comment must not exceed 1048576 bytes."),
     ],
 )
-def test_what_is_no_such_file_is_refused(text, fault):
+def test_other_xml_is_rejected(text, fault):
     told = faults_of(text)
 
     assert list(told) == ["1"]
     assert told["1"][0].startswith(fault)
 
 
-def test_a_long_file_takes_no_more_memory_than_a_short_one():
+def test_memory_does_not_grow_with_file():
     def peak(count):
         reading = re.search("<IntervalReading>.*</IntervalReading>\n", SAMPLE)[0]
         long = io.BytesIO(SAMPLE.replace(reading, reading * count, 1).encode())

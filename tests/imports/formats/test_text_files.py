@@ -49,7 +49,7 @@ def written_in(line, form):
         ("il-electricity-daily", {}, 809, 1, 0, "21925.83"),
     ],
 )
-def test_a_real_file_is_taken_as_it_is_and_adds_up(as_member, name, options, count, blank_count, rounded_count, total):
+def test_real_file_is_imported_with_exact_sum(as_member, name, options, count, blank_count, rounded_count, total):
     lines = lines_of(name)
     places = options.get("round", 6)
     scaled = [round(Fraction(line.split(",")[1]) * 10**places) for line in lines[1 : count + 1]]
@@ -65,13 +65,13 @@ def test_a_real_file_is_taken_as_it_is_and_adds_up(as_member, name, options, cou
     assert instants(as_member) == [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in meant]
 
 
-def test_a_number_with_more_digits_than_the_ledger_keeps_is_a_fault_unless_it_is_rounded(as_member):
+def test_too_many_decimals_are_invalid_unless_rounded(as_member):
     refused = load(as_member, lines_of("gb-household-electricity-hourly"), 422)
 
-    assert refused["detail"].startswith("5429 lines are not good")
+    assert refused["detail"].startswith("5429 invalid rows")
 
 
-def test_days_of_the_clock_without_offsets_are_the_days_that_were_meant(as_member):
+def test_local_days_without_offset_are_read_exactly(as_member):
     lines = lines_of("il-electricity-daily")
     naive = [lines[0], *(written_in(line, "%Y-%m-%d") for line in lines[1:])]
 
@@ -82,16 +82,16 @@ def test_days_of_the_clock_without_offsets_are_the_days_that_were_meant(as_membe
     assert instants(as_member) == [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in meant]
 
 
-def test_hours_of_the_clock_that_come_twice_are_faults_until_it_is_said_which_they_are(as_member):
+def test_ambiguous_local_hours_require_fold(as_member):
     lines = lines_of("il-electricity-hourly")
     naive = [lines[0], *(written_in(line, "%Y-%m-%dT%H:%M:%S") for line in lines[1:])]
     twice = [number for number, line in enumerate(naive, 1) if line[:13] in ("2016-11-06T01", "2017-11-05T01")]
     assert len(twice) == 4
 
     refused = load(as_member, naive, 422, **CHICAGO)
-    message = "usage_at: This time comes twice in America/Chicago: say fold=first or fold=second."
+    message = "usage_at: This local time occurs twice in America/Chicago. Set fold=first or fold=second."
     assert refused["errors"]["file"] == {str(number): [message] for number in twice}
-    assert load(as_member, naive, 422)["detail"].startswith("19417 lines are not good")
+    assert load(as_member, naive, 422)["detail"].startswith("19417 invalid rows")
 
     for fold, hour in (("first", "06"), ("second", "07")):
         imported = load(as_member, naive, **CHICAGO, fold=fold)
@@ -103,7 +103,7 @@ def test_hours_of_the_clock_that_come_twice_are_faults_until_it_is_said_which_th
         assert as_member.post(f"/imports/{imported['id']}/revert", json={}).status_code == 200
 
 
-def test_an_hour_that_the_clocks_skip_is_found_out(as_member):
+def test_nonexistent_local_hour_is_invalid(as_member):
     lines = lines_of("gb-household-electricity-hourly")  # In UTC, so its hours are not those of a clock in London.
     naive = [lines[0], *(written_in(line, "%Y-%m-%d %H:%M") for line in lines[1:])]
 
@@ -131,15 +131,15 @@ def test_an_hour_that_the_clocks_skip_is_found_out(as_member):
         ("%Y-%m-%d", "dmy", lambda day: True),
     ],
 )
-def test_days_and_months_that_were_swapped_are_found_out(as_member, written, read, is_misread):
+def test_swapped_days_and_months_are_invalid(as_member, written, read, is_misread):
     lines = lines_of("il-electricity-daily")[:-1]
     file = [lines[0], *(written_in(line, written) for line in lines[1:])]
     wrong = [number for number, line in enumerate(lines[1:], 2) if is_misread(int(line[8:10]))]
 
     refused = load(as_member, file, 422, **CHICAGO, date_order=read)
 
-    assert refused["detail"].startswith(f"{len(wrong)} lines are not good")
-    message = f"usage_at: Not a date in the order {read}."
+    assert refused["detail"].startswith(f"{len(wrong)} invalid rows")
+    message = f"usage_at: Must be a date in the order {read}."
     assert refused["errors"]["file"] == {str(number): [message] for number in wrong[:100]}
     assert as_member.get("/usages").json == []
 
@@ -148,7 +148,7 @@ def test_days_and_months_that_were_swapped_are_found_out(as_member, written, rea
     ("written", "order"),
     [("%d/%m/%Y", "dmy"), ("%m-%d-%Y", "mdy"), ("%Y.%m.%d %H:%M", "ymd"), ("%d.%m.%Y %H:%M", "dmy")],
 )
-def test_days_and_months_in_the_order_that_is_said_are_right(as_member, written, order):
+def test_date_order_is_applied(as_member, written, order):
     lines = lines_of("il-electricity-daily")[:-1]
     file = [lines[0], *(written_in(line, written) for line in lines[1:])]
 

@@ -91,7 +91,7 @@ def waiting_to_tell(database_url):
 
 
 @pytest.mark.parametrize("victims", ["worker", "all"])
-def test_an_import_that_is_killed_amid_it_leaves_nothing_and_can_be_sent_again(fresh_database_url, asked, victims):
+def test_killed_import_leaves_nothing_and_can_be_resent(fresh_database_url, asked, victims):
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(serving(fresh_database_url, SECRET_KEY))
         caller = Caller(url)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
-from carbonapi.imports.jobs.queue import MOST_ATTEMPTS, run_next
+from carbonapi.imports.jobs.queue import MAX_ATTEMPTS, run_next
 from tests.conftest import SEEING_ALL, Client, as_owner, execute, operating, settings_for
 from tests.support import factories
 
@@ -65,7 +65,7 @@ def finished(house, answer):
     return house.manager.get(answer.headers["Location"]).json
 
 
-def test_a_file_is_kept_and_booked_after_the_answer(house):
+def test_queued_file_is_imported_after_response(house):
     answer = send(house.member, GOOD)
 
     assert answer.status_code == 202
@@ -95,7 +95,7 @@ def test_a_file_is_kept_and_booked_after_the_answer(house):
     ]
 
 
-def test_the_audit_log_names_the_sender_and_their_request(house):
+def test_audit_entry_names_sender_and_request(house):
     imported = finished(house, send(house.member, GOOD, **{"X-Request-ID": "the-one"}))
 
     entries = house.auditor.get("/audit-entries?subject=import").json
@@ -117,13 +117,13 @@ def test_the_audit_log_names_the_sender_and_their_request(house):
         (", ;", 201),
     ],
 )
-def test_only_who_prefers_it_is_answered_before(house, prefer, status):
+def test_only_prefer_respond_async_queues_import(house, prefer, status):
     answer = send(house.member, GOOD, Prefer=prefer)
 
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (status, status == 202)
 
 
-def test_a_dry_run_is_answered_at_once_all_the_same(house):
+def test_dry_run_is_never_queued(house):
     answer = send(house.member, GOOD, "?usage_type_id=100&mode=dry-run")
 
     assert (answer.status_code, answer.json["id"], answer.json["status"]) == (200, None, "checked")
@@ -131,7 +131,7 @@ def test_a_dry_run_is_answered_at_once_all_the_same(house):
     assert house.member.get("/imports").json == []
 
 
-def test_all_that_was_asked_of_a_file_holds_later_too(house):
+def test_queued_import_applies_all_options(house):
     theirs = house.member.user.id
     query = (
         f"?usage_type_id=101&user_id={theirs}&on_conflict=replace&mode=partial&columns=usage_at:start,amount:value"
@@ -154,7 +154,7 @@ def test_all_that_was_asked_of_a_file_holds_later_too(house):
     ]
 
 
-def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
+def test_queued_import_resolves_names_and_finds_gaps(house):
     theirs = house.member.user
     query = f"?usage_type=heating&user_email={theirs.email.upper()}"
     file = "usage_at,amount,unit\n" + "".join(f"2024-01-0{day}T00:00:00Z,1,m3\n" for day in (1, 2, 3, 6))
@@ -166,7 +166,7 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
         {
             "line": 5,
             "kind": "gap",
-            "message": "No reading since 2024-01-03T00:00:00Z, where one every day is usual.",
+            "message": "No reading since 2024-01-03T00:00:00Z; usually there is one every day.",
             "overlaps_line": None,
             "overlaps_usage_id": None,
             "gap_start": "2024-01-03T00:00:00Z",
@@ -188,7 +188,7 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
     ],
     ids=["lines", "what the ledger lacks", "cells", "names", "header"],
 )
-def test_one_that_fails_tells_what_a_request_is_told_and_books_nothing(house, file, error_count):
+def test_failed_import_has_errors_of_request(house, file, error_count):
     refused = house.member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
 
     failed = finished(house, send(house.member, file))
@@ -210,7 +210,7 @@ def test_one_that_fails_tells_what_a_request_is_told_and_books_nothing(house, fi
     assert house.book_next() is False
 
 
-def test_what_cannot_be_a_file_of_usages_is_refused_at_once(house):
+def test_unreadable_file_is_rejected_before_queueing(house):
     answer = send(house.member, GOOD[:-1])
 
     assert (answer.status_code, list(answer.json["errors"]["file"])) == (422, ["1"])
@@ -227,12 +227,12 @@ def test_what_cannot_be_a_file_of_usages_is_refused_at_once(house):
     [
         (
             {"role": "auditor"},
-            "Who sent the file is auditor now and may not record usages, so nothing was recorded.",
+            "The user who sent the file now has the role auditor and may not record usages; nothing was recorded.",
         ),
-        ({"active": False}, "Who sent the file is not active any more, so nothing was recorded."),
+        ({"active": False}, "The user who sent the file is no longer active; nothing was recorded."),
     ],
 )
-def test_who_may_not_record_any_more_when_it_is_booked_records_nothing(house, change, failure):
+def test_queued_import_fails_if_sender_lost_permission(house, change, failure):
     answer = send(house.second, GOOD)
     assert house.manager.patch(f"/users/{house.second.user.id}", json=change).status_code == 200
 
@@ -242,7 +242,7 @@ def test_who_may_not_record_any_more_when_it_is_booked_records_nothing(house, ch
     assert house.manager.get("/usages").json == []
 
 
-def test_whoever_became_a_member_meanwhile_records_for_themself_alone(house):
+def test_queued_import_uses_present_role_of_sender(house):
     answer = send(house.second, GOOD, f"?usage_type_id=100&user_id={house.member.user.id}")
     house.manager.patch(f"/users/{house.second.user.id}", json={"role": "member"})
 
@@ -252,14 +252,14 @@ def test_whoever_became_a_member_meanwhile_records_for_themself_alone(house):
     assert failed["errors"][0]["message"] == f"There is no user {house.member.user.id}."
 
 
-def test_only_what_is_booked_can_be_taken_back(house):
+def test_only_completed_import_can_be_reverted(house):
     answer = send(house.member, GOOD)
     path = f"{answer.headers['Location']}/revert"
 
     refused = house.member.post(path, json={})
     assert refused.status_code == 409
     assert refused.json["detail"] == (
-        f"Import {answer.json['id']} is not booked yet: it is queued. Take it back when it is."
+        f"Import {answer.json['id']} is queued. It can be reverted when it has completed."
     )
     house.book_next()
     assert house.member.post(path, json={}).status_code == 200
@@ -267,11 +267,11 @@ def test_only_what_is_booked_can_be_taken_back(house):
     refused = house.member.post(f"/imports/{failed['id']}/revert", json={})
     assert (refused.status_code, refused.json["detail"]) == (
         409,
-        f"Import {failed['id']} has failed: nothing of it was booked, so there is nothing to take back.",
+        f"Import {failed['id']} failed and recorded nothing, so it cannot be reverted.",
     )
 
 
-def test_a_queued_import_is_seen_by_those_who_see_a_booked_one(house):
+def test_queued_import_has_visibility_of_completed_one(house):
     path = send(house.manager, GOOD).headers["Location"]
 
     assert house.other.get(path).status_code == 404
@@ -281,7 +281,7 @@ def test_a_queued_import_is_seen_by_those_who_see_a_booked_one(house):
     assert send(house.auditor, GOOD).status_code == 403
 
 
-def test_what_somebody_works_on_is_left_to_them(house):
+def test_locked_upload_is_skipped(house):
     first, second = (send(house.member, GOOD).json["id"] for _ in range(2))
     engine = sa.create_engine(house.database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
     with engine.begin() as somebody:
@@ -294,7 +294,7 @@ def test_what_somebody_works_on_is_left_to_them(house):
     assert house.figures("SELECT DISTINCT status FROM imports") == [("completed",)]
 
 
-def test_what_the_database_could_not_do_is_done_when_it_can(house):
+def test_import_is_retried_after_database_error(house):
     send(house.member, GOOD)
     execute(as_owner(house.database_url), "ALTER TABLE usages RENAME TO away")
     with pytest.raises(sa.exc.ProgrammingError):
@@ -308,20 +308,20 @@ def test_what_the_database_could_not_do_is_done_when_it_can(house):
     assert house.figures("SELECT count(*) FROM usages") == [(2,)]
 
 
-def test_one_that_never_comes_to_an_end_is_given_up(house):
+def test_import_is_abandoned_after_five_attempts(house):
     answer = send(house.member, GOOD)
-    execute(house.database_url, f"UPDATE imports SET attempt_count = {MOST_ATTEMPTS}")
+    execute(house.database_url, f"UPDATE imports SET attempt_count = {MAX_ATTEMPTS}")
 
     failed = finished(house, answer)
 
     assert (failed["status"], failed["failure"]) == (
         "failed",
-        "It was begun 5 times and never came to an end, so nothing was recorded.",
+        "The import was abandoned after 5 attempts; nothing was recorded.",
     )
     assert house.figures("SELECT count(*) FROM import_uploads") == [(0,)]
 
 
-def test_a_file_of_several_pieces_is_booked_in_their_order(house):
+def test_upload_of_several_chunks_keeps_order(house):
     lines = [f"2024-01-01T00:00:00Z,{number},{'x' * 200}\n" for number in range(10_000)]
 
     imported = finished(house, send(house.member, "usage_at,amount,note\n" + "".join(lines)))
@@ -329,7 +329,7 @@ def test_a_file_of_several_pieces_is_booked_in_their_order(house):
     assert (imported["status"], imported["usage_count"], imported["amount"]) == ("completed", 10_000, 49_995_000)
 
 
-def test_each_is_booked_by_its_own_sender(house):
+def test_queued_imports_are_recorded_by_their_senders(house):
     send(house.member, GOOD), send(house.manager, GOOD)
 
     assert (house.book_next(), house.book_next()) == (True, True)

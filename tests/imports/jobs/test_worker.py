@@ -62,7 +62,7 @@ def running(fresh_database_url):
     return start
 
 
-def test_its_progress_can_be_followed_while_it_is_booked(running):
+def test_progress_is_visible_while_import_runs(running):
     with running() as ada:
         import_id = ada.queue()
         seen = []
@@ -76,7 +76,7 @@ def test_its_progress_can_be_followed_while_it_is_booked(running):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_an_import_amid_which_the_service_ends_is_booked_once_by_the_next(running, number):
+def test_import_completes_once_after_restart(running, number):
     with running() as ada:
         import_id = ada.queue()
         wait_until(lambda: ada.status(import_id) == "running")
@@ -104,7 +104,7 @@ def test_an_import_amid_which_the_service_ends_is_booked_once_by_the_next(runnin
         assert ada.figures("SELECT attempt_count FROM imports") == (2,)
 
 
-def test_an_import_whose_connections_are_cut_is_booked_once_all_the_same(running):
+def test_import_completes_once_after_lost_connections(running):
     with running() as ada:
         import_id = ada.queue()
         wait_until(lambda: ada.status(import_id) == "running")
@@ -119,7 +119,7 @@ def test_an_import_whose_connections_are_cut_is_booked_once_all_the_same(running
         assert ada.figures("SELECT attempt_count FROM imports") == (2,)
 
 
-def test_several_processes_book_each_import_once(running):
+def test_several_processes_run_each_import_once(running):
     with running() as ada, running() as too:
         ids = [caller.queue(FILE[: 16 + 25 * 100]) for caller in (ada, too) * 5]
 

@@ -97,7 +97,7 @@ def test_a_file_is_imported_with_all_the_options_of_the_api(carbonapi, tmp_path)
         *("--columns", "usage_at:start,amount:value", "--delimiter", ";", "--decimal", ",", "--round", "1"),
         *("--timezone", "Europe/London", "--date-order", "dmy", "--blank", "skip", "--ignore", "note"),
     )
-    errors = "The first: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
+    errors = "First error: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
 
     code, told = carbonapi(*usages, *layout, "--mode", "dry-run")
     assert (code, told.startswith("Would record 1 usages; nothing was recorded.\nError: 1 invalid row")) == (

@@ -1,4 +1,4 @@
-"""Exports: the text that the JSON API gives, row by row, as files that can be imported again."""
+"""Exports: the rows of the JSON API as files that can be imported again."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ COLUMNS = (
     "emission_factor_id,co2e_kg,region,method,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,"
     "version,recorded_at,recorded_by,reason"
 )
-# What stands in a cell for a text: an apostrophe keeps a spreadsheet from running it, and nothing is lost.
+# Cells by their text. An apostrophe stops spreadsheets from running a formula, without loss.
 CELLS = {
     "=1+1": "'=1+1",
     "+1": "'+1",
@@ -91,8 +91,8 @@ def test_times_have_six_decimals_or_none(as_member):
     for usage_at in written:
         factories.usage(as_member.user, usage_at=usage_at)
 
-    for told in (as_member.get("/usages?sort=usage_at").json, lines_of(as_member.get("/usages/export?sort=usage_at"))):
-        assert [usage["usage_at"] for usage in told] == list(written.values())
+    for shown in (as_member.get("/usages?sort=usage_at").json, lines_of(as_member.get("/usages/export?sort=usage_at"))):
+        assert [usage["usage_at"] for usage in shown] == list(written.values())
 
 
 def test_empty_export_has_header_only(as_member):
@@ -160,15 +160,15 @@ def test_negative_amount_is_not_escaped(as_manager):
     assert (line["amount"], line["co2e_kg"], line["adjusts_closed_period_id"]) == ("-12.5", "-18.75", str(period["id"]))
 
 
-def told(client):
-    """The usages but for what follows from where and when they are recorded."""
+def exported_fields(client):
+    """Return the usages without the fields that depend on how they were recorded."""
     usages = client.get("/usages?sort=usage_at,amount&page_size=1000").json
     return [{name: value for name, value in usage.items() if name not in FOLLOWS} for usage in usages]
 
 
 @pytest.fixture
 def full(as_manager, as_member):
-    """An organization with usages of every kind; returns its manager. The last of them is an adjustment."""
+    """Return the manager of an organization with usages of every kind, the last one an adjustment."""
     period = as_manager.post("/closed-periods", json={"until": "2020-12-31T00:00:00Z"}).json
     for number, text in enumerate(CELLS):
         factories.usage(as_member.user, "0.1", f"2024-01-01T00:{number:02}", note=text, external_id=f"={number}")
@@ -181,7 +181,7 @@ def full(as_manager, as_member):
 
 
 def test_exported_usages_can_be_imported_again(full):
-    before, users = told(full), [usage["user_id"] for usage in full.get("/usages?sort=usage_at").json]
+    before, users = exported_fields(full), [usage["user_id"] for usage in full.get("/usages?sort=usage_at").json]
     exported = full.get("/usages/export")
     file = exported.text
     ids = "&".join(f"id={line['id']}" for line in lines_of(exported))
@@ -190,19 +190,19 @@ def test_exported_usages_can_be_imported_again(full):
     answer = imported(full, file)
 
     assert answer.status_code == 201, answer.text
-    assert told(full) == before
+    assert exported_fields(full) == before
     assert [usage["user_id"] for usage in full.get("/usages?sort=usage_at").json] == users
 
 
 def test_export_can_be_imported_by_other_organization(full, as_other_manager):
-    before = told(full)
+    before = exported_fields(full)
     file = full.get("/usages/export?end=2024-06-01").text
     assert "user_id: There is no user " in imported(as_other_manager, file).json["errors"]["file"]["2"][0]
 
     answer = imported(as_other_manager, file, "?ignore=user_id")
 
     assert answer.status_code == 201, answer.text
-    assert told(as_other_manager) == before[:-1]
+    assert exported_fields(as_other_manager) == before[:-1]
     users = {usage["user_id"] for usage in as_other_manager.get("/usages?page_size=1000").json}
     assert users == {as_other_manager.user.id}
 
@@ -211,11 +211,11 @@ def test_adjustment_requires_closed_period_of_organization(full, as_other_manage
     exported = full.get("/usages/export?start=2024-06-01")
     period_id = lines_of(exported)[0]["adjusts_closed_period_id"]
 
-    refused = imported(as_other_manager, exported.text, "?ignore=user_id")
-    told_as = (
+    rejected = imported(as_other_manager, exported.text, "?ignore=user_id")
+    message = (
         f"adjusts_closed_period_id: Your organization has no closed period {period_id}; GET /closed-periods lists them."
     )
-    assert (refused.status_code, refused.json["errors"]["file"]) == (422, {"2": [told_as]})
+    assert (rejected.status_code, rejected.json["errors"]["file"]) == (422, {"2": [message]})
 
     own = as_other_manager.post("/closed-periods", json={"until": "2020-12-31T00:00:00Z"}).json["id"]
     file = exported.text.replace(f",measured,,,{period_id},", f",measured,,,{own},")

@@ -1,4 +1,4 @@
-"""Exports verified: what the ledger holds is reproduced, and a single digit that was changed by hand is found."""
+"""Verification reproduces unchanged exports, and finds each changed digit."""
 
 import csv
 import hashlib
@@ -23,7 +23,7 @@ def verified(client, file, content_type="text/csv"):
 
 
 def changed(cell, dice):
-    """The cell with a digit, or else a letter, that is another."""
+    """Return the cell with one digit, or else letter, changed."""
     kind = "0123456789" if re.search("[0-9]", cell) else "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     place = dice.choice([place for place, letter in enumerate(cell) if letter.upper() in kind])
     other = dice.choice([letter for letter in kind if letter != cell[place].upper()])
@@ -61,8 +61,8 @@ def test_random_export_is_reproduced_and_changes_are_found(as_manager, as_audito
         assert (found["differing"], found["reproduced"]) == (96, len(rows) - 96)
         assert found["errors"].keys() == expected.keys()
         for line, name in expected.items():
-            told = " ".join(found["errors"][line])
-            assert f"{name}: the file says" in told or name in ("id", "version"), (line, name, told)
+            shown = " ".join(found["errors"][line])
+            assert f"{name}: the file has" in shown or name in ("id", "version"), (line, name, shown)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_errors_show_values_of_file_and_ledger(as_manager, usage):
         "6": [f"There is no version 99999999999 of usage {usage.id}."],
         "7": ["There is no version 1 of usage 9000000000000000000."],
         "8": [f"There is no version nothing of usage {usage.id}."],
-        "9": [f"Version 1 of usage {usage.id} stands in line 2 already."],
+        "9": [f"Version 1 of usage {usage.id} is a duplicate of line 2."],
     }
 
 
@@ -151,7 +151,7 @@ def test_changed_value_in_database_is_found(as_manager, usage, tampering, messag
     (errors,) = verified(as_manager, as_manager.get("/usages/export").text)["errors"].values()
 
     expected = [message.format(factor=usage.emission_factor_id) for message in messages]
-    assert [fault[: len(message)] for fault, message in zip(errors, expected, strict=True)] == expected
+    assert [error[: len(message)] for error, message in zip(errors, expected, strict=True)] == expected
 
 
 def test_consistent_change_in_database_is_found_by_old_export(as_manager, usage):
@@ -214,11 +214,11 @@ def test_unreadable_export_has_errors_by_line(as_member, file, errors):
     answer = as_member.post("/verify", data=file, content_type="text/csv")
 
     assert answer.status_code == 422
-    assert answer.json["detail"].startswith("1 invalid row, so nothing was verified.") or "1" in errors
-    told = answer.json["errors"]["file"]
-    assert list(told) == list(errors)
+    assert answer.json["detail"].startswith("1 invalid row; nothing was verified.") or "1" in errors
+    shown = answer.json["errors"]["file"]
+    assert list(shown) == list(errors)
     for line, beginning in errors.items():
-        assert told[line][0].startswith(beginning)
+        assert shown[line][0].startswith(beginning)
 
 
 def test_odd_values_are_shown_or_shortened(as_manager, usage):
@@ -228,7 +228,7 @@ def test_odd_values_are_shown_or_shortened(as_manager, usage):
     errors = verified(as_manager, file, "application/x-ndjson")["errors"]
 
     shown = ["?", "9" * 100 + "…", "1e400000000", "NaN", "an empty text", "\0", "-18.75", "18,75"]
-    assert [fault[0].removeprefix("co2e_kg: the file has ").partition(";")[0] for fault in errors.values()] == shown
+    assert [error[0].removeprefix("co2e_kg: the file has ").partition(";")[0] for error in errors.values()] == shown
 
 
 def test_oversized_file_and_other_media_type_are_rejected(app, as_member, monkeypatch):

@@ -135,20 +135,19 @@ def test_concurrently_deleted_usage_is_conflict(committing, engine, usage_type):
 def test_checked_references_stay_locked_until_commit(committing, engine, usage_type, statement):
     answers = []
     importing = threading.Thread(target=lambda: answers.append(load(committing, file_of(usage_type))))
-    with engine.connect() as watcher:
-        with engine.begin() as connection:
-            # The import has written all but its audit entry, for which it waits.
-            connection.execute(sa.text("LOCK TABLE audit_entries IN SHARE MODE"))
-            importing.start()
+    with engine.connect() as watcher, engine.begin() as connection:
+        # The import has written all but its audit entry, for which it waits.
+        connection.execute(sa.text("LOCK TABLE audit_entries IN SHARE MODE"))
+        importing.start()
 
-            def is_waiting():
-                with watcher.begin():
-                    return watcher.scalar(sa.text(WAITS)) == 1
+        def is_waiting():
+            with watcher.begin():
+                return watcher.scalar(sa.text(WAITS)) == 1
 
-            wait_until(is_waiting, 20)
-            with pytest.raises(sa.exc.OperationalError, match="lock timeout"), watcher.begin():
-                watcher.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
-                watcher.execute(sa.text(statement.format(id=usage_type)))
+        wait_until(is_waiting, 20)
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"), watcher.begin():
+            watcher.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
+            watcher.execute(sa.text(statement.format(id=usage_type)))
     importing.join(60)
 
     assert (answers[0].status_code, count(engine, "usages")) == (201, 2)

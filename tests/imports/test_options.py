@@ -1,4 +1,4 @@
-"""How a file is booked, and how it is written: the options of POST /imports."""
+"""Options of POST /imports."""
 
 import json
 from decimal import Decimal
@@ -7,6 +7,7 @@ import pytest
 
 from carbonapi.catalogue.units import find_unit
 from carbonapi.imports.formats.rows import CellsSchema, FileFormat, RowParser
+from carbonapi.rest.fields import UtcDateTime
 from carbonapi.usages.schemas import NewUsageSchema
 from tests.support import factories
 
@@ -82,10 +83,10 @@ def test_two_rows_about_one_usage_are_invalid(as_member):
     load(as_member, HEADER + "2024-01-01T00:00:00Z,1,\n2024-01-01T00:00:00Z,1,\n")
     twice = HEADER + "2024-01-02T00:00:00Z,1,\n2024-01-02T00:00:00Z,2,\n2024-01-01T00:00:00Z,5,\n"
 
-    refused = load(as_member, twice, 422, on_conflict="replace")["errors"]["file"]
+    rejected = load(as_member, twice, 422, on_conflict="replace")["errors"]["file"]
 
-    assert refused["3"] == ["usage_at: '2024-01-02T00:00:00Z' is a duplicate of line 2."]
-    assert refused["4"][0].startswith("usage_at: The ledger has 2 usages with this user, usage type and time")
+    assert rejected["3"] == ["usage_at: '2024-01-02T00:00:00Z' is a duplicate of line 2."]
+    assert rejected["4"][0].startswith("usage_at: The ledger has 2 usages with this user, usage type and time")
 
 
 def test_usage_in_closed_period_is_not_replaced(as_manager):
@@ -94,17 +95,17 @@ def test_usage_in_closed_period_is_not_replaced(as_manager):
 
     assert counts(load(as_manager, THREE, on_conflict="replace")) == (0, 0, 3, 0, 0)
     moved = THREE.replace("2024-01-02T", "2024-05-02T")
-    refused = load(as_manager, moved, 422, on_conflict="replace")["errors"]["file"]
-    assert refused == {"3": ["usage_at: The usage to correct is in a closed period."]}
+    rejected = load(as_manager, moved, 422, on_conflict="replace")["errors"]["file"]
+    assert rejected == {"3": ["usage_at: The usage to correct is in a closed period."]}
     assert amounts(as_manager) == [1, 2, 3]
 
 
 def test_invisible_usage_is_not_replaced(as_member, as_manager):
     factories.usage(as_manager.user, external_id="a")
 
-    refused = load(as_member, THREE, 422, on_conflict="replace")["errors"]["file"]
+    rejected = load(as_member, THREE, 422, on_conflict="replace")["errors"]["file"]
 
-    assert refused == {"2": ["external_id: 'a' is already in the ledger."]}
+    assert rejected == {"2": ["external_id: 'a' is already in the ledger."]}
 
 
 def test_partial_import_stores_rejected_rows(as_member, as_other_manager):
@@ -123,8 +124,8 @@ def test_partial_import_stores_rejected_rows(as_member, as_other_manager):
     ]
     assert as_other_manager.get(f"/imports/{imported['id']}/errors").status_code == 404
     rejected = as_member.get(f"/imports/{imported['id']}/errors/export").text
-    mended = rejected.replace(",two,", ",2,").replace(",b,", ",d,").splitlines(keepends=True)
-    assert counts(load(as_member, "".join(mended[:3]))) == (2, 0, 0, 0, 0)
+    fixed = rejected.replace(",two,", ",2,").replace(",b,", ",d,").splitlines(keepends=True)
+    assert counts(load(as_member, "".join(fixed[:3]))) == (2, 0, 0, 0, 0)
 
 
 def test_partial_import_rejects_rows_without_references(as_member):
@@ -134,16 +135,16 @@ def test_partial_import_rejects_rows_without_references(as_member):
     imported = load(as_member, "usage_type_id,usage_at,amount\n" + lines, mode="partial")
 
     assert counts(imported) == (1, 0, 0, 0, 2)
-    assert [(fault["line"], fault["found"], fault["message"]) for fault in imported["errors"]] == [
+    assert [(error["line"], error["found"], error["message"]) for error in imported["errors"]] == [
         (3, "999999", "There is no usage type 999999; GET /usage-types lists them."),
         (4, str(archived.id), "gone (kwh) is archived: nothing new is recorded for it."),
     ]
 
 
 def test_dry_run_records_nothing(as_manager):
-    told = load(as_manager, THREE + "2024-01-04T00:00:00Z,two,c\n", 200, mode="dry-run")
+    shown = load(as_manager, THREE + "2024-01-04T00:00:00Z,two,c\n", 200, mode="dry-run")
 
-    assert (told["id"], counts(told), told["amount"]) == (None, (3, 0, 0, 0, 1), 6)
+    assert (shown["id"], counts(shown), shown["amount"]) == (None, (3, 0, 0, 0, 1), 6)
     assert (as_manager.get("/usages").json, as_manager.get("/imports").json) == ([], [])
     assert as_manager.get("/audit-entries?subject=import").json == []
 
@@ -198,13 +199,13 @@ LONDON = {"timezone": "Europe/London"}
         ("2024-07-01T12:00:00+00:00", LONDON, "2024-07-01T12:00:00Z"),
         ("2024-10-27 01:30:00", LONDON | {"fold": "first"}, "2024-10-27T00:30:00Z"),
         ("2024-10-27 01:30:00", LONDON | {"fold": "second"}, "2024-10-27T01:30:00Z"),
-        ("2024-10-27 01:30:00", LONDON, "This local time occurs twice in Europe/London. Set fold=first or fold=second."),
+        ("2024-10-27 01:30:00", LONDON, "This local time occurs twice in Europe/London. Set fold=first or "),
         ("2024-03-31 01:30:00", LONDON, "This local time does not exist in Europe/London"),
         ("31/12/2020 13:00", LONDON | {"date_order": "dmy"}, "2020-12-31T13:00:00Z"),
         ("12/31/2020", LONDON | {"date_order": "mdy"}, "2020-12-31T00:00:00Z"),
         ("31/12/2020 13:00", LONDON | {"date_order": "mdy"}, "Must be a date in the order mdy."),
         ("31/12/20", LONDON | {"date_order": "dmy"}, "Must be a date in the order dmy, with a year of four digits."),
-        ("1880-01-01 00:00:00", LONDON, "Must lie in the years 1900 to 2200."),
+        ("1880-01-01 00:00:00", LONDON, UtcDateTime.default_error_messages["years"]),
         ("2024-01-01 25:00:00", LONDON, "Must be a time of day."),
         ("2024-01-01 12:00:00", {}, "Give the offset from UTC"),
     ],
@@ -223,8 +224,8 @@ def test_decimal_comma_and_other_delimiters(as_member):
     for delimiter, name in ((";", ";"), ("\t", "tab"), ("|", "pipe")):
         file = f"usage_at{delimiter}amount\n2024-01-01T00:00:00Z{delimiter}1,25\n"
         assert load(as_member, file, delimiter=name, decimal=",")["amount"] == 1.25
-    refused = load(as_member, "usage_at;amount\n2024-01-01T00:00:00Z;1.25\n", 422, delimiter=";", decimal=",")
-    assert refused["errors"]["file"] == {"2": ["amount: Must have a decimal comma, because `decimal` is a comma."]}
+    rejected = load(as_member, "usage_at;amount\n2024-01-01T00:00:00Z;1.25\n", 422, delimiter=";", decimal=",")
+    assert rejected["errors"]["file"] == {"2": ["amount: Must have a decimal comma, because `decimal` is a comma."]}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ CORPUS = {
 def test_cells_are_validated_like_request_fields(as_member):
     good = {"usage_type_id": "100", "usage_at": "2024-01-31T12:00:00Z", "amount": "1"}
     typed = {"usage_type_id", "adjusts_closed_period_id"}
-    told = []
+    shown = []
     for name, cells in CORPUS.items():
         for cell in cells:
             body = good | {name: cell}
@@ -270,10 +271,10 @@ def test_cells_are_validated_like_request_fields(as_member):
             }
             errors = NewUsageSchema().validate(as_json)
             line = RowParser(FileFormat(), {}).copy_line(2, body)
-            is_refused = line.split("\t")[-2] != "\\N"
-            if bool(errors) != is_refused:
-                told.append((name, cell, errors, line))
-    assert told == []
+            is_rejected = line.split("\t")[-2] != "\\N"
+            if bool(errors) != is_rejected:
+                shown.append((name, cell, errors, line))
+    assert shown == []
 
 
 def test_cells_are_stored_like_request_fields(as_member):

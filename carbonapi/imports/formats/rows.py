@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import marshmallow as ma
 
-from ...rest.fields import Email, Name, format_datetime, format_decimal
+from ...rest.fields import Email, Name, UtcDateTime, format_datetime, format_decimal
 from ...usages.candidates import COLUMNS
 from ...usages.schemas import NewUsageSchema
 from ..models import NEW, REJECTED
@@ -179,13 +179,13 @@ class RowParser:
         except ValueError:
             raise ma.ValidationError("Must be a time of day.") from None
         if not 1900 <= local.year <= 2200:
-            raise ma.ValidationError("Must be in the years 1900 to 2200.")
+            raise ma.ValidationError(UtcDateTime.default_error_messages["years"])
         first, second = (local.replace(fold=fold).utcoffset() for fold in (0, 1))
         assert first is not None and second is not None
         if first != second and self.file_format.fold is None:
             problem = "occurs twice" if first > second else "does not exist"
             raise ma.ValidationError(
-                f"This time {problem} in {self.file_format.timezone}. Set fold=first or fold=second."
+                f"This local time {problem} in {self.file_format.timezone}. Set fold=first or fold=second."
             )
         seconds = int((second if self.file_format.fold == "second" else first).total_seconds())
         # Local mean times have offsets with seconds, which RFC 3339 cannot express.

@@ -1,4 +1,4 @@
-"""Imports warn of periods that overlap."""
+"""Warnings about overlapping intervals."""
 
 from tests.support import factories
 
@@ -16,7 +16,7 @@ def bill(first, last, external_id=""):
 
 
 def warned(imported):
-    """(line, line that it overlaps, usage that it overlaps) of each warning."""
+    """Return (line, overlapped line, overlapped usage) of each warning."""
     assert imported["warning_count"] == len(imported["warnings"])
     return [
         (warning["line"], warning["overlaps_line"], warning["overlaps_usage_id"]) for warning in imported["warnings"]
@@ -30,8 +30,8 @@ def test_overlapping_intervals_are_recorded_with_warning(as_member):
 
     assert imported["usage_count"] == 4
     nothing = {"overlaps_usage_id": None, "gap_start": None, "gap_end": None}
-    told = {"kind": "overlap", "message": "Its interval overlaps line 2.", "overlaps_line": 2} | nothing
-    assert imported["warnings"] == [{"line": 4} | told, {"line": 5} | told]
+    shown = {"kind": "overlap", "message": "Its interval overlaps line 2.", "overlaps_line": 2} | nothing
+    assert imported["warnings"] == [{"line": 4} | shown, {"line": 5} | shown]
     assert as_member.get(f"/imports/{imported['id']}").json == imported
 
 
@@ -61,7 +61,7 @@ def test_other_meters_users_and_types_do_not_overlap(as_manager, as_member):
         warned(load(as_manager, bill("01-01", "02-01"), query=f"usage_type_id=100&user_id={as_member.user.id}")) == []
     )
     assert len(warned(load(as_manager, bill("01-20", "02-20", "meter-1/2024-01b")))) == 1
-    assert len(warned(load(as_manager, bill("01-20", "02-20")))) == 1  # As that of "x", which names no meter.
+    assert len(warned(load(as_manager, bill("01-20", "02-20")))) == 1  # Like "x", which has no meter.
 
 
 def test_first_hundred_overlaps_are_shown(as_member):

@@ -1,4 +1,4 @@
-"""Green Button: the XML in which utilities hand out what their meters read."""
+"""Green Button: the XML of utilities with meter readings."""
 
 import io
 import re
@@ -12,6 +12,7 @@ from carbonapi.imports.formats.green_button import read_green_button
 from tests.support import factories
 
 SAMPLE = (Path(__file__).parents[2] / "data" / "greenbutton-electricity-and-gas.xml").read_text()
+DOCTYPE_ERROR = "The file must not have a document type (<!DOCTYPE …>). Remove it."
 ELECTRICITY = {"usage_type_id": 100, "commodity": "electricity"}
 
 
@@ -22,13 +23,13 @@ def load(client, text, status=201, **query):
     return answer.json
 
 
-def faults_of(text, commodity="electricity"):
-    """What is wrong with which reading, or with the file."""
+def errors_of(text, commodity="electricity"):
+    """Return the errors by reading, or those of the file."""
     errors = {}
     try:
         list(read_green_button(io.BytesIO(text.encode()), commodity, (), (), errors))
-    except ValidationFailed as refusal:
-        return refusal.errors["file"]
+    except ValidationFailed as failure:
+        return failure.errors["file"]
     return errors
 
 
@@ -71,9 +72,9 @@ def test_longer_readings_become_intervals(as_member):
 def test_file_sent_again_records_nothing_twice(as_member):
     load(as_member, SAMPLE, **ELECTRICITY)
 
-    refused = load(as_member, SAMPLE, 422, **ELECTRICITY)["errors"]["file"]
-    assert len(refused) == 6
-    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is already in the ledger.", refused["1"][0])
+    rejected = load(as_member, SAMPLE, 422, **ELECTRICITY)["errors"]["file"]
+    assert len(rejected) == 6
+    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is already in the ledger.", rejected["1"][0])
     again = load(as_member, SAMPLE, on_conflict="skip", **ELECTRICITY)
     assert (again["new_count"], again["unchanged_count"]) == (0, 6)
     corrected = load(as_member, SAMPLE.replace("<value>412<", "<value>413<"), on_conflict="replace", **ELECTRICITY)
@@ -81,9 +82,9 @@ def test_file_sent_again_records_nothing_twice(as_member):
 
 
 def test_several_commodities_require_commodity(as_member):
-    refused = load(as_member, SAMPLE, 422, usage_type_id=100)["errors"]["file"]
+    rejected = load(as_member, SAMPLE, 422, usage_type_id=100)["errors"]["file"]
 
-    assert refused == {
+    assert rejected == {
         "1": ["The file has several commodities. Set `commodity` to one of: electricity, natural gas."]
     }
 
@@ -101,9 +102,9 @@ def test_external_id_identifies_usage_point():
 
 
 def test_usage_type_is_required(as_member):
-    refused = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
+    rejected = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
 
-    assert refused == {"1": ["A Green Button file has no usage_type_id or usage_type. Set it in the query."]}
+    assert rejected == {"1": ["A Green Button file has no usage_type_id or usage_type. Set it in the query."]}
 
 
 def test_errors_are_numbered_by_reading(as_member):
@@ -112,8 +113,8 @@ def test_errors_are_numbered_by_reading(as_member):
     imported = load(as_member, wrong, mode="partial", **ELECTRICITY)
 
     assert imported["new_count"] == 4
-    told = [(fault["line"], fault["column"], fault["found"], fault["message"]) for fault in imported["errors"]]
-    assert told == [
+    shown = [(error["line"], error["column"], error["found"], error["message"]) for error in imported["errors"]]
+    assert shown == [
         (2, "usage_at", "soon", "Not an RFC 3339 date-time with an offset, such as 2024-01-31T12:00:00Z."),
         (3, "amount", "4e2", "Not a number."),
     ]
@@ -148,42 +149,42 @@ def test_one_estimated_quality_makes_reading_estimated():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "replacement", "fault"),
+    ("pattern", "replacement", "error"),
     [
         ("<uom>72<", "<uom>38<", "uom must be a unit of usage, but is 38. Supported: 31, 42, 72, "),
-        ("Multiplier>0<", "Multiplier>1000<", "powerOfTenMultiplier must be a number of one or two digits, but is 1000."),
+        ("Multiplier>0<", "Multiplier>1000<", "powerOfTenMultiplier must be a number of one or two digits, "),
         ("Behaviour>4<", "Behaviour>3<", "accumulationBehaviour must be 4 (amount of an interval), but is 3."),
         ("Direction>1<", "Direction>19<", "flowDirection must not be 19: energy delivered to the grid is no usage."),
     ],
 )
-def test_readings_of_other_types_are_invalid(pattern, replacement, fault):
-    told = faults_of(changed(pattern, replacement))
+def test_readings_of_other_types_are_invalid(pattern, replacement, error):
+    shown = errors_of(changed(pattern, replacement))
 
-    assert list(told) == [1, 2, 3, 4, 5, 6]
-    assert told[1][0].startswith(fault)
+    assert list(shown) == [1, 2, 3, 4, 5, 6]
+    assert shown[1][0].startswith(error)
 
 
 def test_readings_without_link_are_invalid():
     without = changed('rel="up" href="[^"]*/1/MeterReading/1/IntervalBlock"', 'rel="up" href="elsewhere"')
 
-    assert faults_of(without)[6] == ["The reading has no link to a ReadingType."]
+    assert errors_of(without)[6] == ["The reading has no link to a ReadingType."]
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         (SAMPLE[:-20], "Invalid or truncated XML: "),
         ("<feed/>", "The file has no IntervalReading, so it is not a Green Button file of usage."),
-        ('<!DOCTYPE feed [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><feed>&b;</feed>', "The file must not have a document type (<!DOCTYPE …>)"),
-        ('<!DOCTYPE feed SYSTEM "feed.dtd"><feed/>', "The file must not have a document type (<!DOCTYPE …>)"),
+        ('<!DOCTYPE feed [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><feed>&b;</feed>', DOCTYPE_ERROR),
+        ('<!DOCTYPE feed SYSTEM "feed.dtd"><feed/>', DOCTYPE_ERROR),
         (f'<feed><entry title="{"x" * 3_000_000}"/></feed>', "A tag or comment must not exceed 1048576 bytes."),
     ],
 )
-def test_other_xml_is_rejected(text, fault):
-    told = faults_of(text)
+def test_other_xml_is_rejected(text, error):
+    shown = errors_of(text)
 
-    assert list(told) == ["1"]
-    assert told["1"][0].startswith(fault)
+    assert list(shown) == ["1"]
+    assert shown["1"][0].startswith(error)
 
 
 def test_memory_does_not_grow_with_file():

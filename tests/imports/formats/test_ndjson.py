@@ -1,4 +1,4 @@
-"""NDJSON is read as the JSON of a request: its numbers by their exact digits, however they are written."""
+"""NDJSON is parsed like the JSON of a request, with the exact digits of numbers."""
 
 import pytest
 
@@ -13,7 +13,7 @@ WHOLE = ["100", "100.0", "1e2", "1.00E+2", "1000e-1", "100.5", "1e-2", "1E+40000
 
 
 def line(**written):
-    """A usage as JSON, where these fields are written so."""
+    """Return a usage as JSON, with these fields."""
     fields = {"usage_type_id": "100", "usage_at": '"2024-01-31T12:00:00Z"', "amount": "1"} | written
     return "{" + ",".join(f'"{name}":{text}' for name, text in fields.items()) + "}"
 
@@ -55,9 +55,9 @@ def test_number_in_text_field_is_invalid(as_member):
     one = as_member.post("/usages", data=written, content_type="application/json")
     many = load(as_member, written, line(), query="?mode=partial")
 
-    told = {name: ["Not a valid string."] for name in ("note", "external_id")}
-    assert one.json["errors"]["json"] == told
-    assert [(fault["line"], fault["message"]) for fault in many.json["errors"]] == [
+    shown = {name: ["Not a valid string."] for name in ("note", "external_id")}
+    assert one.json["errors"]["json"] == shown
+    assert [(error["line"], error["message"]) for error in many.json["errors"]] == [
         (1, "note: Not a valid string."),
         (1, "external_id: Not a valid string."),
     ]

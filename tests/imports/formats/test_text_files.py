@@ -1,4 +1,4 @@
-"""Real files of readings, imported as they are: their sums to the last digit, their times, and times misread."""
+"""Real files of readings: exact sums, exact times, and misread times."""
 
 import datetime as dt
 import gzip
@@ -26,14 +26,14 @@ def load(client, lines, status=201, **query):
 
 
 def instants(client):
-    """The times of all usages, in their order."""
+    """Return the times of all usages in order."""
     export = client.get("/usages/export?sort=usage_at,id").text.splitlines()
     place = export[0].split(",").index("usage_at")
     return [line.split(",")[place] for line in export[1:]]
 
 
 def written_in(line, form):
-    """The line with its time in another form, and without its offset."""
+    """Return the line with its time in this format, without offset."""
     start, _, value = line.partition(",")
     return f"{dt.datetime.fromisoformat(start[:19]).strftime(form)},{value}"
 
@@ -66,9 +66,9 @@ def test_real_file_is_imported_with_exact_sum(as_member, name, options, count, b
 
 
 def test_too_many_decimals_are_invalid_unless_rounded(as_member):
-    refused = load(as_member, lines_of("gb-household-electricity-hourly"), 422)
+    rejected = load(as_member, lines_of("gb-household-electricity-hourly"), 422)
 
-    assert refused["detail"].startswith("5429 invalid rows")
+    assert rejected["detail"].startswith("5429 invalid rows")
 
 
 def test_local_days_without_offset_are_read_exactly(as_member):
@@ -88,9 +88,9 @@ def test_ambiguous_local_hours_require_fold(as_member):
     twice = [number for number, line in enumerate(naive, 1) if line[:13] in ("2016-11-06T01", "2017-11-05T01")]
     assert len(twice) == 4
 
-    refused = load(as_member, naive, 422, **CHICAGO)
+    rejected = load(as_member, naive, 422, **CHICAGO)
     message = "usage_at: This local time occurs twice in America/Chicago. Set fold=first or fold=second."
-    assert refused["errors"]["file"] == {str(number): [message] for number in twice}
+    assert rejected["errors"]["file"] == {str(number): [message] for number in twice}
     assert load(as_member, naive, 422)["detail"].startswith("19417 invalid rows")
 
     for fold, hour in (("first", "06"), ("second", "07")):
@@ -104,14 +104,14 @@ def test_ambiguous_local_hours_require_fold(as_member):
 
 
 def test_nonexistent_local_hour_is_invalid(as_member):
-    lines = lines_of("gb-household-electricity-hourly")  # In UTC, so its hours are not those of a clock in London.
+    lines = lines_of("gb-household-electricity-hourly")  # In UTC, so not local hours of London.
     naive = [lines[0], *(written_in(line, "%Y-%m-%d %H:%M") for line in lines[1:])]
 
-    refused = load(as_member, naive, 422, timezone="Europe/London", round=3)["errors"]["file"]
+    rejected = load(as_member, naive, 422, timezone="Europe/London", round=3)["errors"]["file"]
 
-    told = {naive[int(number) - 1][:16]: message for number, (message,) in refused.items()}
-    skipped, twice = "is skipped by the clocks", "comes twice"
-    assert {time: skipped if skipped in message else twice for time, message in told.items()} == {
+    shown = {naive[int(number) - 1][:16]: message for number, (message,) in rejected.items()}
+    skipped, twice = "does not exist", "occurs twice"
+    assert {time: skipped if skipped in message else twice for time, message in shown.items()} == {
         "2020-10-25 01:00": twice,
         "2021-03-28 01:00": skipped,
         "2021-10-31 01:00": twice,
@@ -136,11 +136,11 @@ def test_swapped_days_and_months_are_invalid(as_member, written, read, is_misrea
     file = [lines[0], *(written_in(line, written) for line in lines[1:])]
     wrong = [number for number, line in enumerate(lines[1:], 2) if is_misread(int(line[8:10]))]
 
-    refused = load(as_member, file, 422, **CHICAGO, date_order=read)
+    rejected = load(as_member, file, 422, **CHICAGO, date_order=read)
 
-    assert refused["detail"].startswith(f"{len(wrong)} invalid rows")
+    assert rejected["detail"].startswith(f"{len(wrong)} invalid rows")
     message = f"usage_at: Must be a date in the order {read}."
-    assert refused["errors"]["file"] == {str(number): [message] for number in wrong[:100]}
+    assert rejected["errors"]["file"] == {str(number): [message] for number in wrong[:100]}
     assert as_member.get("/usages").json == []
 
 

@@ -1,4 +1,4 @@
-"""Files that are booked after the answer: kept, booked once, or failed with all that is wrong; nothing in between."""
+"""Queued imports complete once, or fail with all errors."""
 
 import json
 
@@ -18,7 +18,7 @@ ASYNC = {"Prefer": "respond-async"}
 
 
 class House:
-    """A service on a database that really commits, its people, and what works queued imports off when it is told to."""
+    """A service on a database with real commits, its users, and a way to run queued imports."""
 
     def __init__(self, database_url):
         self.database_url = database_url
@@ -35,12 +35,12 @@ class House:
     def __getattr__(self, name):
         return self.people[name]
 
-    def book_next(self):
+    def run_next(self):
         with operating(self.app):
             return run_next()
 
     def figures(self, statement):
-        """The rows of a statement, as somebody beside the service sees them."""
+        """Return the rows of a query by another connection."""
         engine = sa.create_engine(self.database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(statement))]
@@ -59,9 +59,9 @@ def send(client, file, query="?usage_type_id=100", **headers):
 
 
 def finished(house, answer):
-    """The import of this answer, once it has been worked off."""
+    """Run the queued import of this response, and return it."""
     assert (answer.status_code, answer.json["status"]) == (202, "queued"), answer.text
-    assert house.book_next() is True
+    assert house.run_next() is True
     return house.manager.get(answer.headers["Location"]).json
 
 
@@ -76,15 +76,15 @@ def test_queued_file_is_imported_after_response(house):
     assert house.member.get(answer.headers["Location"]).json == queued
     assert house.member.get("/usages").json == []
 
-    assert house.book_next() is True
-    assert house.book_next() is False
+    assert house.run_next() is True
+    assert house.run_next() is False
 
-    booked = house.member.get(answer.headers["Location"]).json
+    completed = house.member.get(answer.headers["Location"]).json
     at_once = house.member.post("/imports?usage_type_id=100", data=GOOD, content_type="text/csv").json
-    assert queued["recorded_at"] < booked["recorded_at"] < at_once["recorded_at"]
-    for row in (booked, at_once):
+    assert queued["recorded_at"] < completed["recorded_at"] < at_once["recorded_at"]
+    for row in (completed, at_once):
         del row["id"], row["recorded_at"]
-    assert booked == at_once
+    assert completed == at_once
     usages = house.member.get(f"/usages?import_id={queued['id']}&sort=usage_at").json
     assert [(usage["amount"], usage["recorded_by"]) for usage in usages] == [
         (0.1, house.member.user.id),
@@ -138,7 +138,7 @@ def test_queued_import_applies_all_options(house):
         "&delimiter=;&decimal=,&timezone=Europe/London&date_order=dmy&round=1&blank=skip&ignore=note&quality=estimated"
     )
     send(house.manager, "start;value\n01/07/2024 12:00;9\n", query)
-    house.book_next()
+    house.run_next()
     file = "start;value;note\n01/07/2024 12:00;1,25;x\n01/07/2024 13:00;;x\n01/07/2024 14:00;3,5;x\nlater;1;x\n"
 
     imported = finished(house, send(house.manager, file, query))
@@ -189,25 +189,25 @@ def test_queued_import_resolves_names_and_finds_gaps(house):
     ids=["lines", "what the ledger lacks", "cells", "names", "header"],
 )
 def test_failed_import_has_errors_of_request(house, file, error_count):
-    refused = house.member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
+    rejected = house.member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
 
     failed = finished(house, send(house.member, file))
 
-    assert (failed["status"], failed["failure"]) == ("failed", refused["detail"])
+    assert (failed["status"], failed["failure"]) == ("failed", rejected["detail"])
     assert (failed["usage_count"], failed["co2e_kg"]) == (0, None)
     assert (failed["error_count"], failed["rejected_count"]) == (error_count, error_count)
-    told = {}
-    for fault in failed["errors"]:
-        column = f"{fault['column']}: " if fault["column"] else ""
-        told.setdefault(str(fault["line"]), []).append(column + fault["message"])
-    assert told == refused["errors"]["file"]
+    shown = {}
+    for error in failed["errors"]:
+        column = f"{error['column']}: " if error["column"] else ""
+        shown.setdefault(str(error["line"]), []).append(column + error["message"])
+    assert shown == rejected["errors"]["file"]
     errors = house.member.get(f"/imports/{failed['id']}/errors?page_size=1")
     assert json.loads(errors.headers["X-Pagination"])["total"] == error_count
     export = house.member.get(f"/imports/{failed['id']}/errors/export?format=ndjson").text
     assert export.count("\n") == error_count
     assert house.figures("SELECT count(*) FROM usages") == [(0,)]
     assert house.figures("SELECT count(*) FROM import_chunks") == [(0,)]
-    assert house.book_next() is False
+    assert house.run_next() is False
 
 
 def test_unreadable_file_is_rejected_before_queueing(house):
@@ -256,16 +256,16 @@ def test_only_completed_import_can_be_reverted(house):
     answer = send(house.member, GOOD)
     path = f"{answer.headers['Location']}/revert"
 
-    refused = house.member.post(path, json={})
-    assert refused.status_code == 409
-    assert refused.json["detail"] == (
+    rejected = house.member.post(path, json={})
+    assert rejected.status_code == 409
+    assert rejected.json["detail"] == (
         f"Import {answer.json['id']} is queued. It can be reverted when it has completed."
     )
-    house.book_next()
+    house.run_next()
     assert house.member.post(path, json={}).status_code == 200
     failed = finished(house, send(house.member, BAD))
-    refused = house.member.post(f"/imports/{failed['id']}/revert", json={})
-    assert (refused.status_code, refused.json["detail"]) == (
+    rejected = house.member.post(f"/imports/{failed['id']}/revert", json={})
+    assert (rejected.status_code, rejected.json["detail"]) == (
         409,
         f"Import {failed['id']} failed and recorded nothing, so it cannot be reverted.",
     )
@@ -284,13 +284,13 @@ def test_queued_import_has_visibility_of_completed_one(house):
 def test_locked_upload_is_skipped(house):
     first, second = (send(house.member, GOOD).json["id"] for _ in range(2))
     engine = sa.create_engine(house.database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
-    with engine.begin() as somebody:
-        somebody.execute(sa.text("SELECT id FROM import_uploads ORDER BY id LIMIT 1 FOR UPDATE"))
-        assert house.book_next() is True
-        assert house.book_next() is False
+    with engine.begin() as other:
+        other.execute(sa.text("SELECT id FROM import_uploads ORDER BY id LIMIT 1 FOR UPDATE"))
+        assert house.run_next() is True
+        assert house.run_next() is False
         assert house.figures("SELECT id, status FROM imports ORDER BY id") == [(first, "queued"), (second, "completed")]
 
-    assert house.book_next() is True
+    assert house.run_next() is True
     assert house.figures("SELECT DISTINCT status FROM imports") == [("completed",)]
 
 
@@ -298,11 +298,11 @@ def test_import_is_retried_after_database_error(house):
     send(house.member, GOOD)
     execute(as_owner(house.database_url), "ALTER TABLE usages RENAME TO away")
     with pytest.raises(sa.exc.ProgrammingError):
-        house.book_next()
+        house.run_next()
     assert house.figures("SELECT status, attempt_count FROM imports") == [("running", 1)]
     execute(as_owner(house.database_url), "ALTER TABLE away RENAME TO usages")
 
-    assert house.book_next() is True
+    assert house.run_next() is True
 
     assert house.figures("SELECT status, attempt_count FROM imports") == [("completed", 2)]
     assert house.figures("SELECT count(*) FROM usages") == [(2,)]
@@ -332,7 +332,7 @@ def test_upload_of_several_chunks_keeps_order(house):
 def test_queued_imports_are_recorded_by_their_senders(house):
     send(house.member, GOOD), send(house.manager, GOOD)
 
-    assert (house.book_next(), house.book_next()) == (True, True)
+    assert (house.run_next(), house.run_next()) == (True, True)
 
     assert house.figures("SELECT recorded_by, count(*) FROM usages GROUP BY 1 ORDER BY min(id)") == [
         (house.member.user.id, 2),

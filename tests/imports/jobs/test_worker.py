@@ -1,4 +1,4 @@
-"""The service books what is queued by itself: once, on however many processes, killed or stopped in between."""
+"""The service runs each queued import once, with any number of processes, across kills and restarts."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,0.1\n" * LINES
 
 
 class Caller:
-    """Somebody who is signed in at a running service."""
+    """A logged-in client of a running service."""
 
     def __init__(self, url, database_url):
         self.url, self.engine = url, sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
@@ -37,7 +37,7 @@ class Caller:
             return json.load(answer)
 
     def queue(self, file=FILE):
-        """The id of an import that is queued."""
+        """Queue an import and return its id."""
         queued = self.ask("/imports?usage_type_id=100", file, "text/csv", Prefer="respond-async")
         assert queued["status"] == "queued"
         return queued["id"]
@@ -52,7 +52,7 @@ class Caller:
 
 @pytest.fixture
 def running(fresh_database_url):
-    """A function that starts the service on one database: a caller, who is signed in."""
+    """Return a function that starts the service and returns a logged-in client."""
 
     @contextlib.contextmanager
     def start():
@@ -82,7 +82,7 @@ def test_import_completes_once_after_restart(running, number):
         wait_until(lambda: ada.status(import_id) == "running")
         port = urlsplit(ada.url).port
         processes = naming(f"--port {port}")
-        assert len(processes) == 4, "itself, the leash, the web server and a worker"
+        assert len(processes) == 4, "supervisor, child process, web server and its worker"
         for pid in processes if number == signal.SIGKILL else naming(f"serve --port {port}"):
             with contextlib.suppress(ProcessLookupError):  # One goes with the other.
                 os.kill(pid, number)

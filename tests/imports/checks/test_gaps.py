@@ -196,9 +196,7 @@ def test_dry_run_reports_gaps(as_member):
 
 def test_old_warnings_without_kind_are_overlaps(as_member):
     imported = load(as_member, readings(*hours(0)))
-    old = (
-        '[{"line": 3, "message": "Its interval overlaps line 2.", "overlaps_line": 2, "overlaps_usage_id": null}]'
-    )
+    old = '[{"line": 3, "message": "Its interval overlaps line 2.", "overlaps_line": 2, "overlaps_usage_id": null}]'
     db.session.execute(
         sa.text("UPDATE imports SET warnings = cast(:old AS jsonb) WHERE id = :id"), {"old": old, "id": imported["id"]}
     )

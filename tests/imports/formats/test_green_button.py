@@ -84,9 +84,7 @@ def test_file_sent_again_records_nothing_twice(as_member):
 def test_several_commodities_require_commodity(as_member):
     rejected = load(as_member, SAMPLE, 422, usage_type_id=100)["errors"]["file"]
 
-    assert rejected == {
-        "1": ["The file has several commodities. Set `commodity` to one of: electricity, natural gas."]
-    }
+    assert rejected == {"1": ["The file has several commodities. Set `commodity` to one of: electricity, natural gas."]}
 
 
 def test_external_id_identifies_usage_point():

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import Actor, acting_as, get_visible
 from ..db import db
-from ..imports.formats.rows import NAMES, sentences
+from ..imports.formats.rows import NAMES, format_errors
 from ..imports.formats.text_files import rows_rejected
 from ..imports.jobs.progress import ProgressReader
 from ..imports.models import Import
@@ -111,8 +111,8 @@ def _report(completed: Import) -> None:
         click.echo(f"Line {warning['line']}: {warning['message']}", err=True)
     if completed.errors:
         by_line = itertools.groupby(completed.errors, lambda error: int(error["line"]))
-        messages = {line: sentences(list(errors)) for line, errors in by_line}
-        outcome = "so it was skipped" if completed.rejected_count == 1 else "so they were skipped"
+        messages = {line: format_errors(list(errors)) for line, errors in by_line}
+        outcome = "not recorded"
         raise rows_rejected(messages, outcome, completed.rejected_count)
 
 

@@ -1,1 +1,5 @@
-"""Files of usages, and their verification."""
+"""Exports of usages, and their verification."""
+
+from .views import exports
+
+__all__ = ["exports"]

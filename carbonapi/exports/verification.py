@@ -1,4 +1,4 @@
-"""Whether the numbers of an export can be reproduced: the ledger holds each line, and the sum comes to it again."""
+"""Verify an export: compare each line with the ledger, and recalculate its emissions."""
 
 import datetime as dt
 import re
@@ -33,30 +33,30 @@ from ..usages.models import Usage, UsageVersion
 from ..usages.schemas import UsageSchema
 
 REQUIRED = (("id",), ("version",), ("co2e_kg",))
-CHUNK = 5_000  # So many lines are compared by one statement.
+CHUNK_LINES = 5_000  # Compared by one statement.
 MAX_VERSION = 2**31 - 1
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _unit_in = lru_cache(1000)(find_unit)
-Key = tuple[int, int]  # The id of a usage, and which version of it.
+Key = tuple[int, int]  # The id and the version of a usage.
 
 
 def verify(file: IO[bytes]) -> dict[str, Any]:
-    """How many lines of an export there are, how many can be reproduced, and what is wrong with the first others.
+    """Return the number of lines in an export, how many can be reproduced, and the first errors by line.
 
-    A line can be reproduced if the ledger has, or had, exactly its values in a version that the actor may see, and if
-    the version's own amount, unit and emission factor come to its number again.
-    file: CSV with a header, or NDJSON; any fields of a usage, but these three: id, version and co2e_kg.
-    Raises Invalid that tells the errors by line if it is none.
+    A line can be reproduced if a version that the actor may see has exactly its values, and if the version's `co2e_kg`
+    follows from its amount, unit and emission factor.
+    file: CSV with a header, or NDJSON, with `id`, `version`, `co2e_kg` and any other fields of a usage.
+    Raise ValidationFailed with the errors by line for an unreadable file.
     """
     unreadable: RowErrors = {}
     sha256 = sha256_of_text_file(file)
     read = read_ndjson if is_ndjson(file) else read_csv
     lines = read(file, UsageSchema(), REQUIRED, (), unreadable)
-    told_by: dict[Key, int] = {}
+    lines_by_key: dict[Key, int] = {}
     differing: RowErrors = {}
     count = 0
     readable = ((line, cells) for line, cells in lines if cells is not None)
-    while chunk := list(islice(readable, CHUNK)):
+    while chunk := list(islice(readable, CHUNK_LINES)):
         count += len(chunk)
         keys = {line: _key(cells) for line, cells in chunk}
         versions = _versions({key for key in keys.values() if key is not None})
@@ -67,13 +67,14 @@ def verify(file: IO[bytes]) -> dict[str, Any]:
                 differing[line] = [f"There is no version {_shown(cells['version'])} of usage {_shown(cells['id'])}."]
                 continue
             errors = [*_differences(cells, version), *_miscalculations(version)]
-            # The same twice counts twice. A line that differs is not what it says it is, so it stands for nothing.
-            if not errors and told_by.setdefault(key, line) != line:
-                errors = [f"Version {version.version} of usage {version.id} stands in line {told_by[key]} already."]
+            # A repeated line would be counted twice. A line with errors does not count.
+            if not errors and lines_by_key.setdefault(key, line) != line:
+                first = lines_by_key[key]
+                errors = [f"Version {version.version} of usage {version.id} is a duplicate of line {first}."]
             if errors:
                 differing[line] = errors
     if unreadable:
-        raise rows_rejected(unreadable, "so nothing was verified")
+        raise rows_rejected(unreadable, "nothing was verified")
     return {
         "lines": count,
         "reproduced": count - len(differing),
@@ -84,7 +85,7 @@ def verify(file: IO[bytes]) -> dict[str, Any]:
 
 
 def _key(cells: Cells) -> Key | None:
-    """Which version of which usage a line tells of; None if there can be none such."""
+    """Return the id and version of a line, or None if they cannot exist."""
     id_, version = (cells[name] or "" for name in ("id", "version"))
     if not all(re.fullmatch("[0-9]{1,19}", digits) for digits in (id_, version)):
         return None
@@ -92,15 +93,15 @@ def _key(cells: Cells) -> Key | None:
 
 
 def _versions(keys: set[Key]) -> dict[Key, Any]:
-    """These versions as the ledger has them, current ones too, each with its type's unit and the catalogue's factor."""
+    """Return these versions of usages, each with the unit of its type and the factor of the catalogue."""
     ids, numbers = zip(*keys, strict=True) if keys else ((), ())
-    asked = sa.func.unnest(sa.cast(ids, ARRAY(sa.BigInteger)), sa.cast(numbers, ARRAY(sa.Integer)))
-    given = asked.table_valued(sa.column("id", sa.BigInteger), sa.column("version", sa.Integer)).render_derived("given")
-    # Each table is joined by itself, so that the rows come off its primary key.
+    table = sa.func.unnest(sa.cast(ids, ARRAY(sa.BigInteger)), sa.cast(numbers, ARRAY(sa.Integer)))
+    key = table.table_valued(sa.column("id", sa.BigInteger), sa.column("version", sa.Integer)).render_derived("key")
+    # Each table is joined on its own, so that PostgreSQL uses its primary key.
     found = sa.union_all(
         *(
             visible(model)
-            .join(given, (given.c.id == model.id) & (given.c.version == model.version))
+            .join(key, (key.c.id == model.id) & (key.c.version == model.version))
             .join(UsageType, UsageType.id == model.usage_type_id)
             .join(EmissionFactor, EmissionFactor.id == model.emission_factor_id)
             .with_only_columns(
@@ -116,19 +117,19 @@ def _versions(keys: set[Key]) -> dict[Key, Any]:
 
 
 def _differences(cells: Cells, version: Any) -> Iterator[str]:
-    """Where the file says something else than the ledger."""
+    """Yield a message for each value that differs from the ledger."""
     for name, cell in cells.items():
-        held = getattr(version, name)
-        if not _is_same(cell, held):
+        stored = getattr(version, name)
+        if not _is_same(cell, stored):
             yield (
-                f"{name}: the file says {_shown(cell)}; the ledger has {_shown(_text(held))} "
+                f"{name}: the file has {_shown(cell)}; the ledger has {_shown(_text(stored))} "
                 f"in version {version.version}."
             )
 
 
 def _miscalculations(version: Any) -> Iterator[str]:
-    """Where the ledger's own sum does not come to what it holds."""
-    held = f"in version {version.version}"
+    """Yield a message for each stored number that does not follow from the others."""
+    where = f"in version {version.version}"
     try:
         converted = _unit_in(version.unit, version.type_unit).convert(version.amount)
     except ValidationFailed as error:
@@ -136,48 +137,48 @@ def _miscalculations(version: Any) -> Iterator[str]:
         return
     if converted != version.amount_in_type_unit:
         yield (
-            f"amount_in_type_unit: the ledger has {format_decimal(version.amount_in_type_unit)} {held}; "
+            f"amount_in_type_unit: the ledger has {format_decimal(version.amount_in_type_unit)} {where}; "
             f"{format_decimal(version.amount)} {version.unit} are {format_decimal(converted)} {version.type_unit}."
         )
     factor = version.catalogue_factor
     if factor != version.factor:
         yield (
-            f"factor: the ledger has {format_decimal(version.factor)} {held}; "
+            f"factor: the ledger has {format_decimal(version.factor)} {where}; "
             f"emission factor {version.emission_factor_id} of the catalogue is {format_decimal(factor)}."
         )
     product = converted * factor
     if product != version.co2e_kg:
         yield (
-            f"co2e_kg: the ledger has {format_decimal(version.co2e_kg)} {held}; "
+            f"co2e_kg: the ledger has {format_decimal(version.co2e_kg)} {where}; "
             f"{format_decimal(converted)} {version.type_unit} × {format_decimal(factor)} are {format_decimal(product)}."
         )
 
 
-def _is_same(cell: str | None, held: Any) -> bool:
-    """Whether a cell says what the ledger holds: the same text, number or instant, however it is written."""
-    if cell is None or held is None or isinstance(held, str):
-        return bool(cell == held)
-    if cell == _text(held):
+def _is_same(cell: str | None, stored: Any) -> bool:
+    """Whether a cell has the stored value: the same text, number or instant in any spelling."""
+    if cell is None or stored is None or isinstance(stored, str):
+        return bool(cell == stored)
+    if cell == _text(stored):
         return True
-    if isinstance(held, dt.datetime):
+    if isinstance(stored, dt.datetime):
         try:
-            return bool(UtcDateTime().deserialize(cell) == held)
+            return bool(UtcDateTime().deserialize(cell) == stored)
         except ma.ValidationError:
             return False
     is_number = len(cell) <= MAX_NUMBER_LENGTH and _NUMBER.fullmatch(cell) is not None
-    return is_number and bool(Decimal(cell) == held)
+    return is_number and bool(Decimal(cell) == stored)
 
 
-def _text(held: Any) -> str | None:
-    if isinstance(held, Decimal):
-        return format_decimal(held)
-    if isinstance(held, dt.datetime):
-        return format_datetime(held)
-    return None if held is None else str(held)
+def _text(stored: Any) -> str | None:
+    if isinstance(stored, Decimal):
+        return format_decimal(stored)
+    if isinstance(stored, dt.datetime):
+        return format_datetime(stored)
+    return None if stored is None else str(stored)
 
 
 def _shown(text: str | None) -> str:
-    """A value for a message, without halves of surrogate pairs."""
+    """Return a value for a message, without lone surrogates."""
     if text is None:
         return "nothing"
     return excerpt(text).encode("utf-8", "replace").decode() or "an empty text"

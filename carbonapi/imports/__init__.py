@@ -1,4 +1,4 @@
-"""Files of usages: read, staged, checked and booked as one act, at once or queued; and taken back."""
+"""Imports of files of usages: stage, check and record them, at once or queued; and revert them."""
 
 from .jobs.worker import start_worker
 from .views import imports

@@ -1,8 +1,8 @@
-"""Imports: each a file of usages that was booked as one act."""
+"""Imports of files, their row errors, and the uploads that wait in the queue."""
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -11,16 +11,28 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..db import AuditedBy, Model, NotAudited, TenantScoped, choice_constraint
 
 STATUSES = QUEUED, RUNNING, COMPLETED, FAILED = "queued", "running", "completed", "failed"
+MODES = ("atomic", "partial", "dry-run")
+ON_CONFLICT = ("reject", "skip", "replace")
+NEW, CHANGED, UNCHANGED, SKIPPED, REJECTED = "new", "changed", "unchanged", "skipped", "rejected"
+
+
+class Outcomes(NamedTuple):
+    """The number of rows by outcome."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    rejected: int = 0
 
 
 class Import(TenantScoped, Model):
-    """A file of usages that was booked, or is going to be, and what came of its lines.
+    """A file of usages, and the outcomes of its rows.
 
-    Each line is new, changed (it corrected a usage), the same as in the ledger, skipped (it differs from a usage that
-    was kept), rejected, or blank. `co2e_kg` and `amount` are the sums of the new ones;
-    null for imports from before they were kept, the amount also where it is of several usage types.
-    `progress` is the share of the file that has been read. One that failed wrote nothing to the ledger; `failure` says
-    why in a sentence.
+    A row is new, changed (it corrected a usage), unchanged, skipped (it differs from a usage, which was not corrected),
+    rejected or blank. `co2e_kg` and `amount` are sums of the new usages; null for old imports, and `amount` also for
+    several usage types. `progress` is the share of the file that has been read. A failed import recorded nothing;
+    `failure` is the reason.
     """
 
     __tablename__ = "imports"
@@ -37,7 +49,7 @@ class Import(TenantScoped, Model):
     status: Mapped[str] = mapped_column(server_default=COMPLETED)
     progress: Mapped[Decimal] = mapped_column(sa.Numeric, server_default="1")
     failure: Mapped[str | None]
-    # How often it was begun: one at which a process comes to harm is not begun for ever.
+    # Limits the retries of an import that crashes its process.
     attempt_count: Mapped[int] = mapped_column(server_default="0")
     usage_count: Mapped[int] = mapped_column(server_default="0")
     sha256: Mapped[str]
@@ -53,10 +65,9 @@ class Import(TenantScoped, Model):
     co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
     amount: Mapped[Decimal | None] = mapped_column(sa.Numeric)
     error_count: Mapped[int] = mapped_column(server_default="0")
-    # The first of them, by line.
+    # Of errors and warnings, the first ones by line.
     errors: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
     warning_count: Mapped[int] = mapped_column(server_default="0")
-    # The first of them, by line.
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
     recorded_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     recorded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
@@ -65,14 +76,22 @@ class Import(TenantScoped, Model):
 
     @property
     def is_pending(self) -> bool:
-        """Whether it is yet to be booked."""
         return self.status in (QUEUED, RUNNING)
+
+    def complete(self, outcomes: Outcomes, sums: Any, blank_count: int, rounded_count: int) -> None:
+        """Set the counts of a completed import. sums: the result of `ledger.insert_many`."""
+        self.new_count, self.changed_count, self.unchanged_count, self.skipped_count, self.rejected_count = outcomes
+        self.usage_count = outcomes.new + outcomes.changed
+        self.blank_count, self.rounded_count = blank_count, rounded_count
+        self.co2e_kg = sums.co2e_kg
+        self.amount = sums.amount_in_type_unit if sums.first_type_id == sums.last_type_id else None
+        self.status, self.progress = COMPLETED, Decimal(1)
 
 
 class ImportRowError(TenantScoped, Model):
-    """What is wrong with a line that an import did not book. Who may see the import may see its errors.
+    """An error of a rejected row. Visible to those who can see the import.
 
-    `cells` is what the line said, by column.
+    `cells` is the text of the row, by column.
     """
 
     __tablename__ = "import_row_errors"
@@ -92,9 +111,9 @@ class ImportRowError(TenantScoped, Model):
 
 
 class ImportUpload(TenantScoped, Model):
-    """A file that is yet to be booked, and how: it goes when the import is booked or has failed.
+    """A file in the queue, with its options. Deleted when the import has completed or failed.
 
-    Who works on it has its row locked. `address` and `request_id` are of the request that brought it.
+    The worker that runs it holds a lock on its row. `address` and `request_id` are those of the request.
     """
 
     __tablename__ = "import_uploads"
@@ -111,7 +130,7 @@ class ImportUpload(TenantScoped, Model):
 
 
 class ImportChunk(TenantScoped, Model):
-    """A piece of an upload; they stand in the order of their ids."""
+    """A part of an upload. The ids give the order of the parts."""
 
     __tablename__ = "import_chunks"
     AUDIT = NotAudited("the import is audited")

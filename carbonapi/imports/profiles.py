@@ -1,4 +1,4 @@
-"""Mappings: TOML files that say once how somebody's files are written, by the names of an import's options."""
+"""Import profiles: TOML files with the import options of one kind of file."""
 
 import tomllib
 from pathlib import Path
@@ -8,43 +8,41 @@ from ..errors import ValidationFailed
 from .schemas import ImportOptions
 
 SHIPPED_PROFILES = Path(__file__).with_name("shipped_profiles")
-WHOSE = ("user_id", "user_email")  # That is said by who imports.
-TYPES = ("usage_type", "usage_type_id")
+USER_OPTIONS = ("user_id", "user_email")  # These depend on the import, not on the kind of file.
+TYPE_OPTIONS = ("usage_type", "usage_type_id")
 
 
 def load_profile(path: Path) -> dict[str, Any]:
-    """The options of a mapping as a query would have them, to be loaded by ImportOptions.
+    """Return the options of a profile as query parameters, for ImportOptions to load.
 
-    Its `columns` may be a table: our names, and what the file calls them. Raises Invalid for what is no mapping.
+    `columns` may be a table of the API's names to those of the file. Raise ValidationFailed for an invalid profile.
     """
     try:
         with path.open("rb") as file:
             options = tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValidationFailed(f"{path.name} is no TOML file: {error}.") from None
-    known = [name for name in ImportOptions().fields if name not in WHOSE]
+        raise ValidationFailed(f"{path.name} is not a TOML file: {error}.") from None
+    known = [name for name in ImportOptions().fields if name not in USER_OPTIONS]
     unknown = [name for name in options if name not in known]
     if unknown:
-        raise ValidationFailed(f"{path.name} has {', '.join(unknown)}, but a mapping has {', '.join(known)} only.")
-    return {name: _text(path, name, value) for name, value in options.items()}
+        raise ValidationFailed(f"{path.name} has unknown options: {', '.join(unknown)}. Options: {', '.join(known)}.")
+    return {name: _parameter(path, name, value) for name, value in options.items()}
 
 
 def without_types(options: dict[str, Any]) -> dict[str, Any]:
-    """The options but for what they say of the usage type."""
-    return {name: value for name, value in options.items() if name not in TYPES}
+    return {name: value for name, value in options.items() if name not in TYPE_OPTIONS}
 
 
-def _text(path: Path, name: str, value: Any) -> Any:
-    if name == "columns" and isinstance(value, dict) and all(isinstance(theirs, str) for theirs in value.values()):
-        if any("," in theirs for theirs in value.values()):
-            raise ValidationFailed(
-                f"{path.name}: a column whose name has a comma cannot be read. Rename it in the file."
-            )
-        return ",".join(f"{ours}:{theirs}" for ours, theirs in value.items())
+def _parameter(path: Path, name: str, value: Any) -> Any:
+    """Return an option of a profile as a query parameter."""
+    if name == "columns" and isinstance(value, dict) and all(isinstance(column, str) for column in value.values()):
+        if any("," in column for column in value.values()):
+            raise ValidationFailed(f"{path.name}: a column name must not contain a comma. Rename it in the file.")
+        return ",".join(f"{field}:{column}" for field, column in value.items())
     if name == "ignore" and isinstance(value, list) and all(isinstance(column, str) for column in value):
         return value
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise ValidationFailed(f"{path.name}: {name} must be a text or a whole number.")
+    raise ValidationFailed(f"{path.name}: {name} must be a string or an integer.")

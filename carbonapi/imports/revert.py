@@ -1,4 +1,4 @@
-"""Taking an import back: its usages go as one act, and what was believed of them is kept."""
+"""Revert an import: delete its usages, with history, in one transaction."""
 
 import datetime as dt
 
@@ -13,29 +13,29 @@ from ..usages.models import Usage
 from .models import FAILED, Import
 
 
-def revert(booked: Import, now: dt.datetime, reason: str | None = None) -> Import:
-    """Delete the usages of an import, which the caller has locked, that are still in the ledger.
+def revert(imp: Import, now: dt.datetime, reason: str | None = None) -> Import:
+    """Delete the usages of an import that are still in the ledger. The caller has locked the import.
 
-    What it corrected stays corrected. Raises Conflict if it is not booked, or has been taken back already; if the books
-    are closed over one of its usages, or if one is somebody else's now.
+    Usages that the import corrected stay corrected. Raise Conflict if the import has not completed or was reverted
+    before, and if a usage is in a closed period or no longer visible to the actor.
     """
-    if booked.is_pending:
-        raise Conflict(f"Import {booked.id} is not booked yet: it is {booked.status}. Take it back when it is.")
-    if booked.status == FAILED:
-        raise Conflict(f"Import {booked.id} has failed: nothing of it was booked, so there is nothing to take back.")
-    if booked.reverted_at is not None:
-        raise Conflict(f"Import {booked.id} has been taken back already.")
+    if imp.is_pending:
+        raise Conflict(f"Import {imp.id} is {imp.status}. It can be reverted when it has completed.")
+    if imp.status == FAILED:
+        raise Conflict(f"Import {imp.id} failed and recorded nothing, so it cannot be reverted.")
+    if imp.reverted_at is not None:
+        raise Conflict(f"Import {imp.id} has already been reverted.")
     allow(minutes=10)
-    of_import = Usage.import_id == booked.id
-    reason_told = reason or f"Import {booked.id} was taken back."
-    gone = ledger.delete_where(now, booked.organization_id, reason_told, of_import)
-    if db.session.scalar(sa.select(sa.exists().where(Usage.organization_id == booked.organization_id, of_import))):
+    is_of_import = Usage.import_id == imp.id
+    version_reason = reason or f"Import {imp.id} was reverted."
+    deleted = ledger.delete_where(now, imp.organization_id, version_reason, is_of_import)
+    if db.session.scalar(sa.select(sa.exists().where(Usage.organization_id == imp.organization_id, is_of_import))):
         raise Conflict(
-            f"Import {booked.id} has usages over which the books are closed, or that are somebody else's now, so "
-            "nothing was changed. Have the period reopened, or record adjustments."
+            f"Import {imp.id} cannot be reverted: some of its usages are in a closed period, or belong to another user "
+            "now. Reopen the period, or record adjustments."
         )
-    booked.reverted_at, booked.reverted_by = now, current_actor().id
+    imp.reverted_at, imp.reverted_by = now, current_actor().id
     db.session.flush()
-    old = {"usage_count": gone.usage_count, "co2e_kg": gone.co2e_kg}
-    audit.record("reverted", Import, booked.id, booked.organization_id, old=old, reason=reason)
-    return booked
+    old = {"usage_count": deleted.usage_count, "co2e_kg": deleted.co2e_kg}
+    audit.record("reverted", Import, imp.id, imp.organization_id, old=old, reason=reason)
+    return imp

@@ -1,4 +1,4 @@
-"""What imports look like on the wire."""
+"""Wire format of imports, their options and their row errors."""
 
 from collections.abc import Collection
 from typing import Any
@@ -9,11 +9,9 @@ from ..catalogue.schemas import method
 from ..rest import ExportQuerySchema, ListQuerySchema, QuerySchema, Schema, Sort, equal_to, time_range, time_zone
 from ..rest.fields import Email, ExactDecimal, Name, Region, StrictInteger, Text, TimeZoneName, UtcDateTime
 from ..usages.schemas import quality, reason
-from .checks.conflicts import ON_CONFLICT
 from .formats.green_button import COMMODITIES
 from .formats.rows import FORMATS, NAMES, CellsSchema, FileFormat
-from .models import STATUSES, Import, ImportRowError
-from .service import MODES
+from .models import MODES, ON_CONFLICT, STATUSES, Import, ImportRowError
 
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
 
@@ -23,110 +21,111 @@ def one_of(choices: Collection[str], description: str) -> Text:
 
 
 class ImportOptions(QuerySchema):
-    """How a file is to be booked, how it is written, and what holds for columns that it does not have."""
+    """How to import a file, how the file is written, and values for columns that it lacks."""
 
     mode = one_of(
         MODES,
-        "`atomic`, the default: all lines or none. `partial`: the good ones. `dry-run`: none; what partial would do.",
+        "`atomic` (default): record all rows or none. `partial`: record the valid rows. `dry-run`: record nothing, and "
+        "return the outcome of `partial`.",
     )
     on_conflict = one_of(
         ON_CONFLICT,
-        "What becomes of a line whose usage the ledger has already: that of its `external_id`, or, for `skip` and "
-        "`replace`, without one that of its user, usage type and time. `reject`, the default: a fault, by external_id "
-        "alone. `skip`: what is in the ledger stays. `replace`: the line corrects it, if it says something else.",
+        "Action for rows whose usage is already in the ledger. `reject` (default): reject rows with a known "
+        "`external_id`. `skip`: keep the usage. `replace`: correct the usage if the row differs. `skip` and `replace` "
+        "recognize rows without an `external_id` by user, usage type and time.",
     )
     format = one_of(
         FORMATS,
-        "What the file is; by default, its beginning tells. `greenbutton` is the XML in which utilities hand out what "
-        "their meters read: send it as `file` of a form.",
+        "Format of the file. Detected by default. Send `greenbutton`, the XML of utilities with meter readings, as "
+        "`file` of a form.",
     )
     commodity = one_of(
         list(dict.fromkeys(COMMODITIES.values())),
-        "Which readings are read of a Green Button file that tells of several commodities; others are passed over.",
+        "Commodity to import from a Green Button file; other readings are ignored. Required if the file has several.",
     )
     columns = Text(
         validate=ma.validate.Length(1, 2000),
-        metadata={
-            "description": "Columns that the file calls otherwise: `columns=usage_at:start,amount:value`.",
-        },
+        metadata={"description": "Columns with other names in the file: `columns=usage_at:start,amount:value`."},
     )
-    delimiter = one_of(DELIMITERS, "What stands between two cells of CSV; a comma by default.")
-    decimal = one_of(".,", "The decimal point of amounts; a point by default.")
+    delimiter = one_of(DELIMITERS, "Delimiter of the cells of CSV. Default: a comma.")
+    decimal = one_of(".,", "Decimal separator of amounts. Default: a point.")
     timezone = TimeZoneName(
-        metadata={"description": "IANA time zone of times without an offset; without it, they are errors."}
+        metadata={"description": "IANA time zone of times without an offset. Default: such times are errors."}
     )
     fold = one_of(
         ("first", "second"),
-        "Which instant a local time is that comes twice, or is skipped, when clocks are changed; else it is a fault.",
+        "Instant of a local time that occurs twice or does not exist when clocks change. Default: such times are "
+        "errors.",
     )
-    date_order = one_of(
-        ("ymd", "dmy", "mdy"), "Of dates such as 31/12/2020 13:00; without it, times are as RFC 3339 has them."
-    )
-    round = StrictInteger(
-        0, 6, metadata={"description": "Round amounts, half to even, to so many digits after the point."}
-    )
-    blank = one_of(
-        ("refuse", "skip"), "What becomes of a line whose amount is empty or `nan`: a fault by default, or passed over."
-    )
+    date_order = one_of(("ymd", "dmy", "mdy"), "Order of dates such as 31/12/2020 13:00. Default: RFC 3339 only.")
+    round = StrictInteger(0, 6, metadata={"description": "Round amounts, half to even, to this number of decimals."})
+    blank = one_of(("reject", "skip"), "Action for rows whose amount is empty or `nan`. Default: `reject`.")
     unit = Name(
-        validate=ma.validate.Length(1, 50), metadata={"description": "Their unit; the usage type's by default."}
+        validate=ma.validate.Length(1, 50),
+        metadata={"description": "Unit of the amounts. Default: the unit of the usage type."},
     )
     method = method()
 
-    user_id = StrictInteger(metadata={"description": "Whose usages they are; your own by default."})
+    user_id = StrictInteger(metadata={"description": "User of the usages. Default: you."})
     user_email = Email(
         validate=ma.validate.Length(max=254),
-        metadata={"description": "The same by e-mail address, in place of `user_id`.", "example": "ada@example.org"},
+        metadata={
+            "description": "User of the usages by e-mail address, instead of `user_id`.",
+            "example": "ada@example.org",
+        },
     )
-    usage_type_id = StrictInteger(metadata={"description": "Their usage type.", "example": 100})
+    usage_type_id = StrictInteger(metadata={"description": "Usage type of the usages.", "example": 100})
     usage_type = Name(
         validate=ma.validate.Length(1, 200),
         metadata={
-            "description": "The same by name, in place of `usage_type_id`. Of several types of one name it is that in "
-            "the unit of the line.",
+            "description": "Usage type by name, instead of `usage_type_id`. Of several types with this name, the one "
+            "in the unit of the row applies.",
             "example": "electricity",
         },
     )
-    region = Region(metadata={"description": "Whose emission factors apply; the organization's region by default."})
+    region = Region(
+        metadata={"description": "Region whose emission factors apply. Default: the region of the organization."}
+    )
     quality = quality()
     ignore = ma.fields.List(
         Text(validate=ma.validate.OneOf(list(CellsSchema().fields))),
         validate=ma.validate.Length(1, 100),
         metadata={
-            "description": "Columns of the file that are not read; repeat it. `ignore=user_id` books the export of "
-            "another organization as the usages of `user_id`."
+            "description": "Columns of the file to ignore. Repeatable. With `ignore=user_id`, you can import the "
+            "export of another organization as your own usages."
         },
     )
 
     @ma.validates_schema
-    def what_is_named_has_no_id(self, options: dict[str, Any], **kwargs: Any) -> None:
-        for name, number in NAMES.items():
-            if name in options and number in options:
-                raise ma.ValidationError(f"Give {name} or {number}, not both.", name)
+    def reject_name_with_id(self, options: dict[str, Any], **kwargs: Any) -> None:
+        for name, id_name in NAMES.items():
+            if name in options and id_name in options:
+                raise ma.ValidationError(f"Give {name} or {id_name}, not both.", name)
 
     @ma.post_load
-    def layout(self, options: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """The options, those that say how the file is written as its Layout."""
-        written = {name: options.pop(name) for name in FileFormat.__dataclass_fields__ if name in options}
-        if "delimiter" in written:
-            written["delimiter"] = DELIMITERS[written["delimiter"]]
-        if "columns" in written:
-            written["columns"] = _columns(written["columns"])
-        return options | {"layout": FileFormat(**written)}
+    def collect_file_format(self, options: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Replace the options about the format of the file by a FileFormat."""
+        fields = {name: options.pop(name) for name in FileFormat.__dataclass_fields__ if name in options}
+        if "delimiter" in fields:
+            fields["delimiter"] = DELIMITERS[fields["delimiter"]]
+        if "columns" in fields:
+            fields["columns"] = _parse_columns(fields["columns"])
+        return options | {"file_format": FileFormat(**fields)}
 
 
-def _columns(text: str) -> dict[str, str]:
-    """Our names by the file's. Raises ValidationError for what is no list of pairs."""
+def _parse_columns(text: str) -> dict[str, str]:
+    """Return the known columns by their names in the file. Raise ValidationError for an invalid list."""
     pairs = [pair.partition(":") for pair in text.split(",")]
     known = CellsSchema().fields
-    wrong = [ours for ours, colon, theirs in pairs if ours.strip() not in known or not theirs.strip()]
-    if wrong or len({theirs for _, _, theirs in pairs}) < len(pairs):
-        raise ma.ValidationError(f"Name a column and what the file calls it: {', '.join(known)}.", "columns")
-    return {theirs.strip(): ours.strip() for ours, _, theirs in pairs}
+    is_invalid = any(name.strip() not in known or not column.strip() for name, _, column in pairs)
+    if is_invalid or len({column for _, _, column in pairs}) < len(pairs):
+        message = f"Must be pairs such as usage_at:start, with different columns. Fields: {', '.join(known)}."
+        raise ma.ValidationError(message, "columns")
+    return {column.strip(): name.strip() for name, _, column in pairs}
 
 
-def edge_of_gap(description: str) -> ma.fields.String:
-    """A time of a warning, which is kept as it is given. Warnings that were kept before have none."""
+def gap_time(description: str) -> ma.fields.String:
+    """A time of a stored warning. Older warnings have none."""
     return ma.fields.String(
         required=True,
         allow_none=True,
@@ -136,42 +135,42 @@ def edge_of_gap(description: str) -> ma.fields.String:
 
 
 class WarningSchema(Schema):
-    """A line that was booked, and that somebody should look at."""
+    """A warning about a row that was recorded."""
 
     line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header is line 1."})
     kind = ma.fields.String(
         required=True,
-        dump_default="overlap",  # There was no other kind when older ones were kept.
+        dump_default="overlap",  # Older warnings have no kind.
         metadata={
             "enum": ["overlap", "gap"],
             "example": "overlap",
-            "description": "`overlap`: of two periods. `gap`: a period or a reading that was to be expected before it "
-            "is not there.",
+            "description": "`overlap`: two intervals overlap. `gap`: an interval or a reading before this one is "
+            "missing.",
         },
     )
-    message = ma.fields.String(required=True, metadata={"example": "Its period overlaps that of line 2."})
+    message = ma.fields.String(required=True, metadata={"example": "Its interval overlaps line 2."})
     overlaps_line = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 2, "description": "The line of the file that it overlaps."}
+        required=True, allow_none=True, metadata={"example": 2, "description": "Line of the file that it overlaps."}
     )
     overlaps_usage_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "The usage that it overlaps."}
+        required=True, allow_none=True, metadata={"example": None, "description": "Usage that it overlaps."}
     )
-    gap_start = edge_of_gap("The reading before the gap, or the end of the period before it.")
-    gap_end = edge_of_gap("This reading, or the beginning of this period.")
+    gap_start = gap_time("Time of the reading before the gap, or end of the interval before it.")
+    gap_end = gap_time("Time of this reading, or start of this interval.")
 
 
 class ImportRowErrorSchema(Schema):
-    """What is wrong with a line that was not booked."""
+    """An error of a rejected row."""
 
     line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header of CSV is line 1."})
     column = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": "amount", "description": "null: the line as a whole."}
+        required=True, allow_none=True, metadata={"example": "amount", "description": "`null` for the row as a whole."}
     )
     found = ma.fields.String(required=True, allow_none=True, metadata={"example": "two"})
     message = ma.fields.String(required=True, metadata={"example": "Not a number."})
 
 
-def said(example: str | None) -> ma.fields.String:
+def cell(example: str | None) -> ma.fields.String:
     return ma.fields.String(required=True, allow_none=True, metadata={"example": example})
 
 
@@ -180,10 +179,10 @@ def count(example: int, description: str) -> ma.fields.Integer:
 
 
 class ImportSchema(Schema):
-    """A file of usages that is booked as one act, and what came of its lines."""
+    """An import of a file, and the outcomes of its rows."""
 
     id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 1, "description": "null: a dry run, which booked nothing."}
+        required=True, allow_none=True, metadata={"example": 1, "description": "`null` for a dry run."}
     )
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
     mode = ma.fields.String(required=True, metadata={"enum": list(MODES), "example": "atomic"})
@@ -193,48 +192,54 @@ class ImportSchema(Schema):
         metadata={
             "enum": [*STATUSES, "checked"],
             "example": "completed",
-            "description": "`queued`, `running`, and then `booked` or `failed`: only once it is booked, the ledger has "
-            "its usages, all at once. `checked`: a dry run.",
+            "description": "`queued`, `running`, then `completed` or `failed`. The usages are in the ledger once the "
+            "import has completed. `checked`: a dry run.",
         },
     )
     progress = ExactDecimal(
         required=True,
-        metadata={"example": 1, "description": "What share of the file has been read; after that, it is written."},
+        metadata={
+            "example": 1,
+            "description": "Share of the file that has been read. The rows are recorded after that.",
+        },
     )
     failure = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "Why it failed, if it did."}
+        required=True, allow_none=True, metadata={"example": None, "description": "Why the import failed."}
     )
-    usage_count = count(8760, "How many usages it wrote: new and changed ones.")
-    new_count = count(8760, "Lines that are usages of their own.")
-    changed_count = count(0, "Lines that corrected a usage.")
-    unchanged_count = count(0, "Lines that say what the ledger said already.")
-    skipped_count = count(0, "Lines that differ from a usage in the ledger, which stayed as it was.")
-    rejected_count = count(0, "Lines with errors, which were not booked.")
-    blank_count = count(0, "Lines without an amount that were passed over.")
+    usage_count = count(8760, "Usages recorded: new and changed.")
+    new_count = count(8760, "Rows recorded as new usages.")
+    changed_count = count(0, "Rows that corrected a usage.")
+    unchanged_count = count(0, "Rows equal to a usage in the ledger.")
+    skipped_count = count(0, "Rows that differ from a usage in the ledger, which was not corrected.")
+    rejected_count = count(0, "Rows with errors, which were not recorded.")
+    blank_count = count(0, "Rows without an amount, which were skipped.")
     rounded_count = count(0, "Amounts that were rounded.")
     co2e_kg = ExactDecimal(
         required=True,
         allow_none=True,
-        metadata={"example": 4102.5, "description": "Of the new usages, as they were booked; null if it was not kept."},
+        metadata={"example": 4102.5, "description": "Sum of the new usages as recorded. `null` for a failed import."},
     )
     amount = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={
             "example": 2735,
-            "description": "Of the new usages, in their type's unit, where they are of one type.",
+            "description": "Sum of the new usages in the unit of their usage type. `null` for several usage types.",
         },
     )
-    error_count = count(0, "How many errors the lines have that were rejected.")
+    error_count = count(0, "Errors of the rejected rows.")
     errors = ma.fields.List(
         ma.fields.Nested(ImportRowErrorSchema),
         required=True,
-        metadata={"example": [], "description": "Those of the first 100 lines; `/imports/{id}/errors` has all."},
+        metadata={
+            "example": [],
+            "description": "Errors of the first 100 rejected rows. `/imports/{id}/errors` lists all.",
+        },
     )
     sha256 = ma.fields.String(
         required=True,
         metadata={
-            "description": "Of the file.",
+            "description": "SHA-256 of the file.",
             "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         },
     )
@@ -242,15 +247,15 @@ class ImportSchema(Schema):
     warnings = ma.fields.List(
         ma.fields.Nested(WarningSchema),
         required=True,
-        metadata={"example": [], "description": "The first 100, by line: overlaps and gaps."},
+        metadata={"example": [], "description": "First 100 warnings about overlaps and gaps, by line."},
     )
     recorded_at = UtcDateTime(
         required=True,
-        metadata={"example": "2026-01-31T12:00:01Z", "description": "While it is queued, when it was sent."},
+        metadata={"example": "2026-01-31T12:00:01Z", "description": "While queued, the time of the request."},
     )
     recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
     reverted_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "When it was taken back."}
+        required=True, allow_none=True, metadata={"example": None, "description": "When the import was reverted."}
     )
     reverted_by = ma.fields.Integer(required=True, allow_none=True, metadata={"example": None})
 
@@ -260,7 +265,7 @@ class ImportRowErrorQuery(ListQuerySchema):
 
 
 class RevertSchema(Schema):
-    """Why an import is taken back."""
+    """Why an import is reverted."""
 
     reason = reason()
 
@@ -270,22 +275,22 @@ class RejectedQuery(ExportQuerySchema):
 
 
 class RejectedSchema(Schema):
-    """A line that was not booked: what it said, as text, and what is wrong with it."""
+    """A rejected row: its cells as text, and its errors."""
 
-    usage_at = said("2026-01-31T12:00:00Z")
-    usage_until = said(None)
-    amount = said("two")
-    unit = said(None)
-    usage_type_id = said("100")
-    user_id = said(None)
-    region = said(None)
-    method = said(None)
-    quality = said(None)
-    note = said(None)
-    adjusts_closed_period_id = said(None)
-    external_id = said("meter-1/2026-01")
-    usage_type = said(None)
-    user_email = said(None)
+    usage_at = cell("2026-01-31T12:00:00Z")
+    usage_until = cell(None)
+    amount = cell("two")
+    unit = cell(None)
+    usage_type_id = cell("100")
+    user_id = cell(None)
+    region = cell(None)
+    method = cell(None)
+    quality = cell(None)
+    note = cell(None)
+    adjusts_closed_period_id = cell(None)
+    external_id = cell("meter-1/2026-01")
+    usage_type = cell(None)
+    user_email = cell(None)
     rejected_line = ma.fields.Integer(required=True, metadata={"example": 3})
     rejected_because = ma.fields.String(required=True, metadata={"example": "amount: Not a number."})
 
@@ -295,29 +300,3 @@ class ImportQuery(ListQuerySchema):
     timezone = time_zone()
     recorded_by = equal_to(Import.recorded_by)
     sort = Sort(Import.recorded_at, Import.usage_count, Import.id, default="-recorded_at")
-
-
-class VerificationSchema(Schema):
-    """What came of verifying an export."""
-
-    lines = ma.fields.Integer(required=True, metadata={"example": 1, "description": "How many usages the file has."})
-    reproduced = ma.fields.Integer(
-        required=True, metadata={"example": 0, "description": "Those whose every value could be reproduced."}
-    )
-    differing = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The others."})
-    sha256 = ma.fields.String(
-        required=True,
-        metadata={
-            "description": "Of the file.",
-            "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        },
-    )
-    errors = ma.fields.Dict(
-        keys=ma.fields.String(),
-        values=ma.fields.List(ma.fields.String()),
-        required=True,
-        metadata={
-            "description": "What is wrong with the first hundred of them, by line; the header of a CSV file is line 1.",
-            "example": {"2": ["co2e_kg: the file says 18.76; the ledger has 18.75 in version 1."]},
-        },
-    )

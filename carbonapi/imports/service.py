@@ -1,33 +1,31 @@
-"""Booking a file of usages: all of it, or the lines that are good, as one act."""
+"""Import a file of usages: all its rows, or its valid rows, in one transaction."""
 
 import datetime as dt
 from collections.abc import Collection
-from decimal import Decimal
 from typing import IO, Any
-
-import sqlalchemy as sa
 
 from .. import audit
 from ..auth import current_actor
 from ..db import db, on_commit
-from ..errors import CarbonError, Conflict, ValidationFailed
+from ..errors import CarbonError, Conflict
 from ..observability import metrics
 from ..usages import ledger
-from .checks.conflicts import compare_with_existing, match_existing, reject_existing
+from .checks.conflicts import match_existing
 from .checks.gaps import gaps
-from .checks.missing_references import add_closed_period_errors, add_missing_reference_errors
+from .checks.missing_references import check_references
 from .checks.name_lookup import default_user, resolve_names, resolve_type
 from .checks.overlaps import Warnings, overlaps
-from .checks.row_errors import first_errors, refused_by, store_errors
+from .checks.row_errors import rejection, store_errors
+from .checks.values import validate
 from .formats.rows import FileFormat, RowParser
 from .formats.text_files import MAX_ERRORS_SHOWN, sha256_of_text_file
-from .models import COMPLETED, RUNNING, Import
-from .staging import Row, load_staging_table, valid_rows, validate
+from .models import CHANGED, NEW, RUNNING, Import, Outcomes
+from .staging import count_outcomes, load_staging_table, valid_rows
 
-MODES = ("atomic", "partial", "dry-run")
-# What the audit log tells of an import; the others where there are any.
-TOLD = ("usage_count", "co2e_kg", "sha256")
-TOLD_IF_ANY = ("changed_count", "rejected_count")
+CHECKS = (resolve_names, validate, match_existing, check_references)
+# Fields of an import in its audit entry; the optional ones only if they are not zero.
+AUDITED = ("usage_count", "co2e_kg", "sha256")
+AUDITED_IF_ANY = ("changed_count", "rejected_count")
 
 
 def import_file(
@@ -36,50 +34,37 @@ def import_file(
     mode: str = "atomic",
     on_conflict: str = "reject",
     ignore: Collection[str] = (),
-    layout: FileFormat | None = None,
+    file_format: FileFormat | None = None,
     **defaults: Any,
 ) -> Import:
-    """Record the usages of a file as one import.
+    """Record the usages of a file: CSV with a header, NDJSON or Green Button.
 
-    file: CSV with a header, or NDJSON. mode: atomic books all lines or none; partial the good ones; dry-run none, and
-    tells what partial would do in an import without an id. ignore: columns of the file that are not read.
-    defaults: fields for columns that the file does not have; without `user_id` and `user_email` the usages are the
-    actor's own.
-    Raises Invalid that tells the errors by line if it is atomic and there are any; then nothing is recorded.
+    mode: "atomic" records all rows or none, "partial" the valid ones. "dry-run" records nothing and returns the outcome
+    of "partial" as an import without an id. ignore: columns of the file to skip. defaults: values for columns that the
+    file lacks; without `user_id` and `user_email`, the usages are the actor's.
+    Raise ValidationFailed with the errors by line if the file is invalid, or if a row of an atomic import is.
     """
-    if mode != "dry-run":
-        try:
-            received = create_import(file, now, mode, on_conflict, defaults)
-            booked = run_import(received, file, ignore, layout, **defaults)
-        except CarbonError:
-            metrics.IMPORTS.labels("rejected").inc()
-            raise
-        on_commit(lambda: count_outcome(booked))
-        return booked
-    received = create_import(file, now, mode, on_conflict, defaults)
-    with db.session.begin_nested() as trial:
-        booked = run_import(received, file, ignore, layout, **defaults)
-        told = {column.name: getattr(booked, column.name) for column in Import.__table__.columns if column.name != "id"}
-        trial.rollback()
-    return Import(**told | {"status": "checked"})
-
-
-def count_outcome(ended: Import) -> None:
-    """Count an import that was booked or has failed, and is committed, for who watches over the service."""
-    metrics.IMPORTS.labels(ended.status).inc()
-    metrics.IMPORTED_USAGES.inc(ended.usage_count)
+    if mode == "dry-run":
+        return _dry_run(create_import(file, now, mode, on_conflict, defaults), file, ignore, file_format, **defaults)
+    try:
+        imp = create_import(file, now, mode, on_conflict, defaults)
+        run_import(imp, file, ignore, file_format, **defaults)
+    except CarbonError:
+        metrics.IMPORTS.labels("rejected").inc()
+        raise
+    on_commit(lambda: count_outcome(imp))
+    return imp
 
 
 def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, defaults: dict[str, Any]) -> Import:
-    """The import that is to be made of a file, which is left at its beginning.
+    """Return a new import of a file, and resolve the names of the default user and usage type to ids.
 
-    The defaults get whose usages they are where they do not say it, and ids in place of names.
-    Raises Invalid for a file that is no whole text, and for a user or usage type that the actor may not see.
+    Raise ValidationFailed for a file that is not a complete text, and for an unknown user or usage type.
     """
-    owner = default_user(defaults)
+    user = default_user(defaults)
     resolve_type(defaults)
     return Import(
-        organization_id=owner.organization_id,
+        organization_id=user.organization_id,
         mode=mode,
         on_conflict=on_conflict,
         sha256=sha256_of_text_file(file),
@@ -89,88 +74,64 @@ def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str
 
 
 def run_import(
-    booked: Import, file: IO[bytes], ignore: Collection[str] = (), layout: FileFormat | None = None, **defaults: Any
-) -> Import:
-    """The import, once its file is booked. One that is running keeps its errors if it is refused.
+    imp: Import, file: IO[bytes], ignore: Collection[str] = (), file_format: FileFormat | None = None, **defaults: Any
+) -> None:
+    """Stage the rows of a file, check them, and record those that are new or changed.
 
-    Whatever it raises, the ledger is as it was before.
+    Raise ValidationFailed if a row of an atomic import is rejected. A queued import stores the errors of its rows.
     """
-    reader = RowParser(layout or FileFormat(), defaults)
-    organization_id, is_atomic = booked.organization_id, booked.mode == "atomic"
-    load_staging_table(file, reader, ignore)
-    faulty = reader.faulty + resolve_names(organization_id, reader.used)
-    faulty += validate(organization_id, reader.used)
-    same = differing = 0
-    if booked.on_conflict != "reject":
-        faulty += match_existing(organization_id, booked.on_conflict)
-        same, differing = compare_with_existing(organization_id)
-    elif "external_id" in reader.used:
-        faulty += reject_existing(organization_id)
-    is_new = Row.usage_id.is_(None)
-    is_written = is_new | ~Row.same if booked.on_conflict == "replace" else is_new
-    if faulty and is_atomic:
-        raise _refusal(booked, faulty + add_missing_reference_errors(organization_id, is_written))
-    with db.session.begin_nested() as writing:
-        booked.warning_count, booked.warnings = _warnings(organization_id, reader.used)
-        db.session.add(booked)
-        db.session.flush()
-        sums = ledger.insert_many(valid_rows(is_new), booked.recorded_at, organization_id, booked.id)
-        replaced = 0
-        if differing and booked.on_conflict == "replace":
-            reason = f"Import {booked.id} says so."
-            replaced = ledger.update_many(valid_rows(~Row.same), booked.recorded_at, organization_id, reason)
-        skipped = differing if booked.on_conflict == "skip" else 0
-        written = sums.usage_count + replaced
-        left_out = reader.lines - faulty - same - skipped - written
-        if left_out and is_atomic:
-            writing.rollback()
-        elif left_out:
-            _mark_left_out(organization_id, is_written, left_out)
-    if left_out and is_atomic:
-        _mark_left_out(organization_id, is_written, left_out)
-        raise _refusal(booked, left_out)
-    booked.usage_count = written
-    booked.new_count, booked.changed_count = sums.usage_count, replaced
-    booked.unchanged_count, booked.skipped_count = same, skipped
-    booked.blank_count, booked.rounded_count = reader.blank, reader.rounded
-    booked.co2e_kg = sums.co2e_kg
-    booked.amount = sums.amount_in_type_unit if sums.first_type_id == sums.last_type_id else None
-    booked.status, booked.progress = COMPLETED, Decimal(1)
-    if faulty + left_out:
-        _keep(booked, faulty + left_out)
+    parser = RowParser(file_format or FileFormat(), defaults)
+    load_staging_table(file, parser, ignore)
+    for check in CHECKS:
+        check(imp, parser.used_columns)
+    plan = count_outcomes()
+    if plan.rejected and imp.mode == "atomic":
+        if imp.status == RUNNING:
+            store_errors(imp, plan.rejected)
+        raise rejection(plan.rejected)
+    imp.warning_count, imp.warnings = _warnings(imp.organization_id, parser.used_columns)
+    db.session.add(imp)
     db.session.flush()
-    told = [*TOLD, *(name for name in TOLD_IF_ANY if getattr(booked, name))]
-    audit.record("imported", Import, booked.id, organization_id, new={name: getattr(booked, name) for name in told})
-    return booked
+    sums = _write(imp, plan)
+    imp.complete(plan, sums, parser.blank_count, parser.rounded_count)
+    if plan.rejected:
+        store_errors(imp, plan.rejected)
+    db.session.flush()
+    fields = [*AUDITED, *(name for name in AUDITED_IF_ANY if getattr(imp, name))]
+    audit.record("imported", Import, imp.id, imp.organization_id, new={name: getattr(imp, name) for name in fields})
 
 
-def _warnings(organization_id: int, used: Collection[str]) -> tuple[int, Warnings]:
-    """How many good lines somebody should look at, and the first of them. used: the columns that say anything."""
-    has_periods = "usage_until" in used
-    gap_count, told = gaps("external_id" in used, has_periods)
-    overlap_count, overlapping = overlaps(organization_id) if has_periods else (0, [])
-    first = sorted([*overlapping, *told], key=lambda warning: int(warning["line"]))[:MAX_ERRORS_SHOWN]
-    return gap_count + overlap_count, first
+def count_outcome(imp: Import) -> None:
+    """Update the metrics after the commit of an import that has completed or failed."""
+    metrics.IMPORTS.labels(imp.status).inc()
+    metrics.IMPORTED_USAGES.inc(imp.usage_count)
 
 
-def _mark_left_out(organization_id: int, is_written: sa.ColumnElement[bool], left_out: int) -> None:
-    """Let so many lines that the ledger did not take have why as a fault. Raises Conflict if it is others by now."""
-    if (
-        add_missing_reference_errors(organization_id, is_written) + add_closed_period_errors(organization_id)
-        != left_out
-    ):
-        raise Conflict("The ledger has changed while the file was booked, so nothing was recorded. Send it again.")
+def _write(imp: Import, plan: Outcomes) -> Any:
+    """Write the new and changed rows to the ledger, and return the sums of the new usages."""
+    sums = ledger.insert_many(valid_rows(NEW), imp.recorded_at, imp.organization_id, imp.id)
+    corrected = 0
+    if plan.changed:
+        reason = f"Corrected by import {imp.id}."
+        corrected = ledger.update_many(valid_rows(CHANGED), imp.recorded_at, imp.organization_id, reason)
+    # The locks of the checks prevent this, except for a usage that was deleted before it could be locked.
+    if (sums.usage_count, corrected) != (plan.new, plan.changed):
+        raise Conflict("The ledger changed during the import, so nothing was recorded. Send the file again.")
+    return sums
 
 
-def _refusal(booked: Import, count: int) -> ValidationFailed:
-    """The error that shows the errors of the first of so many lines; of an import that is running, all are kept."""
-    if booked.status == RUNNING:
-        _keep(booked, count)
-    return refused_by(count)
+def _dry_run(imp: Import, file: IO[bytes], *args: Any, **defaults: Any) -> Import:
+    with db.session.begin_nested() as trial:
+        run_import(imp, file, *args, **defaults)
+        columns = {column.name: getattr(imp, column.name) for column in Import.__table__.columns}
+        trial.rollback()
+    return Import(**columns | {"id": None, "status": "checked"})
 
 
-def _keep(booked: Import, count: int) -> None:
-    """Keep the errors of so many lines with the import."""
-    booked.rejected_count = count
-    booked.error_count = store_errors(booked.organization_id, booked.id)
-    booked.errors = [{"line": line, **fault} for line, errors in first_errors().items() for fault in errors]
+def _warnings(organization_id: int, columns: Collection[str]) -> tuple[int, Warnings]:
+    """Return the number of warnings about overlaps and gaps, and the first ones by line."""
+    has_intervals = "usage_until" in columns
+    gap_count, gap_warnings = gaps("external_id" in columns, has_intervals)
+    overlap_count, overlap_warnings = overlaps(organization_id) if has_intervals else (0, [])
+    first = sorted([*overlap_warnings, *gap_warnings], key=lambda warning: int(warning["line"]))
+    return gap_count + overlap_count, first[:MAX_ERRORS_SHOWN]

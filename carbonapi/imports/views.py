@@ -1,14 +1,11 @@
-"""Importing files of usages."""
+"""Import files of usages, list the imports and their row errors, and revert imports."""
 
 from typing import IO, Any
 
 from flask.views import MethodView
 
-from ..auth import EVERYONE, get_visible, visible
-from ..exports.verification import verify
-from ..rest import Blueprint, now, prefers_async, requires
-from ..usages.models import Usage
-from ..usages.schemas import UsageExportQuery, UsageSchema
+from ..auth import get_visible, visible
+from ..rest import Blueprint, now, prefers_async
 from .checks.row_errors import errors_of, rejected_lines
 from .jobs.queue import enqueue
 from .models import Import
@@ -22,22 +19,16 @@ from .schemas import (
     RejectedQuery,
     RejectedSchema,
     RevertSchema,
-    VerificationSchema,
 )
 from .service import import_file
 
-imports = Blueprint(
-    "Imports",
-    __name__,
-    description="Files of usages, each booked as one act, which can be reverted; and exports, which can be verified.",
-)
+imports = Blueprint("Imports", __name__, description="Import files of usages, and revert imports.")
 
 EXAMPLES = {
     "csv": "usage_type_id,usage_at,amount,note\n100,2026-01-01T00:00:00Z,0.312,Main meter\n"
     "100,2026-01-01T01:00:00Z,0.298,\n",
     "ndjson": '{"usage_type_id":100,"usage_at":"2026-01-01T00:00:00Z","amount":0.312}\n',
 }
-EXPORTS = {"csv": "id,version,co2e_kg\n1,1,18.75\n", "ndjson": '{"id":1,"version":1,"co2e_kg":18.75}\n'}
 
 
 @imports.route("/imports")
@@ -46,41 +37,40 @@ class Imports(MethodView):
     def get(self, narrow: Any) -> Any:
         """List imports
 
-        The files that were booked, are queued or have failed, newest first. `GET /usages?import_id=` has the usages of
-        one.
+        Returns completed, queued, running and failed imports, newest first. `GET /usages?import_id=` lists the usages
+        of an import.
         """
         return narrow(visible(Import))
 
     @imports.upload(ImportSchema, ImportOptions, EXAMPLES, defers=True)
-    @imports.alt_response(200, schema=ImportSchema, description="What a dry run found: nothing was booked.")
+    @imports.alt_response(200, schema=ImportSchema, description="The outcome of a dry run. Nothing was recorded.")
     def post(self, options: dict[str, Any], file: IO[bytes]) -> Import:
         """Import usages
 
-        A file in UTF-8, CSV with a header or NDJSON, as the body (`text/csv`, `application/x-ndjson`), or as `file` of
-        a form (`multipart/form-data`). Columns by name: usage_at and amount, and any other field of a new usage; where
-        a cell is empty, the query's stands in. The further columns of an export follow from these and are passed over:
-        the factors are those in force now. All of it is booked, or nothing: 422 then names the first 100 lines that
-        have errors. With `mode=partial` the good lines are booked, and the answer tells of the others.
+        Send a UTF-8 file as the body: CSV with a header (`text/csv`) or NDJSON (`application/x-ndjson`). Or send it as
+        `file` of a form (`multipart/form-data`). The columns are `usage_at`, `amount` and other fields of a new usage;
+        query parameters apply to empty cells. The other columns of an export are ignored: usages get the factors that
+        are in force now. By default, all rows are recorded or none; 422 returns the errors of the first 100 invalid
+        lines. With `mode=partial`, the valid rows are recorded, and the response has the errors of the others.
 
-        A Green Button file, the XML in which utilities hand out what their meters read, is taken as `file` of a form.
-        Its lines are its readings, counted from 1: those of up to an hour, and longer ones as periods. `external_id` is
-        made of the usage point and the beginning.
+        Send a Green Button file, the XML of utilities with meter readings, as `file` of a form. Its lines are the
+        readings, counted from 1. Readings of more than an hour become intervals. `external_id` consists of the usage
+        point and the start of the reading.
 
-        In place of usage_type_id a line may give `usage_type`, the name; of several usage types of that name it is the
-        one in the line's `unit`. In place of user_id it may give `user_email`, of a user of the same organization whom
-        you see. A line that gives both of a pair has a fault.
+        Rows can have `usage_type`, a name, instead of `usage_type_id`; of several types with that name, the one in the
+        row's `unit` applies. Rows can have `user_email` instead of `user_id`. A row with both is invalid.
 
-        With `on_conflict=skip` or `replace` a file can be sent again: what the ledger has is recognized, by
-        `external_id` or else by user, usage type and time. A corrected usage keeps its version, and its `import_id`.
+        With `on_conflict=skip` or `replace`, you can send a file again. The service recognizes usages by `external_id`,
+        or by user, usage type and time. A corrected usage keeps its version history and its `import_id`.
 
-        Two periods of one user, usage type and meter that overlap are booked, with a warning that names both. The meter
-        is what stands before the last slash of `external_id`: `meter-1` of `meter-1/2026-01`. Warnings tell gaps within
-        the file, too: time between two periods, and a reading that comes more than half as late again as is usual, by
-        the median of its user, usage type and meter. Readings that keep to no interval have none.
+        Warnings report overlaps and gaps; these rows are recorded. An overlap is two intervals of the same user, usage
+        type and meter. The meter is the part of `external_id` before the last slash: `meter-1` in `meter-1/2026-01`. A
+        gap is time between two intervals of the file, or between two readings that are more than 1.5 times as far
+        apart as usual: the median of their user, usage type and meter. Irregular readings have no gaps.
 
-        With `Prefer: respond-async` the file is kept, and booked after the answer, which is 202 and the import with the
-        status `queued`. `GET /imports/{id}` tells its `progress`, and at last whether it is `booked` or has `failed`,
-        and why. Once accepted, it outlasts restarts of the service. A dry run is answered at once all the same.
+        With `Prefer: respond-async`, the service stores the file and imports it after the response, which is 202 with
+        the status `queued`. Poll `GET /imports/{id}` for the `progress` until the status is `completed` or `failed`.
+        An accepted import survives restarts of the service. Dry runs are never queued.
         """
         return (enqueue if prefers_async() else import_file)(file, now(), **options)
 
@@ -91,71 +81,43 @@ class ImportById(MethodView):
     def get(self, import_id: int) -> Import:
         """Get an import
 
-        How many usages it booked, when, and by whom; of one that is queued, how far it is.
+        Returns the status, progress, counts, errors and warnings of an import.
         """
         return get_visible(Import, import_id)
 
 
 @imports.route("/imports/<int:import_id>/errors")
-class ImportFaults(MethodView):
+class ImportRowErrors(MethodView):
     @imports.list(ImportRowErrorSchema, ImportRowErrorQuery)
     def get(self, narrow: Any, import_id: int) -> Any:
         """List errors of an import
 
-        What is wrong with the lines that a partial import did not book, or for which a queued one failed, by line.
+        Returns the errors of the rows that a partial import rejected, or that made a queued import fail, by line.
         """
         return narrow(errors_of(get_visible(Import, import_id)))
 
 
 @imports.route("/imports/<int:import_id>/errors/export")
-class ImportFaultsExport(MethodView):
+class ImportRowErrorsExport(MethodView):
     @imports.export(RejectedSchema, RejectedQuery, "rejected-lines")
     def get(self, narrow: Any, import_id: int) -> Any:
         """Export rejected lines
 
-        The lines that a partial import did not book, to be mended and sent to `POST /imports` again, with what is wrong
-        with each. The columns are the API's own; what a line said is there as it was read. A queued import that failed
-        booked none of its lines: here are those for which it did.
+        Returns the rows that a partial import rejected, or that made a queued import fail. Correct them and send the
+        file to `POST /imports`. The columns have the names of the API, the cells have their original text, and
+        `rejected_because` has the errors.
         """
         return narrow(rejected_lines(get_visible(Import, import_id)))
 
 
 @imports.route("/imports/<int:import_id>/revert")
-class ImportReversal(MethodView):
+class ImportRevert(MethodView):
     @imports.post(RevertSchema, ImportSchema, 200)
     def post(self, fields: dict[str, Any], import_id: int) -> Import:
         """Revert an import
 
-        Takes the import back as one act: its usages that are still in the ledger are deleted, and what was believed of
-        them is kept as versions. What it corrected stays corrected. Twice is 409, and so it is when the books are
-        closed over one of its usages, or it is not booked.
+        Deletes the usages of the import that are still in the ledger, with history, all or none. Usages that the
+        import corrected stay corrected. Returns 409 if the import has not completed or was reverted before, or if one
+        of its usages is in a closed period.
         """
         return revert(get_visible(Import, import_id, lock=True), now(), **fields)
-
-
-@imports.route("/usages/export")
-class UsageExport(MethodView):
-    @imports.export(UsageSchema, UsageExportQuery, "usages")
-    def get(self, narrow: Any) -> Any:
-        """Export usages
-
-        All that `/usages` would list, as a file, with the same fields and digits. CSV has a header, and an empty cell
-        where a field is null. A text that a spreadsheet would run, because it begins with = + - @ or a tab, has an
-        apostrophe before it; `POST /imports` takes that off again, and takes the file as it is.
-        """
-        return narrow(visible(Usage))
-
-
-@imports.route("/verify")
-class Verify(MethodView):
-    @imports.upload(VerificationSchema, None, EXPORTS, 200)
-    @requires(EVERYONE)
-    def post(self, file: IO[bytes]) -> dict[str, Any]:
-        """Verify an export
-
-        Tells every line whose number cannot be reproduced. The file is an export, CSV or NDJSON, as the body or as
-        `file` of a form; it may lack columns, but for id, version and co2e_kg. Each value is compared with the ledger's
-        in that version, also if it has been corrected or deleted since; and the ledger's own is calculated again from
-        the amount, the unit's exact ratio and the catalogue's emission factor. That a line is missing is not found.
-        """
-        return verify(file)

@@ -61,7 +61,7 @@ def test_factors_and_usages_are_imported(carbonapi, tmp_path):
     ambiguous = "usage_type: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
     assert carbonapi(*usages, "--usage-type", "heating") == (
         1,
-        "Error: 2 lines are not good, so nothing was recorded. The first: line 2.\n"
+        "Error: 2 invalid rows; nothing was recorded. First error: line 2.\n"
         f"  line 2: {ambiguous}\n  line 3: {ambiguous}\n",
     )
     heating = ("--usage-type", "heating", "--unit", "m3")
@@ -71,8 +71,7 @@ def test_factors_and_usages_are_imported(carbonapi, tmp_path):
     file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,-1\n")
     assert carbonapi(*usages, "--usage-type", "100") == (
         1,
-        "Error: 1 line is not good, so nothing was recorded. The first: line 2.\n"
-        "  line 2: amount: Must not be negative.\n",
+        "Error: 1 invalid row; nothing was recorded. First error: line 2.\n  line 2: amount: Must not be negative.\n",
     )
     code, output = carbonapi("usages", "import", file, "--user", "nobody@example.org")
     assert (code, output) == (1, "Error: There is no user nobody@example.org.\n")
@@ -98,17 +97,17 @@ def test_import_has_the_options_of_the_api(carbonapi, tmp_path):
         *("--columns", "usage_at:start,amount:value", "--delimiter", ";", "--decimal", ",", "--round", "1"),
         *("--timezone", "Europe/London", "--date-order", "dmy", "--blank", "skip", "--ignore", "note"),
     )
-    errors = "The first: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
+    errors = "First error: line 5.\n  line 5: usage_at: Not an RFC 3339 date-time with an offset"
 
     code, output = carbonapi(*usages, *options, "--mode", "dry-run")
-    assert (code, output.startswith("Would record 1 usages; nothing was recorded.\nError: 1 line is not good")) == (
+    assert (code, output.startswith("Would record 1 usages; nothing was recorded.\nError: 1 invalid row")) == (
         1,
         True,
     )
     code, output = carbonapi(*usages, *options)
-    assert (code, output.startswith(f"Error: 1 line is not good, so nothing was recorded. {errors}")) == (1, True)
+    assert (code, output.startswith(f"Error: 1 invalid row; nothing was recorded. {errors}")) == (1, True)
     code, output = carbonapi(*usages, *options, "--mode", "partial")
-    recorded = "Recorded 1 usages as import 2.\nError: 1 line is not good, so it was skipped. "
+    recorded = "Recorded 1 usages as import 2.\nError: 1 invalid row; not recorded. "
     assert (code, output.startswith(recorded + errors)) == (1, True), output
     file.write_text("start;value\n01/07/2024 12:00;1,35\n")
     assert carbonapi(*usages, *options, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
@@ -163,7 +162,7 @@ def test_warnings_are_printed_by_line(carbonapi, tmp_path):
 
     assert carbonapi("usages", "import", file, "--user", "ada@example.org", "--usage-type", "100") == (
         0,
-        "Recorded 2 usages as import 1.\nLine 2: Its period overlaps that of line 1.\n",
+        "Recorded 2 usages as import 1.\nLine 2: Its interval overlaps line 1.\n",
     )
 
 

@@ -100,4 +100,4 @@ def test_rejected_file_shows_the_error(enter, manager):
     page.get_by_label("Amount", exact=True).select_option("")
     page.get_by_role("button", name="Preview").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("The column amount is missing.")
+    expect(page.get_by_role("alert")).to_contain_text("Missing column amount.")

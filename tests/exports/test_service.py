@@ -1,4 +1,4 @@
-"""Exports: the text that the JSON API gives, row by row, as files that can be imported again."""
+"""Exports: the rows of the JSON API as files that can be imported again."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ COLUMNS = (
     "emission_factor_id,co2e_kg,region,method,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,"
     "version,recorded_at,recorded_by,reason"
 )
-# What stands in a cell for a text: an apostrophe keeps a spreadsheet from running it, and nothing is lost.
+# Cells by their text. An apostrophe stops spreadsheets from running a formula, without loss.
 CELLS = {
     "=1+1": "'=1+1",
     "+1": "'+1",
@@ -43,7 +43,7 @@ def imported(client, file, query=""):
     return client.post(f"/imports{query}", data=file, content_type="text/csv")
 
 
-def test_a_line_of_ndjson_is_the_very_json_of_the_list(as_member):
+def test_ndjson_lines_equal_json_of_list(as_member):
     odd = 'quotes " \\ / tab \t lines \r\n € 😀 \u2028 \u00a0 =x %s :a'
     factories.usage(as_member.user, "0.1", "2024-01-01T12:00:00.000001+01:00", note=odd, external_id="a")
     factories.usage(
@@ -60,7 +60,7 @@ def test_a_line_of_ndjson_is_the_very_json_of_the_list(as_member):
     assert "[" + answer.text.removesuffix("\n").replace("\n", ",") + "]" == listed
 
 
-def test_a_cell_of_csv_is_the_text_of_the_json_and_empty_for_null(as_member):
+def test_csv_cells_are_json_texts_and_empty_for_null(as_member):
     usage = factories.usage(as_member.user, "0.10", "2024-01-01T12:00:00.5+01:00")
 
     answer = as_member.get("/usages/export")
@@ -76,7 +76,7 @@ def test_a_cell_of_csv_is_the_text_of_the_json_and_empty_for_null(as_member):
     )
 
 
-def test_an_instant_has_six_digits_after_the_point_or_none(as_member):
+def test_times_have_six_decimals_or_none(as_member):
     written = {
         "1969-12-31T23:59:59": "1969-12-31T23:59:59Z",
         "2024-01-01T12:00:00": "2024-01-01T12:00:00Z",
@@ -91,16 +91,16 @@ def test_an_instant_has_six_digits_after_the_point_or_none(as_member):
     for usage_at in written:
         factories.usage(as_member.user, usage_at=usage_at)
 
-    for told in (as_member.get("/usages?sort=usage_at").json, lines_of(as_member.get("/usages/export?sort=usage_at"))):
-        assert [usage["usage_at"] for usage in told] == list(written.values())
+    for shown in (as_member.get("/usages?sort=usage_at").json, lines_of(as_member.get("/usages/export?sort=usage_at"))):
+        assert [usage["usage_at"] for usage in shown] == list(written.values())
 
 
-def test_no_usages_are_a_header_or_nothing(as_member):
+def test_empty_export_has_header_only(as_member):
     assert as_member.get("/usages/export").text == COLUMNS + "\n"
     assert as_member.get("/usages/export?format=ndjson").text == ""
 
 
-def test_filters_order_and_as_of_are_those_of_the_list(as_manager):
+def test_export_supports_filters_order_and_as_of(as_manager):
     for day, amount in ((1, 3), (2, 1), (3, 2)):
         factories.usage(as_manager.user, amount, f"2024-01-0{day}", quality="estimated" if day == 3 else "measured")
     before = query_now()
@@ -125,14 +125,14 @@ def test_filters_order_and_as_of_are_those_of_the_list(as_manager):
 
 
 @pytest.mark.parametrize("query", ["page=1", "format=xlsx", "sort=note", "as_of=2999-01-01T00:00:00Z", "strat=2024"])
-def test_what_the_query_cannot_be_is_a_problem(as_member, query):
+def test_invalid_query_is_problem(as_member, query):
     answer = as_member.get(f"/usages/export?{query}")
 
     assert (answer.status_code, answer.mimetype) == (422, "application/problem+json")
     assert list(answer.json["errors"]["query"]) == [query.partition("=")[0]]
 
 
-def test_everybody_exports_what_they_see(as_member, as_manager, as_auditor, as_other_manager):
+def test_export_has_visible_usages_only(as_member, as_manager, as_auditor, as_other_manager):
     mine, other = factories.usage(as_member.user).id, factories.usage(as_manager.user).id
 
     seen = [
@@ -143,7 +143,7 @@ def test_everybody_exports_what_they_see(as_member, as_manager, as_auditor, as_o
     assert seen == [{mine}, {mine, other}, {mine, other}, set()]
 
 
-def test_a_text_that_a_spreadsheet_would_run_has_an_apostrophe_before_it(as_member):
+def test_formulas_are_escaped_by_apostrophe(as_member):
     for text in CELLS:
         factories.usage(as_member.user, note=text)
 
@@ -152,7 +152,7 @@ def test_a_text_that_a_spreadsheet_would_run_has_an_apostrophe_before_it(as_memb
     assert [line["note"] for line in lines] == list(CELLS.values())
 
 
-def test_a_negative_amount_stays_a_number(as_manager):
+def test_negative_amount_is_not_escaped(as_manager):
     period = as_manager.post("/closed-periods", json={"until": "2021-01-01T00:00:00Z"}).json
     factories.usage(as_manager.user, "-12.5", "2022-01-01", adjusts_closed_period_id=period["id"])
 
@@ -160,15 +160,15 @@ def test_a_negative_amount_stays_a_number(as_manager):
     assert (line["amount"], line["co2e_kg"], line["adjusts_closed_period_id"]) == ("-12.5", "-18.75", str(period["id"]))
 
 
-def told(client):
-    """The usages but for what follows from where and when they are recorded."""
+def exported_fields(client):
+    """Return the usages without the fields that depend on how they were recorded."""
     usages = client.get("/usages?sort=usage_at,amount&page_size=1000").json
     return [{name: value for name, value in usage.items() if name not in FOLLOWS} for usage in usages]
 
 
 @pytest.fixture
 def full(as_manager, as_member):
-    """An organization with usages of every kind; returns its manager. The last of them is an adjustment."""
+    """Return the manager of an organization with usages of every kind, the last one an adjustment."""
     period = as_manager.post("/closed-periods", json={"until": "2020-12-31T00:00:00Z"}).json
     for number, text in enumerate(CELLS):
         factories.usage(as_member.user, "0.1", f"2024-01-01T00:{number:02}", note=text, external_id=f"={number}")
@@ -180,8 +180,8 @@ def full(as_manager, as_member):
     return as_manager
 
 
-def test_what_was_exported_and_deleted_can_be_imported_again(full):
-    before, users = told(full), [usage["user_id"] for usage in full.get("/usages?sort=usage_at").json]
+def test_exported_usages_can_be_imported_again(full):
+    before, users = exported_fields(full), [usage["user_id"] for usage in full.get("/usages?sort=usage_at").json]
     exported = full.get("/usages/export")
     file = exported.text
     ids = "&".join(f"id={line['id']}" for line in lines_of(exported))
@@ -190,32 +190,32 @@ def test_what_was_exported_and_deleted_can_be_imported_again(full):
     answer = imported(full, file)
 
     assert answer.status_code == 201, answer.text
-    assert told(full) == before
+    assert exported_fields(full) == before
     assert [usage["user_id"] for usage in full.get("/usages?sort=usage_at").json] == users
 
 
-def test_another_organization_imports_it_as_its_own(full, as_other_manager):
-    before = told(full)
+def test_export_can_be_imported_by_other_organization(full, as_other_manager):
+    before = exported_fields(full)
     file = full.get("/usages/export?end=2024-06-01").text
     assert "user_id: There is no user " in imported(as_other_manager, file).json["errors"]["file"]["2"][0]
 
     answer = imported(as_other_manager, file, "?ignore=user_id")
 
     assert answer.status_code == 201, answer.text
-    assert told(as_other_manager) == before[:-1]
+    assert exported_fields(as_other_manager) == before[:-1]
     users = {usage["user_id"] for usage in as_other_manager.get("/usages?page_size=1000").json}
     assert users == {as_other_manager.user.id}
 
 
-def test_an_adjustment_needs_a_closed_period_of_the_books_it_comes_to(full, as_other_manager):
+def test_adjustment_requires_closed_period_of_organization(full, as_other_manager):
     exported = full.get("/usages/export?start=2024-06-01")
     period_id = lines_of(exported)[0]["adjusts_closed_period_id"]
 
-    refused = imported(as_other_manager, exported.text, "?ignore=user_id")
-    told_as = (
+    rejected = imported(as_other_manager, exported.text, "?ignore=user_id")
+    message = (
         f"adjusts_closed_period_id: Your organization has no closed period {period_id}; GET /closed-periods lists them."
     )
-    assert (refused.status_code, refused.json["errors"]["file"]) == (422, {"2": [told_as]})
+    assert (rejected.status_code, rejected.json["errors"]["file"]) == (422, {"2": [message]})
 
     own = as_other_manager.post("/closed-periods", json={"until": "2020-12-31T00:00:00Z"}).json["id"]
     file = exported.text.replace(f",measured,,,{period_id},", f",measured,,,{own},")
@@ -223,13 +223,13 @@ def test_an_adjustment_needs_a_closed_period_of_the_books_it_comes_to(full, as_o
     assert as_other_manager.get("/usages").json[0]["adjusts_closed_period_id"] == own
 
 
-def test_a_column_that_is_ignored_may_be_needed(as_member):
+def test_required_column_must_not_be_ignored(as_member):
     factories.usage(as_member.user)
     file = as_member.get("/usages/export").text
 
     answer = imported(as_member, file, "?ignore=amount&ignore=usage_at")
 
-    missing = ["The column usage_at is missing.", "The column amount is missing."]
+    missing = ["Missing column usage_at.", "Missing column amount."]
     assert (answer.status_code, answer.json["errors"]["file"]) == (422, {"1": missing})
     unknown = imported(as_member, file, "?ignore=mood")
     assert (unknown.status_code, list(unknown.json["errors"]["query"])) == (422, ["ignore"])

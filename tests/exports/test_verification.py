@@ -1,4 +1,4 @@
-"""Exports verified: what the ledger holds is reproduced, and a single digit that was changed by hand is found."""
+"""Verification reproduces unchanged exports, and finds each changed digit."""
 
 import csv
 import hashlib
@@ -24,14 +24,14 @@ def verified(client, file, content_type="text/csv"):
 
 
 def changed(cell, dice):
-    """The cell with a digit, or else a letter, that is another."""
+    """Return the cell with one digit, or else letter, changed."""
     kind = "0123456789" if re.search("[0-9]", cell) else "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     place = dice.choice([place for place, letter in enumerate(cell) if letter.upper() in kind])
     other = dice.choice([letter for letter in kind if letter != cell[place].upper()])
     return cell[:place] + other + cell[place + 1 :]
 
 
-def test_random_usages_are_all_reproduced_and_each_changed_digit_is_found(as_manager, as_auditor):
+def test_random_export_is_reproduced_and_changes_are_found(as_manager, as_auditor):
     dice = random.Random(7)
     before = record_at_random(as_manager, dice, USAGES)
     lines = 0
@@ -62,8 +62,8 @@ def test_random_usages_are_all_reproduced_and_each_changed_digit_is_found(as_man
         assert (found["differing"], found["reproduced"]) == (96, len(rows) - 96)
         assert found["errors"].keys() == expected.keys()
         for line, name in expected.items():
-            told = " ".join(found["errors"][line])
-            assert f"{name}: the file says" in told or name in ("id", "version"), (line, name, told)
+            shown = " ".join(found["errors"][line])
+            assert f"{name}: the file has" in shown or name in ("id", "version"), (line, name, shown)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def usage(as_manager):
     return factories.usage(as_manager.user, "12.5", note="n", external_id="a")
 
 
-def test_a_fault_says_what_the_file_and_the_ledger_say(as_manager, usage):
+def test_errors_show_values_of_file_and_ledger(as_manager, usage):
     head = "id,version,amount,co2e_kg,note,usage_at,region\n"
     lines = [
         f"{usage.id},1,12.5,18.75,n,2024-01-01T00:00:00Z,",
@@ -89,28 +89,28 @@ def test_a_fault_says_what_the_file_and_the_ledger_say(as_manager, usage):
     assert (found["lines"], found["reproduced"], found["differing"]) == (8, 1, 7)
     assert found["errors"] == {
         "3": [
-            "amount: the file says 12.6; the ledger has 12.5 in version 1.",
-            "co2e_kg: the file says 18.76; the ledger has 18.75 in version 1.",
-            "note: the file says nothing; the ledger has n in version 1.",
-            "usage_at: the file says 2024-01-02T00:00:00Z; the ledger has 2024-01-01T00:00:00Z in version 1.",
-            "region: the file says GB; the ledger has nothing in version 1.",
+            "amount: the file has 12.6; the ledger has 12.5 in version 1.",
+            "co2e_kg: the file has 18.76; the ledger has 18.75 in version 1.",
+            "note: the file has nothing; the ledger has n in version 1.",
+            "usage_at: the file has 2024-01-02T00:00:00Z; the ledger has 2024-01-01T00:00:00Z in version 1.",
+            "region: the file has GB; the ledger has nothing in version 1.",
         ],
         "4": [f"There is no version 2 of usage {usage.id}."],
         "5": ["There is no version 1 of usage x."],
         "6": [f"There is no version 99999999999 of usage {usage.id}."],
         "7": ["There is no version 1 of usage 9000000000000000000."],
         "8": [f"There is no version nothing of usage {usage.id}."],
-        "9": [f"Version 1 of usage {usage.id} stands in line 2 already."],
+        "9": [f"Version 1 of usage {usage.id} is a duplicate of line 2."],
     }
 
 
-def test_a_number_or_time_may_be_written_otherwise(as_manager, usage):
+def test_numbers_and_times_may_have_other_spelling(as_manager, usage):
     file = f"id,version,amount,co2e_kg,usage_at\n{usage.id},1,012.50,18.750,2024-01-01T01:00:00+01:00\n"
 
     assert verified(as_manager, file)["differing"] == 0
 
 
-def test_versions_before_a_correction_and_a_deletion_are_known(as_manager, usage):
+def test_superseded_and_deleted_versions_are_verified(as_manager, usage):
     as_manager.patch(f"/usages/{usage.id}", json={"amount": 2})
     as_manager.delete(f"/usages/{usage.id}")
 
@@ -146,16 +146,16 @@ def test_versions_before_a_correction_and_a_deletion_are_known(as_manager, usage
         ("unit = 'kg'", ["unit: kg cannot be converted into kwh."]),
     ],
 )
-def test_a_value_that_was_changed_in_the_database_is_found(as_manager, usage, tampering, messages):
+def test_changed_value_in_database_is_found(as_manager, usage, tampering, messages):
     db.session.execute(sa.text(f"UPDATE usages SET {tampering} WHERE id = :id"), {"id": usage.id})
 
     (errors,) = verified(as_manager, as_manager.get("/usages/export").text)["errors"].values()
 
     expected = [message.format(factor=usage.emission_factor_id) for message in messages]
-    assert [fault[: len(message)] for fault, message in zip(errors, expected, strict=True)] == expected
+    assert [error[: len(message)] for error, message in zip(errors, expected, strict=True)] == expected
 
 
-def test_a_consistent_change_in_the_database_is_found_by_an_export_from_before(as_manager, usage):
+def test_consistent_change_in_database_is_found_by_old_export(as_manager, usage):
     file = as_manager.get("/usages/export").text
     change = "UPDATE usages SET amount = 20, amount_in_type_unit = 20 WHERE id = :id"
     db.session.execute(sa.text(change), {"id": usage.id})
@@ -163,13 +163,13 @@ def test_a_consistent_change_in_the_database_is_found_by_an_export_from_before(a
     (errors,) = verified(as_manager, file)["errors"].values()
 
     assert errors == [
-        "amount: the file says 12.5; the ledger has 20 in version 1.",
-        "amount_in_type_unit: the file says 12.5; the ledger has 20 in version 1.",
-        "co2e_kg: the file says 18.75; the ledger has 30 in version 1.",
+        "amount: the file has 12.5; the ledger has 20 in version 1.",
+        "amount_in_type_unit: the file has 12.5; the ledger has 20 in version 1.",
+        "co2e_kg: the file has 18.75; the ledger has 30 in version 1.",
     ]
 
 
-def test_nobody_verifies_what_they_do_not_see(as_manager, as_member, as_other_manager, as_auditor, as_admin, usage):
+def test_invisible_usages_are_not_verified(as_manager, as_member, as_other_manager, as_auditor, as_admin, usage):
     file = f"id,version,co2e_kg\n{usage.id},1,18.75\n"
     unseen = {"2": [f"There is no version 1 of usage {usage.id}."]}
 
@@ -183,7 +183,7 @@ def test_nobody_verifies_what_they_do_not_see(as_manager, as_member, as_other_ma
         assert verified(client, file)["errors"] == errors
 
 
-def test_a_file_comes_as_a_form_too(as_manager, usage):
+def test_file_can_be_sent_as_form(as_manager, usage):
     for name, query in (("a.csv", ""), ("a.ndjson", "?format=ndjson")):
         form = {"file": (io.BytesIO(as_manager.get(f"/usages/export{query}").data), name)}
         assert verified(as_manager, form, "multipart/form-data")["reproduced"] == 1
@@ -195,44 +195,44 @@ GOOD = '{"id":1,"version":1,"co2e_kg":1}\n'
 @pytest.mark.parametrize(
     ("file", "errors"),
     [
-        ("usage_at,amount\n", {"1": "The column id is missing."}),
-        ("id,version,co2e_kg,mood\n", {"1": "There is no column 'mood'"}),
-        ("id,version,co2e_kg,id\n", {"1": "The column id stands twice."}),
-        ("id,version,co2e_kg\n1,1\n", {"2": "2 cells, where the header has 3."}),
-        ("id,version,co2e_kg\n1,1,1", {"1": "The last line has no line break"}),
-        (GOOD + '{"id":1,"version":1}\n', {"2": "The column co2e_kg is missing."}),
-        (GOOD + '{"id":1,"version":1,"co2e_kg":1,"mood":1}\n', {"2": "There is no column 'mood'"}),
-        (GOOD + '{"id":1,"version":1,"co2e_kg":1,"co2e_kg":2}\n', {"2": "The column co2e_kg stands twice."}),
-        (GOOD + '{"id":1,"version":1,"co2e_kg":true}\n', {"2": "co2e_kg: Neither a text nor a number."}),
-        (GOOD + '{"id":1,"version":1,"co2e_kg":{"a":1}}\n', {"2": "co2e_kg: Neither a text nor a number."}),
-        (GOOD + "[1]\n", {"2": "Not a JSON object."}),
-        (GOOD + "{\n", {"2": "Not a JSON object."}),
-        (GOOD + "[" * 100_000 + "\n", {"2": "Not a JSON object."}),
-        (GOOD + '{"id":1,"version":1,"co2e_kg":1', {"1": "The last line has no line break"}),
+        ("usage_at,amount\n", {"1": "Missing column id."}),
+        ("id,version,co2e_kg,mood\n", {"1": "Unknown column 'mood'"}),
+        ("id,version,co2e_kg,id\n", {"1": "Duplicate column id."}),
+        ("id,version,co2e_kg\n1,1\n", {"2": "The row has 2 cells, but the header has 3."}),
+        ("id,version,co2e_kg\n1,1,1", {"1": "The file must end with a line break"}),
+        (GOOD + '{"id":1,"version":1}\n', {"2": "Missing column co2e_kg."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":1,"mood":1}\n', {"2": "Unknown column 'mood'"}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":1,"co2e_kg":2}\n', {"2": "Duplicate column co2e_kg."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":true}\n', {"2": "co2e_kg: Must be a string or a number."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":{"a":1}}\n', {"2": "co2e_kg: Must be a string or a number."}),
+        (GOOD + "[1]\n", {"2": "The line must be a JSON object."}),
+        (GOOD + "{\n", {"2": "The line must be a JSON object."}),
+        (GOOD + "[" * 100_000 + "\n", {"2": "The line must be a JSON object."}),
+        (GOOD + '{"id":1,"version":1,"co2e_kg":1', {"1": "The file must end with a line break"}),
     ],
 )
-def test_what_is_no_export_is_told_by_line(as_member, file, errors):
+def test_unreadable_export_has_errors_by_line(as_member, file, errors):
     answer = as_member.post("/verify", data=file, content_type="text/csv")
 
     assert answer.status_code == 422
-    assert answer.json["detail"].startswith("1 line is not good, so nothing was verified.") or "1" in errors
-    told = answer.json["errors"]["file"]
-    assert list(told) == list(errors)
+    assert answer.json["detail"].startswith("1 invalid row; nothing was verified.") or "1" in errors
+    shown = answer.json["errors"]["file"]
+    assert list(shown) == list(errors)
     for line, beginning in errors.items():
-        assert told[line][0].startswith(beginning)
+        assert shown[line][0].startswith(beginning)
 
 
-def test_odd_values_are_shown_as_they_are_or_shortened(as_manager, usage):
+def test_odd_values_are_shown_or_shortened(as_manager, usage):
     values = ['"\\ud800"', f'"{"9" * 1000}"', "1e400000000", "NaN", '""', '"\\u0000"', "-18.75", '"18,75"']
     file = "".join(f'{{"id":{usage.id},"version":1,"co2e_kg":{value}}}\n' for value in values)
 
     errors = verified(as_manager, file, "application/x-ndjson")["errors"]
 
     shown = ["?", "9" * 100 + "…", "1e400000000", "NaN", "an empty text", "\0", "-18.75", "18,75"]
-    assert [fault[0].removeprefix("co2e_kg: the file says ").partition(";")[0] for fault in errors.values()] == shown
+    assert [error[0].removeprefix("co2e_kg: the file has ").partition(";")[0] for error in errors.values()] == shown
 
 
-def test_a_file_over_the_limit_and_of_another_kind_is_refused(app, as_member, monkeypatch):
+def test_oversized_file_and_other_media_type_are_rejected(app, as_member, monkeypatch):
     monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", 10)
 
     assert as_member.post("/verify", data="id,version,co2e_kg\n", content_type="text/csv").status_code == 413

@@ -1,4 +1,4 @@
-"""How a file is booked, and how it is written: the options of POST /imports."""
+"""Options of POST /imports."""
 
 import json
 from decimal import Decimal
@@ -7,6 +7,7 @@ import pytest
 
 from carbonapi.catalogue.units import find_unit
 from carbonapi.imports.formats.rows import CellsSchema, FileFormat, RowParser
+from carbonapi.rest.fields import UtcDateTime
 from carbonapi.usages.schemas import NewUsageSchema
 from tests.support import factories
 
@@ -30,7 +31,7 @@ def amounts(client, query="sort=usage_at"):
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "replace"])
-def test_the_same_file_again_writes_nothing(as_member, on_conflict):
+def test_same_file_again_records_nothing(as_member, on_conflict):
     first = load(as_member, THREE)
     before = as_member.get("/usages?sort=id").json
 
@@ -41,7 +42,7 @@ def test_the_same_file_again_writes_nothing(as_member, on_conflict):
     assert as_member.get("/usages?sort=id").json == before
 
 
-def test_what_differs_is_skipped_or_corrected_as_asked_for(as_member):
+def test_differing_rows_are_skipped_or_corrected(as_member):
     load(as_member, THREE)
     other = THREE.replace(",2,b", ",2.5,b").replace("Z,3,", "Z,4,") + "2024-01-04T00:00:00Z,5,\n"
 
@@ -52,7 +53,7 @@ def test_what_differs_is_skipped_or_corrected_as_asked_for(as_member):
 
     corrected = as_member.get("/usages?external_id=b").json[0]
     versions = as_member.get(f"/usages/{corrected['id']}/versions").json
-    reason = f"Import {replacing['id']} says so."
+    reason = f"Corrected by import {replacing['id']}."
     assert [(v["version"], v["amount"], v["co2e_kg"], v["superseded_reason"]) for v in versions] == [
         (1, 2, 3, reason),
         (2, 2.5, 3.75, None),
@@ -60,7 +61,7 @@ def test_what_differs_is_skipped_or_corrected_as_asked_for(as_member):
     assert (corrected["reason"], corrected["factor"]) == (reason, 1.5)
 
 
-def test_a_replaced_usage_keeps_its_frozen_factor_unless_its_time_moves(as_member):
+def test_replaced_usage_keeps_factor_unless_time_changes(as_member):
     kind = factories.usage_type("kept", factor=None)
     factories.emission_factor(kind, "1", valid_from="1900-01-01", valid_until="2024-06-01")
     factories.emission_factor(kind, "3", valid_from="2024-06-01")
@@ -78,36 +79,36 @@ def test_a_replaced_usage_keeps_its_frozen_factor_unless_its_time_moves(as_membe
     assert [(usage["external_id"], usage["factor"], usage["co2e_kg"]) for usage in usages] == [("a", 1, 2), ("b", 3, 6)]
 
 
-def test_two_lines_about_one_usage_are_a_fault(as_member):
+def test_two_rows_about_one_usage_are_invalid(as_member):
     load(as_member, HEADER + "2024-01-01T00:00:00Z,1,\n2024-01-01T00:00:00Z,1,\n")
     twice = HEADER + "2024-01-02T00:00:00Z,1,\n2024-01-02T00:00:00Z,2,\n2024-01-01T00:00:00Z,5,\n"
 
-    refused = load(as_member, twice, 422, on_conflict="replace")["errors"]["file"]
+    rejected = load(as_member, twice, 422, on_conflict="replace")["errors"]["file"]
 
-    assert refused["3"] == ["usage_at: '2024-01-02T00:00:00Z' stands in line 2 already."]
-    assert refused["4"][0].startswith("usage_at: The ledger has 2 usages of this user, usage type and time")
+    assert rejected["3"] == ["usage_at: '2024-01-02T00:00:00Z' is a duplicate of line 2."]
+    assert rejected["4"][0].startswith("usage_at: The ledger has 2 usages with this user, usage type and time")
 
 
-def test_what_the_books_are_closed_over_is_not_replaced_and_may_be_the_same(as_manager):
+def test_usage_in_closed_period_is_not_replaced(as_manager):
     load(as_manager, THREE)
     assert as_manager.post("/closed-periods", json={"until": "2024-02-01T00:00:00Z"}).status_code == 201
 
     assert counts(load(as_manager, THREE, on_conflict="replace")) == (0, 0, 3, 0, 0)
     moved = THREE.replace("2024-01-02T", "2024-05-02T")
-    refused = load(as_manager, moved, 422, on_conflict="replace")["errors"]["file"]
-    assert refused == {"3": ["usage_at: The books are closed over the usage that it would correct."]}
+    rejected = load(as_manager, moved, 422, on_conflict="replace")["errors"]["file"]
+    assert rejected == {"3": ["usage_at: The usage to correct is in a closed period."]}
     assert amounts(as_manager) == [1, 2, 3]
 
 
-def test_nobody_replaces_what_they_do_not_see(as_member, as_manager):
+def test_invisible_usage_is_not_replaced(as_member, as_manager):
     factories.usage(as_manager.user, external_id="a")
 
-    refused = load(as_member, THREE, 422, on_conflict="replace")["errors"]["file"]
+    rejected = load(as_member, THREE, 422, on_conflict="replace")["errors"]["file"]
 
-    assert refused == {"2": ["external_id: 'a' is in the ledger already."]}
+    assert rejected == {"2": ["external_id: 'a' is already in the ledger."]}
 
 
-def test_a_partial_import_books_what_is_good_and_keeps_the_rest_to_be_mended(as_member, as_other_manager):
+def test_partial_import_stores_rejected_rows(as_member, as_other_manager):
     factories.usage(as_member.user, external_id="b")
     file = THREE + "2024-01-04T00:00:00Z,two,c\n2024-01-05T00:00:00Z\n"
 
@@ -117,38 +118,38 @@ def test_a_partial_import_books_what_is_good_and_keeps_the_rest_to_be_mended(as_
     errors = as_member.get(f"/imports/{imported['id']}/errors").json
     assert errors == imported["errors"]
     assert errors == [
-        {"line": 3, "column": "external_id", "found": "b", "message": "'b' is in the ledger already."},
+        {"line": 3, "column": "external_id", "found": "b", "message": "'b' is already in the ledger."},
         {"line": 5, "column": "amount", "found": "two", "message": "Not a number."},
-        {"line": 6, "column": None, "found": None, "message": "1 cells, where the header has 3."},
+        {"line": 6, "column": None, "found": None, "message": "The row has 1 cells, but the header has 3."},
     ]
     assert as_other_manager.get(f"/imports/{imported['id']}/errors").status_code == 404
     rejected = as_member.get(f"/imports/{imported['id']}/errors/export").text
-    mended = rejected.replace(",two,", ",2,").replace(",b,", ",d,").splitlines(keepends=True)
-    assert counts(load(as_member, "".join(mended[:3]))) == (2, 0, 0, 0, 0)
+    fixed = rejected.replace(",two,", ",2,").replace(",b,", ",d,").splitlines(keepends=True)
+    assert counts(load(as_member, "".join(fixed[:3]))) == (2, 0, 0, 0, 0)
 
 
-def test_a_partial_import_leaves_out_what_the_ledger_cannot_take(as_member):
+def test_partial_import_rejects_rows_without_references(as_member):
     archived = factories.usage_type("gone", archived=True)
     lines = "".join(f"{id_},2024-01-01T00:00:00Z,1\n" for id_ in (100, 999999, archived.id))
 
     imported = load(as_member, "usage_type_id,usage_at,amount\n" + lines, mode="partial")
 
     assert counts(imported) == (1, 0, 0, 0, 2)
-    assert [(fault["line"], fault["found"], fault["message"]) for fault in imported["errors"]] == [
+    assert [(error["line"], error["found"], error["message"]) for error in imported["errors"]] == [
         (3, "999999", "There is no usage type 999999; GET /usage-types lists them."),
         (4, str(archived.id), "gone (kwh) is archived: nothing new is recorded for it."),
     ]
 
 
-def test_a_dry_run_tells_and_books_nothing(as_manager):
-    told = load(as_manager, THREE + "2024-01-04T00:00:00Z,two,c\n", 200, mode="dry-run")
+def test_dry_run_records_nothing(as_manager):
+    shown = load(as_manager, THREE + "2024-01-04T00:00:00Z,two,c\n", 200, mode="dry-run")
 
-    assert (told["id"], counts(told), told["amount"]) == (None, (3, 0, 0, 0, 1), 6)
+    assert (shown["id"], counts(shown), shown["amount"]) == (None, (3, 0, 0, 0, 1), 6)
     assert (as_manager.get("/usages").json, as_manager.get("/imports").json) == ([], [])
     assert as_manager.get("/audit-entries?subject=import").json == []
 
 
-def test_an_import_is_taken_back_once(as_manager, as_auditor):
+def test_import_can_be_reverted_once(as_manager, as_auditor):
     imported = load(as_manager, THREE)
     path = f"/imports/{imported['id']}/revert"
 
@@ -161,12 +162,12 @@ def test_an_import_is_taken_back_once(as_manager, as_auditor):
     again = as_manager.post(path, json={})
     assert (again.status_code, again.json["detail"]) == (
         409,
-        f"Import {imported['id']} has been taken back already.",
+        f"Import {imported['id']} has already been reverted.",
     )
     assert as_auditor.get(f"/usages?as_of={imported['recorded_at']}").json != []
 
 
-def test_closed_books_refuse_to_take_an_import_back(as_manager):
+def test_import_in_closed_period_cannot_be_reverted(as_manager):
     imported = load(as_manager, THREE)
     as_manager.post("/closed-periods", json={"until": "2024-01-02T00:00:00Z"})
 
@@ -176,15 +177,15 @@ def test_closed_books_refuse_to_take_an_import_back(as_manager):
     assert amounts(as_manager) == [1, 2, 3]
 
 
-def test_ndjson_is_taken_with_its_very_digits(as_member):
+def test_ndjson_keeps_exact_digits(as_member):
     lines = '{"usage_at":"2024-01-01T00:00:00Z","amount":0.1}\n{"amount":"0.2","usage_at":"2024-01-01T01:00:00Z"}\n'
 
     assert load(as_member, lines, media_type="application/x-ndjson")["amount"] == 0.3
     wrong = lines + '{"amount":1}\n[1]\n{"usage_at":"2024-01-01T01:00:00Z","amount":true}\n'
     assert load(as_member, wrong, 422, "application/x-ndjson")["errors"]["file"] == {
         "3": ["usage_at: Missing data for required field."],
-        "4": ["Not a JSON object."],
-        "5": ["amount: Neither a text nor a number."],
+        "4": ["The line must be a JSON object."],
+        "5": ["amount: Must be a string or a number."],
     }
 
 
@@ -198,18 +199,18 @@ LONDON = {"timezone": "Europe/London"}
         ("2024-07-01T12:00:00+00:00", LONDON, "2024-07-01T12:00:00Z"),
         ("2024-10-27 01:30:00", LONDON | {"fold": "first"}, "2024-10-27T00:30:00Z"),
         ("2024-10-27 01:30:00", LONDON | {"fold": "second"}, "2024-10-27T01:30:00Z"),
-        ("2024-10-27 01:30:00", LONDON, "This time comes twice in Europe/London: say fold=first or fold=second."),
-        ("2024-03-31 01:30:00", LONDON, "This time is skipped by the clocks in Europe/London"),
+        ("2024-10-27 01:30:00", LONDON, "This local time occurs twice in Europe/London. Set fold=first or "),
+        ("2024-03-31 01:30:00", LONDON, "This local time does not exist in Europe/London"),
         ("31/12/2020 13:00", LONDON | {"date_order": "dmy"}, "2020-12-31T13:00:00Z"),
         ("12/31/2020", LONDON | {"date_order": "mdy"}, "2020-12-31T00:00:00Z"),
-        ("31/12/2020 13:00", LONDON | {"date_order": "mdy"}, "Not a date in the order mdy."),
-        ("31/12/20", LONDON | {"date_order": "dmy"}, "Not a date in the order dmy with a year of four digits."),
-        ("1880-01-01 00:00:00", LONDON, "Must lie in the years 1900 to 2200."),
-        ("2024-01-01 25:00:00", LONDON, "Not a time of a day."),
+        ("31/12/2020 13:00", LONDON | {"date_order": "mdy"}, "Must be a date in the order mdy."),
+        ("31/12/20", LONDON | {"date_order": "dmy"}, "Must be a date in the order dmy, with a year of four digits."),
+        ("1880-01-01 00:00:00", LONDON, UtcDateTime.default_error_messages["years"]),
+        ("2024-01-01 25:00:00", LONDON, "Must be a time of day."),
         ("2024-01-01 12:00:00", {}, "Give the offset from UTC"),
     ],
 )
-def test_times_without_an_offset_are_of_the_zone_that_is_told(as_member, cell, options, meant):
+def test_times_without_offset_use_timezone(as_member, cell, options, meant):
     file = f"usage_at,amount\n{cell},1\n"
 
     if meant.startswith("20"):
@@ -219,18 +220,18 @@ def test_times_without_an_offset_are_of_the_zone_that_is_told(as_member, cell, o
         assert load(as_member, file, 422, **options)["errors"]["file"]["2"][0].startswith(f"usage_at: {meant}")
 
 
-def test_a_decimal_comma_and_other_delimiters(as_member):
+def test_decimal_comma_and_other_delimiters(as_member):
     for delimiter, name in ((";", ";"), ("\t", "tab"), ("|", "pipe")):
         file = f"usage_at{delimiter}amount\n2024-01-01T00:00:00Z{delimiter}1,25\n"
         assert load(as_member, file, delimiter=name, decimal=",")["amount"] == 1.25
-    refused = load(as_member, "usage_at;amount\n2024-01-01T00:00:00Z;1.25\n", 422, delimiter=";", decimal=",")
-    assert refused["errors"]["file"] == {"2": ["amount: Not a number: the decimal point is a comma here."]}
+    rejected = load(as_member, "usage_at;amount\n2024-01-01T00:00:00Z;1.25\n", 422, delimiter=";", decimal=",")
+    assert rejected["errors"]["file"] == {"2": ["amount: Must have a decimal comma, because `decimal` is a comma."]}
 
 
 @pytest.mark.parametrize(
     "query", [{"columns": "usage_at"}, {"columns": "mood:x"}, {"mode": "all"}, {"round": "7"}, {"decimal": ";"}]
 )
-def test_an_option_that_cannot_be_is_422(as_member, query):
+def test_invalid_option_is_422(as_member, query):
     assert list(load(as_member, THREE, 422, **query)["errors"]["query"]) == list(query)
 
 
@@ -258,10 +259,10 @@ CORPUS = {
 }  # fmt: skip
 
 
-def test_a_cell_is_taken_or_refused_exactly_as_the_field_of_a_request(as_member):
+def test_cells_are_validated_like_request_fields(as_member):
     good = {"usage_type_id": "100", "usage_at": "2024-01-31T12:00:00Z", "amount": "1"}
     typed = {"usage_type_id", "adjusts_closed_period_id"}
-    told = []
+    shown = []
     for name, cells in CORPUS.items():
         for cell in cells:
             body = good | {name: cell}
@@ -269,14 +270,14 @@ def test_a_cell_is_taken_or_refused_exactly_as_the_field_of_a_request(as_member)
                 key: json.loads(value) if key in typed and value.isdigit() else value for key, value in body.items()
             }
             errors = NewUsageSchema().validate(as_json)
-            line = RowParser(FileFormat(), {}).copied(2, body)
-            is_refused = line.split("\t")[-2] != "\\N"
-            if bool(errors) != is_refused:
-                told.append((name, cell, errors, line))
-    assert told == []
+            line = RowParser(FileFormat(), {}).copy_line(2, body)
+            is_rejected = line.split("\t")[-2] != "\\N"
+            if bool(errors) != is_rejected:
+                shown.append((name, cell, errors, line))
+    assert shown == []
 
 
-def test_what_is_taken_is_stored_as_a_request_would_store_it(as_member):
+def test_cells_are_stored_like_request_fields(as_member):
     schema = CellsSchema()
     for name in ("amount", "usage_at", "note"):
         for cell in CORPUS[name]:
@@ -289,7 +290,7 @@ def test_what_is_taken_is_stored_as_a_request_would_store_it(as_member):
             assert first[name] == second[name], (name, cell)
 
 
-def test_amounts_are_converted_as_a_request_converts_them(as_member):
+def test_amounts_are_converted_like_in_requests(as_member):
     rows = [
         ("ft3", "0.000001"),
         ("imperial gallon", "12.345678"),

@@ -1,4 +1,4 @@
-"""Mappings: how somebody's files are written, said once in a TOML file."""
+"""Import profiles: TOML files with the options of one kind of file."""
 
 import gzip
 import io
@@ -21,17 +21,17 @@ FACTORS = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government
 
 
 @pytest.fixture
-def mapped(as_manager, app):
-    """A function that books a file as the manager's, by a mapping and options beside it."""
+def import_profiled(as_manager, app):
+    """Return a function that imports a file as the manager, with a profile and options."""
     import_factors(FACTORS)
-    whose = as_manager.user
+    user = as_manager.user
 
-    def book_mapped(content, mapping, usage_type=None, **given):
-        options = load_options(whose.id, usage_type, mapping, **given)
-        with acting_as(Actor(whose.id, whose.organization_id, "manager", "UTC")):
+    def import_with_profile(content, profile, usage_type=None, **changes):
+        options = load_options(user.id, usage_type, profile, **changes)
+        with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
             return import_file(io.BytesIO(content), factories.now(), **options)
 
-    return book_mapped
+    return import_with_profile
 
 
 @pytest.mark.parametrize(
@@ -43,17 +43,17 @@ def mapped(as_manager, app):
         ("il-electricity-daily", "100", 809, "21925.83", "32888.745"),
     ],
 )
-def test_each_shipped_mapping_reads_its_file_as_it_is(mapped, name, usage_type, count, total, co2e_kg):
+def test_shipped_profile_reads_its_file(import_profiled, name, usage_type, count, total, co2e_kg):
     content = gzip.decompress((DATA / f"{name}-kwh.csv.gz").read_bytes())
 
-    booked = mapped(content, SHIPPED_PROFILES / f"{name}.toml", usage_type)
+    recorded = import_profiled(content, SHIPPED_PROFILES / f"{name}.toml", usage_type)
 
-    assert (booked.new_count, booked.amount, booked.rejected_count) == (count, Decimal(total), 0)
+    assert (recorded.new_count, recorded.amount, recorded.rejected_count) == (count, Decimal(total), 0)
     if co2e_kg:
-        assert booked.co2e_kg == Decimal(co2e_kg)
+        assert recorded.co2e_kg == Decimal(co2e_kg)
 
 
-def test_there_is_a_test_of_each_shipped_mapping():
+def test_every_shipped_profile_is_tested():
     assert {path.stem for path in SHIPPED_PROFILES.glob("*")} == {
         "gb-household-electricity-hourly",
         "gb-household-gas-hourly",
@@ -62,45 +62,45 @@ def test_there_is_a_test_of_each_shipped_mapping():
     }
 
 
-def test_what_is_given_goes_before_the_mapping(mapped, tmp_path):
-    mapping = tmp_path / "ours.toml"
-    mapping.write_text(
+def test_options_take_precedence_over_profile(import_profiled, tmp_path):
+    profile = tmp_path / "ours.toml"
+    profile.write_text(
         'usage_type_id = 101\nround = 0\ndelimiter = ";"\nignore = ["note"]\ncolumns = "usage_at:start,amount:value"\n'
     )
     content = b"start;value;note\n2024-01-01T00:00:00Z;1.26;x\n"
 
-    assert mapped(content, mapping).co2e_kg == Decimal("26.93")
-    assert mapped(content, mapping, "100", round="1").co2e_kg == Decimal("1.95")
-    assert mapped(content, mapping, "electricity", round="2").co2e_kg == Decimal("1.89")
+    assert import_profiled(content, profile).co2e_kg == Decimal("26.93")
+    assert import_profiled(content, profile, "100", round="1").co2e_kg == Decimal("1.95")
+    assert import_profiled(content, profile, "electricity", round="2").co2e_kg == Decimal("1.89")
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
-        ("round = ", "ours.toml is no TOML file: "),
-        ('mood = "good"', "ours.toml has mood, but a mapping has mode, on_conflict, format, "),
-        ("user_id = 1", "ours.toml has user_id, but a mapping has "),
-        ("round = 1.5", "ours.toml: round must be a text or a whole number."),
-        ("round = true", "ours.toml: round must be a text or a whole number."),
-        ('[columns]\namount = "Usage, kWh"', "ours.toml: a column whose name has a comma cannot be read."),
-        ("columns = [1]", "ours.toml: columns must be a text or a whole number."),
+        ("round = ", "ours.toml is not a TOML file: "),
+        ('mood = "good"', "ours.toml has unknown options: mood. Options: mode, on_conflict, format, "),
+        ("user_id = 1", "ours.toml has unknown options: user_id. Options: "),
+        ("round = 1.5", "ours.toml: round must be a string or an integer."),
+        ("round = true", "ours.toml: round must be a string or an integer."),
+        ('[columns]\namount = "Usage, kWh"', "ours.toml: a column name must not contain a comma."),
+        ("columns = [1]", "ours.toml: columns must be a string or an integer."),
     ],
 )
-def test_what_is_no_mapping_is_told(tmp_path, text, fault):
-    mapping = tmp_path / "ours.toml"
-    mapping.write_text(text + "\n")
+def test_invalid_profile_is_rejected(tmp_path, text, error):
+    profile = tmp_path / "ours.toml"
+    profile.write_text(text + "\n")
 
-    with pytest.raises(ValidationFailed) as refusal:
-        load_profile(mapping)
+    with pytest.raises(ValidationFailed) as failure:
+        load_profile(profile)
 
-    assert str(refusal.value).startswith(fault)
+    assert str(failure.value).startswith(error)
 
 
-def test_a_value_that_an_option_cannot_have_is_told_by_its_name(tmp_path):
-    mapping = tmp_path / "ours.toml"
-    mapping.write_text("round = 7\n")
+def test_invalid_value_in_profile_names_option(tmp_path):
+    profile = tmp_path / "ours.toml"
+    profile.write_text("round = 7\n")
 
-    with pytest.raises(click.BadParameter) as refusal:
-        load_options(1, None, mapping)
+    with pytest.raises(click.BadParameter) as failure:
+        load_options(1, None, profile)
 
-    assert refusal.value.param_hint == "--round"
+    assert failure.value.param_hint == "--round"

@@ -1,4 +1,4 @@
-"""Files of usages through HTTP: all of it or nothing, and errors by line."""
+"""Import of files through HTTP, with errors by line."""
 
 import hashlib
 import io
@@ -6,17 +6,19 @@ import json
 
 import pytest
 
+from carbonapi.rest.fields import UtcDateTime
 from tests.support import factories
 from tests.support.imports import post
 
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01 01:00:00+00:00,0.2\n"
 
 NONE_OF = (
-    "changed_count", "unchanged_count", "skipped_count", "rejected_count", "blank_count", "rounded_count", "error_count",
+    "changed_count", "unchanged_count", "skipped_count", "rejected_count", "blank_count", "rounded_count",
+    "error_count",
 )  # fmt: skip
 
 
-def test_a_file_is_booked_as_one_act(as_member):
+def test_file_is_recorded_as_one_import(as_member):
     answer = post(as_member, GOOD)
 
     assert answer.status_code == 201
@@ -53,7 +55,7 @@ def test_a_file_is_booked_as_one_act(as_member):
     assert len(as_member.get("/imports").json) == 1
 
 
-def test_every_column_of_a_usage_can_stand_in_the_file(as_manager, as_member):
+def test_file_can_have_every_column(as_manager, as_member):
     file = (
         "\ufeffuser_id,usage_type_id,usage_at,amount,region,quality,note,external_id\r\n"
         f'{as_member.user.id},101,2024-01-01T00:00:00+01:00,2,GB,estimated,"two\nlines, a comma",a-1\r\n'
@@ -70,7 +72,7 @@ def test_every_column_of_a_usage_can_stand_in_the_file(as_manager, as_member):
     ]
 
 
-def test_a_file_comes_as_a_form_too(as_member):
+def test_file_can_be_sent_as_form(as_member):
     form = {"file": (io.BytesIO(GOOD.encode()), "../../etc/passwd")}
 
     assert post(as_member, form, content_type="multipart/form-data").status_code == 201
@@ -79,7 +81,7 @@ def test_a_file_comes_as_a_form_too(as_member):
     assert (missing.status_code, missing.json["errors"]) == (422, {"file": {"file": ["Missing."]}})
 
 
-def test_the_query_stands_for_columns_that_the_file_lacks(as_manager, as_member):
+def test_query_fills_missing_columns(as_manager, as_member):
     query = f"?usage_type_id=101&user_id={as_member.user.id}&quality=estimated"
 
     file = "usage_type_id,usage_at,amount\n,2024-01-01T00:00:00Z,1\n100,2024-01-01T01:00:00Z,1\n"
@@ -102,36 +104,36 @@ def test_the_query_stands_for_columns_that_the_file_lacks(as_manager, as_member)
         (GOOD + "2024-01-01T02:00:00Z,1e3\n", {"4": "amount: Not a number."}),
         (GOOD + "2024-01-01T02:00:00Z,NaN\n", {"4": "amount: Not a number."}),
         (GOOD + "2024-01-01T02:00:00Z,0.0000001\n", {"4": "amount: At most 6 digits"}),
-        (GOOD + "2024-01-01T02:00:00Z,1,2\n", {"4": "3 cells, where the header has 2."}),
-        (GOOD + "2024-01-01T02:00:00Z\n", {"4": "1 cells, where the header has 2."}),
-        (GOOD + '"2024-01-01T02:00:00Z,1\n', {"4": "Not proper CSV"}),
-        (GOOD + "2024-01-01T02:00:00Z," + "1" * 131_072 + "\n", {"4": "Not proper CSV: a line of more than 131072"}),
-        (GOOD + "2024-01-01T02:00:00Z,1" + ',"\n"' * 66_000 + "\n", {"4": "Not proper CSV: a line of more than"}),
-        (GOOD + "1899-12-31T23:59:59Z,1\n", {"4": "usage_at: Must lie in the years"}),
-        (GOOD[:-1], {"1": "The last line has no line break"}),
-        ("", {"1": "The last line has no line break"}),
+        (GOOD + "2024-01-01T02:00:00Z,1,2\n", {"4": "The row has 3 cells, but the header has 2."}),
+        (GOOD + "2024-01-01T02:00:00Z\n", {"4": "The row has 1 cells, but the header has 2."}),
+        (GOOD + '"2024-01-01T02:00:00Z,1\n', {"4": "Invalid CSV"}),
+        (GOOD + "2024-01-01T02:00:00Z," + "1" * 131_072 + "\n", {"4": "Invalid CSV: a line has more than 131072"}),
+        (GOOD + "2024-01-01T02:00:00Z,1" + ',"\n"' * 66_000 + "\n", {"4": "Invalid CSV: a line has more than"}),
+        (GOOD + "1899-12-31T23:59:59Z,1\n", {"4": f"usage_at: {UtcDateTime.default_error_messages['years']}"}),
+        (GOOD[:-1], {"1": "The file must end with a line break"}),
+        ("", {"1": "The file must end with a line break"}),
         ("usage_at,amount\n", {"2": "The file has no usages."}),
-        ("usage_at,amount,amount\n", {"1": "The column amount stands twice."}),
-        ("usage_at,amount,mood\n", {"1": "There is no column 'mood'"}),
-        ("usage_at\n", {"1": "The column amount is missing."}),
-        (GOOD.encode("utf-16"), {"1": "Not UTF-8 from byte 0 on."}),
-        (GOOD.encode() + b"2024-01-01T02:00:00Z,\xff\n", {"1": "Not UTF-8"}),
-        (GOOD + "2024-01-01T02:00:00Z,\0\n", {"1": "The file holds a NUL byte."}),
+        ("usage_at,amount,amount\n", {"1": "Duplicate column amount."}),
+        ("usage_at,amount,mood\n", {"1": "Unknown column 'mood'"}),
+        ("usage_at\n", {"1": "Missing column amount."}),
+        (GOOD.encode("utf-16"), {"1": "The file must be UTF-8. Byte 0 is not."}),
+        (GOOD.encode() + b"2024-01-01T02:00:00Z,\xff\n", {"1": "The file must be UTF-8. Byte "}),
+        (GOOD + "2024-01-01T02:00:00Z,\0\n", {"1": "The file must not contain NUL bytes."}),
     ],
 )
-def test_a_file_with_a_fault_books_nothing_and_tells_the_line(as_member, file, errors):
+def test_invalid_file_records_nothing_and_names_line(as_member, file, errors):
     answer = post(as_member, file)
 
     assert answer.status_code == 422
-    told = answer.json["errors"]["file"]
-    assert list(told) == list(errors)
+    shown = answer.json["errors"]["file"]
+    assert list(shown) == list(errors)
     for line, beginning in errors.items():
-        assert told[line][0].startswith(beginning)
+        assert shown[line][0].startswith(beginning)
     assert as_member.get("/usages").json == []
     assert as_member.get("/imports").json == []
 
 
-def test_what_only_the_ledger_knows_is_told_by_line_too(as_member, as_manager, as_other_manager):
+def test_errors_of_ledger_are_reported_by_line(as_member, as_manager, as_other_manager):
     late = factories.usage_type("late", factor="1", valid_from="2020-01-01")
     archived = factories.usage_type("gone", archived=True)
     factories.usage(as_member.user, external_id="known")
@@ -158,26 +160,26 @@ def test_what_only_the_ledger_knows_is_told_by_line_too(as_member, as_manager, a
     }
     twice = header + "".join(f"{mine},100,2024-01-01T00:00:00Z,1,{id_}\n" for id_ in ("known", "new", "new"))
     assert post(as_manager, twice, "").json["errors"]["file"] == {
-        "2": ["external_id: 'known' is in the ledger already."],
-        "4": ["external_id: 'new' stands in line 3 already."],
+        "2": ["external_id: 'known' is already in the ledger."],
+        "4": ["external_id: 'new' is a duplicate of line 3."],
     }
     assert len(as_manager.get("/usages").json) == 1
 
 
-def test_a_member_imports_for_themself_alone(as_member, as_manager):
-    refused = post(as_member, GOOD, f"?usage_type_id=100&user_id={as_manager.user.id}")
+def test_member_imports_only_own_usages(as_member, as_manager):
+    rejected = post(as_member, GOOD, f"?usage_type_id=100&user_id={as_manager.user.id}")
 
-    assert (refused.status_code, list(refused.json["errors"]["query"])) == (422, ["user_id"])
+    assert (rejected.status_code, list(rejected.json["errors"]["query"])) == (422, ["user_id"])
 
 
-def test_the_first_hundred_faults_are_shown(as_member):
+def test_first_hundred_errors_are_shown(as_member):
     answer = post(as_member, "usage_at,amount\n" + "x,1\n" * 150)
 
-    assert answer.json["detail"].startswith("150 lines are not good")
+    assert answer.json["detail"].startswith("150 invalid rows")
     assert list(answer.json["errors"]["file"]) == [str(line) for line in range(2, 102)]
 
 
-def test_a_file_over_the_limit_is_refused_before_it_is_read(app, as_member, monkeypatch):
+def test_file_over_limit_is_rejected_before_reading(app, as_member, monkeypatch):
     monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", len(GOOD) - 1)
 
     assert post(as_member, GOOD).status_code == 413
@@ -187,7 +189,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(app, as_member, monk
     )
 
 
-def test_a_larger_file_than_a_json_body_is_taken(as_member):
+def test_file_can_exceed_json_body_limit(as_member):
     file = "usage_at,amount,note\n" + f"2024-01-01T00:00:00Z,1,{'x' * 1000}\n" * 1100
     assert len(file) > 1024 * 1024
 
@@ -197,11 +199,11 @@ def test_a_larger_file_than_a_json_body_is_taken(as_member):
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", None])
-def test_another_media_type_is_refused(as_member, content_type):
+def test_other_media_types_are_rejected(as_member, content_type):
     assert post(as_member, GOOD, content_type=content_type).status_code == 415
 
 
-def test_an_import_is_seen_by_who_made_it_and_their_organization(as_member, as_manager, as_auditor, as_other_manager):
+def test_import_is_visible_to_sender_and_organization(as_member, as_manager, as_auditor, as_other_manager):
     path = post(as_manager, GOOD).headers["Location"]
 
     assert as_member.get(path).status_code == 404

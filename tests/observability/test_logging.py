@@ -130,7 +130,7 @@ def test_log_contains_no_secrets_of_clients(fresh_database_url, tmp_path):
         execute(as_owner(fresh_database_url), REJECT_FUNCTION, REJECT_TRIGGER)
         assert statuses(("/api/v1/usages", usage), later[:3]) == [500, 500]
         caller.ask(*later, Prefer="respond-async")
-        wait_until(lambda: b"queued imports are tried again" in path.read_bytes())
+        wait_until(lambda: b"queued import will be retried" in path.read_bytes())
         for damage, status in (
             (f"REVOKE ALL ON users FROM {ROLE}", 500),
             ("ALTER TABLE users RENAME TO lost", 503),

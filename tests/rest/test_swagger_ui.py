@@ -99,7 +99,7 @@ def test_tags_stand_in_the_order_in_which_one_learns_them(service, page):
 
     shown = page.run("[...document.querySelectorAll('.opblock-tag')].map(tag => tag.dataset.tag)")
 
-    assert shown[:6] == ["Auth", "Catalogue", "Usages", "Imports", "Emissions", "Restatements"]
+    assert shown[:7] == ["Auth", "Catalogue", "Usages", "Imports", "Exports", "Emissions", "Restatements"]
     assert page.run("document.querySelector('.info h3').innerText") == "To begin"
     assert page.run("document.querySelector('section.models').className") == "models"  # Schemas are folded.
 

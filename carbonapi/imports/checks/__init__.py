@@ -1,1 +1,1 @@
-"""What is checked before an import is written."""
+"""Checks of the staged rows: each rejects rows or sets their outcome, for all rows at once."""

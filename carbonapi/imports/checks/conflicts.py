@@ -1,65 +1,92 @@
-"""Lines about usages that the ledger has already: refused, passed over, or booked as corrections."""
+"""Compare the rows with the usages that the ledger already has."""
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...auth import scope_criteria
 from ...catalogue.models import UsageType
-from ...db import count_affected, db
+from ...db import db
 from ...usages import candidates
 from ...usages.models import Usage
-from ..staging import GOOD, STAGED, Row, add_duplicate_error, add_error
+from ..models import CHANGED, NEW, SKIPPED, UNCHANGED, Import
+from ..staging import IS_VALID, STAGED, Row, reject, reject_duplicates
 
-ON_CONFLICT = ("reject", "skip", "replace")
-_BY_TIME = (Usage.user_id == Row.user_id, Usage.usage_type_id == Row.usage_type_id, Usage.usage_at == Row.usage_at)
-
-
-def reject_existing(organization_id: int) -> int:
-    """Let lines whose external_id another usage has have that as a fault. Gives how many there are."""
-    known = sa.exists().where(Usage.organization_id == organization_id, Usage.external_id == Row.external_id)
-    message = sa.literal("'").concat(Row.external_id).concat("' is in the ledger already.")
-    return add_error("external_id", Row.external_id, message, Row.usage_id.is_(None), known)
+_HAS_SAME_TIME = (
+    Usage.user_id == Row.user_id, Usage.usage_type_id == Row.usage_type_id, Usage.usage_at == Row.usage_at,
+)  # fmt: skip
 
 
-def match_existing(organization_id: int, on_conflict: str) -> int:
-    """Find the usage that each line is about: that of its external_id; without one, of its user, type and time.
-
-    Gives how many lines have a fault by that: the usage of an external_id that the actor may not see, and lines that
-    could be about several.
-    """
-    without = Row.external_id.is_(None)
-    faulty = add_duplicate_error("usage_at", Row.usage_at, [Row.user_id, Row.usage_type_id, Row.usage_at], without)
-    theirs = (Usage.organization_id == organization_id, *scope_criteria(Usage))
-    by_id = sa.update(STAGED).where(GOOD, *theirs, Usage.external_id == Row.external_id)
-    db.session.execute(by_id.values(usage_id=Usage.id))
-    count = sa.func.count().label("count")
-    found = sa.select(Row.place, sa.func.min(Usage.id).label("usage_id"), count).where(GOOD, without, *theirs)
-    found_by_time = found.where(Usage.external_id.is_(None), *_BY_TIME).group_by(Row.place).subquery("found")
-    if on_conflict == "replace":
-        several = sa.func.format(
-            "The ledger has %s usages of this user, usage type and time and no external_id: correct them one by one.",
-            found_by_time.c.count,
-        )
-        faulty += add_error(
-            "usage_at", Row.usage_at, several, found_by_time.c.place == Row.place, found_by_time.c.count > 1
-        )
-    by_time = sa.update(STAGED).where(GOOD, found_by_time.c.place == Row.place)
-    db.session.execute(by_time.values(usage_id=found_by_time.c.usage_id))
-    return faulty + reject_existing(organization_id)
+def match_existing(imp: Import, columns: Collection[str]) -> None:
+    """Decide which rows are new, and what happens to rows whose usage is in the ledger: see `on_conflict`."""
+    if imp.on_conflict != "reject":
+        _find_by_external_id(imp.organization_id)
+        _find_by_time(imp)
+        _compare(imp)
+        if imp.on_conflict == "replace":
+            _lock_changed(imp.organization_id)
+    if "external_id" in columns:
+        _reject_existing(imp.organization_id)
 
 
-def compare_with_existing(organization_id: int) -> tuple[int, int]:
-    """How many lines say what the ledger says already, and how many something else."""
-    said: dict[str, Any] = {name: Row[name] for name in candidates.COLUMNS if name != "amount_in_type_unit"}
-    said["unit"] = sa.func.coalesce(Row.unit, UsageType.unit)
-    same = sa.and_(*(Usage.__table__.c[name].is_not_distinct_from(value) for name, value in said.items()))
-    comparing = (
-        sa.update(STAGED)
-        .where(GOOD, Usage.organization_id == organization_id, Usage.id == Row.usage_id)
-        .where(UsageType.id == Usage.usage_type_id)
-        .values(same=same)
+def _find_by_external_id(organization_id: int) -> None:
+    visible = (Usage.organization_id == organization_id, *scope_criteria(Usage))
+    found = sa.update(STAGED).where(IS_VALID, *visible, Usage.external_id == Row.external_id)
+    db.session.execute(found.values(usage_id=Usage.id))
+
+
+def _find_by_time(imp: Import) -> None:
+    """Find the usages of rows without an external_id: by user, usage type and time."""
+    has_no_id = Row.external_id.is_(None)
+    reject_duplicates("usage_at", Row.usage_at, [Row.user_id, Row.usage_type_id, Row.usage_at], has_no_id)
+    visible = (Usage.organization_id == imp.organization_id, *scope_criteria(Usage), Usage.external_id.is_(None))
+    found = (
+        sa.select(Row.line, sa.func.min(Usage.id).label("usage_id"), sa.func.count().label("count"))
+        .where(IS_VALID, has_no_id, *visible, *_HAS_SAME_TIME)
+        .group_by(Row.line)
+        .subquery("found")
     )
-    matched = count_affected(comparing)
-    equal = db.session.scalar(sa.select(sa.func.count()).select_from(STAGED).where(GOOD, Row.same)) or 0
-    return equal, matched - equal
+    if imp.on_conflict == "replace":
+        message = sa.func.format(
+            "The ledger has %s usages with this user, usage type and time, and without external_id. "
+            "Correct them one by one.",
+            found.c.count,
+        )
+        reject("usage_at", Row.usage_at, message, found.c.line == Row.line, found.c.count > 1)
+    matched = sa.update(STAGED).where(IS_VALID, found.c.line == Row.line)
+    db.session.execute(matched.values(usage_id=found.c.usage_id))
+
+
+def _compare(imp: Import) -> None:
+    """Set the outcome of rows with a usage: unchanged, or skipped or changed if the row differs from it."""
+    values: dict[str, Any] = {name: Row[name] for name in candidates.COLUMNS if name != "amount_in_type_unit"}
+    values["unit"] = sa.func.coalesce(Row.unit, UsageType.unit)
+    is_same = sa.and_(*(Usage.__table__.c[name].is_not_distinct_from(value) for name, value in values.items()))
+    compared = (
+        sa.update(STAGED)
+        .where(IS_VALID, Usage.organization_id == imp.organization_id, Usage.id == Row.usage_id)
+        .where(UsageType.id == Usage.usage_type_id)
+        .values(outcome=sa.case((is_same, UNCHANGED), else_=SKIPPED if imp.on_conflict == "skip" else CHANGED))
+    )
+    db.session.execute(compared)
+
+
+def _lock_changed(organization_id: int) -> None:
+    """Lock the usages that the import will correct, in the order of their ids, so that two imports cannot deadlock."""
+    ids = sa.func.array(sa.select(Row.usage_id).where(Row.outcome == CHANGED).scalar_subquery())
+    changed = (
+        sa.select(Usage.id)
+        .where(Usage.organization_id == organization_id, Usage.id == sa.any_(sa.type_coerce(ids, ARRAY(sa.BigInteger))))
+        .order_by(Usage.id)
+        .with_for_update()
+    )
+    db.session.execute(sa.select(sa.func.count()).select_from(changed.subquery("locked")))
+
+
+def _reject_existing(organization_id: int) -> None:
+    """Reject new rows whose external_id a usage has: one that the actor may not see, or any if conflicts are errors."""
+    has_usage = sa.exists().where(Usage.organization_id == organization_id, Usage.external_id == Row.external_id)
+    message = sa.func.concat("'", Row.external_id, "' is already in the ledger.")
+    reject("external_id", Row.external_id, message, Row.outcome == NEW, has_usage)

@@ -1,123 +1,198 @@
-"""Lines that the ledger cannot record, and what it lacks for them: each is told what a request would be told."""
+"""Reject rows that the ledger cannot record, with the errors that a request for the same usage gets."""
 
 import datetime as dt
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 
-from ...accounts.models import User
+from ...accounts.models import Organization, User
+from ...auth import scope_criteria
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import EmissionFactor, UsageType
-from ...db import count_affected, db
+from ...db import db, row_security
 from ...periods.service import closed_error, is_open
 from ...usages import candidates
 from ...usages.models import Usage
 from ...usages.validation import ARCHIVED_TYPE, UNKNOWN_USAGE_TYPE, UNKNOWN_USER
 from ..formats.text_files import MAX_ERRORS_SHOWN
-from ..staging import STAGED, Row, add_error, as_text, valid_rows, values_table
+from ..models import CHANGED, NEW, REJECTED, Import
+from ..staging import IS_WRITTEN, STAGED, Row, as_text, reject, valid_rows, values_table
 
-EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)  # Before any usage: books that are closed are closed over it.
+EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)  # Before any usage, so any closed period covers it.
 
 
-def add_missing_reference_errors(organization_id: int, *criteria: sa.ColumnElement[bool]) -> int:
-    """Let good lines of which this holds have as a fault what the ledger lacks to record them. Gives how many have.
+def check_references(imp: Import, columns: Collection[str]) -> None:
+    """Reject rows with an unknown user, an unknown or archived usage type, a closed period or no emission factor.
 
-    Only lines that lack a factor in another way than the first hundred ways are told no more than that.
+    Everything that the result depends on stays locked until the transaction ends, so the rows can then be written.
     """
-    lack = _lacking(organization_id, criteria).c
-    time = as_text(lack.usage_at)
+    _lock_references(imp.organization_id)
+    if db.session.scalar(sa.select(_incomplete_series(imp.organization_id).exists())):
+        _reject_incomplete_rows(imp.organization_id)
+    if imp.on_conflict == "replace":
+        _reject_closed_corrections(imp.organization_id)
+
+
+def _lock_references(organization_id: int) -> None:
+    # Any writer of usages holds this lock. Closing a period waits for it.
+    db.session.execute(sa.text("LOCK TABLE usages IN ROW EXCLUSIVE MODE"))
+    used = sa.select(Row.user_id, Row.usage_type_id).where(IS_WRITTEN).distinct().cte("used")
+    type_ids = sa.select(used.c.usage_type_id)
+    factors = sa.select(EmissionFactor.id).where(
+        EmissionFactor.usage_type_id.in_(type_ids),
+        EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == organization_id),
+    )
+    users = sa.select(User.id).where(User.organization_id == organization_id, User.id.in_(sa.select(used.c.user_id)))
+    locked = (
+        users.with_for_update(read=True, key_share=True),
+        sa.select(UsageType.id).where(UsageType.id.in_(type_ids)).with_for_update(read=True),
+        factors.with_for_update(read=True),
+    )
+    counts = (sa.select(sa.func.count()).select_from(rows.subquery()).scalar_subquery() for rows in locked)
+    # Row-level security lets an organization read shared factors, but not lock them.
+    with row_security.for_all_organizations():
+        db.session.execute(sa.select(*counts))
+
+
+def _incomplete_series(organization_id: int) -> sa.Select[Any]:
+    """Select the series (user, usage type, region and method) that may have rows which the ledger cannot record.
+
+    This is much cheaper than to check each row: factors must cover the time from the first to the last row of a series.
+    """
+    key = (Row.user_id, Row.usage_type_id, Row.region, Row.method)
+    times = (sa.func.min(Row.usage_at).label("first"), sa.func.max(Row.usage_at).label("last"))
+    series = sa.select(*key, *times).where(IS_WRITTEN).group_by(*key).subquery("series")
+    region = sa.func.coalesce(series.c.region, Organization.region)
+    # With its own start as the moment, each factor of the type, region and method is a candidate.
+    lookup = FactorLookup(
+        series.c.usage_type_id, Organization.id, region, series.c.method, EmissionFactor.valid_from
+    ).candidates()
+    validity = sa.func.range_agg(sa.func.tstzrange(EmissionFactor.valid_from, EmissionFactor.valid_until))
+    span = sa.func.tstzrange(series.c.first, series.c.last, "[]")
+    is_covered = (
+        lookup.with_only_columns(validity.op("@>", is_comparison=True)(span), maintain_column_froms=True)
+        .order_by(None)
+        .correlate(series, Organization)
+        .scalar_subquery()
+    )
+    is_visible = sa.and_(User.id == series.c.user_id, User.organization_id == organization_id, *scope_criteria(User))
+    return (
+        sa.select(series.c.user_id)
+        .select_from(series)
+        .outerjoin(User, is_visible)
+        .outerjoin(Organization, Organization.id == User.organization_id)
+        .outerjoin(UsageType, UsageType.id == series.c.usage_type_id)
+        .where(
+            sa.or_(
+                User.id.is_(None),
+                UsageType.id.is_(None),
+                UsageType.archived,
+                ~is_open(organization_id, series.c.first),
+                ~sa.func.coalesce(is_covered, sa.false()),
+            )
+        )
+    )
+
+
+def _reject_incomplete_rows(organization_id: int) -> None:
+    row = _incomplete_rows(organization_id).c
+    time = as_text(row.usage_at)
     type_column = sa.case((Row.usage_type.is_not(None), "usage_type"), else_="usage_type_id")
-    type_given = sa.func.coalesce(Row.usage_type, as_text(lack.usage_type_id))
+    type_cell = sa.func.coalesce(Row.usage_type, as_text(row.usage_type_id))
     user_column = sa.case((Row.user_email.is_not(None), "user_email"), else_="user_id")
-    user_given = sa.func.coalesce(Row.user_email, as_text(lack.user_id))
-    no_user = sa.func.format(UNKNOWN_USER, user_given)
-    no_type = sa.func.format(UNKNOWN_USAGE_TYPE, type_given)
-    archived = sa.func.format(ARCHIVED_TYPE, lack.name, lack.unit)
+    user_cell = sa.func.coalesce(Row.user_email, as_text(row.user_id))
     closed = sa.literal(str(closed_error(organization_id, EARLIEST)))
-    in_field = sa.case((lack.field == "region", lack.region), (lack.field == "method", lack.method), else_=time)
-    kinds: list[tuple[Any, Any, Any, Any]] = [
-        (lack.known_user_id.is_(None), user_column, user_given, no_user),
-        (lack.known_type_id.is_(None), type_column, type_given, no_type),
-        (lack.archived, type_column, type_given, archived),
-        (~lack.is_open, "usage_at", time, closed),
-        (sa.true(), lack.field, in_field, sa.func.concat(lack.before, time, lack.after)),
+    factor_cell = sa.case((row.field == "region", row.region), (row.field == "method", row.method), else_=time)
+    errors: list[tuple[Any, Any, Any, Any]] = [
+        (row.known_user_id.is_(None), user_column, user_cell, sa.func.format(UNKNOWN_USER, user_cell)),
+        (row.known_type_id.is_(None), type_column, type_cell, sa.func.format(UNKNOWN_USAGE_TYPE, type_cell)),
+        (row.archived, type_column, type_cell, sa.func.format(ARCHIVED_TYPE, row.name, row.unit)),
+        (~row.is_open, "usage_at", time, closed),
+        (sa.true(), row.field, factor_cell, sa.func.concat(row.before, time, row.after)),
     ]
-    errors = [
-        (applies, sa.func.jsonb_build_object("column", column, "found", found, "message", message))
-        for applies, column, found, message in kinds
-    ]
-    marking = sa.update(STAGED).where(Row.place == lack.place)
-    marking = marking.values(errors=sa.func.jsonb_build_array(sa.case(*errors)))
-    return count_affected(marking)
+    error = sa.case(
+        *(
+            (applies, sa.func.jsonb_build_object("column", column, "found", found, "message", message))
+            for applies, column, found, message in errors
+        )
+    )
+    rejected = {"outcome": REJECTED, "errors": sa.func.jsonb_build_array(error)}
+    db.session.execute(sa.update(STAGED).where(Row.line == row.place).values(rejected))
 
 
-def add_closed_period_errors(organization_id: int) -> int:
-    """Let good lines that would correct a usage over which the books are closed have that as a fault."""
-    closed = sa.exists().where(
+def _reject_closed_corrections(organization_id: int) -> None:
+    is_closed = sa.exists().where(
         Usage.organization_id == organization_id,
         Usage.id == Row.usage_id,
         ~is_open(organization_id, Usage.usage_at),
     )
-    message = sa.literal("The books are closed over the usage that it would correct.")
-    return add_error("usage_at", Row.usage_at, message, ~Row.same, closed)
+    message = sa.literal("The usage to correct is in a closed period.")
+    reject("usage_at", Row.usage_at, message, Row.outcome == CHANGED, is_closed)
 
 
-def _lacking(organization_id: int, criteria: tuple[sa.ColumnElement[bool], ...]) -> Any:
-    """The lines that the ledger cannot record, as `given.lacking` has them.
+def _incomplete_rows(organization_id: int) -> Any:
+    """Return the rows that the ledger cannot record, each with the parts of the message about a missing factor.
 
-    Beside each, for a missing factor: what is told `before` and `after` the moment, and the `field` at fault.
+    A message has a text `before` and `after` the time of the row, and names a `field`.
     """
-    lack = (
-        candidates.unrecordable(valid_rows(*criteria), User.organization_id == organization_id)
+    rows = (
+        candidates.unrecordable(valid_rows(NEW, CHANGED), User.organization_id == organization_id)
         .order_by(None)
-        .subquery("lack")
+        .subquery("incomplete")
     )
-    way, ways = _ways(organization_id, lack)
-    source: Any = lack
-    told: list[Any] = [sa.null(), sa.null(), sa.null()]
-    if ways:
-        around = values_table(ways, way=sa.Text, before=sa.Text, after=sa.Text, field=sa.Text)
-        source = lack.outerjoin(around, around.c.way == way)
-        told = [around.c.before, around.c.after, around.c.field]
-    otherwise = {
-        "before": sa.func.format("%s (%s) has no emission factor at ", lack.c.name, lack.c.unit),
+    cause, messages = _factor_messages(organization_id, rows)
+    source: Any = rows
+    parts: list[Any] = [sa.null(), sa.null(), sa.null()]
+    if messages:
+        table = values_table(messages, cause=sa.Text, before=sa.Text, after=sa.Text, field=sa.Text)
+        source = rows.outerjoin(table, table.c.cause == cause)
+        parts = [table.c.before, table.c.after, table.c.field]
+    defaults = {
+        "before": sa.func.format("%s (%s) has no emission factor at ", rows.c.name, rows.c.unit),
         "after": ".",
         "field": "usage_at",
     }
-    columns = [sa.func.coalesce(text, otherwise[name]).label(name) for name, text in zip(otherwise, told, strict=True)]
-    return sa.select(*lack.c, *columns).select_from(source).subquery("lacking")
+    columns = [
+        sa.func.coalesce(part, default).label(name)
+        for part, (name, default) in zip(parts, defaults.items(), strict=True)
+    ]
+    return sa.select(*rows.c, *columns).select_from(source).subquery("explained")
 
 
-def _ways(organization_id: int, lack: Any) -> tuple[sa.ColumnElement[str], list[tuple[str, ...]]]:
-    """The way in which a line lacks a factor, if it does; and for the first hundred ways, what is told.
+def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[str], list[tuple[str, ...]]]:
+    """Return the cause of a row's missing factor as text, and the message parts of the first causes.
 
-    It is one way for a usage type, region and method between two times at which a factor of the type begins or ends.
+    Rows with the same usage type, region and method between two validity limits of the type's factors share a cause.
     """
-    begun, ended = (
-        sa.func.count().filter(edge <= lack.c.usage_at)
-        for edge in (EmissionFactor.valid_from, EmissionFactor.valid_until)
-    )
-    edges = sa.select(sa.func.concat(begun, "/", ended)).where(EmissionFactor.usage_type_id == lack.c.usage_type_id)
-    wanted = (lack.c.usage_type_id, lack.c.region, lack.c.method)
-    is_way = sa.and_(lack.c.known_user_id.is_not(None), ~lack.c.archived, lack.c.is_open)
-    way = sa.case(
-        (
-            is_way,
-            sa.func.concat_ws(
-                " ", *(sa.func.coalesce(sa.cast(part, sa.Text), "") for part in wanted), edges.scalar_subquery()
-            ),
-        )
-    )
-    each = sa.select(way.label("way"), *wanted, lack.c.usage_at, lack.c.place).where(is_way).subquery("each")
+    cause, is_without_factor = _cause(rows)
+    wanted = (rows.c.usage_type_id, rows.c.region, rows.c.method)
+    each = sa.select(cause.label("cause"), *wanted, rows.c.usage_at, rows.c.place).where(is_without_factor)
+    row = each.subquery("each").c
+    key = (row.cause, row.usage_type_id, row.region, row.method)
     first = (
-        sa.select(each.c.way, *(each.c[part.name] for part in wanted), sa.func.min(each.c.usage_at).label("moment"))
-        .group_by(each.c.way, *(each.c[part.name] for part in wanted))
-        .order_by(sa.func.min(each.c.place))
+        sa.select(*key, sa.func.min(row.usage_at).label("moment"))
+        .group_by(*key)
+        .order_by(sa.func.min(row.place))
         .limit(MAX_ERRORS_SHOWN)
     )
-    ways: list[tuple[str, ...]] = []
-    for row in db.session.execute(first).all():
-        usage_type = db.session.get_one(UsageType, row.usage_type_id)
-        want = FactorLookup(usage_type.id, organization_id, row.region, row.method, row.moment)
-        ways.append((row.way, *missing_factor_parts(usage_type, want)))
-    return way, ways
+    messages: list[tuple[str, ...]] = []
+    for found in db.session.execute(first).all():
+        usage_type = db.session.get_one(UsageType, found.usage_type_id)
+        lookup = FactorLookup(usage_type.id, organization_id, found.region, found.method, found.moment)
+        messages.append((found.cause, *missing_factor_parts(usage_type, lookup)))
+    return cause, messages
+
+
+def _cause(rows: Any) -> tuple[sa.ColumnElement[str], sa.ColumnElement[bool]]:
+    """Return the cause of a row's missing factor as text, and whether that is the reason to reject the row."""
+    limits_before = (
+        sa.func.count().filter(limit <= rows.c.usage_at)
+        for limit in (EmissionFactor.valid_from, EmissionFactor.valid_until)
+    )
+    validity = sa.select(sa.func.concat_ws("/", *limits_before))
+    validity = validity.where(EmissionFactor.usage_type_id == rows.c.usage_type_id)
+    wanted = (sa.cast(rows.c[name], sa.Text) for name in ("usage_type_id", "region", "method"))
+    cause = sa.func.concat_ws(" ", *(sa.func.coalesce(text, "") for text in wanted), validity.scalar_subquery())
+    is_without_factor = sa.and_(rows.c.known_user_id.is_not(None), ~rows.c.archived, rows.c.is_open)
+    return sa.case((is_without_factor, cause)), is_without_factor

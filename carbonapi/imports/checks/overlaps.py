@@ -1,4 +1,4 @@
-"""Periods that overlap: a bill that came twice, or two bills for the same days of one meter."""
+"""Warn of intervals that overlap, such as a bill imported twice, or two bills for the same days of a meter."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ...db import db
 from ...usages.models import Usage
 from ..formats.text_files import MAX_ERRORS_SHOWN
-from ..staging import GOOD, Row
+from ..staging import IS_VALID, Row
 
 Warning = dict[str, Any]
 Warnings = list[Warning]
 
 
 def overlaps(organization_id: int) -> tuple[int, Warnings]:
-    """How many lines' periods overlap another line's, or a usage's, of the same user, type and meter; the first ones.
+    """Return how many rows overlap a row or usage of the same user, usage type and meter, and the first warnings.
 
-    The meter is what stands before the last slash of the external_id; without one, all are of one meter.
+    The meter is the part of the external_id before the last slash. Rows without one share a meter.
     """
-    in_file, in_ledger = _in_the_file(), _in_the_ledger(organization_id)
+    in_file, in_ledger = _overlaps_in_file(), _overlaps_in_ledger(organization_id)
     other_line = sa.func.min(sa.column("other_line", sa.BigInteger)).label("other_line")
     usage_id = sa.func.min(sa.column("usage_id", sa.BigInteger)).label("usage_id")
     line = sa.column("line", sa.BigInteger)
@@ -29,31 +29,31 @@ def overlaps(organization_id: int) -> tuple[int, Warnings]:
     return first[0].line_count if first else 0, [_warning(row.line, row.other_line, row.usage_id) for row in first]
 
 
-def _in_the_file() -> Any:
-    """The lines whose period begins before one ends that began before."""
-    # The end that reaches furthest, of those the one that stands first; PostgreSQL compares arrays by their elements.
-    reach: sa.ColumnElement[Any] = sa.literal_column(
-        "ARRAY[extract(epoch FROM usage_until), -extract(epoch FROM usage_at), -place]", ARRAY(sa.Numeric)
+def _overlaps_in_file() -> Any:
+    """Select rows that start before an earlier interval has ended."""
+    # The latest end, and of equal ones the first row. PostgreSQL compares arrays element by element.
+    latest: sa.ColumnElement[Any] = sa.literal_column(
+        "ARRAY[extract(epoch FROM usage_until), -extract(epoch FROM usage_at), -line]", ARRAY(sa.Numeric)
     )
-    before = sa.func.max(reach).over(
+    before = sa.func.max(latest).over(
         partition_by=[Row.user_id, Row.usage_type_id, meter(Row.external_id)],
-        order_by=[Row.usage_at, Row.place],
+        order_by=[Row.usage_at, Row.line],
         rows=(None, -1),
     )
-    reached = sa.select(Row.place, sa.extract("epoch", Row.usage_at).label("begin"), before.label("reach"))
-    periods = reached.where(GOOD, Row.usage_until.is_not(None)).subquery("periods")
-    other = sa.cast(-periods.c.reach[3], sa.BigInteger)
+    rows = sa.select(Row.line, sa.extract("epoch", Row.usage_at).label("start"), before.label("latest"))
+    intervals = rows.where(IS_VALID, Row.usage_until.is_not(None)).subquery("intervals")
+    other = sa.cast(-intervals.c.latest[3], sa.BigInteger)
     return sa.select(
-        sa.func.greatest(periods.c.place, other).label("line"),
-        sa.func.least(periods.c.place, other).label("other_line"),
+        sa.func.greatest(intervals.c.line, other).label("line"),
+        sa.func.least(intervals.c.line, other).label("other_line"),
         sa.cast(None, sa.BigInteger).label("usage_id"),
-    ).where(periods.c.reach[1] > periods.c.begin)
+    ).where(intervals.c.latest[1] > intervals.c.start)
 
 
-def _in_the_ledger(organization_id: int) -> sa.Select[Any]:
-    """The lines whose period overlaps a usage's, but for the one that the line itself corrects or repeats."""
+def _overlaps_in_ledger(organization_id: int) -> sa.Select[Any]:
+    """Select rows that overlap a usage other than the one that they correct or repeat."""
     return (
-        sa.select(Row.place, sa.cast(None, sa.BigInteger), sa.func.min(Usage.id))
+        sa.select(Row.line, sa.cast(None, sa.BigInteger), sa.func.min(Usage.id))
         .join(
             Usage,
             sa.and_(
@@ -66,8 +66,8 @@ def _in_the_ledger(organization_id: int) -> sa.Select[Any]:
                 Usage.id.is_distinct_from(Row.usage_id),
             ),
         )
-        .where(GOOD)
-        .group_by(Row.place)
+        .where(IS_VALID)
+        .group_by(Row.line)
     )
 
 
@@ -75,14 +75,13 @@ def meter(external_id: Any) -> sa.ColumnElement[str]:
     return sa.func.coalesce(sa.func.substring(external_id, "^(.*)/"), "")
 
 
-def warning(line: int, kind: str, message: str, **told: Any) -> Warning:
-    """A warning of a kind, `overlap` or `gap`; what the kind does not tell is None."""
-    nothing = dict.fromkeys(("overlaps_line", "overlaps_usage_id", "gap_start", "gap_end"))
-    return {"line": line, "kind": kind, "message": message} | nothing | told
+def warning(line: int, kind: str, message: str, **details: Any) -> Warning:
+    """Return a warning of this kind, `overlap` or `gap`. Details of other kinds are None."""
+    no_details = dict.fromkeys(("overlaps_line", "overlaps_usage_id", "gap_start", "gap_end"))
+    return {"line": line, "kind": kind, "message": message} | no_details | details
 
 
 def _warning(line: int, other_line: int | None, usage_id: int | None) -> Warning:
-    # What is in the ledger already weighs more than what stands beside it.
-    if usage_id is not None:
-        return warning(line, "overlap", f"Its period overlaps that of usage {usage_id}.", overlaps_usage_id=usage_id)
-    return warning(line, "overlap", f"Its period overlaps that of line {other_line}.", overlaps_line=other_line)
+    if usage_id is not None:  # A usage of the ledger takes precedence over a row of the file.
+        return warning(line, "overlap", f"Its interval overlaps usage {usage_id}.", overlaps_usage_id=usage_id)
+    return warning(line, "overlap", f"Its interval overlaps line {other_line}.", overlaps_line=other_line)

@@ -1,4 +1,4 @@
-"""Lines that cannot be booked: how that is told, and what is kept of it."""
+"""Read and store the errors of rejected rows."""
 
 from typing import Any
 
@@ -7,73 +7,67 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ...db import db
 from ...errors import ValidationFailed
-from ..formats.rows import NAMES, STAGED_COLUMNS, sentences
+from ..formats.rows import NAMES, STAGED_COLUMNS, format_errors
 from ..formats.text_files import MAX_ERRORS_SHOWN, rows_rejected
 from ..models import Import, ImportRowError
-from ..staging import GOOD, STAGED, Row, as_text
+from ..staging import IS_VALID, REJECTED_COLUMNS, STAGED, Row, as_text
 
 
 def first_errors() -> dict[int, list[dict[str, Any]]]:
-    """The errors of the first hundred lines that have any, by line."""
-    first = sa.select(Row.place, Row.errors).where(~GOOD).order_by(Row.place).limit(MAX_ERRORS_SHOWN)
-    return {row.place: row.errors for row in db.session.execute(first)}
+    """Return the errors of the first rejected rows, by line."""
+    first = sa.select(Row.line, Row.errors).where(~IS_VALID).order_by(Row.line).limit(MAX_ERRORS_SHOWN)
+    return {row.line: row.errors for row in db.session.execute(first)}
 
 
-def errors_of(booked: Import) -> sa.Select[Any]:
-    """The errors of an import that the actor may see."""
+def rejection(count: int) -> ValidationFailed:
+    """Return the error for an import with this many rejected rows."""
+    return rows_rejected({line: format_errors(errors) for line, errors in first_errors().items()}, count=count)
+
+
+def errors_of(imp: Import) -> sa.Select[Any]:
+    """Select the errors of an import that the actor may see."""
     return sa.select(ImportRowError).where(
-        ImportRowError.organization_id == booked.organization_id, ImportRowError.import_id == booked.id
+        ImportRowError.organization_id == imp.organization_id, ImportRowError.import_id == imp.id
     )
 
 
-def rejected_lines(booked: Import) -> sa.Select[Any]:
-    """The lines of an import that were not booked, once each, as they can be sent again; and why."""
-    fault = sa.func.concat_ws(": ", ImportRowError.column, ImportRowError.message)
-    of_line = sa.func.string_agg(fault, " ").over(partition_by=ImportRowError.line)
+def rejected_lines(imp: Import) -> sa.Select[Any]:
+    """Select the rejected lines of an import once each, with their cells and all their errors."""
+    message = sa.func.concat_ws(": ", ImportRowError.column, ImportRowError.message)
+    messages = sa.func.string_agg(message, " ").over(partition_by=ImportRowError.line)
     first = sa.func.min(ImportRowError.id).over(partition_by=ImportRowError.line).label("first")
-    columns = [ImportRowError.cells[name].astext.label(name) for name in STAGED_COLUMNS]
-    told = errors_of(booked).with_only_columns(
-        ImportRowError.id,
-        ImportRowError.line.label("rejected_line"),
-        of_line.label("rejected_because"),
-        first,
-        *columns,
+    cells = (ImportRowError.cells[name].astext.label(name) for name in STAGED_COLUMNS)
+    line_name, messages_name = REJECTED_COLUMNS
+    lines = errors_of(imp).with_only_columns(
+        ImportRowError.id, ImportRowError.line.label(line_name), messages.label(messages_name), first, *cells
     )
-    lines = told.subquery("lines")
-    return (
-        sa.select(*lines.c)
-        .join(
-            ImportRowError,
-            sa.and_(ImportRowError.organization_id == booked.organization_id, ImportRowError.id == lines.c.id),
-        )
-        .where(lines.c.id == lines.c.first)
-    )
+    line = lines.subquery("lines").c
+    is_first = sa.and_(ImportRowError.organization_id == imp.organization_id, ImportRowError.id == line.id)
+    return sa.select(*line).join(ImportRowError, is_first).where(line.id == line.first)
 
 
-def refused_by(count: int) -> ValidationFailed:
-    """The error that shows the errors of the first of so many lines."""
-    return rows_rejected({line: sentences(errors) for line, errors in first_errors().items()}, count=count)
-
-
-def store_errors(organization_id: int, import_id: int) -> int:
-    """Keep what is wrong with which line, beside what the line said. Gives the number of errors."""
-    each: Any = sa.func.jsonb_array_elements(Row.errors, type_=JSONB).table_valued(sa.column("fault", JSONB))
-    each = each.lateral("each").render_derived()
-    fault = each.c.fault
-    read = {name: as_text(Row[name]) for name in STAGED_COLUMNS}
-    for name, number in NAMES.items():  # What was named has no id, or the line could not be sent again.
-        read[number] = sa.case((Row[name].is_(None), read[number]))
-    pairs = [part for name, value in read.items() for part in (sa.literal(name), value)]
-    said = sa.func.coalesce(Row.cells, sa.func.jsonb_strip_nulls(sa.func.jsonb_build_object(*pairs)))
+def store_errors(imp: Import, rejected_count: int) -> None:
+    """Store the errors of the rejected rows with the import, each with the cells of its row."""
+    error: Any = sa.func.jsonb_array_elements(Row.errors, type_=JSONB).table_valued(sa.column("error", JSONB))
+    error = error.lateral("each").render_derived()
     columns = {
-        "organization_id": sa.literal(organization_id, sa.BigInteger),
-        "import_id": sa.literal(import_id, sa.BigInteger),
-        "line": Row.place,
-        "column": fault.op("->>")("column"),
-        "found": fault.op("->>")("found"),
-        "message": fault.op("->>")("message"),
-        "cells": said,
+        "organization_id": sa.literal(imp.organization_id, sa.BigInteger),
+        "import_id": sa.literal(imp.id, sa.BigInteger),
+        "line": Row.line,
+        **{name: error.c.error.op("->>")(name) for name in ("column", "found", "message")},
+        "cells": sa.func.coalesce(Row.cells, _cells()),
     }
-    errors = sa.select(*columns.values()).join_from(STAGED, each, sa.true()).where(~GOOD).order_by(Row.place)
-    kept = sa.insert(ImportRowError).from_select(list(columns), errors).returning(ImportRowError.id).cte("kept")
-    return db.session.scalar(sa.select(sa.func.count()).select_from(kept)) or 0
+    errors = sa.select(*columns.values()).join_from(STAGED, error, sa.true()).where(~IS_VALID).order_by(Row.line)
+    stored = sa.insert(ImportRowError).from_select(list(columns), errors).returning(ImportRowError.id).cte("stored")
+    imp.error_count = db.session.scalar(sa.select(sa.func.count()).select_from(stored)) or 0
+    imp.rejected_count = rejected_count
+    imp.errors = [{"line": line, **error} for line, errors in first_errors().items() for error in errors]
+
+
+def _cells() -> sa.ColumnElement[Any]:
+    """Return the cells of a row that the parser accepted, as the file had them: names rather than their ids."""
+    cells = {name: as_text(Row[name]) for name in STAGED_COLUMNS}
+    for name, id_name in NAMES.items():
+        cells[id_name] = sa.case((Row[name].is_(None), cells[id_name]))
+    pairs = [part for name, cell in cells.items() for part in (sa.literal(name), cell)]
+    return sa.func.jsonb_strip_nulls(sa.func.jsonb_build_object(*pairs))

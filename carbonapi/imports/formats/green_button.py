@@ -1,8 +1,8 @@
-"""Green Button files: what a utility's meters read, in the XML of ESPI (NAESB REQ.21), as lines of an import.
+"""Read Green Button files: meter readings of utilities in the XML of ESPI (NAESB REQ.21).
 
-An Atom feed has entries that refer to each other by links: an IntervalBlock, of readings, belongs to a MeterReading,
-which has a ReadingType and belongs to a UsagePoint. A file is read twice, for a ReadingType may stand behind what it
-is about; each time in no more memory for a long one than for a short one.
+An Atom feed has entries that link to each other: an IntervalBlock with readings belongs to a MeterReading, which has a
+ReadingType and belongs to a UsagePoint. A file is read twice, in constant memory, because the ReadingType may follow
+the readings.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from xml.parsers import expat
 from ...rest.fields import MAX_NUMBER_LENGTH, format_datetime, format_decimal
 from .text_files import Cells, RowErrors, rows_rejected
 
-# The units of amounts by their numbers in ESPI, and by which power of ten one of theirs is ours.
+# Units by their code in ESPI, each with the power of ten that converts it.
 UNITS = {
     "31": ("kJ", -3),
     "42": ("m3", 0),
@@ -41,40 +41,41 @@ COMMODITIES = {
     "13": "cold",
 }
 SERVICES = {"0": "electricity", "1": "natural gas", "2": "water", "5": "heat", "6": "cold"}
-# By a reference day, by interpolation, questionable, derived, projected, or mixed of these and others.
+# From a reference day, interpolated, questionable, derived, projected, or mixed.
 ESTIMATED = {"8", "9", "10", "11", "12", "13"}
-OF_AN_INTERVAL = {None, "0", "4"}  # Others accumulate from interval to interval, or tell of a moment.
+OF_AN_INTERVAL = {None, "0", "4"}  # Other readings accumulate, or are of an instant.
 DELIVERED_BACK = "19"
-LONGEST_READING = 3600  # Seconds; what is used in a longer interval is spread over it.
+MAX_READING_SECONDS = 3600  # A longer one is an interval, over which the amount is prorated.
 
 ESPI = "http://naesb.org/espi "
 ATOM = "http://www.w3.org/2005/Atom "
 _RECORDS = {ESPI + name: name for name in ("UsagePoint", "MeterReading", "ReadingType", "IntervalReading")}
-_KEPT = {"kind", "commodity", "uom", "powerOfTenMultiplier", "flowDirection", "accumulationBehaviour"}
-_KEPT |= {"start", "duration", "value", "quality"}
+_FIELDS = {"kind", "commodity", "uom", "powerOfTenMultiplier", "flowDirection", "accumulationBehaviour"}
+_FIELDS |= {"start", "duration", "value", "quality"}
 _SECONDS = re.compile(r"-?[0-9]{1,11}")
-_VALUE = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # Whole by the standard; a point does no harm.
+_VALUE = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # The standard has integers only.
 _EXPONENT = re.compile(r"-?[0-9]{1,2}")
 _CHUNK_BYTES = 65_536
-_LONGEST_TAG = 1_048_576
-_LONGEST_TEXT = MAX_NUMBER_LENGTH + 1  # One of more digits is none.
-MAX_METERS = 10_000  # Usage points, their meter readings and types, all together.
+_MAX_LINKS = 101  # Per entry and kind of link.
+_MAX_TAG_BYTES = 1_048_576
+_MAX_TEXT_LENGTH = MAX_NUMBER_LENGTH + 1  # Longer ones are invalid anyway.
+MAX_METERS = 10_000  # Usage points, meter readings and reading types together.
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 Record = dict[str, str]
 Links = dict[str, list[str]]
-Found = tuple[str, Record]  # An `entry` that begins or has its `end`, a `link` of it, or a record by its name.
+Event = tuple[str, Record]  # The start of an `entry`, its `end`, a `link` in it, or a record by its name.
 
 
 @dataclass(frozen=True)
 class _Series:
-    """What readings of one meter and type have in common; `fault` says why they are none of a usage."""
+    """The common properties of readings of one meter and type. `error`: why they cannot be imported."""
 
     meter: str
     commodity: str
     unit: str
     exponent: int
-    fault: str | None
+    error: str | None
 
 
 def read_green_button(
@@ -84,53 +85,56 @@ def read_green_button(
     skipped: Collection[str],
     errors: RowErrors,
 ) -> Iterator[tuple[int, Cells | None]]:
-    """The readings of a file, counted from 1, each with its cells by column; as `cells_of` for the rest.
+    """Yield the number of each reading, from 1, and its cells. The other parameters are those of `read_csv`.
 
-    An interval of an hour or less is a reading at its beginning, a longer one a period. `external_id` is made of the
-    usage point and the beginning, so that a reading is known when it comes again. commodity: that of the readings that
-    are read. Raises Invalid for what is no such file, and for several commodities where it is not said which.
+    A reading of up to an hour is recorded at its start, a longer one as an interval. The `external_id` consists of the
+    usage point and the start, so that a repeated reading is recognized. commodity: of the readings to import.
+    Raise ValidationFailed for other files, and if the file has several commodities and none is set.
     """
     needed = [group for group in required if not {"usage_at", "amount"} & {*group}]
     if needed:
-        raise rows_rejected({1: [f"Green Button does not tell {' or '.join(group)}: say it." for group in needed]})
-    series = _surveyed(file, commodity)
+        raise rows_rejected(
+            {1: [f"A Green Button file has no {' or '.join(group)}. Set it in the query." for group in needed]}
+        )
+    all_series = _read_series(file, commodity)
     file.seek(0)
     links: Links = {}
     number = 0
-    for name, record in _found(file, counted=True):
+    for name, record in _events(file, counts_progress=True):
         if name == "entry":
             links = {}
         elif name == "link":
-            _keep_link(links, record)
+            _add_link(links, record)
         elif name == "IntervalReading":
-            its = _series_of(links, series)
-            if its is not None and commodity not in (None, its.commodity):
+            series = _series_of(links, all_series)
+            if series is not None and commodity not in (None, series.commodity):
                 continue
             number += 1
-            if its is None or its.fault:
-                errors[number] = [its.fault if its and its.fault else "Of which ReadingType it is, no link tells."]
+            error = "The reading has no link to a ReadingType." if series is None else series.error
+            if series is None or error:
+                errors[number] = [str(error)]
                 yield number, None
             else:
-                yield number, {name: cell for name, cell in _cells(record, its).items() if name not in skipped}
+                yield number, {name: cell for name, cell in _cells(record, series).items() if name not in skipped}
 
 
-def _cells(reading: Record, its: _Series) -> Cells:
+def _cells(reading: Record, series: _Series) -> Cells:
     start, duration = reading.get("start"), reading.get("duration")
-    begins = _instant(start)
-    cells: Cells = {"usage_at": begins, "amount": _amount(reading.get("value"), its.exponent), "unit": its.unit}
+    usage_at = _instant(start)
+    cells: Cells = {"usage_at": usage_at, "amount": _amount(reading.get("value"), series.exponent), "unit": series.unit}
     if start and duration and _SECONDS.fullmatch(start) and _SECONDS.fullmatch(duration) and _is_long(duration):
         cells["usage_until"] = _instant(str(int(start) + int(duration)))
     cells["quality"] = "estimated" if ESTIMATED.intersection(reading.get("quality", "").split()) else "measured"
-    cells["external_id"] = f"{its.meter}/{begins}"
+    cells["external_id"] = f"{series.meter}/{usage_at}"
     return cells
 
 
 def _is_long(duration: str) -> bool:
-    return int(duration) > LONGEST_READING
+    return int(duration) > MAX_READING_SECONDS
 
 
 def _instant(seconds: str | None) -> str | None:
-    """So many seconds after the beginning of 1970 as RFC 3339 has it; what is no such number, as it stands."""
+    """Return Unix time in RFC 3339, and other text unchanged."""
     if seconds is None or not _SECONDS.fullmatch(seconds):
         return seconds
     try:
@@ -140,61 +144,63 @@ def _instant(seconds: str | None) -> str | None:
 
 
 def _amount(value: str | None, exponent: int) -> str | None:
-    """The value times that power of ten, exactly; what is no number, as it stands."""
+    """Return the value times a power of ten, exactly, and other text unchanged."""
     return format_decimal(Decimal(f"{value}E{exponent}")) if value and _VALUE.fullmatch(value) else value
 
 
-def _surveyed(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
-    """The series of readings by the links of their blocks; under "" the only one, for blocks that no link leads to."""
+def _read_series(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
+    """Return the series by the links to their blocks; a single series also by "", for blocks without links."""
     types: dict[str, Record] = {}
     meter_readings: list[Links] = []
     services: dict[str, str] = {}
     links: Links = {}
-    about: list[Found] = []
+    records: list[Event] = []
     reading_count = 0
-    for name, record in _found(file):
+    for name, record in _events(file):
         if name == "entry":
-            links, about = {}, []
+            links, records = {}, []
         elif name == "link":
-            _keep_link(links, record)
+            _add_link(links, record)
         elif name == "IntervalReading":
             reading_count += 1
         elif name != "end":
-            about.append((name, record))
+            records.append((name, record))
         else:
-            for kind, told in about:
+            for kind, properties in records:
                 for link in links.get("self", []):
                     if kind == "ReadingType":
-                        types[link] = told
-                    elif kind == "UsagePoint" and "kind" in told:
-                        services[link] = told["kind"]
+                        types[link] = properties
+                    elif kind == "UsagePoint" and "kind" in properties:
+                        services[link] = properties["kind"]
                 if kind == "MeterReading":
                     meter_readings.append(links)
-        if len(types) + len(meter_readings) + len(services) + len(about) > MAX_METERS:
-            raise rows_rejected({1: [f"There are more than {MAX_METERS} meters and types of readings in the file."]})
+        if len(types) + len(meter_readings) + len(services) + len(records) > MAX_METERS:
+            raise rows_rejected({1: [f"The file must not have more than {MAX_METERS} meters and reading types."]})
     if not reading_count:
-        raise rows_rejected({1: ["There is no IntervalReading in the file: it is no Green Button file of usage."]})
-    series = _by_block(types, meter_readings, services)
-    commodities = sorted({its.commodity for its in series.values()})
+        raise rows_rejected({1: ["The file has no IntervalReading, so it is not a Green Button file of usage."]})
+    all_series = _series_by_block(types, meter_readings, services)
+    commodities = sorted({series.commodity for series in all_series.values()})
     if commodity is None and len(commodities) > 1:
-        which = ", ".join(commodities)
-        raise rows_rejected({1: [f"The file tells of several commodities, {which}: say which with `commodity`."]})
-    return series
+        choices = ", ".join(commodities)
+        raise rows_rejected({1: [f"The file has several commodities. Set `commodity` to one of: {choices}."]})
+    return all_series
 
 
-def _by_block(
+def _series_by_block(
     types: Mapping[str, Record], meter_readings: list[Links], services: Mapping[str, str]
 ) -> dict[str, _Series]:
     series: dict[str, _Series] = {}
     for links in meter_readings:
-        here = links.get("self", [""])[0]
-        point = links.get("up", [here])[0].removesuffix("/MeterReading")
+        address = links.get("self", [""])[0]
+        point = links.get("up", [address])[0].removesuffix("/MeterReading")
         found = [types[link] for link in links.get("related", []) if link in types]
         if not found and len(types) == 1:
             found = list(types.values())
         if found:
             blocks = [link for link in links.get("related", []) if link not in types]
-            series |= dict.fromkeys([f"{here}/IntervalBlock", *blocks], _series(found[0], point, services.get(point)))
+            series |= dict.fromkeys(
+                [f"{address}/IntervalBlock", *blocks], _series(found[0], point, services.get(point))
+            )
     if len({*series.values()}) == 1:
         series[""] = next(iter(series.values()))
     elif not meter_readings and len(types) == 1:
@@ -206,46 +212,46 @@ def _by_block(
 def _series(reading_type: Record, point: str, service: str | None) -> _Series:
     uom, power = reading_type.get("uom", "none"), reading_type.get("powerOfTenMultiplier", "0")
     accumulation, direction = reading_type.get("accumulationBehaviour"), reading_type.get("flowDirection")
-    fault = None
+    error = None
     if uom not in UNITS:
-        fault = f"Its unit is no amount of a usage: uom {uom}. What can be read: {', '.join(UNITS)}."
+        error = f"uom must be a unit of usage, but is {uom}. Supported: {', '.join(UNITS)}."
     elif not _EXPONENT.fullmatch(power):
-        fault = f"Its powerOfTenMultiplier is no number of two digits: {power}."
+        error = f"powerOfTenMultiplier must be a number of one or two digits, but is {power}."
     elif accumulation not in OF_AN_INTERVAL:
-        fault = f"It does not tell what was used in an interval: accumulationBehaviour {accumulation}, where 4 does."
+        error = f"accumulationBehaviour must be 4 (amount of an interval), but is {accumulation}."
     elif direction == DELIVERED_BACK:
-        fault = f"It was delivered back, and so is no usage: flowDirection {direction}."
+        error = f"flowDirection must not be {direction}: energy delivered to the grid is no usage."
     unit, exponent = UNITS.get(uom, (uom, 0))
     named = COMMODITIES.get(reading_type.get("commodity", "0")) or SERVICES.get(service or "", "unknown")
     meter = hashlib.sha256(point.encode()).hexdigest()[:16]
-    return _Series(meter, named, unit, exponent + (0 if fault else int(power)), fault)
+    return _Series(meter, named, unit, exponent + (0 if error else int(power)), error)
 
 
-def _series_of(links: Links, series: Mapping[str, _Series]) -> _Series | None:
-    return next((series[link] for link in links.get("up", []) if link in series), series.get(""))
+def _series_of(links: Links, all_series: Mapping[str, _Series]) -> _Series | None:
+    return next((all_series[link] for link in links.get("up", []) if link in all_series), all_series.get(""))
 
 
-def _keep_link(links: Links, attributes: Record) -> None:
-    kept = links.setdefault(attributes.get("rel", ""), [])
-    if len(kept) < _LONGEST_TEXT:
-        kept.append(attributes.get("href", ""))
+def _add_link(links: Links, attributes: Record) -> None:
+    addresses = links.setdefault(attributes.get("rel", ""), [])
+    if len(addresses) < _MAX_LINKS:
+        addresses.append(attributes.get("href", ""))
 
 
-def _found(file: IO[bytes], counted: bool = False) -> Iterator[Found]:
-    """What a file says, as it is read. counted: whether it counts as read.
+def _events(file: IO[bytes], counts_progress: bool = False) -> Iterator[Event]:
+    """Yield the events of a file. counts_progress: whether this pass counts as progress of the import.
 
-    Raises Invalid for what is no proper XML, or has been cut off, and for a document type: it could define entities
-    that take all memory, or name files.
+    Raise ValidationFailed for invalid or truncated XML, and for a document type, which could define entities that fill
+    the memory or read files.
     """
     parser = _Parser()
-    read = getattr(file, "read1", file.read) if counted else file.read
+    read = getattr(file, "read1", file.read) if counts_progress else file.read
     while chunk := read(_CHUNK_BYTES):
-        yield from parser.fed(chunk)
-    yield from parser.fed(b"", is_last=True)
+        yield from parser.feed(chunk)
+    yield from parser.feed(b"", is_last=True)
 
 
 class _Parser:
-    """An expat parser that is fed and gives what it has found."""
+    """An expat parser that returns the events of each chunk."""
 
     def __init__(self) -> None:
         self._expat = expat.ParserCreate("utf-8", " ")
@@ -253,48 +259,48 @@ class _Parser:
         self._expat.StartElementHandler = self._start
         self._expat.EndElementHandler = self._end
         self._expat.CharacterDataHandler = self._read_text
-        self._expat.StartDoctypeDeclHandler = self._refuse_doctype
+        self._expat.StartDoctypeDeclHandler = self._reject_doctype
         self._bytes = 0
-        self._found: list[Found] = []
+        self._events: list[Event] = []
         self._record: Record | None = None
         self._text = ""
 
-    def fed(self, chunk: bytes, is_last: bool = False) -> list[Found]:
+    def feed(self, chunk: bytes, is_last: bool = False) -> list[Event]:
         self._bytes += len(chunk)
         try:
             self._expat.Parse(chunk, is_last)
         except expat.ExpatError as error:
-            raise rows_rejected({1: [f"Not proper XML, or cut off: {error}."]}) from None
-        # Of a tag that does not end, all of it would be kept, and looked at again with every chunk.
-        if self._bytes - max(self._expat.CurrentByteIndex, 0) > _LONGEST_TAG:
-            raise rows_rejected({1: [f"A tag or comment of more than {_LONGEST_TAG} bytes."]})
-        found, self._found = self._found, []
-        return found
+            raise rows_rejected({1: [f"Invalid or truncated XML: {error}."]}) from None
+        # expat buffers an unfinished tag, and parses it again with each chunk.
+        if self._bytes - max(self._expat.CurrentByteIndex, 0) > _MAX_TAG_BYTES:
+            raise rows_rejected({1: [f"A tag or comment must not exceed {_MAX_TAG_BYTES} bytes."]})
+        events, self._events = self._events, []
+        return events
 
     def _start(self, name: str, attributes: Record) -> None:
         self._text = ""
         if name in _RECORDS:
             self._record = {}
         elif name == f"{ATOM}entry":
-            self._found.append(("entry", {}))
+            self._events.append(("entry", {}))
         elif name == f"{ATOM}link":
-            self._found.append(("link", attributes))
+            self._events.append(("link", attributes))
 
     def _end(self, name: str) -> None:
         if name in _RECORDS and self._record is not None:
-            self._found.append((_RECORDS[name], self._record))
+            self._events.append((_RECORDS[name], self._record))
             self._record = None
         elif name == f"{ATOM}entry":
-            self._found.append(("end", {}))
-        elif self._record is not None and name.startswith(ESPI) and (field := name.removeprefix(ESPI)) in _KEPT:
+            self._events.append(("end", {}))
+        elif self._record is not None and name.startswith(ESPI) and (field := name.removeprefix(ESPI)) in _FIELDS:
             # A reading may have several qualities.
-            said = f"{self._record.get(field, '')} {self._text.strip()}".strip()
-            self._record[field] = said[:_LONGEST_TEXT]
+            text = f"{self._record.get(field, '')} {self._text.strip()}".strip()
+            self._record[field] = text[:_MAX_TEXT_LENGTH]
         self._text = ""
 
     def _read_text(self, text: str) -> None:
-        if self._record is not None and len(self._text) < _LONGEST_TEXT:
-            self._text += text[:_LONGEST_TEXT]
+        if self._record is not None and len(self._text) < _MAX_TEXT_LENGTH:
+            self._text += text[:_MAX_TEXT_LENGTH]
 
-    def _refuse_doctype(self, *_: object) -> None:
-        raise rows_rejected({1: ["A document type (<!DOCTYPE …>) is not read: take it out."]})
+    def _reject_doctype(self, *_: object) -> None:
+        raise rows_rejected({1: ["The file must not have a document type (<!DOCTYPE …>). Remove it."]})

@@ -1,4 +1,4 @@
-"""Files as they come, CSV or NDJSON: line by line, in no more memory for a long one than for a short one."""
+"""Read CSV and NDJSON line by line, in constant memory."""
 
 import codecs
 import contextlib
@@ -16,60 +16,59 @@ from ...rest.copy_stream import unescape_formula
 from ...rest.fields import MAX_NUMBER_LENGTH, format_decimal, parse_decimal
 
 MAX_ERRORS_SHOWN = 100
-NOTHING_RECORDED = "so nothing was recorded"
-LONGEST_LINE = 131_072  # Characters, with the line breaks that stand between quotes.
+MAX_LINE_LENGTH = 131_072  # In characters, including line breaks within quotes.
 CHUNK_BYTES = 1_048_576
-RowErrors = dict[int, list[str]]  # What is wrong with which line; the header of a CSV file is line 1.
-Cells = dict[str, str | None]  # What a line says by column; None where it says nothing.
+RowErrors = dict[int, list[str]]  # Messages by line. The header of a CSV file is line 1.
+Cells = dict[str, str | None]  # Text by column; None for an empty cell.
 
 
 class JsonNumber(str):
-    """A number of JSON by its digits, without an exponent. A text of digits is none."""
+    """The digits of a JSON number, without exponent. Distinguishes it from a JSON string."""
 
 
 def sha256_of_text_file(file: IO[bytes]) -> str:
-    """The SHA-256 of a file, which is left at its beginning.
+    """Return the SHA-256 of a file, and rewind the file.
 
-    Raises Invalid for one that is not UTF-8, or that has been cut off; XML tells that by itself.
+    Raise ValidationFailed if the file is not UTF-8, or may have been cut off. Truncated XML is detected by its parser.
     """
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
     read, last, holds_nul = 0, b"", False
     file.seek(0)
-    for chunk in _chunks(file):
+    while chunk := file.read(CHUNK_BYTES):
         pending = len(decoder.getstate()[0])
         try:
             decoder.decode(chunk)
         except UnicodeDecodeError as error:
-            raise rows_rejected({1: [f"Not UTF-8 from byte {read - pending + error.start} on."]}) from None
+            raise _not_utf8(read - pending + error.start) from None
         digest.update(chunk)
         read, last, holds_nul = read + len(chunk), chunk, holds_nul or b"\0" in chunk
     pending = len(decoder.getstate()[0])
     if pending:
-        raise rows_rejected({1: [f"Not UTF-8 from byte {read - pending} on."]})
+        raise _not_utf8(read - pending)
     file.seek(0)
     if not last.endswith(b"\n") and not is_xml(file):
-        raise rows_rejected({1: ["The last line has no line break: the file may have been cut off. End it with one."]})
+        raise rows_rejected({1: ["The file must end with a line break. Without one, it may have been cut off."]})
     if holds_nul:
-        raise rows_rejected({1: ["The file holds a NUL byte."]})
+        raise rows_rejected({1: ["The file must not contain NUL bytes."]})
     file.seek(0)
     return digest.hexdigest()
 
 
 def is_ndjson(file: IO[bytes]) -> bool:
-    """Whether a file begins as JSON does. It is left at its beginning."""
-    return _begins_with(b"{", file)
+    """Whether a file starts like JSON. Rewinds the file."""
+    return _starts_with(b"{", file)
 
 
 def is_xml(file: IO[bytes]) -> bool:
-    """Whether a file begins as XML does. It is left at its beginning."""
-    return _begins_with(b"<", file)
+    """Whether a file starts like XML. Rewinds the file."""
+    return _starts_with(b"<", file)
 
 
-def _begins_with(mark: bytes, file: IO[bytes]) -> bool:
-    beginning = file.read(1024).removeprefix(codecs.BOM_UTF8).lstrip()
+def _starts_with(prefix: bytes, file: IO[bytes]) -> bool:
+    start = file.read(1024).removeprefix(codecs.BOM_UTF8).lstrip()
     file.seek(0)
-    return beginning.startswith(mark)
+    return start.startswith(prefix)
 
 
 def read_csv(
@@ -81,25 +80,25 @@ def read_csv(
     delimiter: str = ",",
     names: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, Cells | None]]:
-    """The lines of a CSV file with a header, each with its cells by column.
+    """Yield the number and the cells of each row of a CSV file with a header. The cells of an unreadable row are None.
 
-    The columns are the schema's fields, and others that are skipped. required: groups of columns, of each of which one
-    must be there. names: what columns of the file are called here. A line that cannot be read is added to the errors,
-    and is None. Raises Invalid for a wrong header.
+    schema: its fields are the known columns. required: groups of columns; the file must have one of each group.
+    skipped: columns to leave out. errors: receives the messages about unreadable rows. names: known columns by their
+    names in the file. Raise ValidationFailed for an invalid header.
     """
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     length = 0
 
     def lines() -> Iterator[str]:
         nonlocal length
-        while part := text.readline(LONGEST_LINE):
+        while part := text.readline(MAX_LINE_LENGTH):
             length += len(part)
-            if length > LONGEST_LINE or part[-1] not in "\r\n":
-                raise csv.Error(f"a line of more than {LONGEST_LINE} characters")
+            if length > MAX_LINE_LENGTH or part[-1] not in "\r\n":
+                raise csv.Error(f"a line has more than {MAX_LINE_LENGTH} characters")
             yield part
 
     reader = csv.reader(lines(), strict=True, delimiter=delimiter)
-    guarded = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
+    texts = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
     line = 1
     try:
         header = _header(next(reader), list(schema.fields), required, skipped, names or {})
@@ -107,23 +106,23 @@ def read_csv(
         for values in reader:
             length = 0
             if len(values) != len(header):
-                errors[line] = [f"{len(values)} cells, where the header has {len(header)}."]
+                errors[line] = [f"The row has {len(values)} cells, but the header has {len(header)}."]
                 yield line, None
             else:
                 yield (
                     line,
                     {
-                        name: None if cell == "" else unescape_formula(cell) if name in guarded else cell
+                        name: None if cell == "" else unescape_formula(cell) if name in texts else cell
                         for name, cell in zip(header, values, strict=True)
                         if name not in skipped
                     },
                 )
             line = reader.line_num + 1
     except csv.Error as error:
-        errors[line] = [f"Not proper CSV: {error}."]
+        errors[line] = [f"Invalid CSV: {error}."]
         yield line, None
     finally:
-        _let_go(text)
+        _detach(text)
 
 
 def read_ndjson(
@@ -134,24 +133,24 @@ def read_ndjson(
     errors: RowErrors,
     names: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, Cells | None]]:
-    """The lines of an NDJSON file, each with its values as text by field: of numbers, the very digits.
+    """Yield the number and the values of each line of an NDJSON file, with the exact digits of numbers.
 
-    As `cells_of` for the rest.
+    The parameters are those of `read_csv`.
     """
     known = list(schema.fields)
     texts = {name: field for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")
     line = 0
     try:
-        while part := text.readline(LONGEST_LINE):
+        while part := text.readline(MAX_LINE_LENGTH):
             line += 1
             if not part.endswith("\n"):
-                errors[line] = [f"Not proper NDJSON: a line of more than {LONGEST_LINE} characters."]
+                errors[line] = [f"Invalid NDJSON: a line has more than {MAX_LINE_LENGTH} characters."]
                 yield line, None
                 return
             pairs = _pairs(part)
             if pairs is None:
-                errors[line] = ["Not a JSON object."]
+                errors[line] = ["The line must be a JSON object."]
                 yield line, None
                 continue
             try:
@@ -160,47 +159,53 @@ def read_ndjson(
                 errors[line] = error.errors["file"]["1"]
                 yield line, None
                 continue
-            odd = [
-                f"{name}: Neither a text nor a number." for name, value in pairs if not isinstance(value, str | None)
-            ]
-            odd += [
-                f"{name}: {texts[name].error_messages['invalid']}"
-                for name, (_, value) in zip(header, pairs, strict=True)
-                if name in texts and name not in skipped and isinstance(value, JsonNumber)
-            ]
-            if odd:
-                errors[line] = odd
+            messages = _type_errors(header, pairs, texts, skipped)
+            if messages:
+                errors[line] = messages
                 yield line, None
                 continue
-            yield line, {name: pairs[place][1] for place, name in enumerate(header) if name not in skipped}
+            yield line, {name: value for name, (_, value) in zip(header, pairs, strict=True) if name not in skipped}
     finally:
-        _let_go(text)
+        _detach(text)
 
 
-def rows_rejected(errors: RowErrors, outcome: str = NOTHING_RECORDED, count: int | None = None) -> ValidationFailed:
-    """The error that shows the first errors by line, and what came of the file.
+def rows_rejected(
+    errors: RowErrors, outcome: str = "nothing was recorded", count: int | None = None
+) -> ValidationFailed:
+    """Return an error with the first messages by line, and the outcome for the file.
 
-    count: how many lines are at fault, where these are the first of them only.
+    count: the number of invalid rows, if `errors` has only the first of them.
     """
     count = count or len(errors)
     shown = {str(line): errors[line] for line in sorted(errors)[:MAX_ERRORS_SHOWN]}
-    lines = "1 line is" if count == 1 else f"{count} lines are"
-    return ValidationFailed(f"{lines} not good, {outcome}. The first: line {min(errors)}.", {"file": shown})
+    rows = "1 invalid row" if count == 1 else f"{count} invalid rows"
+    return ValidationFailed(f"{rows}; {outcome}. First error: line {min(errors)}.", {"file": shown})
 
 
-def _let_go(text: io.TextIOWrapper) -> None:
-    """Leave the file open, which is not ours to close; unless it is closed already."""
+def _detach(text: io.TextIOWrapper) -> None:
+    """Detach the wrapper from the file, so that the file stays open."""
     with contextlib.suppress(ValueError):
         text.detach()
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
+def _not_utf8(offset: int) -> ValidationFailed:
+    return rows_rejected({1: [f"The file must be UTF-8. Byte {offset} is not."]})
+
+
+def _type_errors(
+    header: list[str], pairs: list[tuple[str, Any]], texts: Mapping[str, ma.fields.Field[Any]], skipped: Collection[str]
+) -> list[str]:
+    """Return messages about values that are no strings or numbers, and about numbers in text fields."""
+    messages = [f"{name}: Must be a string or a number." for name, value in pairs if not isinstance(value, str | None)]
+    return messages + [
+        f"{name}: {texts[name].error_messages['invalid']}"
+        for name, (_, value) in zip(header, pairs, strict=True)
+        if name in texts and name not in skipped and isinstance(value, JsonNumber)
+    ]
 
 
 def _pairs(line: str) -> list[tuple[str, Any]] | None:
-    """The names and values of a JSON object; None if the line is none."""
+    """Return the names and values of a JSON object, or None for anything else."""
     try:
         pairs = json.loads(line, parse_float=_digits, parse_int=JsonNumber, parse_constant=str, object_pairs_hook=list)
     except (ValueError, RecursionError):
@@ -211,7 +216,7 @@ def _pairs(line: str) -> list[tuple[str, Any]] | None:
 
 def _digits(token: str) -> JsonNumber:
     number = parse_decimal(token)
-    # No field takes a longer one, and to write out 1e400000000 would take all memory.
+    # No field accepts a longer number, and the digits of 1e400000000 would not fit into memory.
     return JsonNumber(
         format_decimal(number) if number.is_finite() and abs(number.adjusted()) < MAX_NUMBER_LENGTH else token
     )
@@ -222,18 +227,18 @@ def _header(
     known: list[str],
     required: Collection[Collection[str]],
     skipped: Collection[str],
-    renamed: Mapping[str, str],
+    names: Mapping[str, str],
 ) -> list[str]:
-    """The names of the columns. Raises Invalid for unknown, repeated and missing ones."""
-    names = [renamed.get(cell.strip(), cell.strip()) for cell in cells]
-    wrong = [
-        f"There is no column {name!r}; there are {', '.join(known)}."
-        for name in names
+    """Return the known names of the columns. Raise ValidationFailed for unknown, duplicate and missing columns."""
+    header = [names.get(cell.strip(), cell.strip()) for cell in cells]
+    messages = [
+        f"Unknown column {name!r}. Columns: {', '.join(known)}."
+        for name in header
         if name not in known and name not in skipped
     ]
-    wrong += [f"The column {name} stands twice." for name in sorted({name for name in names if names.count(name) > 1})]
-    read = {name for name in names if name not in skipped}
-    wrong += [f"The column {' or '.join(group)} is missing." for group in required if read.isdisjoint(group)]
-    if wrong:
-        raise rows_rejected({1: wrong})
-    return names
+    messages += [f"Duplicate column {name}." for name in sorted({name for name in header if header.count(name) > 1})]
+    read = {name for name in header if name not in skipped}
+    messages += [f"Missing column {' or '.join(group)}." for group in required if read.isdisjoint(group)]
+    if messages:
+        raise rows_rejected({1: messages})
+    return header

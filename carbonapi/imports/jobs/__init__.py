@@ -1,1 +1,1 @@
-"""Queued imports."""
+"""Queued imports: the queue, its worker and the progress of an import."""

@@ -1,24 +1,24 @@
-"""How far a file has been read, told while it is read."""
+"""Report how much of a file has been read."""
 
 import io
 from collections.abc import Callable
 
 
 class ProgressReader(io.BufferedReader):
-    """A file that tells how many of its bytes have been read as lines.
+    """A file that reports how many of its bytes have been read.
 
-    raw: the file itself, without a buffer. tell_of: is given the number, rising, and by the end all of them.
+    raw: the unbuffered file. report: called with the number of bytes, which rises up to the size of the file.
     """
 
-    def __init__(self, raw: io.RawIOBase, tell_of: Callable[[int], None]) -> None:
+    def __init__(self, raw: io.RawIOBase, report: Callable[[int], None]) -> None:
         super().__init__(raw)
-        self._tell_of = tell_of
-        self._read = 0
+        self._report = report
+        self._count = 0
 
     def read1(self, size: int = -1) -> bytes:
-        """Some bytes, as a reader of text asks for them; what is read otherwise, to look ahead, is not counted."""
+        """Return some bytes, and count them. `read` does not count: it only looks ahead."""
         part = super().read1(size)
         if part:
-            self._read += len(part)
-            self._tell_of(self._read)
+            self._count += len(part)
+            self._report(self._count)
         return part

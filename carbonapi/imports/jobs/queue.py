@@ -1,7 +1,8 @@
-"""Files that are booked after their request was answered; until then the database, which all processes share, has them.
+"""The queue of imports that run after the response, in tables that all processes share.
 
-A file is kept in the transaction that makes its import, and goes in the one that books it. Who works on it has its row
-locked, and a lock ends with its process. So what was accepted is booked once or fails, whatever is killed meanwhile.
+The transaction that creates an import stores its file; the one that completes it deletes the file. A worker locks the
+upload while it runs, and the lock ends with its process. So each accepted import completes once or fails, even if
+processes are killed.
 """
 
 import contextlib
@@ -26,10 +27,10 @@ from ..models import FAILED, QUEUED, RUNNING, Import, ImportChunk, ImportRowErro
 from ..service import count_outcome, create_import, import_file, run_import
 from .progress import ProgressReader
 
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 PROGRESS_SECONDS = 0.5
-# PostgreSQL asks whether who books is still there: the statement of one that was killed ends, and so does its lock.
-WATCHED = "SET LOCAL client_connection_check_interval = '2s'"
+# PostgreSQL notices that the client is gone: the statement of a killed worker ends, and with it the lock.
+CHECK_CONNECTION = "SET LOCAL client_connection_check_interval = '2s'"
 
 
 def enqueue(
@@ -37,90 +38,87 @@ def enqueue(
     received_at: dt.datetime,
     mode: str = "atomic",
     on_conflict: str = "reject",
-    layout: FileFormat | None = None,
+    file_format: FileFormat | None = None,
     **options: Any,
 ) -> Import:
-    """Keep a file to be booked later, as `book` would now. A dry run leaves nothing to ask for, so it is made now.
+    """Store a file, to be imported later as `import_file` would do it now. A dry run takes place at once.
 
-    Raises Invalid for what is seen without reading the lines.
+    Raise ValidationFailed for errors that do not depend on the rows.
     """
     if mode == "dry-run":
-        return import_file(file, received_at, mode, on_conflict, layout=layout, **options)
-    queued = create_import(file, received_at, mode, on_conflict, options)
-    queued.status, queued.progress = QUEUED, Decimal(0)
-    db.session.add(queued)
+        return import_file(file, received_at, mode, on_conflict, file_format=file_format, **options)
+    imp = create_import(file, received_at, mode, on_conflict, options)
+    imp.status, imp.progress = QUEUED, Decimal(0)
+    db.session.add(imp)
     db.session.flush()
-    asked = request_origin()
+    origin = request_origin()
     upload = ImportUpload(
-        organization_id=queued.organization_id,
-        import_id=queued.id,
-        options=options | {"layout": asdict(layout or FileFormat())},
-        address=asked.address,
-        request_id=asked.request_id,
+        organization_id=imp.organization_id,
+        import_id=imp.id,
+        options=options | {"file_format": asdict(file_format or FileFormat())},
+        address=origin.address,
+        request_id=origin.request_id,
     )
     db.session.add(upload)
     db.session.flush()
-    keeping = sa.insert(ImportChunk)
     while content := file.read(CHUNK_BYTES):
         chunk = {"organization_id": upload.organization_id, "upload_id": upload.id, "content": content}
-        db.session.execute(keeping, chunk)
-    return queued
+        db.session.execute(sa.insert(ImportChunk), chunk)
+    return imp
 
 
 def run_next() -> bool:
-    """Book the import that was queued first, among those that nobody works on. Gives whether there was one."""
-    waiting = sa.select(ImportUpload.organization_id, ImportUpload.id).order_by(ImportUpload.id)
+    """Run the oldest queued import that no other worker has locked. Return whether there was one."""
+    uploads = sa.select(ImportUpload.organization_id, ImportUpload.id).order_by(ImportUpload.id)
     with row_security.for_all_organizations():
-        queue = db.session.execute(waiting).all()
+        queue = db.session.execute(uploads).all()
     for organization_id, upload_id in queue:
-        this = sa.select(ImportUpload).where(
-            ImportUpload.organization_id == organization_id, ImportUpload.id == upload_id
-        )
+        by_id = (ImportUpload.organization_id == organization_id, ImportUpload.id == upload_id)
         with row_security.for_organization(organization_id):
-            upload = db.session.scalar(this.with_for_update(skip_locked=True))
+            upload = db.session.scalar(sa.select(ImportUpload).where(*by_id).with_for_update(skip_locked=True))
             if upload is not None:
-                _finish(upload)
+                _run(upload)
                 return True
     return False
 
 
-def _finish(upload: ImportUpload) -> None:
-    """Book an upload, which the caller has locked, or let its import fail. Raises what may go better another time."""
-    db.session.execute(sa.text(WATCHED))
-    mine = (Import.organization_id == upload.organization_id, Import.id == upload.import_id)
-    with _beside() as beside, tempfile.TemporaryFile() as whole:
-        begun = {"status": RUNNING, "progress": 0, "recorded_at": now(), "attempt_count": Import.attempt_count + 1}
-        beside.execute(sa.update(Import).where(*mine).values(begun))
-        running = db.session.scalars(sa.select(Import).where(*mine)).one()
+def _run(upload: ImportUpload) -> None:
+    """Run the import of an upload, which the caller has locked. Raise errors that a retry may avoid."""
+    db.session.execute(sa.text(CHECK_CONNECTION))
+    by_id = (Import.organization_id == upload.organization_id, Import.id == upload.import_id)
+    with _autocommit_connection() as connection, tempfile.TemporaryFile() as file:
+        started = {"status": RUNNING, "progress": 0, "recorded_at": now(), "attempt_count": Import.attempt_count + 1}
+        connection.execute(sa.update(Import).where(*by_id).values(started))
+        imp = db.session.scalars(sa.select(Import).where(*by_id)).one()
         try:
-            if running.attempt_count > MOST_ATTEMPTS:
-                raise ValidationFailed(
-                    f"It was begun {MOST_ATTEMPTS} times and never came to an end, so nothing was recorded."
-                )
-            with acting_on_behalf_of(_sender(running), upload.address, upload.request_id):
-                size = _unpack(upload, whole)
-                file = ProgressReader(whole.raw, _teller(beside, mine, size))
-                options = {**upload.options, "layout": FileFormat(**upload.options["layout"])}
-                run_import(running, file, **options)
+            if imp.attempt_count > MAX_ATTEMPTS:
+                raise ValidationFailed(f"The import was abandoned after {MAX_ATTEMPTS} attempts; nothing was recorded.")
+            with acting_on_behalf_of(_sender(imp), upload.address, upload.request_id):
+                size = _copy_chunks(upload, file)
+                reader = ProgressReader(file.raw, _progress_writer(connection, by_id, size))
+                file_format = FileFormat(**upload.options["file_format"])
+                run_import(imp, reader, **upload.options | {"file_format": file_format})
         except (ValidationFailed, Forbidden) as error:
-            _fail(running, error)
+            _fail(imp, error)
         db.session.delete(upload)
         db.session.commit()
-        count_outcome(running)
+        count_outcome(imp)
 
 
-def _sender(running: Import) -> Actor:
-    """Who sent the file, with the role that they have now. Raises NotAllowed if they may not record usages any more."""
-    actor = actor_for_user(running.recorded_by)
+def _sender(imp: Import) -> Actor:
+    """Return the user who sent the file, with their present role. Raise Forbidden if they may not record usages."""
+    actor = actor_for_user(imp.recorded_by)
     if actor is None:
-        raise Forbidden("Who sent the file is not active any more, so nothing was recorded.")
+        raise Forbidden("The user who sent the file is no longer active; nothing was recorded.")
     if actor.role not in WRITERS:
-        raise Forbidden(f"Who sent the file is {actor.role} now and may not record usages, so nothing was recorded.")
+        raise Forbidden(
+            f"The user who sent the file now has the role {actor.role} and may not record usages; nothing was recorded."
+        )
     return actor
 
 
-def _unpack(upload: ImportUpload, file: IO[bytes]) -> int:
-    """Write the upload into a file, which is left at its beginning. Gives the number of bytes."""
+def _copy_chunks(upload: ImportUpload, file: IO[bytes]) -> int:
+    """Copy the upload into a file, rewind it, and return its size in bytes."""
     chunks = (
         sa.select(ImportChunk.content)
         .where(ImportChunk.organization_id == upload.organization_id, ImportChunk.upload_id == upload.id)
@@ -135,10 +133,10 @@ def _unpack(upload: ImportUpload, file: IO[bytes]) -> int:
 
 
 @contextlib.contextmanager
-def _beside() -> Iterator[sa.Connection]:
-    """A connection on which each statement is by itself, and seen by others while the transaction goes on.
+def _autocommit_connection() -> Iterator[sa.Connection]:
+    """Yield a connection whose statements others see while the import's transaction is open.
 
-    It is none of the pool's, which may have one only, or none left.
+    It does not come from the pool, which may have a single connection, or none left.
     """
     engine = sa.create_engine(
         db.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT_ARGS
@@ -148,33 +146,35 @@ def _beside() -> Iterator[sa.Connection]:
         yield connection
 
 
-def _teller(beside: sa.Connection, mine: tuple[sa.ColumnElement[bool], ...], size: int) -> Callable[[int], None]:
-    """A function that writes down how much of the file has been read: now and then, and when it is all."""
-    told_at = 0.0
+def _progress_writer(
+    connection: sa.Connection, by_id: tuple[sa.ColumnElement[bool], ...], size: int
+) -> Callable[[int], None]:
+    """Return a function that stores the progress of an import, at most every half second and at the end."""
+    written_at = 0.0
 
-    def tell(read: int) -> None:
-        nonlocal told_at
+    def write(count: int) -> None:
+        nonlocal written_at
         moment = time.monotonic()
-        if read == size or moment - told_at >= PROGRESS_SECONDS:
-            told_at = moment
-            progress = sa.update(Import).where(*mine).values(progress=Decimal(1000 * read // size) / 1000)
-            # Somebody may have the row locked for a while. The next time will do.
+        if count == size or moment - written_at >= PROGRESS_SECONDS:
+            written_at = moment
+            progress = sa.update(Import).where(*by_id).values(progress=Decimal(1000 * count // size) / 1000)
+            # Another transaction may hold the row for a while. The next update will do.
             with contextlib.suppress(sa.exc.OperationalError):
-                beside.execute(progress)
+                connection.execute(progress)
 
-    return tell
+    return write
 
 
-def _fail(failed: Import, error: CarbonError) -> None:
-    """Let an import have failed by this error, with what that says of the lines unless it is kept already."""
-    failed.status, failed.failure = FAILED, str(error)
-    if not failed.error_count:
-        told = {int(line): messages for line, messages in error.errors.get("file", {}).items()}
+def _fail(imp: Import, error: CarbonError) -> None:
+    """Mark an import as failed, and store the errors by line unless `run_import` has stored them."""
+    imp.status, imp.failure = FAILED, str(error)
+    if not imp.error_count:
+        by_line = {int(line): messages for line, messages in error.errors.get("file", {}).items()}
         errors = [
             {"line": line, "column": None, "found": None, "message": message}
-            for line, messages in told.items()
+            for line, messages in by_line.items()
             for message in messages
         ]
-        whose = {"organization_id": failed.organization_id, "import_id": failed.id}
-        db.session.add_all(ImportRowError(**whose, **fault, cells={}) for fault in errors)
-        failed.errors, failed.error_count, failed.rejected_count = errors, len(errors), len(told)
+        ids = {"organization_id": imp.organization_id, "import_id": imp.id}
+        db.session.add_all(ImportRowError(**ids, **row_error, cells={}) for row_error in errors)
+        imp.errors, imp.error_count, imp.rejected_count = errors, len(errors), len(by_line)

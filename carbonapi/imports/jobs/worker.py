@@ -1,4 +1,4 @@
-"""The thread of a process that serves: it books queued imports, one at a time, beside the requests."""
+"""The thread of a serving process that runs queued imports, one at a time."""
 
 import threading
 import time
@@ -9,22 +9,22 @@ from flask import Flask
 from .queue import run_next
 
 POLL_SECONDS = 1
-RETRY_SECONDS = 3  # After what went wrong, such as a database that is away.
+RETRY_SECONDS = 3  # After an error, such as a lost connection to the database.
 
 
 def start_worker(app: Flask) -> None:
-    """Let each process that serves the app book queued imports, from its first request on.
+    """Start the thread with the first request of each serving process.
 
-    Not sooner, for until then a process may be forked, and takes no threads along. The thread may end with its process
-    at any time: what it was at is rolled back, and booked by whoever looks next.
+    Not earlier, because a process that forks does not take its threads along. The thread may die with its process at
+    any time: its transaction is rolled back, and the next worker runs the import again.
     """
-    begun = threading.Lock()
+    is_started = threading.Lock()
 
-    def begin() -> None:
-        if begun.acquire(blocking=False):
+    def start_once() -> None:
+        if is_started.acquire(blocking=False):
             threading.Thread(target=_work, args=(app,), name="imports", daemon=True).start()
 
-    app.before_request(begin)
+    app.before_request(start_once)
 
 
 def _work(app: Flask) -> None:
@@ -35,8 +35,8 @@ def _work(app: Flask) -> None:
                     pass
             time.sleep(POLL_SECONDS)
         except sa.exc.SQLAlchemyError as error:
-            app.logger.warning("queued imports are tried again: %s", type(error).__name__)
+            app.logger.warning("queued import will be retried: %s", type(error).__name__)
             time.sleep(RETRY_SECONDS)
         except Exception as error:
-            app.logger.exception("queued imports are tried again", exc_info=error)
+            app.logger.exception("queued import will be retried", exc_info=error)
             time.sleep(RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""What the ledger lacks for a line is told as for a request, however many lines lack it."""
+"""Rows with missing references get the errors of requests, for any number of rows."""
 
 import pytest
 
@@ -8,17 +8,17 @@ AT = "2024-01-01T00:00:00Z"
 
 
 def rejected(client, lines, query="mode=partial"):
-    """(column, found, message) of each fault of a partial import."""
+    """Return (column, found, message) of each error of a partial import."""
     file = "usage_at,amount,usage_type_id,user_id,region,method\n" + "".join(f"{line}\n" for line in lines)
     imported = client.post(f"/imports?{query}", data=file, content_type="text/csv")
     assert imported.status_code == 201, imported.text
-    told = client.get(f"/imports/{imported.json['id']}/errors?page_size=1000").json
-    return [(fault["column"], fault["found"], fault["message"]) for fault in told]
+    shown = client.get(f"/imports/{imported.json['id']}/errors?page_size=1000").json
+    return [(error["column"], error["found"], error["message"]) for error in shown]
 
 
 @pytest.fixture
 def kinds(as_manager, as_other_manager):
-    """Lines to which something is lacking, by what it is, with the column at fault and what the line says there."""
+    """Return rows with missing references, each with the column and the cell of the error."""
     late = factories.usage_type("100 % late", valid_from="2020-01-01")
     gap = factories.usage_type("a gap", factor=None)
     factories.emission_factor(gap, "1", valid_until="2001-01-01")
@@ -50,29 +50,29 @@ def kinds(as_manager, as_other_manager):
     ]
 
 
-def test_every_line_is_told_what_a_request_is_told(as_manager, kinds):
-    told_of_requests = []
+def test_every_row_gets_error_of_request(as_manager, kinds):
+    request_errors = []
     for moment, type_id, user_id, region, method, column, found in kinds:
         fields = {"region": region or None} | ({"method": method} if method else {})
         body = {"usage_type_id": type_id, "user_id": user_id, "usage_at": moment, "amount": 1} | fields
         answer = as_manager.post("/usages", json=body)
         ((name, (message,)),) = answer.json["errors"]["json"].items()
         assert name == column
-        told_of_requests.append((column, found, message))
+        request_errors.append((column, found, message))
 
     lines = [
         f"{moment},1,{type_id},{user_id},{region},{method}" for moment, type_id, user_id, region, method, _, _ in kinds
     ]
-    assert rejected(as_manager, lines * 20) == told_of_requests * 20
+    assert rejected(as_manager, lines * 20) == request_errors * 20
 
 
-def test_a_refusal_of_an_atomic_import_says_the_same(as_manager, kinds):
+def test_atomic_import_has_same_errors(as_manager, kinds):
     moment, type_id, user_id, *_ = kinds[4]
     file = f"usage_at,amount,usage_type_id,user_id\n{moment},1,{type_id},{user_id}\n"
 
-    refused = as_manager.post("/imports", data=file, content_type="text/csv")
+    rejected = as_manager.post("/imports", data=file, content_type="text/csv")
 
-    assert refused.json["errors"]["file"] == {
+    assert rejected.json["errors"]["file"] == {
         "2": [
             "usage_at: 100 % late (kwh) has no emission factor at 2019-12-31T23:59:59.999999Z; "
             "the first is valid from 2020-01-01T00:00:00Z."
@@ -80,10 +80,12 @@ def test_a_refusal_of_an_atomic_import_says_the_same(as_manager, kinds):
     }
 
 
-def test_after_a_hundred_ways_to_lack_a_factor_lines_say_just_that(as_member):
+def test_missing_factor_message_is_short_after_hundred_causes(as_member):
     types = [factories.usage_type(f"late {n}", valid_from="2030-01-01") for n in range(101)]
 
-    told = rejected(as_member, [f"{AT},1,{one.id},,," for one in types])
+    shown = rejected(as_member, [f"{AT},1,{one.id},,," for one in types])
 
-    assert told[99][2] == f"late 99 (kwh) has no emission factor at {AT}; the first is valid from 2030-01-01T00:00:00Z."
-    assert told[100][2] == f"late 100 (kwh) has no emission factor at {AT}."
+    messages = [message for _, _, message in shown]
+    first = f"late 99 (kwh) has no emission factor at {AT}; the first is valid from 2030-01-01T00:00:00Z."
+    assert messages[99] == first
+    assert messages[100] == f"late 100 (kwh) has no emission factor at {AT}."

@@ -1,4 +1,4 @@
-"""Imports warn of periods that overlap."""
+"""Warnings about overlapping intervals."""
 
 from tests.support import factories
 
@@ -16,42 +16,42 @@ def bill(first, last, external_id=""):
 
 
 def warned(imported):
-    """(line, line that it overlaps, usage that it overlaps) of each warning."""
+    """Return (line, overlapped line, overlapped usage) of each warning."""
     assert imported["warning_count"] == len(imported["warnings"])
     return [
         (warning["line"], warning["overlaps_line"], warning["overlaps_usage_id"]) for warning in imported["warnings"]
     ]
 
 
-def test_periods_of_one_file_that_overlap_are_booked_with_a_warning(as_member):
+def test_overlapping_intervals_are_recorded_with_warning(as_member):
     imported = load(
         as_member, bill("02-01", "03-01"), bill("01-01", "02-01"), bill("02-15", "02-20"), bill("01-31", "02-02")
     )
 
     assert imported["usage_count"] == 4
     nothing = {"overlaps_usage_id": None, "gap_start": None, "gap_end": None}
-    told = {"kind": "overlap", "message": "Its period overlaps that of line 2.", "overlaps_line": 2} | nothing
-    assert imported["warnings"] == [{"line": 4} | told, {"line": 5} | told]
+    shown = {"kind": "overlap", "message": "Its interval overlaps line 2.", "overlaps_line": 2} | nothing
+    assert imported["warnings"] == [{"line": 4} | shown, {"line": 5} | shown]
     assert as_member.get(f"/imports/{imported['id']}").json == imported
 
 
-def test_a_period_inside_a_longer_one_is_found_after_a_shorter_one(as_member):
+def test_interval_within_longer_one_overlaps_it(as_member):
     imported = load(as_member, bill("01-01", "12-01"), bill("02-01", "02-02"), bill("03-01", "03-02"))
 
     assert warned(imported) == [(3, 2, None), (4, 2, None)]
 
 
-def test_periods_that_overlap_the_ledger_name_the_usage(as_member):
+def test_overlap_with_ledger_names_usage(as_member):
     first = load(as_member, bill("01-01", "02-01"))
     usage_id = as_member.get(f"/usages?import_id={first['id']}").json[0]["id"]
 
     again = load(as_member, bill("01-31", "03-01"), bill("03-01", "04-01"))
 
     assert (warned(first), warned(again)) == ([], [(2, None, usage_id)])
-    assert again["warnings"][0]["message"] == f"Its period overlaps that of usage {usage_id}."
+    assert again["warnings"][0]["message"] == f"Its interval overlaps usage {usage_id}."
 
 
-def test_two_meters_users_or_types_do_not_overlap(as_manager, as_member):
+def test_other_meters_users_and_types_do_not_overlap(as_manager, as_member):
     load(as_manager, bill("01-01", "02-01", "meter-1/2024-01"), bill("01-01", "02-01", "x"))
     same_days = bill("01-01", "02-01", "meter-2/2024-01")
 
@@ -61,10 +61,10 @@ def test_two_meters_users_or_types_do_not_overlap(as_manager, as_member):
         warned(load(as_manager, bill("01-01", "02-01"), query=f"usage_type_id=100&user_id={as_member.user.id}")) == []
     )
     assert len(warned(load(as_manager, bill("01-20", "02-20", "meter-1/2024-01b")))) == 1
-    assert len(warned(load(as_manager, bill("01-20", "02-20")))) == 1  # As that of "x", which names no meter.
+    assert len(warned(load(as_manager, bill("01-20", "02-20")))) == 1  # Like "x", which has no meter.
 
 
-def test_only_the_first_hundred_are_shown(as_member):
+def test_first_hundred_overlaps_are_shown(as_member):
     factories.usage(as_member.user, "1", "2024-01-01", usage_until=factories.at("2025-01-01"))
 
     imported = load(as_member, *(bill("01-01", "02-01") for _ in range(102)))

@@ -1,4 +1,4 @@
-"""Green Button: the XML in which utilities hand out what their meters read."""
+"""Green Button: the XML of utilities with meter readings."""
 
 import io
 import re
@@ -12,6 +12,7 @@ from carbonapi.imports.formats.green_button import read_green_button
 from tests.support import factories
 
 SAMPLE = (Path(__file__).parents[2] / "data" / "greenbutton-electricity-and-gas.xml").read_text()
+DOCTYPE_ERROR = "The file must not have a document type (<!DOCTYPE …>). Remove it."
 ELECTRICITY = {"usage_type_id": 100, "commodity": "electricity"}
 
 
@@ -22,13 +23,13 @@ def load(client, text, status=201, **query):
     return answer.json
 
 
-def faults_of(text, commodity="electricity"):
-    """What is wrong with which reading, or with the file."""
+def errors_of(text, commodity="electricity"):
+    """Return the errors by reading, or those of the file."""
     errors = {}
     try:
         list(read_green_button(io.BytesIO(text.encode()), commodity, (), (), errors))
-    except ValidationFailed as refusal:
-        return refusal.errors["file"]
+    except ValidationFailed as failure:
+        return failure.errors["file"]
     return errors
 
 
@@ -38,7 +39,7 @@ def changed(pattern, replacement, count=1):
     return text
 
 
-def test_readings_of_an_hour_are_recorded_with_their_quality(as_member):
+def test_hourly_readings_are_recorded_with_quality(as_member):
     imported = load(as_member, SAMPLE, **ELECTRICITY)
 
     assert (imported["new_count"], imported["amount"], imported["co2e_kg"]) == (6, 3.298, 4.947)
@@ -55,7 +56,7 @@ def test_readings_of_an_hour_are_recorded_with_their_quality(as_member):
     assert re.fullmatch("[0-9a-f]{16}/2026-03-08T07:00:00Z", usages[0]["external_id"])
 
 
-def test_longer_intervals_are_periods_in_the_units_of_their_type(as_member):
+def test_longer_readings_become_intervals(as_member):
     gas = factories.usage_type("gas", unit="kWh", factor="0.18")
 
     imported = load(as_member, SAMPLE.rstrip(), usage_type_id=gas.id, commodity="natural gas", format="greenbutton")
@@ -68,27 +69,25 @@ def test_longer_intervals_are_periods_in_the_units_of_their_type(as_member):
     ]
 
 
-def test_a_file_that_comes_again_books_nothing_twice(as_member):
+def test_file_sent_again_records_nothing_twice(as_member):
     load(as_member, SAMPLE, **ELECTRICITY)
 
-    refused = load(as_member, SAMPLE, 422, **ELECTRICITY)["errors"]["file"]
-    assert len(refused) == 6
-    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is in the ledger already.", refused["1"][0])
+    rejected = load(as_member, SAMPLE, 422, **ELECTRICITY)["errors"]["file"]
+    assert len(rejected) == 6
+    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is already in the ledger.", rejected["1"][0])
     again = load(as_member, SAMPLE, on_conflict="skip", **ELECTRICITY)
     assert (again["new_count"], again["unchanged_count"]) == (0, 6)
     corrected = load(as_member, SAMPLE.replace("<value>412<", "<value>413<"), on_conflict="replace", **ELECTRICITY)
     assert (corrected["changed_count"], corrected["unchanged_count"]) == (1, 5)
 
 
-def test_one_import_is_of_one_commodity(as_member):
-    refused = load(as_member, SAMPLE, 422, usage_type_id=100)["errors"]["file"]
+def test_several_commodities_require_commodity(as_member):
+    rejected = load(as_member, SAMPLE, 422, usage_type_id=100)["errors"]["file"]
 
-    assert refused == {
-        "1": ["The file tells of several commodities, electricity, natural gas: say which with `commodity`."]
-    }
+    assert rejected == {"1": ["The file has several commodities. Set `commodity` to one of: electricity, natural gas."]}
 
 
-def test_each_meter_of_a_file_is_known_by_its_usage_point():
+def test_external_id_identifies_usage_point():
     both = changed("<commodity>7<", "<commodity>1<")
 
     ids = [
@@ -100,20 +99,20 @@ def test_each_meter_of_a_file_is_known_by_its_usage_point():
     assert ids[0] != ids[6]
 
 
-def test_whose_type_they_are_must_be_said(as_member):
-    refused = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
+def test_usage_type_is_required(as_member):
+    rejected = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
 
-    assert refused == {"1": ["Green Button does not tell usage_type_id or usage_type: say it."]}
+    assert rejected == {"1": ["A Green Button file has no usage_type_id or usage_type. Set it in the query."]}
 
 
-def test_faults_are_told_by_reading(as_member):
+def test_errors_are_numbered_by_reading(as_member):
     wrong = SAMPLE.replace("<value>405<", "<value>4e2<").replace("<start>1772956800<", "<start>soon<")
 
     imported = load(as_member, wrong, mode="partial", **ELECTRICITY)
 
     assert imported["new_count"] == 4
-    told = [(fault["line"], fault["column"], fault["found"], fault["message"]) for fault in imported["errors"]]
-    assert told == [
+    shown = [(error["line"], error["column"], error["found"], error["message"]) for error in imported["errors"]]
+    assert shown == [
         (2, "usage_at", "soon", "Not an RFC 3339 date-time with an offset, such as 2024-01-31T12:00:00Z."),
         (3, "amount", "4e2", "Not a number."),
     ]
@@ -139,7 +138,7 @@ def test_values_are_scaled_by_exact_powers_of_ten(value, power, uom, amount):
     assert cells["amount"] == amount
 
 
-def test_of_several_qualities_one_that_is_estimated_counts():
+def test_one_estimated_quality_makes_reading_estimated():
     two = changed("<quality>17<", "<quality>17</quality></ReadingQuality><ReadingQuality><quality>8<")
 
     cells = [cells for _, cells in read_green_button(io.BytesIO(two.encode()), "electricity", (), (), {})]
@@ -148,45 +147,45 @@ def test_of_several_qualities_one_that_is_estimated_counts():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "replacement", "fault"),
+    ("pattern", "replacement", "error"),
     [
-        ("<uom>72<", "<uom>38<", "Its unit is no amount of a usage: uom 38. What can be read: 31, 42, 72, "),
-        ("Multiplier>0<", "Multiplier>1000<", "Its powerOfTenMultiplier is no number of two digits: 1000."),
-        ("Behaviour>4<", "Behaviour>3<", "It does not tell what was used in an interval: accumulationBehaviour 3, "),
-        ("Direction>1<", "Direction>19<", "It was delivered back, and so is no usage: flowDirection 19."),
+        ("<uom>72<", "<uom>38<", "uom must be a unit of usage, but is 38. Supported: 31, 42, 72, "),
+        ("Multiplier>0<", "Multiplier>1000<", "powerOfTenMultiplier must be a number of one or two digits, "),
+        ("Behaviour>4<", "Behaviour>3<", "accumulationBehaviour must be 4 (amount of an interval), but is 3."),
+        ("Direction>1<", "Direction>19<", "flowDirection must not be 19: energy delivered to the grid is no usage."),
     ],
 )
-def test_readings_of_a_type_that_is_no_usage_are_faults(pattern, replacement, fault):
-    told = faults_of(changed(pattern, replacement))
+def test_readings_of_other_types_are_invalid(pattern, replacement, error):
+    shown = errors_of(changed(pattern, replacement))
 
-    assert list(told) == [1, 2, 3, 4, 5, 6]
-    assert told[1][0].startswith(fault)
+    assert list(shown) == [1, 2, 3, 4, 5, 6]
+    assert shown[1][0].startswith(error)
 
 
-def test_readings_that_no_link_leads_to_are_faults():
+def test_readings_without_link_are_invalid():
     without = changed('rel="up" href="[^"]*/1/MeterReading/1/IntervalBlock"', 'rel="up" href="elsewhere"')
 
-    assert faults_of(without)[6] == ["Of which ReadingType it is, no link tells."]
+    assert errors_of(without)[6] == ["The reading has no link to a ReadingType."]
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
-        (SAMPLE[:-20], "Not proper XML, or cut off: "),
-        ("<feed/>", "There is no IntervalReading in the file: it is no Green Button file of usage."),
-        ('<!DOCTYPE feed [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><feed>&b;</feed>', "A document type (<!DOCTYPE …>)"),
-        ('<!DOCTYPE feed SYSTEM "feed.dtd"><feed/>', "A document type (<!DOCTYPE …>)"),
-        (f'<feed><entry title="{"x" * 3_000_000}"/></feed>', "A tag or comment of more than 1048576 bytes."),
+        (SAMPLE[:-20], "Invalid or truncated XML: "),
+        ("<feed/>", "The file has no IntervalReading, so it is not a Green Button file of usage."),
+        ('<!DOCTYPE feed [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><feed>&b;</feed>', DOCTYPE_ERROR),
+        ('<!DOCTYPE feed SYSTEM "feed.dtd"><feed/>', DOCTYPE_ERROR),
+        (f'<feed><entry title="{"x" * 3_000_000}"/></feed>', "A tag or comment must not exceed 1048576 bytes."),
     ],
 )
-def test_what_is_no_such_file_is_refused(text, fault):
-    told = faults_of(text)
+def test_other_xml_is_rejected(text, error):
+    shown = errors_of(text)
 
-    assert list(told) == ["1"]
-    assert told["1"][0].startswith(fault)
+    assert list(shown) == ["1"]
+    assert shown["1"][0].startswith(error)
 
 
-def test_a_long_file_takes_no_more_memory_than_a_short_one():
+def test_memory_does_not_grow_with_file():
     def peak(count):
         reading = re.search("<IntervalReading>.*</IntervalReading>\n", SAMPLE)[0]
         long = io.BytesIO(SAMPLE.replace(reading, reading * count, 1).encode())

@@ -1,4 +1,4 @@
-"""NDJSON is read as the JSON of a request: its numbers by their exact digits, however they are written."""
+"""NDJSON is parsed like the JSON of a request, with the exact digits of numbers."""
 
 import pytest
 
@@ -13,7 +13,7 @@ WHOLE = ["100", "100.0", "1e2", "1.00E+2", "1000e-1", "100.5", "1e-2", "1E+40000
 
 
 def line(**written):
-    """A usage as JSON, where these fields are written so."""
+    """Return a usage as JSON, with these fields."""
     fields = {"usage_type_id": "100", "usage_at": '"2024-01-31T12:00:00Z"', "amount": "1"} | written
     return "{" + ",".join(f'"{name}":{text}' for name, text in fields.items()) + "}"
 
@@ -26,7 +26,7 @@ def load(client, *lines, query=""):
 @pytest.mark.parametrize(
     ("name", "text"), [("amount", text) for text in NUMBERS] + [("usage_type_id", text) for text in WHOLE]
 )
-def test_a_number_is_taken_or_refused_as_that_of_a_request(as_member, name, text):
+def test_numbers_are_validated_like_in_requests(as_member, name, text):
     body = line(**{name: text})
 
     one = as_member.post("/usages", data=body, content_type="application/json")
@@ -38,7 +38,7 @@ def test_a_number_is_taken_or_refused_as_that_of_a_request(as_member, name, text
         assert first[name] == second[name]
 
 
-def test_a_number_with_an_exponent_keeps_its_digits(as_member):
+def test_number_with_exponent_keeps_digits(as_member):
     imported = load(as_member, line(amount="1.5E-2"), line(amount="1e3"), line(usage_type_id="1.01e2", amount="2e-6"))
 
     assert imported.status_code == 201, imported.text
@@ -49,15 +49,15 @@ def test_a_number_with_an_exponent_keeps_its_digits(as_member):
     ]
 
 
-def test_a_number_is_no_text_as_in_a_request(as_member):
+def test_number_in_text_field_is_invalid(as_member):
     written = line(note="1.10", external_id="5")
 
     one = as_member.post("/usages", data=written, content_type="application/json")
     many = load(as_member, written, line(), query="?mode=partial")
 
-    told = {name: ["Not a valid string."] for name in ("note", "external_id")}
-    assert one.json["errors"]["json"] == told
-    assert [(fault["line"], fault["message"]) for fault in many.json["errors"]] == [
+    shown = {name: ["Not a valid string."] for name in ("note", "external_id")}
+    assert one.json["errors"]["json"] == shown
+    assert [(error["line"], error["message"]) for error in many.json["errors"]] == [
         (1, "note: Not a valid string."),
         (1, "external_id: Not a valid string."),
     ]
@@ -66,19 +66,19 @@ def test_a_number_is_no_text_as_in_a_request(as_member):
     assert ignored.json["new_count"] == 1
 
 
-def test_a_number_in_a_renamed_column_is_one_too(as_member):
+def test_number_in_renamed_column_is_accepted(as_member):
     written = line(value="2.5e1").replace('"amount":1,', "")
 
     assert load(as_member, written, query="?columns=amount:value").json["amount"] == 25
 
 
-def test_the_amount_is_rounded_after_its_exponent_is_written_out(as_member):
+def test_amount_is_rounded_after_exponent_is_expanded(as_member):
     imported = load(as_member, line(amount="2.8999999999999998e-2"), query="?round=3")
 
     assert (imported.json["amount"], imported.json["rounded_count"]) == (0.029, 1)
 
 
-def test_the_numbers_of_an_export_are_verified_however_they_are_written(as_member):
+def test_numbers_are_verified_in_any_spelling(as_member):
     usage = factories.usage(as_member.user, "20")
     file = f'{{"id":{usage.id},"version":1.0,"co2e_kg":3e1,"amount":2.00E1}}\n'
 

@@ -1,4 +1,4 @@
-"""Real files of readings, imported as they are: their sums to the last digit, their times, and times misread."""
+"""Real files of readings: exact sums, exact times, and misread times."""
 
 import datetime as dt
 import gzip
@@ -26,14 +26,14 @@ def load(client, lines, status=201, **query):
 
 
 def instants(client):
-    """The times of all usages, in their order."""
+    """Return the times of all usages in order."""
     export = client.get("/usages/export?sort=usage_at,id").text.splitlines()
     place = export[0].split(",").index("usage_at")
     return [line.split(",")[place] for line in export[1:]]
 
 
 def written_in(line, form):
-    """The line with its time in another form, and without its offset."""
+    """Return the line with its time in this format, without offset."""
     start, _, value = line.partition(",")
     return f"{dt.datetime.fromisoformat(start[:19]).strftime(form)},{value}"
 
@@ -49,7 +49,7 @@ def written_in(line, form):
         ("il-electricity-daily", {}, 809, 1, 0, "21925.83"),
     ],
 )
-def test_a_real_file_is_taken_as_it_is_and_adds_up(as_member, name, options, count, blank_count, rounded_count, total):
+def test_real_file_is_imported_with_exact_sum(as_member, name, options, count, blank_count, rounded_count, total):
     lines = lines_of(name)
     places = options.get("round", 6)
     scaled = [round(Fraction(line.split(",")[1]) * 10**places) for line in lines[1 : count + 1]]
@@ -65,13 +65,13 @@ def test_a_real_file_is_taken_as_it_is_and_adds_up(as_member, name, options, cou
     assert instants(as_member) == [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in meant]
 
 
-def test_a_number_with_more_digits_than_the_ledger_keeps_is_a_fault_unless_it_is_rounded(as_member):
-    refused = load(as_member, lines_of("gb-household-electricity-hourly"), 422)
+def test_too_many_decimals_are_invalid_unless_rounded(as_member):
+    rejected = load(as_member, lines_of("gb-household-electricity-hourly"), 422)
 
-    assert refused["detail"].startswith("5429 lines are not good")
+    assert rejected["detail"].startswith("5429 invalid rows")
 
 
-def test_days_of_the_clock_without_offsets_are_the_days_that_were_meant(as_member):
+def test_local_days_without_offset_are_read_exactly(as_member):
     lines = lines_of("il-electricity-daily")
     naive = [lines[0], *(written_in(line, "%Y-%m-%d") for line in lines[1:])]
 
@@ -82,16 +82,16 @@ def test_days_of_the_clock_without_offsets_are_the_days_that_were_meant(as_membe
     assert instants(as_member) == [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in meant]
 
 
-def test_hours_of_the_clock_that_come_twice_are_faults_until_it_is_said_which_they_are(as_member):
+def test_ambiguous_local_hours_require_fold(as_member):
     lines = lines_of("il-electricity-hourly")
     naive = [lines[0], *(written_in(line, "%Y-%m-%dT%H:%M:%S") for line in lines[1:])]
     twice = [number for number, line in enumerate(naive, 1) if line[:13] in ("2016-11-06T01", "2017-11-05T01")]
     assert len(twice) == 4
 
-    refused = load(as_member, naive, 422, **CHICAGO)
-    message = "usage_at: This time comes twice in America/Chicago: say fold=first or fold=second."
-    assert refused["errors"]["file"] == {str(number): [message] for number in twice}
-    assert load(as_member, naive, 422)["detail"].startswith("19417 lines are not good")
+    rejected = load(as_member, naive, 422, **CHICAGO)
+    message = "usage_at: This local time occurs twice in America/Chicago. Set fold=first or fold=second."
+    assert rejected["errors"]["file"] == {str(number): [message] for number in twice}
+    assert load(as_member, naive, 422)["detail"].startswith("19417 invalid rows")
 
     for fold, hour in (("first", "06"), ("second", "07")):
         imported = load(as_member, naive, **CHICAGO, fold=fold)
@@ -103,15 +103,15 @@ def test_hours_of_the_clock_that_come_twice_are_faults_until_it_is_said_which_th
         assert as_member.post(f"/imports/{imported['id']}/revert", json={}).status_code == 200
 
 
-def test_an_hour_that_the_clocks_skip_is_found_out(as_member):
-    lines = lines_of("gb-household-electricity-hourly")  # In UTC, so its hours are not those of a clock in London.
+def test_nonexistent_local_hour_is_invalid(as_member):
+    lines = lines_of("gb-household-electricity-hourly")  # In UTC, so not local hours of London.
     naive = [lines[0], *(written_in(line, "%Y-%m-%d %H:%M") for line in lines[1:])]
 
-    refused = load(as_member, naive, 422, timezone="Europe/London", round=3)["errors"]["file"]
+    rejected = load(as_member, naive, 422, timezone="Europe/London", round=3)["errors"]["file"]
 
-    told = {naive[int(number) - 1][:16]: message for number, (message,) in refused.items()}
-    skipped, twice = "is skipped by the clocks", "comes twice"
-    assert {time: skipped if skipped in message else twice for time, message in told.items()} == {
+    shown = {naive[int(number) - 1][:16]: message for number, (message,) in rejected.items()}
+    skipped, twice = "does not exist", "occurs twice"
+    assert {time: skipped if skipped in message else twice for time, message in shown.items()} == {
         "2020-10-25 01:00": twice,
         "2021-03-28 01:00": skipped,
         "2021-10-31 01:00": twice,
@@ -131,16 +131,16 @@ def test_an_hour_that_the_clocks_skip_is_found_out(as_member):
         ("%Y-%m-%d", "dmy", lambda day: True),
     ],
 )
-def test_days_and_months_that_were_swapped_are_found_out(as_member, written, read, is_misread):
+def test_swapped_days_and_months_are_invalid(as_member, written, read, is_misread):
     lines = lines_of("il-electricity-daily")[:-1]
     file = [lines[0], *(written_in(line, written) for line in lines[1:])]
     wrong = [number for number, line in enumerate(lines[1:], 2) if is_misread(int(line[8:10]))]
 
-    refused = load(as_member, file, 422, **CHICAGO, date_order=read)
+    rejected = load(as_member, file, 422, **CHICAGO, date_order=read)
 
-    assert refused["detail"].startswith(f"{len(wrong)} lines are not good")
-    message = f"usage_at: Not a date in the order {read}."
-    assert refused["errors"]["file"] == {str(number): [message] for number in wrong[:100]}
+    assert rejected["detail"].startswith(f"{len(wrong)} invalid rows")
+    message = f"usage_at: Must be a date in the order {read}."
+    assert rejected["errors"]["file"] == {str(number): [message] for number in wrong[:100]}
     assert as_member.get("/usages").json == []
 
 
@@ -148,7 +148,7 @@ def test_days_and_months_that_were_swapped_are_found_out(as_member, written, rea
     ("written", "order"),
     [("%d/%m/%Y", "dmy"), ("%m-%d-%Y", "mdy"), ("%Y.%m.%d %H:%M", "ymd"), ("%d.%m.%Y %H:%M", "dmy")],
 )
-def test_days_and_months_in_the_order_that_is_said_are_right(as_member, written, order):
+def test_date_order_is_applied(as_member, written, order):
     lines = lines_of("il-electricity-daily")[:-1]
     file = [lines[0], *(written_in(line, written) for line in lines[1:])]
 

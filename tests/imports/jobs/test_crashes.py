@@ -1,4 +1,4 @@
-"""An import that is killed leaves nothing behind, and the same file can be sent again."""
+"""A killed import leaves nothing behind, and the same file can be sent again."""
 
 import contextlib
 import http.client
@@ -19,7 +19,7 @@ ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
 LINES = 2000
 KNOWN = "2024-01-01T00:00:00Z,1,known\n"
 HEADER = "usage_at,amount,external_id\n"
-# New usages, a correction, and a fault that is kept.
+# New usages, a correction, and a row error.
 FILE = (
     HEADER
     + KNOWN.replace(",1,", ",2,")
@@ -43,7 +43,7 @@ BUSY = (
 
 
 class Caller:
-    """Somebody at a running service, who signs in."""
+    """A client of a running service, with an account."""
 
     def __init__(self, url):
         self.address = urlsplit(url).netloc
@@ -53,7 +53,7 @@ class Caller:
         self.headers = {"Authorization": f"Bearer {token}"}
 
     def ask(self, method, path, body):
-        """Status and JSON of the answer; None where none comes."""
+        """Return the status and JSON of the response, or None without a response."""
         is_file = isinstance(body, str)
         headers = {"Content-Type": "text/csv" if is_file else "application/json"} | self.headers
         with contextlib.closing(http.client.HTTPConnection(self.address, timeout=60)) as connection:
@@ -70,7 +70,7 @@ class Caller:
 
 @pytest.fixture
 def asked(fresh_database_url):
-    """A function that asks the database something, and gives the row; and the engine that it asks by."""
+    """Return a function that runs a query and returns its row."""
     engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
 
     def ask(question):
@@ -82,8 +82,8 @@ def asked(fresh_database_url):
 
 
 @contextlib.contextmanager
-def waiting_to_tell(database_url):
-    """Within the block, nobody can write the audit log: an import writes all but that, and then waits."""
+def blocked_audit_log(database_url):
+    """Lock the audit log within the block, so that an import writes everything else and then waits."""
     engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.begin() as connection:
         connection.execute(sa.text("LOCK TABLE audit_entries IN SHARE MODE"))
@@ -92,7 +92,7 @@ def waiting_to_tell(database_url):
 
 
 @pytest.mark.parametrize("victims", ["worker", "all"])
-def test_an_import_that_is_killed_amid_it_leaves_nothing_and_can_be_sent_again(fresh_database_url, asked, victims):
+def test_killed_import_leaves_nothing_and_can_be_resent(fresh_database_url, asked, victims):
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(serving(fresh_database_url, SECRET_KEY))
         caller = Caller(url)
@@ -102,8 +102,8 @@ def test_an_import_that_is_killed_amid_it_leaves_nothing_and_can_be_sent_again(f
         importing = threading.Thread(target=lambda: answers.append(caller.load(FILE)))
         processes = naming(f"--port {urlsplit(url).port}")
         workers = {pid for pid in processes if not children(pid)}
-        assert (len(workers), len(processes)) == (1, 4), "itself, the leash, the web server and its worker"
-        with waiting_to_tell(fresh_database_url):
+        assert (len(workers), len(processes)) == (1, 4), "supervisor, child process, web server and its worker"
+        with blocked_audit_log(fresh_database_url):
             importing.start()
             wait_until(lambda: asked(WAITING) == (1,), 60)
             kill(workers if victims == "worker" else processes)

@@ -1,4 +1,4 @@
-"""Files that are booked after the answer: kept, booked once, or failed with all that is wrong; nothing in between."""
+"""Queued imports complete once, or fail with all errors."""
 
 import json
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.db import db
-from carbonapi.imports.jobs.queue import MOST_ATTEMPTS, run_next
+from carbonapi.imports.jobs.queue import MAX_ATTEMPTS, run_next
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
@@ -20,7 +20,7 @@ ASYNC = {"Prefer": "respond-async"}
 
 
 class House:
-    """A service on a database that really commits, its people, and what works queued imports off when it is told to."""
+    """A service on a database with real commits, its users, and a way to run queued imports."""
 
     def __init__(self, database_url):
         self.database_url = database_url
@@ -37,12 +37,12 @@ class House:
     def __getattr__(self, name):
         return self.people[name]
 
-    def book_next(self):
+    def run_next(self):
         with operator_context(self.app):
             return run_next()
 
     def figures(self, statement):
-        """The rows of a statement, as somebody beside the service sees them."""
+        """Return the rows of a query by another connection."""
         engine = sa.create_engine(self.database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(statement))]
@@ -61,13 +61,13 @@ def send(client, file, query="?usage_type_id=100", **headers):
 
 
 def finished(house, answer):
-    """The import of this answer, once it has been worked off."""
+    """Run the queued import of this response, and return it."""
     assert (answer.status_code, answer.json["status"]) == (202, "queued"), answer.text
-    assert house.book_next() is True
+    assert house.run_next() is True
     return house.manager.get(answer.headers["Location"]).json
 
 
-def test_a_file_is_kept_and_booked_after_the_answer(house):
+def test_queued_file_is_imported_after_response(house):
     answer = send(house.member, GOOD)
 
     assert answer.status_code == 202
@@ -78,15 +78,15 @@ def test_a_file_is_kept_and_booked_after_the_answer(house):
     assert house.member.get(answer.headers["Location"]).json == queued
     assert house.member.get("/usages").json == []
 
-    assert house.book_next() is True
-    assert house.book_next() is False
+    assert house.run_next() is True
+    assert house.run_next() is False
 
-    booked = house.member.get(answer.headers["Location"]).json
+    completed = house.member.get(answer.headers["Location"]).json
     at_once = house.member.post("/imports?usage_type_id=100", data=GOOD, content_type="text/csv").json
-    assert queued["recorded_at"] < booked["recorded_at"] < at_once["recorded_at"]
-    for row in (booked, at_once):
+    assert queued["recorded_at"] < completed["recorded_at"] < at_once["recorded_at"]
+    for row in (completed, at_once):
         del row["id"], row["recorded_at"]
-    assert booked == at_once
+    assert completed == at_once
     usages = house.member.get(f"/usages?import_id={queued['id']}&sort=usage_at").json
     assert [(usage["amount"], usage["recorded_by"]) for usage in usages] == [
         (0.1, house.member.user.id),
@@ -97,7 +97,7 @@ def test_a_file_is_kept_and_booked_after_the_answer(house):
     ]
 
 
-def test_the_audit_log_names_the_sender_and_their_request(house):
+def test_audit_entry_names_sender_and_request(house):
     imported = finished(house, send(house.member, GOOD, **{"X-Request-ID": "the-one"}))
 
     entries = house.auditor.get("/audit-entries?subject=import").json
@@ -119,13 +119,13 @@ def test_the_audit_log_names_the_sender_and_their_request(house):
         (", ;", 201),
     ],
 )
-def test_only_who_prefers_it_is_answered_before(house, prefer, status):
+def test_only_prefer_respond_async_queues_import(house, prefer, status):
     answer = send(house.member, GOOD, Prefer=prefer)
 
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (status, status == 202)
 
 
-def test_a_dry_run_is_answered_at_once_all_the_same(house):
+def test_dry_run_is_never_queued(house):
     answer = send(house.member, GOOD, "?usage_type_id=100&mode=dry-run")
 
     assert (answer.status_code, answer.json["id"], answer.json["status"]) == (200, None, "checked")
@@ -133,14 +133,14 @@ def test_a_dry_run_is_answered_at_once_all_the_same(house):
     assert house.member.get("/imports").json == []
 
 
-def test_all_that_was_asked_of_a_file_holds_later_too(house):
+def test_queued_import_applies_all_options(house):
     theirs = house.member.user.id
     query = (
         f"?usage_type_id=101&user_id={theirs}&on_conflict=replace&mode=partial&columns=usage_at:start,amount:value"
         "&delimiter=;&decimal=,&timezone=Europe/London&date_order=dmy&round=1&blank=skip&ignore=note&quality=estimated"
     )
     send(house.manager, "start;value\n01/07/2024 12:00;9\n", query)
-    house.book_next()
+    house.run_next()
     file = "start;value;note\n01/07/2024 12:00;1,25;x\n01/07/2024 13:00;;x\n01/07/2024 14:00;3,5;x\nlater;1;x\n"
 
     imported = finished(house, send(house.manager, file, query))
@@ -156,7 +156,7 @@ def test_all_that_was_asked_of_a_file_holds_later_too(house):
     ]
 
 
-def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
+def test_queued_import_resolves_names_and_finds_gaps(house):
     theirs = house.member.user
     query = f"?usage_type=heating&user_email={theirs.email.upper()}"
     file = "usage_at,amount,unit\n" + "".join(f"2024-01-0{day}T00:00:00Z,1,m3\n" for day in (1, 2, 3, 6))
@@ -168,7 +168,7 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
         {
             "line": 5,
             "kind": "gap",
-            "message": "No reading since 2024-01-03T00:00:00Z, where one every day is usual.",
+            "message": "No reading since 2024-01-03T00:00:00Z; usually there is one every day.",
             "overlaps_line": None,
             "overlaps_usage_id": None,
             "gap_start": "2024-01-03T00:00:00Z",
@@ -190,29 +190,29 @@ def test_names_are_numbered_and_gaps_found_when_it_is_booked(house):
     ],
     ids=["lines", "what the ledger lacks", "cells", "names", "header"],
 )
-def test_one_that_fails_tells_what_a_request_is_told_and_books_nothing(house, file, error_count):
-    refused = house.member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
+def test_failed_import_has_errors_of_request(house, file, error_count):
+    rejected = house.member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json
 
     failed = finished(house, send(house.member, file))
 
-    assert (failed["status"], failed["failure"]) == ("failed", refused["detail"])
+    assert (failed["status"], failed["failure"]) == ("failed", rejected["detail"])
     assert (failed["usage_count"], failed["co2e_kg"]) == (0, None)
     assert (failed["error_count"], failed["rejected_count"]) == (error_count, error_count)
-    told = {}
-    for fault in failed["errors"]:
-        column = f"{fault['column']}: " if fault["column"] else ""
-        told.setdefault(str(fault["line"]), []).append(column + fault["message"])
-    assert told == refused["errors"]["file"]
+    shown = {}
+    for error in failed["errors"]:
+        column = f"{error['column']}: " if error["column"] else ""
+        shown.setdefault(str(error["line"]), []).append(column + error["message"])
+    assert shown == rejected["errors"]["file"]
     errors = house.member.get(f"/imports/{failed['id']}/errors?page_size=1")
     assert json.loads(errors.headers["X-Pagination"])["total"] == error_count
     export = house.member.get(f"/imports/{failed['id']}/errors/export?format=ndjson").text
     assert export.count("\n") == error_count
     assert house.figures("SELECT count(*) FROM usages") == [(0,)]
     assert house.figures("SELECT count(*) FROM import_chunks") == [(0,)]
-    assert house.book_next() is False
+    assert house.run_next() is False
 
 
-def test_what_cannot_be_a_file_of_usages_is_refused_at_once(house):
+def test_unreadable_file_is_rejected_before_queueing(house):
     answer = send(house.member, GOOD[:-1])
 
     assert (answer.status_code, list(answer.json["errors"]["file"])) == (422, ["1"])
@@ -229,12 +229,12 @@ def test_what_cannot_be_a_file_of_usages_is_refused_at_once(house):
     [
         (
             {"role": "auditor"},
-            "Who sent the file is auditor now and may not record usages, so nothing was recorded.",
+            "The user who sent the file now has the role auditor and may not record usages; nothing was recorded.",
         ),
-        ({"active": False}, "Who sent the file is not active any more, so nothing was recorded."),
+        ({"active": False}, "The user who sent the file is no longer active; nothing was recorded."),
     ],
 )
-def test_who_may_not_record_any_more_when_it_is_booked_records_nothing(house, change, failure):
+def test_queued_import_fails_if_sender_lost_permission(house, change, failure):
     answer = send(house.second, GOOD)
     assert house.manager.patch(f"/users/{house.second.user.id}", json=change).status_code == 200
 
@@ -244,7 +244,7 @@ def test_who_may_not_record_any_more_when_it_is_booked_records_nothing(house, ch
     assert house.manager.get("/usages").json == []
 
 
-def test_whoever_became_a_member_meanwhile_records_for_themself_alone(house):
+def test_queued_import_uses_present_role_of_sender(house):
     answer = send(house.second, GOOD, f"?usage_type_id=100&user_id={house.member.user.id}")
     house.manager.patch(f"/users/{house.second.user.id}", json={"role": "member"})
 
@@ -254,26 +254,26 @@ def test_whoever_became_a_member_meanwhile_records_for_themself_alone(house):
     assert failed["errors"][0]["message"] == f"There is no user {house.member.user.id}."
 
 
-def test_only_what_is_booked_can_be_taken_back(house):
+def test_only_completed_import_can_be_reverted(house):
     answer = send(house.member, GOOD)
     path = f"{answer.headers['Location']}/revert"
 
-    refused = house.member.post(path, json={})
-    assert refused.status_code == 409
-    assert refused.json["detail"] == (
-        f"Import {answer.json['id']} is not booked yet: it is queued. Take it back when it is."
+    rejected = house.member.post(path, json={})
+    assert rejected.status_code == 409
+    assert rejected.json["detail"] == (
+        f"Import {answer.json['id']} is queued. It can be reverted when it has completed."
     )
-    house.book_next()
+    house.run_next()
     assert house.member.post(path, json={}).status_code == 200
     failed = finished(house, send(house.member, BAD))
-    refused = house.member.post(f"/imports/{failed['id']}/revert", json={})
-    assert (refused.status_code, refused.json["detail"]) == (
+    rejected = house.member.post(f"/imports/{failed['id']}/revert", json={})
+    assert (rejected.status_code, rejected.json["detail"]) == (
         409,
-        f"Import {failed['id']} has failed: nothing of it was booked, so there is nothing to take back.",
+        f"Import {failed['id']} failed and recorded nothing, so it cannot be reverted.",
     )
 
 
-def test_a_queued_import_is_seen_by_those_who_see_a_booked_one(house):
+def test_queued_import_has_visibility_of_completed_one(house):
     path = send(house.manager, GOOD).headers["Location"]
 
     assert house.other.get(path).status_code == 404
@@ -283,47 +283,47 @@ def test_a_queued_import_is_seen_by_those_who_see_a_booked_one(house):
     assert send(house.auditor, GOOD).status_code == 403
 
 
-def test_what_somebody_works_on_is_left_to_them(house):
+def test_locked_upload_is_skipped(house):
     first, second = (send(house.member, GOOD).json["id"] for _ in range(2))
     engine = sa.create_engine(house.database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
-    with engine.begin() as somebody:
-        somebody.execute(sa.text("SELECT id FROM import_uploads ORDER BY id LIMIT 1 FOR UPDATE"))
-        assert house.book_next() is True
-        assert house.book_next() is False
+    with engine.begin() as other:
+        other.execute(sa.text("SELECT id FROM import_uploads ORDER BY id LIMIT 1 FOR UPDATE"))
+        assert house.run_next() is True
+        assert house.run_next() is False
         assert house.figures("SELECT id, status FROM imports ORDER BY id") == [(first, "queued"), (second, "completed")]
 
-    assert house.book_next() is True
+    assert house.run_next() is True
     assert house.figures("SELECT DISTINCT status FROM imports") == [("completed",)]
 
 
-def test_what_the_database_could_not_do_is_done_when_it_can(house):
+def test_import_is_retried_after_database_error(house):
     send(house.member, GOOD)
     execute(as_owner(house.database_url), "ALTER TABLE usages RENAME TO away")
     with pytest.raises(sa.exc.ProgrammingError):
-        house.book_next()
+        house.run_next()
     assert house.figures("SELECT status, attempt_count FROM imports") == [("running", 1)]
     execute(as_owner(house.database_url), "ALTER TABLE away RENAME TO usages")
 
-    assert house.book_next() is True
+    assert house.run_next() is True
 
     assert house.figures("SELECT status, attempt_count FROM imports") == [("completed", 2)]
     assert house.figures("SELECT count(*) FROM usages") == [(2,)]
 
 
-def test_one_that_never_comes_to_an_end_is_given_up(house):
+def test_import_is_abandoned_after_five_attempts(house):
     answer = send(house.member, GOOD)
-    execute(house.database_url, f"UPDATE imports SET attempt_count = {MOST_ATTEMPTS}")
+    execute(house.database_url, f"UPDATE imports SET attempt_count = {MAX_ATTEMPTS}")
 
     failed = finished(house, answer)
 
     assert (failed["status"], failed["failure"]) == (
         "failed",
-        "It was begun 5 times and never came to an end, so nothing was recorded.",
+        "The import was abandoned after 5 attempts; nothing was recorded.",
     )
     assert house.figures("SELECT count(*) FROM import_uploads") == [(0,)]
 
 
-def test_a_file_of_several_pieces_is_booked_in_their_order(house):
+def test_upload_of_several_chunks_keeps_order(house):
     lines = [f"2024-01-01T00:00:00Z,{number},{'x' * 200}\n" for number in range(10_000)]
 
     imported = finished(house, send(house.member, "usage_at,amount,note\n" + "".join(lines)))
@@ -331,10 +331,10 @@ def test_a_file_of_several_pieces_is_booked_in_their_order(house):
     assert (imported["status"], imported["usage_count"], imported["amount"]) == ("completed", 10_000, 49_995_000)
 
 
-def test_each_is_booked_by_its_own_sender(house):
+def test_queued_imports_are_recorded_by_their_senders(house):
     send(house.member, GOOD), send(house.manager, GOOD)
 
-    assert (house.book_next(), house.book_next()) == (True, True)
+    assert (house.run_next(), house.run_next()) == (True, True)
 
     assert house.figures("SELECT recorded_by, count(*) FROM usages GROUP BY 1 ORDER BY min(id)") == [
         (house.member.user.id, 2),

@@ -1,4 +1,4 @@
-"""The service books what is queued by itself: once, on however many processes, killed or stopped in between."""
+"""The service runs each queued import once, with any number of processes, across kills and restarts."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,0.1\n" * LINES
 
 
 class Caller:
-    """Somebody who is signed in at a running service."""
+    """A logged-in client of a running service."""
 
     def __init__(self, url, database_url):
         self.url, self.engine = (
@@ -41,7 +41,7 @@ class Caller:
             return json.load(answer)
 
     def queue(self, file=FILE):
-        """The id of an import that is queued."""
+        """Queue an import and return its id."""
         queued = self.ask("/imports?usage_type_id=100", file, "text/csv", Prefer="respond-async")
         assert queued["status"] == "queued"
         return queued["id"]
@@ -56,7 +56,7 @@ class Caller:
 
 @pytest.fixture
 def running(fresh_database_url):
-    """A function that starts the service on one database: a caller, who is signed in."""
+    """Return a function that starts the service and returns a logged-in client."""
 
     @contextlib.contextmanager
     def start():
@@ -66,7 +66,7 @@ def running(fresh_database_url):
     return start
 
 
-def test_its_progress_can_be_followed_while_it_is_booked(running):
+def test_progress_is_visible_while_import_runs(running):
     with running() as ada:
         import_id = ada.queue()
         seen = []
@@ -80,13 +80,13 @@ def test_its_progress_can_be_followed_while_it_is_booked(running):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_an_import_amid_which_the_service_ends_is_booked_once_by_the_next(running, number):
+def test_import_completes_once_after_restart(running, number):
     with running() as ada:
         import_id = ada.queue()
         wait_until(lambda: ada.status(import_id) == "running")
         port = urlsplit(ada.url).port
         processes = naming(f"--port {port}")
-        assert len(processes) == 4, "itself, the leash, the web server and a worker"
+        assert len(processes) == 4, "supervisor, child process, web server and its worker"
         for pid in processes if number == signal.SIGKILL else naming(f"serve --port {port}"):
             with contextlib.suppress(ProcessLookupError):  # One goes with the other.
                 os.kill(pid, number)
@@ -108,7 +108,7 @@ def test_an_import_amid_which_the_service_ends_is_booked_once_by_the_next(runnin
         assert ada.figures("SELECT attempt_count FROM imports") == (2,)
 
 
-def test_an_import_whose_connections_are_cut_is_booked_once_all_the_same(running):
+def test_import_completes_once_after_lost_connections(running):
     with running() as ada:
         import_id = ada.queue()
         wait_until(lambda: ada.status(import_id) == "running")
@@ -123,7 +123,7 @@ def test_an_import_whose_connections_are_cut_is_booked_once_all_the_same(running
         assert ada.figures("SELECT attempt_count FROM imports") == (2,)
 
 
-def test_several_processes_book_each_import_once(running):
+def test_several_processes_run_each_import_once(running):
     with running() as ada, running() as too:
         ids = [caller.queue(FILE[: 16 + 25 * 100]) for caller in (ada, too) * 5]
 

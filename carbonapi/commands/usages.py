@@ -112,8 +112,7 @@ def _report(completed: Import) -> None:
     if completed.errors:
         by_line = itertools.groupby(completed.errors, lambda error: int(error["line"]))
         messages = {line: format_errors(list(errors)) for line, errors in by_line}
-        outcome = "not recorded"
-        raise rows_rejected(messages, outcome, completed.rejected_count)
+        raise rows_rejected(messages, "not recorded", completed.rejected_count)
 
 
 @usages.command("rebuild-totals")

@@ -146,7 +146,7 @@ def test_what_fails_before_the_first_bytes_is_a_problem(real_app, manager, monke
     answer = manager.get(PATH)
 
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
-    assert answer.json["detail"] == "The database is away or busy. Try again shortly."
+    assert answer.json["detail"] == "The database is unavailable or busy. Try again shortly."
     assert taken_out(real_app) == 0
 
 

@@ -204,7 +204,7 @@ LONDON = {"timezone": "Europe/London"}
         ("12/31/2020", LONDON | {"date_order": "mdy"}, "2020-12-31T00:00:00Z"),
         ("31/12/2020 13:00", LONDON | {"date_order": "mdy"}, "Not a date in the order mdy."),
         ("31/12/20", LONDON | {"date_order": "dmy"}, "Not a date in the order dmy with a year of four digits."),
-        ("1880-01-01 00:00:00", LONDON, "Must lie in the years 1900 to 2200."),
+        ("1880-01-01 00:00:00", LONDON, "Must be in the years 1900 to 2200."),
         ("2024-01-01 25:00:00", LONDON, "Not a time of a day."),
         ("2024-01-01 12:00:00", {}, "Give the offset from UTC"),
     ],

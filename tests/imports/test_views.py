@@ -107,7 +107,7 @@ def test_the_query_stands_for_columns_that_the_file_lacks(as_manager, as_member)
         (GOOD + '"2024-01-01T02:00:00Z,1\n', {"4": "Not proper CSV"}),
         (GOOD + "2024-01-01T02:00:00Z," + "1" * 131_072 + "\n", {"4": "Not proper CSV: a line of more than 131072"}),
         (GOOD + "2024-01-01T02:00:00Z,1" + ',"\n"' * 66_000 + "\n", {"4": "Not proper CSV: a line of more than"}),
-        (GOOD + "1899-12-31T23:59:59Z,1\n", {"4": "usage_at: Must lie in the years"}),
+        (GOOD + "1899-12-31T23:59:59Z,1\n", {"4": "usage_at: Must be in the years"}),
         (GOOD[:-1], {"1": "The last line has no line break"}),
         ("", {"1": "The last line has no line break"}),
         ("usage_at,amount\n", {"2": "The file has no usages."}),

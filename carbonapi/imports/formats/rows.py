@@ -181,7 +181,7 @@ class RowParser:
         except ValueError:
             raise ma.ValidationError("Not a time of a day.") from None
         if not 1900 <= local.year <= 2200:
-            raise ma.ValidationError("Must lie in the years 1900 to 2200.")
+            raise ma.ValidationError("Must be in the years 1900 to 2200.")
         first, second = (local.replace(fold=fold).utcoffset() for fold in (0, 1))
         assert first is not None and second is not None
         if first != second and self.layout.fold is None:

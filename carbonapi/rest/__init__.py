@@ -1,4 +1,4 @@
-"""The REST conventions of this service, each stated once. Knows no feature, and no table but its own."""
+"""The HTTP conventions of the API. Independent of its features."""
 
 import json
 from decimal import Decimal
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class ExactJSON(JSONProvider):
-    """JSON in which a Decimal stands with its exact digits, never a float's."""
+    """JSON with exact decimals."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return dump_json(obj)
@@ -57,33 +57,33 @@ class ExactJSON(JSONProvider):
         return orjson.loads(s)
 
     def response(self, *args: Any, **kwargs: Any) -> flask.Response:
-        body = orjson.dumps(self._prepare_response_obj(args, kwargs), default=_digits)
+        body = orjson.dumps(self._prepare_response_obj(args, kwargs), default=_write_decimal)
         return flask.Response(body, mimetype="application/json")
 
 
 def dump_json(value: Any) -> str:
-    """JSON in which a Decimal stands with its exact digits."""
-    return orjson.dumps(value, default=_digits).decode()
+    """Return JSON with the exact digits of decimals."""
+    return orjson.dumps(value, default=_write_decimal).decode()
 
 
 def load_json(text: str | bytes) -> Any:
-    """What `exact_json` wrote. A number with a fraction, or too large for an integer of orjson, is a Decimal."""
-    return json.loads(text, parse_float=Decimal, parse_int=_whole)
+    """Parse JSON. Numbers with a fraction, and integers beyond 64 bits, become decimals, as `dump_json` needs them."""
+    return json.loads(text, parse_float=Decimal, parse_int=_parse_integer)
 
 
-def _whole(digits: str) -> int | Decimal:
+def _parse_integer(digits: str) -> int | Decimal:
     number = int(digits)
     return number if abs(number) < 2**63 else Decimal(digits)
 
 
-def _digits(value: Any) -> orjson.Fragment:
+def _write_decimal(value: Any) -> orjson.Fragment:
     if not isinstance(value, Decimal):
-        raise TypeError(f"{type(value).__name__} does not go into JSON")
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
     return orjson.Fragment(format_decimal(value))
 
 
 def init_app(app: flask.Flask) -> Api:
-    """Give the app its conventions, its document and its pages; features register with the Api returned."""
+    """Configure the app, and return the Api that features register with."""
     app.json = ExactJSON(app)
     request_log.init_app(app)
     request_parsing.init_app(app)

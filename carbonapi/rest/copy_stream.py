@@ -1,6 +1,6 @@
-"""Rows as a file, CSV or NDJSON: PostgreSQL writes it with COPY, in the very text that the JSON of a list has.
+"""Exports as CSV or NDJSON, which PostgreSQL writes with COPY, in the same text as the JSON of lists.
 
-A file is streamed while it is written, so it takes no more memory for many rows than for few.
+The file is streamed, so memory does not grow with the number of rows.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ from ..errors import Unavailable
 from .fields import MEDIA_TYPES
 from .json_sql import as_text, json_object, schema_columns, trim_scale
 
-# To write a row as text takes longer than to read it or to hand it over, which the planner does not know. One worker
-# that does its part takes a quarter off the time of a long file where a core is free, and the first row is no later.
+# Writing a row as text takes longer than reading and transferring it, which the planner does not know. One parallel
+# worker saves a quarter of the time of a long file if a core is idle, and does not delay the first row.
 SETTINGS = (
     f"{timeouts(minutes=10)}; SET LOCAL max_parallel_workers_per_gather = 1; SET LOCAL parallel_tuple_cost = 0.01"
 )
 CHUNK_BYTES = 65_536
-CHUNKS_AHEAD = 8  # What is written before the caller has taken what came before.
-STALLED_SECONDS = 60  # A caller who takes nothing for so long has gone.
-# Spreadsheets run a cell that begins so. An apostrophe before it makes it text; so that none is lost, a text that has
-# apostrophes there already gets one more, and so does an empty text, which else would be taken for a missing one.
-# PostgreSQL and Python read this alike.
-RISKY = r"'*([=+@\t\r-]|\Z)"
-_GUARDED = re.compile(f"'(?={RISKY})")
+MAX_CHUNKS = 8  # Chunks that wait for the client.
+STALL_SECONDS = 60  # A client that reads nothing for this time is considered disconnected.
+# Spreadsheets execute cells that start with these characters as formulas. A leading apostrophe makes them text. To be
+# reversible, this also applies to text that already starts with apostrophes, and to empty text, which would look like
+# a missing value. PostgreSQL and Python read this expression alike.
+FORMULA = r"'*([=+@\t\r-]|\Z)"
+_ESCAPED = re.compile(f"'(?={FORMULA})")
 
 
 def create_slots(pool_size: int) -> threading.BoundedSemaphore:
@@ -45,20 +45,20 @@ def create_slots(pool_size: int) -> threading.BoundedSemaphore:
 
 
 def unescape_formula(cell: str) -> str:
-    """The text that stands in a text cell of an export, which may have an apostrophe before it."""
-    return cell[1:] if _GUARDED.match(cell) else cell
+    """Return the text of an exported cell without the apostrophe that was added."""
+    return cell[1:] if _ESCAPED.match(cell) else cell
 
 
 def export_response(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str, name: str) -> Response:
-    """The rows, in the SELECT's order and with the schema's fields, as a file to download.
+    """Return the rows as a file, in the order of the SELECT and with the schema's fields.
 
-    file_format: a key of MEDIA_TYPES. name: the file's, without its ending. The request's session goes with the stream,
-    which ends it. What fails before the first bytes raises; what fails later breaks the file off.
-    Raises Unavailable while too many others are being written.
+    file_format: a key of MEDIA_TYPES. name: the file's, without extension. The stream takes over the request's session,
+    and closes it. An error before the first bytes is raised, a later one truncates the file.
+    Raise Unavailable while too many exports are running.
     """
     slots = state().export_slots
     if not slots.acquire(blocking=False):
-        raise Unavailable("Too many files are being written at once. Try again shortly.")
+        raise Unavailable("Too many exports at once. Try again shortly.")
     session = db.session()
     db.session.registry.clear()
 
@@ -84,7 +84,7 @@ def export_response(rows: sa.Select[Any], schema: type[ma.Schema], file_format: 
 
 
 def example_file(schema: type[ma.Schema], file_format: str) -> str:
-    """A file of one row: the examples of the schema's fields."""
+    """Return a file with one row: the examples of the schema's fields."""
     row = {name: field.metadata.get("example") for name, field in schema().fields.items()}
     if file_format == "ndjson":
         return orjson.dumps(row).decode() + "\n"
@@ -95,7 +95,7 @@ def example_file(schema: type[ma.Schema], file_format: str) -> str:
 
 
 def _columns(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str) -> list[sa.ColumnElement[Any]]:
-    """What is selected in place of the columns: a cell for each field of the schema, or the whole line."""
+    """Return the columns to select: a cell for each field of the schema, or the whole line."""
     columns = schema_columns(rows, schema)
     if file_format == "csv":
         return [_cell(column).label(name) for name, column in columns.items()]
@@ -104,37 +104,37 @@ def _columns(rows: sa.Select[Any], schema: type[ma.Schema], file_format: str) ->
 
 def _cell(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if isinstance(column.type, sa.String):
-        # Nearly all texts begin behind these characters, which takes one comparison: only the others are looked at.
-        may_be_risky = column.collate("C") < "A"
-        is_risky = sa.func.ascii(column).in_([0, *map(ord, "'=+@\t\r-")]) & column.regexp_match(f"^{RISKY}")
-        guarded = sa.case((is_risky, sa.literal("'").concat(column)), else_=column)
-        return sa.case((may_be_risky, guarded), else_=column)
-    # COPY writes numbers itself as a cast to text would.
+        # Nearly all text starts with a later character, which one comparison shows.
+        may_be_formula = column.collate("C") < "A"
+        is_formula = sa.func.ascii(column).in_([0, *map(ord, "'=+@\t\r-")]) & column.regexp_match(f"^{FORMULA}")
+        escaped = sa.case((is_formula, sa.literal("'").concat(column)), else_=column)
+        return sa.case((may_be_formula, escaped), else_=column)
+    # COPY writes numbers as a cast to text does.
     return trim_scale(column) if isinstance(column.type, sa.Integer | sa.Numeric) else as_text(column)
 
 
-# JSON never holds these control characters, so nothing is ever quoted: each line stands as it was selected.
+# JSON does not contain these control characters, so COPY quotes nothing and writes each line unchanged.
 _OPTIONS = {
     "csv": "FORMAT csv, HEADER, ENCODING 'UTF8'",
     "ndjson": r"FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02', ENCODING 'UTF8'",
 }
 
-# The last line of a file that is not whole: no reader takes it, for it has no end. Some web servers would otherwise end
-# the answer as if that were all.
-BROKEN_OFF = {
-    "csv": b'"The export was broken off here: the file is not whole.',
-    "ndjson": b'{"error":"The export was broken off here: the file is not whole.',
+# The last line of a truncated file. It is malformed, so that readers reject the file even if the web server ends the
+# response as if it were complete.
+TRUNCATED = {
+    "csv": b'"The export failed here: the file is incomplete.',
+    "ndjson": b'{"error":"The export failed here: the file is incomplete.',
 }
 
 
 class _Abandoned(Exception):
-    """Nobody takes what is written."""
+    """The client has disconnected."""
 
 
 class _Copy:
-    """What COPY writes, in chunks, while a thread of its own lets PostgreSQL write.
+    """An iterator over the chunks that COPY writes in a thread of its own.
 
-    The thread ends the session, and gives its connection back, as soon as all is written or `close` is called.
+    The thread closes the session when COPY has finished or `close` is called.
     """
 
     def __init__(
@@ -142,12 +142,12 @@ class _Copy:
     ) -> None:
         self._driver = cast(Any, connection.connection.driver_connection)
         self._end = end
-        self._broken_off = BROKEN_OFF[file_format]
+        self._truncated = TRUNCATED[file_format]
         self._first: bytes | None = None
         self._failure: Exception | None = None
         self._buffer = bytearray()
         self._chunks: SimpleQueue[bytes | Exception | None] = SimpleQueue()
-        self._room = threading.Semaphore(CHUNKS_AHEAD)
+        self._room = threading.Semaphore(MAX_CHUNKS)
         self._ending = threading.Lock()
         self._ended = self._is_abandoned = self._is_over = False
         compiled = rows.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
@@ -158,8 +158,8 @@ class _Copy:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait for the first chunk. An error is raised while it can still be answered; a small file is whole then."""
-        self._first = self._taken()
+        """Wait for the first chunk, so that an early error can still become a problem response."""
+        self._first = self._next_chunk()
 
     def __iter__(self) -> "_Copy":
         return self
@@ -168,16 +168,16 @@ class _Copy:
         if self._failure is not None:
             raise self._failure
         try:
-            chunk, self._first = self._first or self._taken(), None
+            chunk, self._first = self._first or self._next_chunk(), None
         except Exception as failure:
             self._failure = failure
-            return self._broken_off
+            return self._truncated
         if chunk is None:
             raise StopIteration
         return chunk
 
     def close(self) -> None:
-        """Let the thread stop, whatever is left to write, and wait until it has. WSGI servers call it in any case."""
+        """Stop the thread and wait for it. WSGI servers always call this."""
         with self._ending:
             self._is_abandoned = not self._ended
         self._room.release()
@@ -185,19 +185,19 @@ class _Copy:
             with self._ending:
                 if not self._ended:
                     self._cancel()
-            # Asked again: PostgreSQL forgets a cancellation that comes before the statement does.
+            # Repeat it: PostgreSQL ignores a cancellation that arrives before the statement.
             self._thread.join(0.1)
 
     def write(self, row: bytes) -> None:
-        """Take a row: psycopg2 calls this."""
+        """Receive a row from psycopg2."""
         self._buffer += row
         if len(self._buffer) >= CHUNK_BYTES:
-            if not self._room.acquire(timeout=STALLED_SECONDS) or self._is_abandoned:
+            if not self._room.acquire(timeout=STALL_SECONDS) or self._is_abandoned:
                 raise _Abandoned
-            self._hand_over()
+            self._put_chunk()
 
-    def _taken(self) -> bytes | None:
-        """The next chunk; None if there is no more."""
+    def _next_chunk(self) -> bytes | None:
+        """Return the next chunk, or None at the end."""
         if self._is_over:
             return None
         chunk = self._chunks.get()
@@ -209,7 +209,7 @@ class _Copy:
             raise chunk
         return chunk
 
-    def _hand_over(self) -> None:
+    def _put_chunk(self) -> None:
         self._chunks.put(bytes(self._buffer))
         self._buffer.clear()
 
@@ -226,10 +226,10 @@ class _Copy:
                 self._cancel()
             self._end()
         if failure is None and self._buffer:
-            self._hand_over()
+            self._put_chunk()
         self._chunks.put(failure)
 
     def _cancel(self) -> None:
-        """Let PostgreSQL stop writing. Else all of the rest would come before the connection can be used again."""
+        """Cancel COPY. Otherwise its whole output would have to be read before the connection can be used again."""
         with contextlib.suppress(psycopg2.Error):
             self._driver.cancel()

@@ -1,4 +1,4 @@
-"""What is served beside the API: its document, Swagger UI, and whether the service is alive."""
+"""The OpenAPI document and Swagger UI."""
 
 from importlib.resources import files
 from typing import Any
@@ -27,5 +27,5 @@ def docs() -> Any:
 
 @pages.get("/docs/<any('swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'):name>")
 def swagger_ui(name: str) -> Any:
-    """Swagger UI's own files, as its package ships them."""
+    """Return a file of the Swagger UI package."""
     return flask.send_from_directory(str(files("flask_swagger_ui") / "dist"), name, max_age=86_400)

@@ -1,13 +1,13 @@
 """Errors as application/problem+json (RFC 9457). Only this module knows the status codes of errors."""
 
 import json
+import logging
 import re
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-import flask_smorest
 import marshmallow as ma
 import sqlalchemy as sa
 from flask import Flask, Response, current_app, g, request
@@ -179,11 +179,6 @@ class ProblemMixin:
 
     ERROR_SCHEMA = ProblemSchema
 
-    def _register_responses(self: Any) -> None:
-        usual, self.DEFAULT_RESPONSE_CONTENT_TYPE = self.DEFAULT_RESPONSE_CONTENT_TYPE, "application/problem+json"
-        flask_smorest.Api._register_responses(self)
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
-
     def handle_http_exception(self, error: HTTPException) -> Response:
         """Turn errors of routing, parsing and validation into problems."""
         db.session.rollback()
@@ -237,7 +232,7 @@ def _carbon_error(error: errors.CarbonError) -> Response:
 
 
 def _stale_data(error: StaleDataError) -> Response:
-    return _carbon_error(errors.PreconditionFailed("The row has changed meanwhile. Read it again."))
+    return _carbon_error(errors.PreconditionFailed("The row has changed in the meantime. Read it again."))
 
 
 def _database_error(error: sa.exc.DBAPIError) -> Response:
@@ -254,7 +249,8 @@ def _database_error(error: sa.exc.DBAPIError) -> Response:
         return _carbon_error(errors.Conflict(message or "It is in use, so it cannot be deleted."))
     if kind is errors.Unavailable:
         metrics.DATABASE_UNAVAILABLE.inc()
-        current_app.logger.warning("database unavailable: SQLSTATE %s", state or "none")
+        level = logging.ERROR if default == _NOT_MIGRATED[1] else logging.WARNING
+        current_app.logger.log(level, "database unavailable: SQLSTATE %s", state or "none")
     return _carbon_error(kind(message or default, field=field))
 
 

@@ -14,10 +14,10 @@ _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
 def lock_for_update(model: type[T], id_: int) -> T:
-    """The visible row with this id, to be changed by this request alone.
+    """Return the visible row with this id, locked until the commit.
 
-    It is locked until the commit, so of several writers with the same If-Match exactly one finds it fresh.
-    Raises NotFound, and Stale when If-Match names another version.
+    With the lock, only one of several writers with the same If-Match succeeds.
+    Raise NotFound, or PreconditionFailed if If-Match has another version.
     """
     row = get_visible(model, id_, lock=True)
     check_if_match(row)
@@ -25,20 +25,20 @@ def lock_for_update(model: type[T], id_: int) -> T:
 
 
 def check_if_match(row: Any) -> None:
-    """Raise Stale if the request's If-Match does not name the version of `row`."""
-    wanted = request.headers.get("If-Match")
-    # A weak tag never matches here: If-Match compares strongly.
-    if wanted is not None and wanted.strip() != "*" and f'"{row.etag}"' not in _listed(wanted):
+    """Raise PreconditionFailed if the request's If-Match does not have the version of `row`."""
+    if_match = request.headers.get("If-Match")
+    # If-Match uses strong comparison: a weak tag never matches.
+    if if_match is not None and if_match.strip() != "*" and f'"{row.etag}"' not in _split(if_match):
         raise PreconditionFailed(
             f"This {display_name(type(row))} has changed: it is at version {row.etag} now. Read it again."
         )
 
 
 def matches_if_none_match(row: Any) -> bool:
-    """Whether the caller has this very representation already: If-None-Match compares weakly."""
-    seen = request.headers.get("If-None-Match")
-    return seen is not None and (seen.strip() == "*" or row.etag in _TAG.findall(seen))
+    """Return whether the client already has this version. If-None-Match uses weak comparison."""
+    if_none_match = request.headers.get("If-None-Match")
+    return if_none_match is not None and (if_none_match.strip() == "*" or row.etag in _TAG.findall(if_none_match))
 
 
-def _listed(header: str) -> list[str]:
+def _split(header: str) -> list[str]:
     return [tag.strip() for tag in header.split(",")]

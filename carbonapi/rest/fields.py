@@ -1,8 +1,10 @@
-"""The kinds of value that cross the wire, each read strictly, written exactly, and described as it is read.
+"""The fields of requests and responses: strict parsing, exact output, and their JSON Schema.
 
-A field that JSON Schema cannot tell from its class and validators alone says the rest in `json_schema`. What is
-accepted beyond that is a fault, and so is what is refused, but for what no schema can say: the number of decimals, the
-years, and which time zones there are.
+A field accepts exactly the values that its JSON Schema permits. Three rules cannot be written in JSON Schema: the
+number of decimals, the range of years, and the names of time zones.
+
+marshmallow's own strict fields do not fit: Integer rejects 1.0, Decimal accepts exponents of any size, and AwareDateTime
+accepts formats that RFC 3339 does not permit.
 """
 
 import datetime as dt
@@ -16,31 +18,31 @@ from zoneinfo import ZoneInfo, available_timezones
 import marshmallow as ma
 
 MAX_ID = 2**63 - 1
-# The files that are taken and given, by what they are called here.
+# The media types of files, by file format.
 MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-MAX_NUMBER_LENGTH = 100  # As digits in a string: zeros around those that count are not refused.
+MAX_NUMBER_LENGTH = 100  # Of a number in a string, which can have leading and trailing zeros.
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # All but tab and line breaks.
+_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # Except tab and line breaks.
 JSONSchema = dict[str, Any]
 
 
 def now() -> dt.datetime:
-    """The moment of a request. Rules are given it; they never look at the clock themselves."""
+    """Return the current time. Only views call this: services get the time as an argument."""
     return dt.datetime.now(dt.UTC)
 
 
 def format_decimal(number: Decimal) -> str:
-    """The digits of `number`: exact, without exponent or trailing zeros."""
+    """Return the exact digits of `number`, without exponent and trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def parse_decimal(token: str) -> Decimal:
-    """The exact number that stands so in JSON; NaN, which every field refuses, where its exponent is beyond any."""
+    """Return the exact number of a JSON token, or NaN, which every field rejects, if its exponent is too large."""
     try:
         return Decimal(token)
     except InvalidOperation:
@@ -48,28 +50,28 @@ def parse_decimal(token: str) -> Decimal:
 
 
 def format_datetime(moment: dt.datetime) -> str:
-    """`moment` in UTC, as RFC 3339 has it: 2024-01-31T12:00:00Z, with microseconds where there are any."""
+    """Return `moment` as RFC 3339 in UTC: 2024-01-31T12:00:00Z, with microseconds if there are any."""
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
 @cache
 def timezone_names() -> frozenset[str]:
-    """The IANA time zones that this machine knows."""
+    """Return the IANA time zones that are installed."""
     return frozenset(name for name in available_timezones() if name not in ("localtime", "Factory"))
 
 
 def start_of_day(day: dt.date, timezone: str) -> dt.datetime:
-    """The instant at which `day` begins in `timezone`, in UTC.
+    """Return the start of `day` in `timezone`, in UTC.
 
-    A midnight that clocks skip is the instant of the jump; of one that comes twice it is the first (PEP 495, fold 0).
+    If clocks skip midnight, this is the time of the change. If midnight occurs twice, this is the first (PEP 495).
     """
     return dt.datetime.combine(day, dt.time(), ZoneInfo(timezone)).astimezone(dt.UTC)
 
 
 class Text(ma.fields.String):
-    """Text without control characters (but tab and line breaks), and without halves of surrogate pairs.
+    """Text without control characters, except tab and line breaks, and without unpaired surrogates.
 
-    PATTERN: what the whole text must match, in the regular expressions that Python and JSON Schema share.
+    PATTERN: a regular expression for the whole text, in the syntax that Python and JSON Schema share.
     """
 
     PATTERN = rf"[^{_CONTROL}]*"
@@ -88,7 +90,7 @@ class Text(ma.fields.String):
 
 
 class Name(Text):
-    """Text of one line that says something: surrounding space is cut off."""
+    """A single line of text that is not blank. Surrounding space is removed."""
 
     PATTERN = rf"[^\t\n\r{_CONTROL}]*[^\s{_CONTROL}][^\t\n\r{_CONTROL}]*"
     default_error_messages = {"blank": "Must not be blank."}
@@ -100,9 +102,9 @@ class Name(Text):
 
 
 class Email(Text):
-    """An e-mail address: a dot-atom (RFC 5322) at a domain below another.
+    """An e-mail address: a dot-atom (RFC 5322) at a domain with at least two labels.
 
-    Documented by its pattern alone: validators of `format: email` disagree about which domains there can be.
+    The JSON Schema has the pattern only, because implementations of `format: email` differ.
     """
 
     _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -112,20 +114,20 @@ class Email(Text):
 
 
 class StrictInteger(ma.fields.Integer):
-    """A whole number in ASCII digits. In JSON it is a number, not text, and 1.0 is one as well (JSON Schema)."""
+    """An integer in ASCII digits. In JSON it must be a number, and 1.0 is an integer, as in JSON Schema."""
 
-    default_error_messages = {"invalid": "Not a whole number."}
+    default_error_messages = {"invalid": "Must be an integer."}
 
     def __init__(self, lowest: int = 1, highest: int = MAX_ID, **kwargs: Any) -> None:
         super().__init__(strict=True, validate=ma.validate.Range(lowest, highest), **kwargs)
         self.highest = highest
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
-        # Query arguments and the cells of a file come as text; JSON is told apart by the schema's context.
+        # Values of query strings and files are text.
         textual = isinstance(value, str) and not getattr(self.root, "typed", True)
         if textual and re.fullmatch(r"-?[0-9]{1,40}", value):
             value = int(value)
-        if isinstance(value, Decimal) and _is_whole(value):
+        if isinstance(value, Decimal) and _is_integer(value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid")
@@ -135,13 +137,13 @@ class StrictInteger(ma.fields.Integer):
         return {"format": "int32" if self.highest < 2**31 else "int64"}
 
 
-def _is_whole(number: Decimal) -> bool:
-    # A number beyond MAX_ID is none: to write out 1E+400000000 would take all memory.
+def _is_integer(number: Decimal) -> bool:
+    # Compare first: converting 1E+400000000 to an integer would exhaust the memory.
     return number.is_finite() and -MAX_ID <= number <= MAX_ID and number == number.to_integral_value()
 
 
 class StrictBoolean(ma.fields.Boolean):
-    """true or false, and nothing that merely looks like it."""
+    """true or false, without the alternative spellings of marshmallow."""
 
     truthy = {True, "true"}
     falsy = {False, "false"}
@@ -153,9 +155,9 @@ class StrictBoolean(ma.fields.Boolean):
 
 
 class DecimalInput(ma.fields.Field[Decimal]):
-    """An exact decimal of at most 12 integer digits, as a number or as its digits in a string.
+    """An exact decimal with up to 12 integer digits, as a number or a string.
 
-    Not negative unless it is `signed`.
+    signed: whether it can be negative.
     """
 
     default_error_messages = {
@@ -210,19 +212,19 @@ class DecimalInput(ma.fields.Field[Decimal]):
 
 
 class ExactDecimal(ma.fields.Field[Decimal]):
-    """An exact decimal that this service gives; the JSON provider writes its very digits."""
+    """An exact decimal in a response. The JSON provider writes its digits."""
 
     def json_schema(self) -> JSONSchema:
         return {"type": ["number", "null"] if self.allow_none else "number"}
 
 
 class UtcDateTime(ma.fields.Field[dt.datetime]):
-    """An RFC 3339 date-time with its offset, from 1900 to 2200; in UTC once read, and as it is written."""
+    """An RFC 3339 date-time with a UTC offset, from 1900 to 2200. It is parsed to UTC, and written in UTC."""
 
     default_error_messages = {
         "invalid": "Not an RFC 3339 date-time with an offset, such as 2024-01-31T12:00:00Z.",
         "naive": "Give the offset from UTC: 2024-01-31T12:00:00Z or 2024-01-31T12:00:00+01:00 (in a URL, + is %2B).",
-        "years": "Must lie in the years 1900 to 2200.",
+        "years": "Must be in the years 1900 to 2200.",
     }
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
@@ -250,7 +252,7 @@ class UtcDateTime(ma.fields.Field[dt.datetime]):
 
 
 class UtcDateTimeOrDate(UtcDateTime):
-    """An instant, or a bare date, which the schema turns into midnight of its `timezone`."""
+    """A date-time, or a date, which the schema turns into midnight in its `timezone`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         if not (isinstance(value, str) and _DATE.fullmatch(value)):
@@ -268,7 +270,7 @@ class UtcDateTimeOrDate(UtcDateTime):
 
 
 class TimeZoneName(Text):
-    """A time zone by its IANA name."""
+    """An IANA time zone name."""
 
     PATTERN = r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"
     default_error_messages = {"pattern": "Not an IANA time zone, such as Europe/London."}
@@ -281,7 +283,7 @@ class TimeZoneName(Text):
 
 
 class Region(Text):
-    """An ISO 3166 country or a part of one, in capitals: GB, US-CA, US-CAMX."""
+    """An ISO 3166 code of a country or a part of it, in capitals: GB, US-CA, US-CAMX."""
 
     PATTERN = r"[A-Z]{2}(-[A-Z0-9]{1,8})?"
     default_error_messages = {"pattern": "Not a region: an ISO 3166 country such as GB, or a part of one: US-CAMX."}

@@ -13,7 +13,9 @@ from .blueprint import Blueprint
 from .query import Schema
 from .view_rules import public, raises
 
-health = Blueprint("Health", __name__, url_prefix="/health", description="Whether the service runs and can answer.")
+health = Blueprint(
+    "Health", __name__, url_prefix="/health", description="Whether the service is running and able to serve requests."
+)
 
 
 class HealthSchema(Schema):
@@ -29,7 +31,7 @@ class Live(MethodView):
     def get(self) -> dict[str, str]:
         """Check liveness
 
-        Asks nothing of the database: a service whose database is away is alive, and need not be restarted.
+        Does not use the database: an outage of the database is no reason to restart the service.
         """
         return {"status": "ok"}
 
@@ -42,17 +44,17 @@ class Ready(MethodView):
     def get(self) -> dict[str, str]:
         """Check readiness
 
-        503 while the database is away, takes no changes or has not been migrated, and once the service is told to stop.
+        Returns 503 while the database is unavailable, read-only or not migrated, and when the service is stopping.
         """
         drain_file = flask.current_app.config["DRAIN_FILE"]
         if drain_file and Path(drain_file).exists():
             raise Unavailable("The service is stopping.")
         if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
-            raise Unavailable("The database takes no changes now: it is a standby, or read-only.")
+            raise Unavailable("The database is read-only, or a standby.")
         is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
         revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
         if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
             raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
         if row_security.bypasses_row_security(db.session.connection()):
-            raise Unavailable("The role of CARBONAPI_DATABASE_URL is above row-level security: take an ordinary one.")
+            raise Unavailable("The role of CARBONAPI_DATABASE_URL bypasses row-level security. Use an ordinary one.")
         return {"status": "ok"}

@@ -1,8 +1,8 @@
-"""`Idempotency-Key`: a POST that is sent again with its key is given its first answer again, and has one effect.
+"""`Idempotency-Key`: repeating a POST with the same key returns its first response, and has no further effect.
 
-The key is claimed by the first thing that a transaction writes, and the answer is kept by the last: key, effect and
-audit entry are there together or not at all, whatever is killed. An error undoes the claim. Whoever sends the same key
-meanwhile waits for that transaction, but not for long.
+The first statement of the transaction claims the key, and the last one stores the response. So key, effect and audit
+entry are committed together, or none of them. An error rolls the claim back. A concurrent request with the same key
+waits for the transaction, up to the lock timeout.
 """
 
 import datetime as dt
@@ -27,16 +27,16 @@ from .fields import now
 HEADER = "Idempotency-Key"
 PATTERN = "[!-~]{1,255}"  # Visible ASCII.
 RETENTION = dt.timedelta(hours=24)
-MOST_FORGOTTEN = 100  # Expired answers that go with each one that is kept.
+MAX_DELETED = 100  # Expired records that each new one deletes.
 MAX_BYTES = 1024 * 1024
 
 
 class IdempotencyRecord(Model):
-    """What a request with a key was answered; within its own transaction, before that, that the key is taken.
+    """The response to a request with a key. Before the response is stored, a claim of the key.
 
-    A key is kept as it was sent: it is no secret, for it is worth nothing to anybody but its user. The fingerprint
-    tells whether a request is the same. It is keyed, for a body may hold a password, which a plain hash would let one
-    guess. The row refers to nothing by a foreign key: this floor knows no other table.
+    The key is no secret: it is of use to its user only. The fingerprint identifies the request. It is keyed, because a
+    body can contain a password, which could be guessed from a plain hash. There are no foreign keys, because this
+    package does not depend on the tables of features.
     """
 
     __tablename__ = "idempotency_records"
@@ -44,7 +44,7 @@ class IdempotencyRecord(Model):
         sa.CheckConstraint(
             f"octet_length(body) <= {MAX_BYTES}",
             name="body",
-            info={"message": f"The answer is too large to be kept. Send the request without {HEADER}."},
+            info={"message": f"The response is too large to store. Send the request without {HEADER}."},
         ),
         sa.Index("ix_idempotency_records_by_time", "organization_id", "claimed_at"),
     )
@@ -60,18 +60,17 @@ class IdempotencyRecord(Model):
     body: Mapped[bytes | None]
 
 
-ANSWERS = Model.metadata.tables[IdempotencyRecord.__tablename__]
-KEY = (ANSWERS.c.organization_id, ANSWERS.c.user_id, ANSWERS.c.key)
+RECORDS = Model.metadata.tables[IdempotencyRecord.__tablename__]
+KEY = (RECORDS.c.organization_id, RECORDS.c.user_id, RECORDS.c.key)
 
 
 def idempotent(
     view: Callable[..., Response], file: IO[bytes] | None = None, *, secret: str | None = None
 ) -> Callable[..., Response]:
-    """The view of a signed-in actor, which for a POST that was answered before only repeats the answer.
+    """Replay the stored response of a POST with the same key, or run the view and store its response.
 
-    file: what the request brings, if it is no body that is small. The caller commits.
-    secret: the field of the answer that is shown once: it is not kept, so a repeated answer lacks it.
-    Raises Invalid for no proper key, or one of another request; Conflict if that request is still running.
+    file: the uploaded file. secret: the field that is left out of the stored response. The caller commits.
+    Raise ValidationFailed for an invalid key or one of another request, Conflict if that request is still running.
     """
 
     @wraps(view)
@@ -80,80 +79,78 @@ def idempotent(
         if key is None or request.method != "POST":
             return view(*args, **kwargs)
         if not re.fullmatch(PATTERN, key):
-            raise ValidationFailed(f"{HEADER} is 1 to 255 visible ASCII characters, such as a UUID.")
+            raise ValidationFailed(f"{HEADER} must be 1 to 255 visible ASCII characters, for example a UUID.")
         actor, moment = current_actor(), now()
         row = {"organization_id": actor.organization_id, "user_id": actor.id, "key": key}
         fingerprint = _fingerprint(file)
         if not _claim({**row, "fingerprint": fingerprint, "claimed_at": moment}):
-            return _kept_answer(row, fingerprint)
-        answer = view(*args, **kwargs)
-        _keep(row, moment, answer, secret)
-        return answer
+            return _stored_response(row, fingerprint)
+        response = view(*args, **kwargs)
+        _store(row, moment, response, secret)
+        return response
 
     return replay_or_store
 
 
 def _fingerprint(file: IO[bytes] | None) -> bytes:
-    """What two requests have in common that are the same. Leaves the file at its beginning.
+    """Return a hash that only repetitions of the request share. Leave the file at its start.
 
-    Of a file it is the content that counts: the form around it is written anew each time it is sent.
+    Of an upload, it covers the file instead of the body, because the boundary of a form changes with each request.
     """
     if file is None:
         content = hashlib.sha256(request.get_data())
     else:
-        content = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # It is none that does not block.
+        content = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # The file is blocking.
         file.seek(0)
-    address = (request.method, request.path.rstrip("/"), request.query_string.decode("latin-1"), request.mimetype)
-    same = "\0".join(address).encode() + content.digest()
-    return hmac.digest(current_app.config["JWT_SECRET_KEY"].encode(), same, "sha256")
+    target = (request.method, request.path.rstrip("/"), request.query_string.decode("latin-1"), request.mimetype)
+    identity = "\0".join(target).encode() + content.digest()
+    return hmac.digest(current_app.config["JWT_SECRET_KEY"].encode(), identity, "sha256")
 
 
 def _claim(claimed: dict[str, Any]) -> bool:
-    """Whether the key is this request's from now on: nobody has claimed it, or that is long ago."""
-    claiming = postgresql.insert(ANSWERS).values(claimed)
-    claiming = claiming.on_conflict_do_update(
+    """Claim the key for this request, unless it is already claimed. Return whether it succeeded."""
+    claim = postgresql.insert(RECORDS).values(claimed)
+    claim = claim.on_conflict_do_update(
         index_elements=KEY,
-        set_={name: claiming.excluded[name] for name in ("fingerprint", "claimed_at")},
-        where=ANSWERS.c.claimed_at <= claimed["claimed_at"] - RETENTION,
+        set_={name: claim.excluded[name] for name in ("fingerprint", "claimed_at")},
+        where=RECORDS.c.claimed_at <= claimed["claimed_at"] - RETENTION,
     )
     try:
-        is_claimed = db.session.execute(claiming.returning(ANSWERS.c.key)).one_or_none() is not None
+        is_claimed = db.session.execute(claim.returning(RECORDS.c.key)).one_or_none() is not None
     except sa.exc.DBAPIError as error:
         if sqlstate(error) != errorcodes.LOCK_NOT_AVAILABLE:
             raise
-        message = f"The first request with the {HEADER} {claimed['key']} is still running. Send it again in a while."
+        message = f"The first request with the {HEADER} {claimed['key']} is still running. Try again shortly."
         raise Conflict(message) from None
     return is_claimed
 
 
-def _kept_answer(row: dict[str, Any], fingerprint: bytes) -> Response:
-    """The answer that this key was given."""
-    these = (column == row[column.name] for column in KEY)
-    kept = db.session.execute(sa.select(ANSWERS).where(*these)).one()
-    if not hmac.compare_digest(kept.fingerprint, fingerprint):
-        raise ValidationFailed(
-            f"The {HEADER} {row['key']} was sent with another request before. Take a new one for this."
-        )
-    return Response(kept.body, kept.status, {**kept.headers, "Idempotency-Replayed": "true"})
+def _stored_response(row: dict[str, Any], fingerprint: bytes) -> Response:
+    """Return the response that is stored for this key."""
+    criteria = (column == row[column.name] for column in KEY)
+    record = db.session.execute(sa.select(RECORDS).where(*criteria)).one()
+    if not hmac.compare_digest(record.fingerprint, fingerprint):
+        raise ValidationFailed(f"The {HEADER} {row['key']} belongs to another request. Use a new one for this request.")
+    return Response(record.body, record.status, {**record.headers, "Idempotency-Replayed": "true"})
 
 
-def _keep(row: dict[str, Any], moment: dt.datetime, answer: Response, secret: str | None) -> None:
-    """Keep the answer, with the headers that the view gave it, without its secret; forget some that have expired."""
-    headers = {name: value for name, value in answer.headers.items() if name != "Content-Length"}
+def _store(row: dict[str, Any], moment: dt.datetime, response: Response, secret: str | None) -> None:
+    """Store the response without its secret, and delete some expired records."""
+    headers = {name: value for name, value in response.headers.items() if name != "Content-Length"}
     organization_id = row["organization_id"]
     expired = sa.select(*KEY).where(
-        ANSWERS.c.organization_id == organization_id, ANSWERS.c.claimed_at <= moment - RETENTION
+        RECORDS.c.organization_id == organization_id, RECORDS.c.claimed_at <= moment - RETENTION
     )
-    # One that somebody else is about to forget, or to claim anew, is theirs.
-    expired = expired.limit(MOST_FORGOTTEN).with_for_update(skip_locked=True)
-    forgetting = sa.delete(ANSWERS).where(ANSWERS.c.organization_id == organization_id, sa.tuple_(*KEY).in_(expired))
-    keeping = sa.update(ANSWERS).where(*(column == row[column.name] for column in KEY))
-    keeping = keeping.values(status=answer.status_code, headers=headers, body=_without(secret, answer))
-    db.session.execute(keeping.add_cte(forgetting.returning(ANSWERS.c.key).cte("forgotten")))
+    # Skip records that concurrent requests delete or claim.
+    expired = expired.limit(MAX_DELETED).with_for_update(skip_locked=True)
+    deletion = sa.delete(RECORDS).where(RECORDS.c.organization_id == organization_id, sa.tuple_(*KEY).in_(expired))
+    update = sa.update(RECORDS).where(*(column == row[column.name] for column in KEY))
+    update = update.values(status=response.status_code, headers=headers, body=_without(secret, response))
+    db.session.execute(update.add_cte(deletion.returning(RECORDS.c.key).cte("deleted")))
 
 
-def _without(secret: str | None, answer: Response) -> bytes:
+def _without(secret: str | None, response: Response) -> bytes:
     if secret is None:
-        return answer.get_data()
-    fields = {name: value for name, value in answer.get_json().items() if name != secret}
+        return response.get_data()
+    fields = {name: value for name, value in response.get_json().items() if name != secret}
     return current_app.json.dumps(fields).encode()

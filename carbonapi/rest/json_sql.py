@@ -1,7 +1,7 @@
-"""Rows as text that PostgreSQL writes: in JSON, the very bytes that a schema's dump would be.
+"""SQL expressions with which PostgreSQL writes rows as JSON, byte for byte as a schema would.
 
-Numbers never pass through Python, so they keep their digits, and a page of a hundred rows costs hardly more than its
-transport. What is selected in place of the columns is worked out once for each schema and table.
+A page of JSON takes PostgreSQL a fraction of the time that Python needs. The expressions are built once for each schema
+and table.
 """
 
 from functools import cache
@@ -11,55 +11,51 @@ import marshmallow as ma
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-# What PostgreSQL can write as JSON has it. A JSONB column is not among them: its text has spaces, and its own order.
+# The types that PostgreSQL writes as orjson does. JSONB is not among them: its text has spaces and its own key order.
 WRITABLE = (sa.String, sa.DateTime, sa.Numeric, sa.Integer, sa.Boolean)
 _NULL: sa.ColumnElement[Any] = sa.literal_column("json 'null'")
 
 
-def row_as_json(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
-    """An expression for the JSON object of a row of `model`; None if a field of the schema is no such column."""
-    return _kept_line(schema, model)
-
-
-def schema_columns(rows: sa.Select[Any], schema: type[ma.Schema]) -> dict[str, sa.ColumnElement[Any]]:
-    """The columns of the SELECT that the schema's fields show, by the names of the fields."""
-    return {name: rows.selected_columns[field.attribute or name] for name, field in schema().fields.items()}
-
-
-def json_object(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
-    """An expression for the JSON object of these columns."""
-    parts: list[Any] = []
-    for name, column in columns.items():
-        parts += [sa.literal(f'{"," if parts else "{"}"{name}":'), _json(column)]
-    # One call that writes all of them: a chain of `||` would copy the line once for each.
-    return sa.func.concat(*parts, sa.literal("}"), type_=sa.Text)
-
-
-def as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """A number, a truth or a time as text, as fields.plain and fields.rfc3339 write them."""
-    if isinstance(column.type, sa.DateTime):
-        return _rfc3339(column)
-    return sa.cast(trim_scale(column), sa.Text)
-
-
-def trim_scale(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """A decimal without trailing zeros, as fields.plain writes it; any other column as it is."""
-    return sa.func.trim_scale(column) if isinstance(column.type, sa.Numeric) else column
-
-
 @cache
-def _kept_line(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
+def row_as_json(schema: type[ma.Schema], model: Any) -> sa.ColumnElement[str] | None:
+    """Return an expression for the JSON of a row of `model`, or None if a field has no column of a writable type."""
     try:
         columns = schema_columns(sa.select(model), schema)
     except KeyError:
         return None
     if not all(isinstance(column.type, WRITABLE) for column in columns.values()):
         return None
-    # One piece of text: to build and look up so many parts with each request would take longer than to run them.
-    selected = sa.select(json_object(columns).label("line")).select_from(model)
+    # One literal: SQLAlchemy takes longer to look up the many parts of the expression than PostgreSQL to execute it.
+    selected = sa.select(json_object(columns).label("row_json")).select_from(model)
     text = str(selected.compile(dialect=postgresql.dialect(paramstyle="named"), compile_kwargs={"literal_binds": True}))
-    line, _, _ = text.removeprefix("SELECT ").rpartition(f" AS line \nFROM {model.__tablename__}")
-    return sa.literal_column(line, sa.Text).label("line")
+    expression, _, _ = text.removeprefix("SELECT ").rpartition(f" AS row_json \nFROM {model.__tablename__}")
+    return sa.literal_column(expression, sa.Text).label("row_json")
+
+
+def schema_columns(rows: sa.Select[Any], schema: type[ma.Schema]) -> dict[str, sa.ColumnElement[Any]]:
+    """Return the selected columns for the schema's fields, by field name."""
+    return {name: rows.selected_columns[field.attribute or name] for name, field in schema().fields.items()}
+
+
+def json_object(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
+    """Return an expression for a JSON object of these columns."""
+    parts: list[Any] = []
+    for name, column in columns.items():
+        parts += [sa.literal(f'{"," if parts else "{"}"{name}":'), _json(column)]
+    # One call: a chain of `||` would copy the text for each part.
+    return sa.func.concat(*parts, sa.literal("}"), type_=sa.Text)
+
+
+def as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return a number, boolean or time as text, as format_decimal and format_datetime write it."""
+    if isinstance(column.type, sa.DateTime):
+        return _rfc3339(column)
+    return sa.cast(trim_scale(column), sa.Text)
+
+
+def trim_scale(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return a decimal without trailing zeros, and other columns unchanged."""
+    return sa.func.trim_scale(column) if isinstance(column.type, sa.Numeric) else column
 
 
 def _json(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -72,18 +68,18 @@ def _json(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 
 
 def _rfc3339(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """An instant as text. Each row has several, so it is made of what PostgreSQL does fastest."""
-    # An interval needs no look into the time zones, and the cast takes a quarter of the time of to_char.
+    """Return an instant as text, by the fastest functions of PostgreSQL, because each row has several."""
+    # An interval is faster than a time zone name, and the cast takes a quarter of the time of to_char.
     in_utc = sa.func.timezone(sa.literal_column("interval '0'"), column)
-    # The cast leaves the zeros at the end of a fraction out, which here has six digits or none at all.
-    ending = sa.case(
+    # The cast omits trailing zeros of the fraction, but isoformat writes six digits or none.
+    suffix = sa.case(
         (_rounded(column, 0) == column, "Z"),
         *((_rounded(column, digits - 1) != column, "0" * (6 - digits) + "Z") for digits in (6, 5, 4, 3, 2)),
         else_="00000Z",
     )
-    return sa.func.replace(sa.cast(in_utc, sa.Text), " ", "T", type_=sa.Text).concat(ending)
+    return sa.func.replace(sa.cast(in_utc, sa.Text), " ", "T", type_=sa.Text).concat(suffix)
 
 
 def _rounded(column: sa.ColumnElement[Any], digits: int) -> sa.ColumnElement[Any]:
-    """An instant with so many digits after the second's point."""
+    """Return an instant rounded to this number of decimals of a second."""
     return sa.cast(column, postgresql.TIMESTAMP(timezone=True, precision=digits))

@@ -1,9 +1,10 @@
-"""The OpenAPI document: what the schemas and the views say, completed by what follows from the conventions."""
+"""The OpenAPI document: flask-smorest's, completed by what follows from the conventions of the API."""
 
 import inspect
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from importlib.resources import files
 from typing import Any
 
 import flask
@@ -17,20 +18,19 @@ from ..auth import EVERYONE
 from .errors import STATUS, ProblemMixin, problem_type
 from .fields import DecimalInput, ExactDecimal, UtcDateTime, UtcDateTimeOrDate
 from .idempotency import HEADER
-from .introduction import INTRODUCTION
 from .rate_limit_headers import POLICY, REMAINING
 from .request_parsing import IdConverter
 
-PLACES = ("total", "total_pages", "first_page", "last_page", "page")
-NEIGHBOURS = ("previous_page", "next_page")
+POSITIONS = ("total", "total_pages", "first_page", "last_page", "page")
+ADJACENT_PAGES = ("previous_page", "next_page")
 PAGINATION = {
     "type": "object",
     "properties": {
-        **{name: {"type": "integer", "minimum": 0} for name in PLACES},
-        **{name: {"type": ["integer", "null"], "minimum": 1} for name in NEIGHBOURS},
+        **{name: {"type": "integer", "minimum": 0} for name in POSITIONS},
+        **{name: {"type": ["integer", "null"], "minimum": 1} for name in ADJACENT_PAGES},
     },
-    "required": [*PLACES, *NEIGHBOURS],
-    "example": {**dict.fromkeys(PLACES, 1), **dict.fromkeys(NEIGHBOURS)},
+    "required": [*POSITIONS, *ADJACENT_PAGES],
+    "example": {**dict.fromkeys(POSITIONS, 1), **dict.fromkeys(ADJACENT_PAGES)},
 }
 
 
@@ -40,66 +40,68 @@ def _header(description: str, example: str, **schema: Any) -> dict[str, Any]:
 
 LIMITS = {
     POLICY: {
-        "description": "The limits, by account and by address: q in w seconds. Not where there is none.",
+        "description": "The rate limits, by account and by IP address: q requests in w seconds.",
         "required": False,
         "schema": {"type": "string", "example": '"login";q=10;w=300, "login-per-ip";q=100;w=300'},
     },
     REMAINING: {
-        "description": "What is left of these: r, for the next t seconds. Others may spend of it, too.",
+        "description": "What remains of each limit: r requests in the next t seconds. Other clients may share it.",
         "required": False,
         "schema": {"type": "string", "example": '"login";r=9;t=300, "login-per-ip";r=99;t=300'},
     },
 }
 
-# The headers of an answer that goes well, by convention; and of an error, by its class.
+# The headers of successful responses by convention, and of errors by class.
 HEADERS: dict[str, dict[str, Any]] = {
     "paged": {
         "X-Pagination": {
-            "description": "Where the page stands in the whole list; not with a cursor.",
+            "description": "The position of the page in the list. Not sent with a cursor.",
             "required": False,
             "content": {"application/json": {"schema": PAGINATION}},
         },
         "Link": _header(
-            "The first, prev, next and last page, or the next by cursor (RFC 8288).",
+            "The first, prev, next and last page, or the next cursor (RFC 8288).",
             '</api/v1/usages?page=2>; rel="next"',
         ),
     },
     "tagged": {"ETag": _header("The version of the resource, for If-Match and If-None-Match (RFC 9110).", '"1"')},
     "attached": {"Content-Disposition": _header("The name of the file (RFC 6266).", 'attachment; filename="rows.csv"')},
     "defers": {
-        "Location": _header("Where to ask how far it is.", "/api/v1/imports/1", format="uri-reference"),
-        "Preference-Applied": _header("That what was preferred is done (RFC 7240).", "respond-async"),
-        "Retry-After": _header("Seconds after which to ask.", "1", pattern="^[0-9]+$"),
+        "Location": _header("The URL that shows the progress.", "/api/v1/imports/1", format="uri-reference"),
+        "Preference-Applied": _header("The preference that was applied (RFC 7240).", "respond-async"),
+        "Retry-After": _header("Seconds to wait before checking the progress.", "1", pattern="^[0-9]+$"),
     },
     "rate_limited": LIMITS,
-    "created": {"Location": _header("The address of the new resource.", "/api/v1/usages/1", format="uri-reference")},
+    "created": {"Location": _header("The URL of the new resource.", "/api/v1/usages/1", format="uri-reference")},
 }
 ERROR_HEADERS: dict[type[errors.CarbonError], dict[str, Any]] = {
-    errors.Unauthenticated: {"WWW-Authenticate": _header("How to sign in (RFC 6750).", 'Bearer realm="carbonapi"')},
+    errors.Unauthenticated: {
+        "WWW-Authenticate": _header("The authentication scheme (RFC 6750).", 'Bearer realm="carbonapi"')
+    },
     errors.RateLimited: {
-        "Retry-After": _header("Seconds after which to try again.", "60", pattern="^[0-9]+$"),
+        "Retry-After": _header("Seconds to wait before trying again.", "60", pattern="^[0-9]+$"),
         **LIMITS,
     },
-    errors.Unavailable: {"Retry-After": _header("Seconds after which to try again.", "2", pattern="^[0-9]+$")},
+    errors.Unavailable: {"Retry-After": _header("Seconds to wait before trying again.", "2", pattern="^[0-9]+$")},
 }
-ONCE = (
-    "Of your own making, such as a UUID. Who sends a request again with its key, within 24 hours, is given the first "
-    "answer again, with `Idempotency-Replayed: true`, and nothing is done twice. While the first is running it is 409; "
-    "with another path, query or body it is 422. An error is not kept: mend the request and send it with the same key."
+IDEMPOTENCY_KEY = (
+    "A unique key of your choice, such as a UUID. A repeated request with the same key, within 24 hours, returns the "
+    "first response with `Idempotency-Replayed: true` and has no further effect. It is 409 while the first request is "
+    "still running, and 422 if path, query or body differ. Errors are not stored: fix the request and use the same key."
 )
-NOTHING = object()  # No example, which is not the same as null.
+NO_EXAMPLE = object()  # Unlike null, which is an example.
 
 
 def schema_name(schema: Any) -> str:
-    """The name of a schema in the document: its class's, without `Schema`."""
+    """Return the name of a schema in the document: that of its class, without `Schema`."""
     schema_class: Any = resolve_schema_cls(schema)
     return str(schema_class.__name__).removesuffix("Schema")
 
 
 class Api(ProblemMixin, flask_smorest.Api):
-    """flask-smorest's, with this service's errors, and a document completed by its conventions."""
+    """flask-smorest's Api, with problems as errors, and a completed document."""
 
-    DEFAULT_ERROR_RESPONSE_NAME = None  # Every operation tells which errors it has.
+    DEFAULT_ERROR_RESPONSE_NAME = None  # Every operation lists its errors.
 
     def __init__(self, app: flask.Flask) -> None:
         plugin = MarshmallowPlugin(schema_name_resolver=schema_name)
@@ -111,34 +113,34 @@ class Api(ProblemMixin, flask_smorest.Api):
                 "openapi_version": "3.1.0",
                 "marshmallow_plugin": plugin,
                 "info": {
-                    "description": INTRODUCTION,
+                    "description": files(__package__).joinpath("openapi_introduction.md").read_text(encoding="utf-8"),
                     "license": {"name": "MIT", "identifier": "MIT"},
                     "contact": {"name": "The carbonapi maintainers"},
                 },
-                "servers": [{"url": "/", "description": "Where this document came from"}],
+                "servers": [{"url": "/", "description": "This server"}],
             },
         )
         converter = plugin.converter
         assert converter is not None
         for field in (DecimalInput, ExactDecimal, UtcDateTime, UtcDateTimeOrDate):
             converter.map_to_openapi_type(field, None, None)
-        converter.add_attribute_function(_described)
+        converter.add_attribute_function(_json_schema)
         self.register_converter(IdConverter, IdConverter.json_schema)
         bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
         self.spec.components.security_scheme(
-            "access_token", bearer | {"description": "From `/auth/login`; or an API key, which is no JWT."}
+            "access_token", bearer | {"description": "The access token from `/auth/login`, or an API key."}
         )
         self.spec.components.security_scheme(
-            "refresh_token", bearer | {"description": "From `/auth/login`, for `/auth/refresh` alone."}
+            "refresh_token", bearer | {"description": "The refresh token from `/auth/login`. Only for `/auth/refresh`."}
         )
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The whole OpenAPI document."""
+        """The complete OpenAPI document."""
         document: dict[str, Any] = self.spec.to_dict()
         components = document["components"]
         components["responses"] = {}
-        del components["schemas"]["PaginationMetadata"]  # flask-smorest's, of whose paging there is none here.
+        del components["schemas"]["PaginationMetadata"]  # Of flask-smorest's own paging, which is not used.
         for path, operations in document["paths"].items():
             for parameter in operations.get("parameters", []):
                 parameter["description"] = f"The id of the {parameter['name'].removesuffix('_id').replace('_', ' ')}."
@@ -148,39 +150,39 @@ class Api(ProblemMixin, flask_smorest.Api):
         return document
 
 
-def _described(self: Any, field: ma.fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
-    """What JSON Schema says of our own fields; of other whole numbers, that they may be as large as an id."""
+def _json_schema(self: Any, field: ma.fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
+    """Return the JSON Schema of our own fields. Other integers are 64 bits wide."""
     if hasattr(field, "json_schema"):
-        described: dict[str, Any] = field.json_schema()
-        return described
+        schema: dict[str, Any] = field.json_schema()
+        return schema
     return {"format": "int64"} if isinstance(field, ma.fields.Integer) else {}
 
 
 def _complete(path: str, method: str, operation: dict[str, Any], document: dict[str, Any]) -> None:
-    """Add to an operation what follows from the conventions: its id, errors, headers and examples."""
+    """Add what follows from the conventions: operation id, errors, headers and examples."""
     conventions = operation.pop("x-conventions", {})
     conventions["idempotent"] = method == "post" and conventions.get("idempotent")
     summary = re.sub(r"\b(a|an|the|your|several) |[^a-z ]", "", operation["summary"].lower())
     operation["operationId"] = summary.replace(" ", "_")
     if not conventions["accepts_api_keys"]:
-        operation["description"] += "\n\nNot with an API key."
+        operation["description"] += "\n\nAPI keys are not accepted."
     roles = conventions.get("roles")
     operation.setdefault("security", [{"access_token": []}] if roles is not None else [])
     if roles is not None and roles != EVERYONE:
         *most, last = sorted(roles)
         named = f"{', '.join(most)} and {last}" if most else last
-        operation["description"] = f"{operation['description']}\n\nFor the role{'s' * bool(most)} {named}."
+        operation["description"] = f"{operation['description']}\n\nAllowed role{'s' * bool(most)}: {named}."
     _add_preconditions(operation, conventions)
     for error in _possible_errors(path, operation, conventions):
         document["components"]["responses"].setdefault(error.__name__, _response(error))
         operation["responses"][str(STATUS[error])] = {"$ref": f"#/components/responses/{error.__name__}"}
     for parameter in operation.get("parameters", []):
-        # In words only: Swagger UI fills an example in, and so would send a filter that nobody asked for.
+        # As text: Swagger UI would fill in an example, and send a filter that the user did not choose.
         if "example" in parameter["schema"] and not parameter.get("required"):
             parameter["description"] += f" For example `{parameter['schema'].pop('example')}`."
     for content in _contents(operation):
         example = _example(content["schema"], document)
-        if example is not NOTHING:
+        if example is not NO_EXAMPLE:
             content.setdefault("example", example)
     for convention, headers in HEADERS.items():
         if conventions.get(convention):
@@ -191,21 +193,23 @@ def _complete(path: str, method: str, operation: dict[str, Any], document: dict[
 
 
 def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -> None:
-    """Document the headers of a request that an operation heeds: of the conditional ones, Prefer, Idempotency-Key."""
-    if _heeds_if_match(operation, conventions):
-        description = "Only if the resource still has this ETag; else 412."
+    """Document the request headers: If-Match, If-None-Match, Prefer and Idempotency-Key."""
+    if _supports_if_match(operation, conventions):
+        description = "Proceed only if the resource still has this ETag. Otherwise 412."
         _add_header(operation, "If-Match", description)
     elif conventions.get("tagged") and "requestBody" not in operation:
-        _add_header(operation, "If-None-Match", "Only if the resource no longer has this ETag; else 304.")
-        operation["responses"]["304"] = {"description": "Not modified: the caller has this version already."}
+        _add_header(operation, "If-None-Match", "Return the resource only if its ETag has changed. Otherwise 304.")
+        operation["responses"]["304"] = {"description": "Not modified. The client already has this version."}
     if conventions.get("defers"):
-        _add_header(operation, "Prefer", "`respond-async`: answer 202 at once, and do it afterwards (RFC 7240).")
+        _add_header(
+            operation, "Prefer", "`respond-async`: return 202 at once and process the file afterwards (RFC 7240)."
+        )
     if conventions["idempotent"]:
-        withheld = f" `{conventions['secret']}` is not kept either." if conventions.get("secret") else ""
-        _add_header(operation, HEADER, ONCE + withheld, minLength=1, maxLength=255, pattern="^[!-~]+$")
+        unstored = f" `{conventions['secret']}` is not stored either." if conventions.get("secret") else ""
+        _add_header(operation, HEADER, IDEMPOTENCY_KEY + unstored, minLength=1, maxLength=255, pattern="^[!-~]+$")
 
 
-def _heeds_if_match(operation: dict[str, Any], conventions: dict[str, Any]) -> bool:
+def _supports_if_match(operation: dict[str, Any], conventions: dict[str, Any]) -> bool:
     changes = conventions.get("tagged") and "requestBody" in operation and "201" not in operation["responses"]
     return bool(conventions.get("conditional") or changes)
 
@@ -218,8 +222,8 @@ def _add_header(operation: dict[str, Any], name: str, description: str, **schema
 def _possible_errors(
     path: str, operation: dict[str, Any], conventions: dict[str, Any]
 ) -> Iterator[type[errors.CarbonError]]:
-    """The errors that an operation may answer with."""
-    yield errors.ValidationFailed  # If only for a query argument that there is not.
+    """Yield the errors that an operation can return."""
+    yield errors.ValidationFailed  # At least for an unknown query argument.
     yield from conventions.get("raises", ())
     if operation["security"]:
         yield errors.Unauthenticated
@@ -232,7 +236,7 @@ def _possible_errors(
         yield errors.Conflict
     if "requestBody" in operation:
         yield from (errors.BadRequest, errors.LengthRequired, errors.PayloadTooLarge, errors.UnsupportedMediaType)
-    if _heeds_if_match(operation, conventions):
+    if _supports_if_match(operation, conventions):
         yield errors.PreconditionFailed
     if conventions.get("rate_limited"):
         yield errors.RateLimited
@@ -241,7 +245,7 @@ def _possible_errors(
 
 
 def _response(error: type[errors.CarbonError]) -> dict[str, Any]:
-    """The answer that tells of this error, in the words of its class."""
+    """Return the response for an error, described by its docstring."""
     meaning = inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     example = {
         "type": problem_type(error.code),
@@ -258,7 +262,7 @@ def _response(error: type[errors.CarbonError]) -> dict[str, Any]:
 
 
 def _contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The bodies of an operation: what it takes, and what it gives when all is well."""
+    """Yield the request bodies and the successful response bodies of an operation."""
     yield from operation.get("requestBody", {}).get("content", {}).values()
     for status, response in operation["responses"].items():
         if status.startswith("2"):
@@ -266,13 +270,13 @@ def _contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _example(schema: dict[str, Any], document: dict[str, Any]) -> Any:
-    """An example of a whole schema, put together from those of its fields; NOTHING if there is none."""
+    """Return an example of a schema, built from those of its fields, or NO_EXAMPLE."""
     if "$ref" in schema:
         return _example(document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]], document)
     if "example" in schema:
         return schema["example"]
     if schema.get("type") == "array":
         element = _example(schema["items"], document)
-        return NOTHING if element is NOTHING else [element]
+        return NO_EXAMPLE if element is NO_EXAMPLE else [element]
     fields = {name: _example(field, document) for name, field in schema.get("properties", {}).items()}
-    return {name: example for name, example in fields.items() if example is not NOTHING} or NOTHING
+    return {name: example for name, example in fields.items() if example is not NO_EXAMPLE} or NO_EXAMPLE

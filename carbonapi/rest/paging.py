@@ -23,7 +23,7 @@ from .json_sql import row_as_json
 from .query import QueryFilter
 
 SIGNATURE_BYTES = 12
-DEEP_OFFSET = 1000  # From this offset on, PostgreSQL should find a page by its days instead of skipping rows.
+DEEP_OFFSET = 1000  # Skipping more rows than this is slow: narrow the range first.
 MAX_CACHED_PAGES = 500
 Headers = dict[str, str]
 # The compiled SELECTs of pages, and the names in them of the parameters of the view's SELECT, in order.
@@ -168,43 +168,43 @@ def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
 def _page_by_cursor(
     statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter
 ) -> tuple[bytes, Headers]:
-    """The rows behind the one that the cursor names, at the same cost at any depth; no total.
+    """Read the rows after the cursor's row. All pages are equally fast. There is no total.
 
-    Raises Invalid for a cursor that is not one of this list, as it is filtered and sorted now.
+    Raise ValidationFailed for a cursor of another list, filter or order.
     """
     page_size, keys = query_filter.arguments["page_size"], _sort_keys(query_filter)
     if query_filter.arguments["cursor"]:
-        values = _values_of(query_filter.arguments["cursor"], [column for column, _ in keys])
-        statement = statement.where(_beyond(keys, values))
+        values = _decode_cursor(query_filter.arguments["cursor"], [column for column, _ in keys])
+        statement = statement.where(_is_after(keys, values))
     of_page = statement.order_by(*query_filter.order).limit(page_size + 1)
     rows = db.session.execute(_with_json(of_page, schema, keys)).all()
     links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}
     if len(rows) > page_size:
-        links["next"] = ("cursor", _cursor_of(rows[page_size - 1][1:]))
+        links["next"] = ("cursor", _encode_cursor(rows[page_size - 1][1:]))
     return _json(rows[:page_size], schema), {"Link": _links(links)}
 
 
 def _sort_keys(query_filter: QueryFilter) -> list[tuple[Any, bool]]:
-    """What the list is ordered by: each column, and whether it descends."""
+    """Return the columns that the list is sorted by, and whether each is descending."""
     return [(order.element, order.modifier is sa.sql.operators.desc_op) for order in query_filter.order]
 
 
 def _with_json(page: sa.Select[Any], schema: type[ma.Schema], keys: Sequence[tuple[Any, bool]]) -> sa.Select[Any]:
-    """What is shown of a page's rows, their JSON where PostgreSQL can write it, else the rows; and their keys.
+    """Select the JSON of the page's rows, or the rows if PostgreSQL cannot write it, and their sort keys.
 
-    The page is cut first and its text written then: else that of all rows which are passed over would be written too.
+    The page is a subquery, so that PostgreSQL writes no JSON for skipped rows.
     """
     (described,) = page.column_descriptions
-    line = row_as_json(schema, described["entity"])
-    if line is None:
+    row_json = row_as_json(schema, described["entity"])
+    if row_json is None:
         return page.add_columns(*(column for column, _ in keys))
-    cut = page.subquery(described["entity"].__tablename__)
-    # By name: to ask the subquery for its columns makes all of them anew, which takes longer than the whole page.
-    shown = [(sa.literal_column(f"{cut.name}.{column.key}", column.type), descends) for column, descends in keys]
+    rows = page.subquery(described["entity"].__tablename__)
+    # By name: creating the column objects of the subquery takes longer than the rest of the request.
+    named_keys = [(sa.literal_column(f"{rows.name}.{column.key}", column.type), descends) for column, descends in keys]
     return (
-        sa.select(line, *(column for column, _ in shown))
-        .select_from(cut)
-        .order_by(*(column.desc() if descends else column.asc() for column, descends in shown))
+        sa.select(row_json, *(column for column, _ in named_keys))
+        .select_from(rows)
+        .order_by(*(column.desc() if descends else column.asc() for column, descends in named_keys))
     )
 
 
@@ -220,28 +220,28 @@ def _links(links: dict[str, tuple[str, Any]]) -> str:
     return ", ".join(f'<{address}{urlencode([argument])}>; rel="{relation}"' for relation, argument in links.items())
 
 
-def _beyond(keys: Sequence[tuple[Any, bool]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    """Whether a row comes after the one with these values, in the order of the keys: (column, whether it descends)."""
+def _is_after(keys: Sequence[tuple[Any, bool]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Return a criterion for the rows after the one with these values, in the order of the keys."""
     columns = [column for column, _ in keys]
     directions = {descends for _, descends in keys}
     if len(directions) == 1 and None not in values and not any(column.nullable for column in columns):
-        # Compared as a row, which an index over the columns serves at any depth.
-        here, there = sa.tuple_(*columns), sa.tuple_(*map(_literal, columns, values))
-        return here < there if directions == {True} else here > there
+        # A row comparison uses an index over the columns.
+        row, last = sa.tuple_(*columns), sa.tuple_(*map(_literal, columns, values))
+        return row < last if directions == {True} else row > last
     after = [
         sa.and_(*(_equal(column, value) for column, value in zip(columns[:place], values, strict=False)),
-                _after(*keys[place], values[place]))
+                _follows(*keys[place], values[place]))
         for place in range(len(keys))
     ]  # fmt: skip
     return sa.or_(*after)
 
 
-def _after(column: Any, descends: bool, value: Any) -> sa.ColumnElement[bool]:
-    """PostgreSQL has nulls behind everything, and so first where it descends."""
+def _follows(column: Any, descends: bool, value: Any) -> sa.ColumnElement[bool]:
+    """PostgreSQL sorts nulls last, or first in descending order."""
     if value is None:
         return column.is_not(None) if descends else sa.false()
-    further: sa.ColumnElement[bool] = column < _literal(column, value) if descends else column > _literal(column, value)
-    return further if descends or not column.nullable else further | column.is_(None)
+    follows: sa.ColumnElement[bool] = column < _literal(column, value) if descends else column > _literal(column, value)
+    return follows if descends or not column.nullable else follows | column.is_(None)
 
 
 def _equal(column: Any, value: Any) -> sa.ColumnElement[bool]:
@@ -253,42 +253,42 @@ def _literal(column: Any, value: Any) -> sa.ColumnElement[Any]:
     return sa.literal(value, column.type)
 
 
-def _cursor_of(values: Sequence[Any]) -> str:
-    """A text that names a row by its values, sealed together with what the list was asked for."""
-    told = json.dumps([_told(value) for value in values], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_seal(told) + told).decode().rstrip("=")
+def _encode_cursor(values: Sequence[Any]) -> str:
+    """Return a signed cursor with the sort keys of a row."""
+    content = json.dumps([_serialize(value) for value in values], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_sign(content) + content).decode().rstrip("=")
 
 
-def _values_of(cursor: str, columns: Sequence[Any]) -> list[Any]:
+def _decode_cursor(cursor: str, columns: Sequence[Any]) -> list[Any]:
     try:
-        sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        seal, told = sealed[:SIGNATURE_BYTES], sealed[SIGNATURE_BYTES:]
-        genuine = hmac.compare_digest(seal, _seal(told))
+        signed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        signature, content = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+        is_valid = hmac.compare_digest(signature, _sign(content))
     except ValueError:
-        genuine = False
-    if not genuine:
-        message = "Not a cursor of this list as it is filtered and sorted. Begin with an empty one."
+        is_valid = False
+    if not is_valid:
+        message = "Must be a cursor of this list with the same filters and order. Start with an empty one."
         raise ValidationFailed(message, {"query": {"cursor": [message]}})
-    return [_read(value, column) for value, column in zip(json.loads(told), columns, strict=True)]
+    return [_parse(value, column) for value, column in zip(json.loads(content), columns, strict=True)]
 
 
-def _told(value: Any) -> Any:
+def _serialize(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return format_datetime(value)
     return format_decimal(value) if isinstance(value, Decimal) else value
 
 
-def _read(value: Any, column: Any) -> Any:
+def _parse(value: Any, column: Any) -> Any:
     if value is None:
         return None
-    kind = column.type.python_type
-    return dt.datetime.fromisoformat(value) if kind is dt.datetime else kind(value)
+    python_type = column.type.python_type
+    return dt.datetime.fromisoformat(value) if python_type is dt.datetime else python_type(value)
 
 
-def _seal(told: bytes) -> bytes:
-    """Of the cursor of this very list: another path, filter or order has another one."""
+def _sign(content: bytes) -> bytes:
+    """Return a signature that is valid for this path, filters and order only."""
     others = request.args.items(multi=True)
-    asked = sorted((name, value) for name, value in others if name not in ("cursor", "page_size"))
+    arguments = sorted((name, value) for name, value in others if name not in ("cursor", "page_size"))
     key = current_app.config["SECRET_KEY"].encode()
-    message = json.dumps([request.path.rstrip("/"), asked]).encode() + b"\0" + told
+    message = json.dumps([request.path.rstrip("/"), arguments]).encode() + b"\0" + content
     return hmac.digest(key, b"cursor\0" + message, hashlib.sha256)[:SIGNATURE_BYTES]

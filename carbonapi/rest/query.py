@@ -1,4 +1,4 @@
-"""Query arguments: each kind is declared here once, and gives the documents, the 422s, WHERE and ORDER BY."""
+"""Query arguments: declarations that produce validation, documentation, WHERE and ORDER BY."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,75 +18,80 @@ Criterion = Callable[[Any], sa.ColumnElement[bool]]
 
 
 class Schema(ma.Schema):
-    """Base of all schemas: what is not declared is refused."""
+    """Base of all schemas. Unknown fields are rejected."""
 
-    typed = True  # Values come as JSON has them. In a query string or a file all are text.
+    typed = True  # Values have JSON types. In query strings and files, all values are text.
 
     class Meta:
         unknown = ma.RAISE
 
 
 class QuerySchema(Schema):
-    """The query arguments of one operation. An unknown one is refused, so that a misspelt filter answers nothing."""
+    """The query arguments of an operation. Unknown ones are rejected, so that a misspelled filter is noticed."""
 
     typed = False
     error_messages = {"unknown": "There is no such query argument here."}
 
 
-def _narrowing(field: ma.fields.Field[Any], criterion: Criterion) -> ma.fields.Field[Any]:
+def _as_filter(field: ma.fields.Field[Any], criterion: Criterion) -> ma.fields.Field[Any]:
     field.metadata = {**field.metadata, "criterion": criterion}
     return field
 
 
 def any_of(criterion: Criterion, field: ma.fields.Field[Any], description: str) -> ma.fields.List[Any]:
-    """A filter that may be repeated and then means any of the values; `criterion` takes the list of them."""
-    listed: ma.fields.List[Any] = ma.fields.List(
+    """Return a repeatable filter that matches any of its values. `criterion` takes the list of values."""
+    values: ma.fields.List[Any] = ma.fields.List(
         field,
-        metadata={"description": f"{description} Repeat it to mean any of several.", "criterion": criterion},
+        metadata={
+            "description": f"{description} Can be repeated to match any of several values.",
+            "criterion": criterion,
+        },
         validate=ma.validate.Length(1, 100),
     )
-    return listed
+    return values
 
 
 def equal_to(column: Any, field: ma.fields.Field[Any] | None = None) -> ma.fields.List[Any]:
-    """A filter by the value of `column`."""
-    return any_of(lambda values: column.in_(values), field or StrictInteger(), f"Only with this {column.key}.")
+    """Return a filter by the value of `column`."""
+    return any_of(
+        lambda values: column.in_(values), field or StrictInteger(), f"Return only rows with this {column.key}."
+    )
 
 
 def time_range(column: Any) -> tuple[ma.fields.Field[Any], ma.fields.Field[Any]]:
-    """`start` and `end`: the half-open interval [start, end) of `column`."""
-    bare = "A bare date means midnight in `timezone`."
+    """Return `start` and `end`: the half-open interval [start, end) of `column`."""
+    bare = "A date without a time means midnight in `timezone`."
     start = UtcDateTimeOrDate(
-        metadata={"description": f"Earliest {column.key}, included. {bare}", "example": "2021-01-01"}
+        metadata={"description": f"Earliest {column.key}, inclusive. {bare}", "example": "2021-01-01"}
     )
     end = UtcDateTimeOrDate(
-        metadata={"description": f"Latest {column.key}, not included. {bare}", "example": "2022-01-01"}
+        metadata={"description": f"Latest {column.key}, exclusive. {bare}", "example": "2022-01-01"}
     )
-    return _narrowing(start, lambda moment: column >= moment), _narrowing(end, lambda moment: column < moment)
+    return _as_filter(start, lambda moment: column >= moment), _as_filter(end, lambda moment: column < moment)
 
 
 def time_zone() -> TimeZoneName:
-    """`timezone`: what a bare date and a day mean; by default as in the actor's organization."""
+    """Return `timezone`: the time zone of days and of dates without a time, by default the organization's."""
     return TimeZoneName(
         metadata={
-            "description": "IANA time zone in which bare dates and days are meant; your organization's by default.",
+            "description": "IANA time zone of days, and of dates without a time. Default: your organization's.",
             "example": "Europe/London",
         }
     )
 
 
-def as_of(believed_at: Callable[[sa.Select[Any], dt.datetime], sa.Select[Any]]) -> UtcDateTime:
-    """`as_of`: the answer as it was at a moment; `believed_at` rewrites the statement so."""
+def as_of(versions_at: Callable[[sa.Select[Any], dt.datetime], sa.Select[Any]]) -> UtcDateTime:
+    """Return `as_of`: a time in the past. `versions_at` rewrites a statement to read the versions of that time."""
     return UtcDateTime(
         metadata={
-            "description": "Answer as the ledger would have at this moment; not in the future.",
-            "rewrite": believed_at,
+            "description": "Return the ledger as it was at this time, which must not be in the future.",
+            "rewrite": versions_at,
         }
     )
 
 
 class Sort(DelimitedList):
-    """Comma-separated columns, each ascending, or descending after a minus. Ties are broken by id."""
+    """Comma-separated columns. A minus makes a column descending. Ties are sorted by id."""
 
     def __init__(self, *columns: Any, default: str) -> None:
         self.columns = {column.key: column for column in columns}
@@ -96,16 +101,17 @@ class Sort(DelimitedList):
             load_default=lambda: [default],
             validate=ma.validate.Length(1, len(self.columns)),
             metadata={
-                "description": f"Order: comma-separated, a minus descends; by default `{default}`. Ties go by id."
+                "description": f"Comma-separated columns, by default `{default}`. A minus sorts descending. "
+                "Ties are sorted by id."
             },
         )
 
     def order_by(self, names: list[str]) -> Iterator[sa.ColumnElement[Any]]:
-        """What stands behind ORDER BY."""
+        """Yield the expressions of ORDER BY."""
         for name in names:
             column = self.columns[name.removeprefix("-")]
             yield column.desc() if name.startswith("-") else column.asc()
-        # Ties are broken by id, so pages never overlap. It runs the way of the last column: an index serves both ways.
+        # With ties sorted by id, pages never overlap. The id has the direction of the last column, so an index fits.
         if not {"id", "-id"} & set(names):
             id_column = column.class_.id
             yield id_column.desc() if names[-1].startswith("-") else id_column.asc()
@@ -113,7 +119,7 @@ class Sort(DelimitedList):
 
 @dataclass(frozen=True)
 class QueryFilter:
-    """What a list was asked for. Called with a SELECT, it narrows it; the floor sorts and pages."""
+    """The parsed query arguments of a list. Calling it with a SELECT adds their criteria."""
 
     arguments: Mapping[str, Any]
     filters: Mapping[str, Criterion]
@@ -121,13 +127,13 @@ class QueryFilter:
     rewrites: tuple[tuple[Callable[..., sa.Select[Any]], Any], ...] = ()
 
     def __call__(self, statement: sa.Select[Any]) -> sa.Select[Any]:
-        return self._narrowed(statement, self.criteria.keys())
+        return self._apply(statement, self.criteria.keys())
 
     def unbounded(self, statement: sa.Select[Any]) -> sa.Select[Any]:
-        """The statement narrowed by all but `start` and `end`, for figures that look beyond the range."""
-        return self._narrowed(statement, self.criteria.keys() - {"start", "end"})
+        """Add all criteria except `start` and `end`, for figures that look beyond the range."""
+        return self._apply(statement, self.criteria.keys() - {"start", "end"})
 
-    def _narrowed(self, statement: sa.Select[Any], names: Iterable[str]) -> sa.Select[Any]:
+    def _apply(self, statement: sa.Select[Any], names: Iterable[str]) -> sa.Select[Any]:
         statement = statement.where(*(self.criteria[name] for name in names))
         for rewrite, value in self.rewrites:
             statement = rewrite(statement, value)
@@ -165,10 +171,10 @@ class QueryFilter:
 
 
 class FilterSchema(QuerySchema):
-    """Query arguments that narrow a SELECT. Loads into a Narrowing."""
+    """Query arguments that filter a SELECT. Loading them returns a QueryFilter."""
 
     @ma.post_load
-    def narrowing(self, arguments: dict[str, Any], **kwargs: Any) -> QueryFilter:
+    def make_filter(self, arguments: dict[str, Any], **kwargs: Any) -> QueryFilter:
         if "timezone" in self.fields:
             arguments.setdefault("timezone", current_actor().timezone)
             _resolve_bare_dates(arguments)
@@ -182,61 +188,61 @@ class FilterSchema(QuerySchema):
             elif "criterion" in field.metadata:
                 filters[name] = field.metadata["criterion"]
             elif "rewrite" in field.metadata:
-                _refuse_future(name, value)
+                _check_not_future(name, value)
                 rewrites.append((field.metadata["rewrite"], value))
         return QueryFilter(arguments, filters, sort, tuple(rewrites))
 
 
 def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
-    """Turn dates in starts and ends into instants. Raises ValidationError for a range that holds nothing."""
+    """Turn dates without a time into instants. Raise ValidationError for an empty range."""
     for name, value in arguments.items():
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
             arguments[name] = start_of_day(value, arguments["timezone"])
     for start, end in (("start", "end"), ("compare_start", "compare_end")):
         if start in arguments and end in arguments and arguments[end] <= arguments[start]:
-            raise ma.ValidationError(f"Must be later than {start}: a range is [{start}, {end}).", end)
+            raise ma.ValidationError(f"Must be later than {start}.", end)
 
 
-def _refuse_future(name: str, moment: dt.datetime) -> None:
-    # A caller's clock may be a little ahead of ours: their now is our now.
+def _check_not_future(name: str, moment: dt.datetime) -> None:
+    # The client's clock may be slightly ahead.
     if moment > now() + dt.timedelta(minutes=1):
-        raise ma.ValidationError("Lies in the future: nobody knows yet what the ledger will say then.", name)
+        raise ma.ValidationError("Must not be in the future.", name)
 
 
 class ListQuerySchema(FilterSchema):
-    """The query arguments of a list: its filters, and which page."""
+    """The query arguments of a list: its filters and the page."""
 
-    page = StrictInteger(1, 10**9, metadata={"description": "Which page, from 1, which is the first and the default."})
-    page_size = StrictInteger(1, 1000, load_default=50, metadata={"description": "Rows per page, at most 1000."})
+    page = StrictInteger(1, 10**9, metadata={"description": "Page number, starting at 1, the default."})
+    page_size = StrictInteger(1, 1000, load_default=50, metadata={"description": "Rows per page, up to 1000."})
     cursor = Text(
         metadata={
-            "description": "Instead of `page`: empty to begin, then as the `next` of `Link` has it until there is "
-            "none. It costs the same at any depth, and no total is told."
+            "description": "Alternative to `page` for long lists. Start with an empty one, and follow `next` of `Link` "
+            "until it is missing. Each page is equally fast. The response has no total."
         }
     )
 
     @ma.validates_schema
     def page_or_cursor(self, arguments: dict[str, Any], **kwargs: Any) -> None:
         if "page" in arguments and "cursor" in arguments:
-            raise ma.ValidationError("Give `page` or `cursor`, not both.", "cursor")
+            raise ma.ValidationError("Use either `page` or `cursor`.", "cursor")
 
 
 class ExportQuerySchema(FilterSchema):
-    """The query arguments of a file of rows: its filters, and which kind of file. It needs a `sort`, as a list does."""
+    """The query arguments of an export: its filters and the file format. Subclasses declare `sort`."""
 
     format = Text(
         load_default="csv",
         validate=ma.validate.OneOf(list(MEDIA_TYPES)),
-        metadata={"description": "The kind of file: CSV with a header, or a line of JSON for each row."},
+        metadata={"description": "File format: CSV with a header, or NDJSON with one JSON object per line."},
     )
 
 
 class IdsSchema(QuerySchema):
-    """The query arguments of a removal of several rows."""
+    """The query arguments for deleting several rows."""
 
     id = ma.fields.List(
         StrictInteger(),
         required=True,
         validate=ma.validate.Length(1, 1000),
-        metadata={"description": "Which rows; repeat it: `?id=1&id=2`. All of them go, or none."},
+        metadata={"description": "Ids of the rows to delete: `?id=1&id=2`. All of them are deleted, or none."},
     )

@@ -154,5 +154,5 @@ class _NotJson(ValueError):
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise _NotJson("a name stands twice in one object")
+        raise _NotJson("an object has a duplicate name")
     return fields

@@ -1,6 +1,6 @@
 """Decorators that state the rules of a view. `Blueprint` reads them and builds the view's pipeline from them.
 
-They change nothing by themselves, so their order does not matter. They stand below the blueprint's own decorator:
+They change nothing by themselves, so their order does not matter. Write them below the blueprint's own decorator:
 
     @users.post(NewUserSchema, CreatedUserSchema)
     @requires(MANAGERS, api_key=False)

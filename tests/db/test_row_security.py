@@ -176,7 +176,7 @@ def test_superuser_role_is_rejected_and_never_ready(server_url, fresh_database_u
     superuser_url = make_url(server_url).set(database=make_url(fresh_database_url).database)
     app = create_app(settings_for(superuser_url.render_as_string(False)))
     answer = app.test_client().get("/health/ready")
-    assert (answer.status_code, "above row-level security" in answer.json["detail"]) == (503, True)
+    assert (answer.status_code, "bypasses row-level security" in answer.json["detail"]) == (503, True)
     with app.app_context():
         db.engine.dispose()
 

@@ -113,13 +113,13 @@ def test_a_head_request_leaves_nothing_behind(real_app, manager):
 
 def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, manager, monkeypatch):
     """PostgreSQL writes nothing yet, so only a cancellation ends it."""
-    taken = copy_stream._Copy._taken
+    taken = copy_stream._Copy._next_chunk
 
     def gone(copy):
         copy.close()
         return taken(copy)
 
-    monkeypatch.setattr(copy_stream._Copy, "_taken", gone)
+    monkeypatch.setattr(copy_stream._Copy, "_next_chunk", gone)
     monkeypatch.setattr(copy_stream, "SETTINGS", "SET LOCAL statement_timeout = '60s'")
     columns = copy_stream._columns
     monkeypatch.setattr(copy_stream, "_columns", lambda *given: [sa.func.pg_sleep(30).label("x"), *columns(*given)])
@@ -131,7 +131,7 @@ def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, man
 
 
 def test_a_caller_who_takes_nothing_is_given_up(real_app, manager, monkeypatch):
-    monkeypatch.setattr(copy_stream, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(copy_stream, "STALL_SECONDS", 0.2)
 
     answer = manager.get(PATH)
     wait_until(lambda: taken_out(real_app) == 0)
@@ -146,7 +146,7 @@ def test_what_fails_before_the_first_bytes_is_a_problem(real_app, manager, monke
     answer = manager.get(PATH)
 
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
-    assert answer.json["detail"] == "The database is away or busy. Try again shortly."
+    assert answer.json["detail"] == "The database is unavailable or busy. Try again shortly."
     assert taken_out(real_app) == 0
 
 
@@ -184,7 +184,7 @@ def test_a_file_that_is_not_whole_ends_so_that_no_reader_takes_it(service, real_
         file += answer.read()
 
     *whole, last = file.split(b"\n")
-    assert last == copy_stream.BROKEN_OFF[file_format]
+    assert last == copy_stream.TRUNCATED[file_format]
     assert len(whole) < ROWS
     with pytest.raises((csv.Error, json.JSONDecodeError)):
         json.loads(last) if file_format == "ndjson" else list(csv.reader([last.decode()], strict=True))

@@ -98,7 +98,7 @@ def test_a_key_of_another_request_is_refused(as_member, path, request_):
 
     assert answer.status_code == 422
     assert answer.json["detail"] == (
-        "The Idempotency-Key 7f9c2ba4-e88f-11ee was sent with another request before. Take a new one for this."
+        "The Idempotency-Key 7f9c2ba4-e88f-11ee belongs to another request. Use a new one for this request."
     )
     assert (count(Usage), count(Import)) == (1, 0)
     assert as_member.get("/auth/me").status_code == 200
@@ -137,7 +137,7 @@ def test_what_is_no_key_is_refused(as_member, key):
     answer = as_member.post("/usages", json=USAGE, headers={"Idempotency-Key": key})
 
     assert answer.status_code == 422
-    assert answer.json["detail"] == "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID."
+    assert answer.json["detail"] == "Idempotency-Key must be 1 to 255 visible ASCII characters, for example a UUID."
     assert count(Usage) == 0
 
 
@@ -336,7 +336,7 @@ def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committing):
 
     assert answer.status_code == 409
     assert answer.json["detail"] == (
-        "The first request with the Idempotency-Key 7f9c2ba4-e88f-11ee is still running. Send it again in a while."
+        "The first request with the Idempotency-Key 7f9c2ba4-e88f-11ee is still running. Try again shortly."
     )
     assert 2 <= waited < 4
     assert committing.post("/usages", json=USAGE, headers=KEY).status_code == 201

@@ -244,7 +244,7 @@ def test_every_error_is_documented_as_a_problem_wherever_it_can_happen(operation
         expected = {422}
         if operation.described["security"]:
             expected.add(401)
-        if "For the role" in operation.described["description"]:
+        if "Allowed role" in operation.described["description"]:
             expected.add(403)
         if "{" in operation.path or any(parameter["name"] == "id" for parameter in operation.parameters):
             expected.add(404)
@@ -284,7 +284,7 @@ def walk(app, as_admin, operations, renaming=False):
     ada, ids = Client(app), {}
     for name in WALK.split():
         operation = operations[name]
-        client = as_admin if operation.described["description"].endswith("For the role admin.") else ada
+        client = as_admin if operation.described["description"].endswith("Allowed role: admin.") else ada
         if name == "refresh_tokens":
             client = Client(app, {"access_token": ada.tokens["refresh_token"]})
 

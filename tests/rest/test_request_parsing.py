@@ -264,7 +264,7 @@ def test_a_fault_of_our_own_is_500_without_its_details(app, as_member, monkeypat
     assert "secret" not in answer.text
     fault, request = log_lines()
     assert fault["request_id"] == request["request_id"] == answer.json["request_id"]
-    assert (fault["level"], fault["message"], fault["actor_id"]) == ("error", "unforeseen error", as_member.user.id)
+    assert (fault["level"], fault["message"], fault["actor_id"]) == ("error", "unexpected error", as_member.user.id)
     assert fault["stack"].endswith('raise RuntimeError("the secret inside")\nbuiltins.RuntimeError')
 
 

@@ -135,5 +135,6 @@ def test_unreadable_header_is_not_ignored(service):
 
     status, problem = service.send(head.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: \xc3\xa9\r\n\r\n") + body)
 
-    assert (status, problem["detail"]) == (422, "Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.")
+    detail = "Idempotency-Key must be 1 to 255 visible ASCII characters, for example a UUID."
+    assert (status, problem["detail"]) == (422, detail)
     assert service.usage_count() == before

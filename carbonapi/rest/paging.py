@@ -15,7 +15,6 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..auth import current_actor
 from ..db import CompiledStatement, db
 from ..errors import ValidationFailed
 from .fields import format_datetime, format_decimal
@@ -26,7 +25,7 @@ SIGNATURE_BYTES = 12
 DEEP_OFFSET = 1000  # Skipping more rows than this is slow: narrow the range first.
 MAX_CACHED_PAGES = 500
 Headers = dict[str, str]
-# The compiled SELECTs of pages, and the names in them of the parameters of the view's SELECT, in order.
+# The compiled SELECTs of pages, and the names in them of the parameters of rows and number, in order.
 _CACHED_PAGES: dict[Hashable, tuple[CompiledStatement, list[str]]] = {}
 
 
@@ -87,8 +86,7 @@ class List:
     """All rows of a list.
 
     statement: the SELECT that the view returned. count_rows: returns the number of rows without counting them, or None
-    if it cannot. Its result may depend on nothing but the actor's role, the names of the filters and the sort order:
-    every other value in it must be `query_filter.parameter(...)` or `organization_parameter()`.
+    if it cannot.
     """
 
     statement: sa.Select[Any]
@@ -99,9 +97,9 @@ class List:
     def row_count(self) -> RowCount:
         return (self.count_rows and self.count_rows(self.query_filter)) or RowCount(_count(self.statement))
 
-    def page(self, offset: int, page_size: int) -> sa.Select[Any]:
+    def page(self, row_count: RowCount, offset: int, page_size: int) -> sa.Select[Any]:
         """Return the SELECT of a page, with the total in each row. Offset and size are named parameters."""
-        row_count, statement = self.row_count(), self.statement
+        statement = self.statement
         skipped: Any = sa.bindparam("page_offset", offset, sa.BigInteger)
         limit = sa.bindparam("page_size", page_size, sa.BigInteger)
         if row_count.around and offset >= DEEP_OFFSET:
@@ -109,11 +107,6 @@ class List:
             statement = statement.where(criterion)
         statement = statement.order_by(*self.query_filter.order).limit(limit).offset(skipped)
         return _with_json(statement, self.schema, _sort_keys(self.query_filter)).add_columns(row_count.total)
-
-
-def organization_parameter() -> sa.BindParameter[int]:
-    """Return the named parameter that stands for the actor's organization in the statement of a RowCount."""
-    return sa.bindparam("actor_organization_id", current_actor().organization_id, sa.BigInteger)
 
 
 def render_page(rows: List) -> tuple[bytes, Headers]:
@@ -138,27 +131,29 @@ def _page_by_number(all_rows: List) -> tuple[bytes, Headers]:
 def _read_page(all_rows: List, offset: int, page_size: int) -> Sequence[Any]:
     """Execute the SELECT of a page.
 
-    Building and compiling it takes longer than all the rest of the request. So its text is cached, under SQLAlchemy's
-    cache key of the view's SELECT: this holds the structure of the statement, and lists its parameters in order.
+    Wrapping the view's SELECT into that of a page and compiling it takes longer than all the rest of the request. So the
+    text is cached under SQLAlchemy's cache keys of the two parts that vary, the rows and their number. A cache key holds
+    the structure of a statement, and lists its parameters in order.
     """
-    query_filter, view_key = all_rows.query_filter, all_rows.statement._generate_cache_key()
-    if view_key is None or query_filter.rewrites:
-        return db.session.execute(all_rows.page(offset, page_size)).all()
-    sort, is_deep = tuple(query_filter.arguments["sort"]), offset >= DEEP_OFFSET
-    key = (view_key.key, all_rows.schema, all_rows.count_rows, current_actor().role, sort, is_deep)
-    cached = _CACHED_PAGES.get(key)
+    query_filter, row_count = all_rows.query_filter, all_rows.row_count()
+    keys = all_rows.statement._generate_cache_key(), row_count.total._generate_cache_key()
+    is_deep = row_count.around is not None and offset >= DEEP_OFFSET
+    if None in keys or is_deep or query_filter.rewrites:
+        return db.session.execute(all_rows.page(row_count, offset, page_size)).all()
+    parameters = [parameter for key in keys if key for parameter in key.bindparams]
+    cache_key = (*(key.key for key in keys if key), all_rows.schema, tuple(query_filter.arguments["sort"]))
+    cached = _CACHED_PAGES.get(cache_key)
     if cached is None:
-        statement = all_rows.page(offset, page_size)
+        statement = all_rows.page(row_count, offset, page_size)
         if not isinstance(statement.column_descriptions[0]["type"], sa.Text):  # The session loads these rows.
             return db.session.execute(statement).all()
         if len(_CACHED_PAGES) >= MAX_CACHED_PAGES:
             _CACHED_PAGES.clear()
         compiled = CompiledStatement(statement)
-        cached = _CACHED_PAGES[key] = compiled, [compiled.names[parameter.key] for parameter in view_key.bindparams]
+        cached = _CACHED_PAGES[cache_key] = compiled, [compiled.names[parameter.key] for parameter in parameters]
     compiled, names = cached
-    values = zip(names, (parameter.effective_value for parameter in view_key.bindparams), strict=True)
-    actor = {"actor_organization_id": current_actor().organization_id}
-    return compiled.execute({**dict(values), **actor, "page_offset": offset, "page_size": page_size}).all()
+    values = dict(zip(names, (parameter.effective_value for parameter in parameters), strict=True))
+    return compiled.execute(values | {"page_offset": offset, "page_size": page_size}).all()
 
 
 def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:

@@ -8,7 +8,7 @@ from ..accounts.models import Organization
 from ..auth import current_actor
 from ..catalogue.models import UsageType
 from ..local_time.clock import MOMENT, day_of, day_start, local_clock
-from ..rest.paging import RowCount, organization_parameter
+from ..rest.paging import RowCount
 from ..rest.query import QueryFilter
 from .models import DailyTotal, Usage
 
@@ -30,7 +30,7 @@ def matching_daily_totals(narrow: QueryFilter) -> sa.Select[Any] | None:
     if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
         return None
     criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
-    return sa.select(DailyTotal).where(DailyTotal.organization_id == organization_parameter(), *criteria)
+    return sa.select(DailyTotal).where(DailyTotal.organization_id == current_actor().organization_id, *criteria)
 
 
 def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
@@ -43,7 +43,7 @@ def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
     parts = [
         whole.where(DailyTotal.day >= _of(bounds.c.first), DailyTotal.day < _of(bounds.c.last)).group_by(DailyTotal.day)
     ]
-    usages = sa.select(sa.func.count().label("number")).where(Usage.organization_id == organization_parameter())
+    usages = sa.select(sa.func.count().label("number")).where(Usage.organization_id == current_actor().organization_id)
     usages = narrow.unbounded(usages)
     if narrow.start is not None:
         front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
@@ -89,7 +89,7 @@ def _bounds(narrow: QueryFilter) -> sa.CTE:
     start, end = (
         sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
     )
-    timezone = sa.select(Organization.timezone).where(Organization.id == organization_parameter()).cte("local")
+    timezone = sa.select(Organization.timezone).where(Organization.id == current_actor().organization_id).cte("local")
     zone = timezone.c.timezone
     first: Any = BEFORE_ALL
     if start is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 BODIES = "tests/rest/test_bodies.py::"
 SESSIONS = "tests/accounts/test_sessions.py::"
 TOKENS = f"{SESSIONS}test_tokens_that_are_not_wholly_right_are_refused_without_asking_the_database"
-VALUES = f"{BODIES}test_a_value_that_is_not_right_is_422_and_names_the_field"
+VALUES = f"{BODIES}test_invalid_value_is_422_and_names_the_field"
 KEYS = "tests/accounts/test_api_keys.py::"
 LIMITS = "tests/throttling/test_limits.py::"
 ONCE = "tests/rest/test_idempotency.py::"
@@ -260,14 +260,14 @@ HOLES = (
         "carbonapi/rest/idempotency.py",
         "        fingerprint = _fingerprint(file)\n        if not _claim(",
         "        fingerprint = _fingerprint(file)\n        view(*args, **kwargs)\n        if not _claim(",
-        (f"{ONCE}test_a_usage_that_is_sent_twice_with_its_key_is_recorded_and_told_once",),
+        (f"{ONCE}test_repeated_usage_with_key_is_recorded_once",),
     ),
     Hole(
         "idempotency: another request has the answer",
         "carbonapi/rest/idempotency.py",
         "if not hmac.compare_digest(kept.fingerprint, fingerprint):",
         "if False:",
-        (f"{ONCE}test_a_key_of_another_request_is_refused",),
+        (f"{ONCE}test_key_of_another_request_is_422",),
     ),
     Hole(
         "tags: If-Match is not looked at",
@@ -289,21 +289,21 @@ HOLES = (
         "carbonapi/rest/bodies.py",
         "= dict.fromkeys(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION)",
         "= dict(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION)",
-        ("tests/rest/test_telling.py::test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how",),
+        ("tests/rest/test_telling.py::test_log_line_has_actor_and_route_but_no_query",),
     ),
     Hole(
         "bodies: an unknown field is passed over",
         "carbonapi/rest/query.py",
         "unknown = ma.RAISE",
         "unknown = ma.EXCLUDE",
-        (f"{BODIES}test_half_a_surrogate_pair_in_a_name_is_told_as_well_as_it_can_be",),
+        (f"{BODIES}test_unpaired_surrogate_in_a_name_becomes_a_question_mark",),
     ),
     Hole(
         "bodies: a name may stand twice",
         "carbonapi/rest/bodies.py",
         "if len(fields) != len(pairs):",
         "if False:",
-        (f"{BODIES}test_what_is_no_json_is_400",),
+        (f"{BODIES}test_invalid_json_is_400",),
     ),
     Hole(
         "bodies: numbers are floats",
@@ -331,21 +331,21 @@ HOLES = (
         "carbonapi/rest/bodies.py",
         'if "Transfer-Encoding" in request.headers:',
         "if False:",
-        (f"{BODIES}test_compressed_bodies_are_415_and_chunked_ones_411",),
+        (f"{BODIES}test_compressed_body_is_415_and_chunked_body_is_411",),
     ),
     Hole(
         "bodies: half of one is taken for whole",
         "carbonapi/rest/bodies.py",
         'environ.pop("wsgi.input_terminated", None)',
         'environ.get("wsgi.input_terminated", None)',
-        (f"{BODIES}test_a_body_that_was_cut_off_is_400_and_stores_nothing",),
+        (f"{BODIES}test_truncated_body_is_400_and_stores_nothing",),
     ),
     Hole(
         "bodies: any media type is JSON",
         "carbonapi/rest/bodies.py",
         'if req.mimetype != "application/json":',
         "if False:",
-        (f"{BODIES}test_another_media_type_is_415",),
+        (f"{BODIES}test_unsupported_media_type_is_415",),
     ),
     Hole(
         "exports: a spreadsheet runs a cell",
@@ -367,21 +367,21 @@ HOLES = (
         "carbonapi/logs.py",
         '"path": request.path,',
         '"path": request.full_path,',
-        ("tests/rest/test_telling.py::test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how",),
+        ("tests/rest/test_telling.py::test_log_line_has_actor_and_route_but_no_query",),
     ),
     Hole(
         "log: callers write what they like as the request's id",
         "carbonapi/rest/errors.py",
         "return asked if _REQUEST_ID.fullmatch(asked) else",
         "return asked if asked else",
-        (f"{BODIES}test_a_sane_request_id_is_echoed_and_another_is_made",),
+        (f"{BODIES}test_valid_request_id_is_echoed_and_others_are_replaced",),
     ),
     Hole(
         "metrics: any token will do",
         "carbonapi/rest/telling.py",
         "is_right = hmac.compare_digest(",
         "is_right = bool(token) or hmac.compare_digest(",
-        ("tests/rest/test_telling.py::test_metrics_are_for_who_has_the_token",),
+        ("tests/rest/test_telling.py::test_metrics_require_the_token",),
     ),
     Hole(
         "audit: an entry is there before its change is",
@@ -395,14 +395,14 @@ HOLES = (
         "carbonapi/rest/cors.py",
         "if origins is None or origin not in origins:",
         "if origins is None:",
-        ("tests/rest/test_cors.py::test_an_origin_that_is_not_named_to_the_letter_is_told_nothing",),
+        ("tests/rest/test_cors.py::test_other_origins_get_no_cors_headers",),
     ),
     Hole(
         "csp: a script may stand in the page",
         "carbonapi/rest/protection.py",
         "script-src 'self';",
         "script-src 'self' 'unsafe-inline';",
-        ("tests/rest/test_protection.py::test_every_answer_protects_who_reads_it",),
+        ("tests/rest/test_protection.py::test_every_response_has_security_headers",),
     ),
     Hole(
         "settings: a key of an example will do",
@@ -431,7 +431,7 @@ HOLES = (
         "carbonapi/rest/errors.py",
         '*([("Retry-After", str(RETRY_AFTER_SECONDS))] if status == 503 else []),',
         "",
-        ("tests/rest/test_cors.py::test_a_refusal_before_the_application_is_asked_is_shared_alike",),
+        ("tests/rest/test_cors.py::test_early_problem_has_cors_headers",),
     ),
     Hole(
         "backup: what was restored is not compared",

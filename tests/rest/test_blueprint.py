@@ -1,4 +1,4 @@
-"""What a writing view is given by its decorators: a commit, and another try when PostgreSQL undid it for others."""
+"""Pipelines of writing views: commits, and retries of aborted transactions."""
 
 import threading
 
@@ -104,7 +104,7 @@ def names(anybody):
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("state", ["40P01", "40001"])
-def test_what_was_undone_for_others_is_done_once_within_three_further_tries(anybody, trials, method, state):
+def test_aborted_transaction_is_retried_up_to_three_times(anybody, trials, method, state):
     trials.outcomes = [state] * 3
 
     answer = anybody.open("/trials", method)
@@ -114,7 +114,7 @@ def test_what_was_undone_for_others_is_done_once_within_three_further_tries(anyb
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_what_is_undone_a_fourth_time_is_503_and_leaves_nothing(anybody, trials, method):
+def test_fourth_abort_is_503_and_stores_nothing(anybody, trials, method):
     trials.outcomes = ["40P01"] * 4
 
     answer = anybody.open("/trials", method)
@@ -124,7 +124,7 @@ def test_what_is_undone_a_fourth_time_is_503_and_leaves_nothing(anybody, trials,
 
 
 @pytest.mark.parametrize(("state", "status"), [("55P03", 503), ("57014", 503), ("22003", 422), ("23505", 409)])
-def test_what_fails_for_another_reason_is_tried_once(anybody, trials, state, status):
+def test_other_database_errors_are_not_retried(anybody, trials, state, status):
     trials.outcomes = [state]
 
     answer = anybody.post("/trials")
@@ -133,7 +133,7 @@ def test_what_fails_for_another_reason_is_tried_once(anybody, trials, state, sta
     assert names(anybody) == []
 
 
-def test_a_file_is_read_once_so_it_is_not_tried_again(anybody, trials):
+def test_upload_is_not_retried(anybody, trials):
     trials.outcomes = ["40P01"]
 
     assert anybody.put("/trials", **FILE).status_code == 503
@@ -180,7 +180,7 @@ def crossing():
     return Crossing()
 
 
-def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody, crossing):
+def test_deadlocked_requests_both_succeed_once(anybody, crossing):
     with operator_context(anybody.http.application):
         ids = [factories.organization().id for _ in range(2)]
     statuses = {}

@@ -138,11 +138,11 @@ def _page_by_number(all_rows: List) -> tuple[bytes, Headers]:
 def _read_page(all_rows: List, offset: int, page_size: int) -> Sequence[Any]:
     """Execute the SELECT of a page.
 
-    Building and compiling it takes longer than all the rest of the request. So its text is cached, under SQLAlchemy's
-    cache key of the view's SELECT: this holds the structure of the statement, and lists its parameters in order.
+    Building and compiling it takes longer than the rest of the request. So its text is cached under SQLAlchemy's cache
+    key of the view's SELECT, which has the structure of the statement and its parameters in order.
     """
     query_filter, view_key = all_rows.query_filter, all_rows.statement._generate_cache_key()
-    if view_key is None or query_filter.rewrites:
+    if view_key is None or query_filter.rewrites or any(parameter.expanding for parameter in view_key.bindparams):
         return db.session.execute(all_rows.page(offset, page_size)).all()
     sort, is_deep = tuple(query_filter.arguments["sort"]), offset >= DEEP_OFFSET
     key = (view_key.key, all_rows.schema, all_rows.count_rows, current_actor().role, sort, is_deep)

@@ -63,7 +63,7 @@ def taken_out(app):
 
 
 def busy(url):
-    """How many of the service's connections are amid something, a transaction at least."""
+    """Return the number of the service's connections that are in a transaction."""
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.connect() as connection:
         return connection.scalar(
@@ -122,7 +122,7 @@ def test_disconnect_during_a_sort_cancels_the_statement(real_app, manager, monke
     monkeypatch.setattr(copy_stream._Copy, "_next_chunk", gone)
     monkeypatch.setattr(copy_stream, "SETTINGS", "SET LOCAL statement_timeout = '60s'")
     columns = copy_stream._columns
-    monkeypatch.setattr(copy_stream, "_columns", lambda *given: [sa.func.pg_sleep(30).label("x"), *columns(*given)])
+    monkeypatch.setattr(copy_stream, "_columns", lambda *args: [sa.func.pg_sleep(30).label("x"), *columns(*args)])
 
     began = time.monotonic()
     assert manager.get(PATH).status_code == 503

@@ -18,14 +18,14 @@ PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-H
 
 @pytest.fixture(scope="module")
 def shared(database_url):
-    """Somebody at a service that shares its answers with the pages of two origins."""
+    """A client of a service with two CORS origins."""
     app = create_app(settings_for(database_url, CORS_ORIGINS=frozenset({OURS, "http://localhost:3000"})))
     yield app.test_client()
     with app.app_context():
         db.engine.dispose()
 
 
-def told(answer):
+def cors_headers_of(answer):
     return {name: value for name, value in answer.headers if name.startswith("Access-Control-")}
 
 
@@ -34,7 +34,7 @@ def told(answer):
 def test_cors_is_off_by_default(stranger, method, origin):
     answer = stranger.open("/usages", method, headers={"Origin": origin, **PREFLIGHT})
 
-    assert told(answer) == {}
+    assert cors_headers_of(answer) == {}
     assert "Origin" not in answer.headers["Vary"]
 
 
@@ -43,7 +43,7 @@ def test_cors_is_off_by_default(stranger, method, origin):
 def test_other_origins_get_no_cors_headers(shared, method, origin):
     answer = shared.open("/api/v1/usages", method=method, headers={"Origin": origin, **PREFLIGHT})
 
-    assert told(answer) == {}
+    assert cors_headers_of(answer) == {}
     assert answer.headers["Vary"] == "Authorization, Origin"
 
 
@@ -52,7 +52,7 @@ def test_allowed_origin_may_read_responses_and_errors(shared, path):
     answer = shared.get(path, headers={"Origin": OURS})
 
     assert answer.status_code in (401, 404)
-    assert told(answer) == {
+    assert cors_headers_of(answer) == {
         "Access-Control-Allow-Origin": OURS,
         "Access-Control-Expose-Headers": "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, "
         "Retry-After, WWW-Authenticate, X-Pagination, X-Request-ID",
@@ -64,9 +64,9 @@ def test_preflight_lists_the_methods_of_the_url(shared):
     answer = shared.options("/api/v1/usages/1", headers={"Origin": OURS, **PREFLIGHT})
 
     assert answer.status_code == 200
-    assert told(answer) == {
+    assert cors_headers_of(answer) == {
         "Access-Control-Allow-Origin": OURS,
-        "Access-Control-Expose-Headers": told(shared.get("/api/v1/usages", headers={"Origin": OURS}))[
+        "Access-Control-Expose-Headers": cors_headers_of(shared.get("/api/v1/usages", headers={"Origin": OURS}))[
             "Access-Control-Expose-Headers"
         ],
         "Access-Control-Allow-Methods": "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
@@ -79,12 +79,12 @@ def test_preflight_lists_the_methods_of_the_url(shared):
 def test_vary_has_origin_without_an_origin_header(shared):
     answer = shared.get("/api/v1/usages")
 
-    assert told(answer) == {}
+    assert cors_headers_of(answer) == {}
     assert answer.headers["Vary"] == "Authorization, Origin"
 
 
 def test_urls_outside_the_api_have_no_cors_headers(shared):
-    assert told(shared.get("/openapi.json", headers={"Origin": OURS})) == {}
+    assert cors_headers_of(shared.get("/openapi.json", headers={"Origin": OURS})) == {}
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(OURS, OURS), ("https://evil.example", None)])

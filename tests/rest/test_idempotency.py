@@ -21,7 +21,7 @@ from tests.support.threads import at_once
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 FILE = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n"
 KEY = {"Idempotency-Key": "7f9c2ba4-e88f-11ee"}
-# What an answer has for its own: who asks is told when, by which request, and how many more they may send.
+# Headers that differ between a response and its replay.
 OF_THE_REQUEST = {"X-Request-ID", "Date", "RateLimit"}
 
 
@@ -29,22 +29,22 @@ def count(model):
     return db.session.scalar(sa.select(sa.func.count()).select_from(model))
 
 
-def told(answer):
-    """The status, headers and bytes of an answer, but for what is the request's own."""
+def content_of(answer):
+    """Return status, headers and body, without the headers of the individual request."""
     headers = {name: value for name, value in answer.headers.items() if name not in OF_THE_REQUEST}
     return answer.status_code, headers, answer.data
 
 
 def assert_replayed(again, first):
-    """Assert that an answer is the first one, but for saying that it is given again."""
-    status, headers, body = told(again)
+    """Assert that a response is a replay of the first one."""
+    status, headers, body = content_of(again)
     assert headers.pop("Idempotency-Replayed") == "true"
-    assert (status, headers, body) == told(first)
+    assert (status, headers, body) == content_of(first)
     assert "Idempotency-Replayed" not in first.headers
 
 
 def age(**by):
-    """Let the answers that are kept be older than they are."""
+    """Make the stored responses older."""
     db.session.execute(
         sa.update(IdempotencyRecord).values(claimed_at=IdempotencyRecord.claimed_at - dt.timedelta(**by))
     )
@@ -127,9 +127,9 @@ def test_error_is_not_stored_for_a_key(as_member, bad):
     assert as_member.post("/usages", json=USAGE | bad, headers=KEY).status_code == 422
     assert count(IdempotencyRecord) == 0
 
-    mended = as_member.post("/usages", json=USAGE, headers=KEY)
+    fixed = as_member.post("/usages", json=USAGE, headers=KEY)
 
-    assert mended.status_code == 201 and "Idempotency-Replayed" not in mended.headers
+    assert fixed.status_code == 201 and "Idempotency-Replayed" not in fixed.headers
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "café", "tab\there"])
@@ -169,8 +169,8 @@ def test_storing_a_response_deletes_expired_records(as_member, as_other_manager)
 
     as_member.post("/usages", json=USAGE, headers=KEY)
 
-    kept = db.session.scalars(sa.select(IdempotencyRecord.key).order_by(IdempotencyRecord.key)).all()
-    assert kept == [KEY["Idempotency-Key"], "old-0", "old-1", "old-2"]  # Another organization's stay for its own.
+    keys = db.session.scalars(sa.select(IdempotencyRecord.key).order_by(IdempotencyRecord.key)).all()
+    assert keys == [KEY["Idempotency-Key"], "old-0", "old-1", "old-2"]  # Another organization's stay for its own.
 
 
 @pytest.mark.parametrize("query", ["", "&mode=dry-run", "&mode=partial"])
@@ -277,9 +277,9 @@ def test_stored_fingerprint_is_keyed(app, as_manager, monkeypatch):
     user = {"email": "new@example.org", "name": "New", "role": "member", "password": factories.PASSWORD}
     as_manager.post("/users", json=user, headers=KEY)
 
-    kept = db.session.execute(sa.select(IdempotencyRecord)).scalar_one()
+    record = db.session.execute(sa.select(IdempotencyRecord)).scalar_one()
 
-    assert factories.PASSWORD.encode() not in kept.body and len(kept.fingerprint) == 32
+    assert factories.PASSWORD.encode() not in record.body and len(record.fingerprint) == 32
     # Without the service's own key, the fingerprint is another.
     monkeypatch.setitem(app.config, "JWT_SECRET_KEY", "another key for tests alone, of 32 bytes and more")
     tokens = sessions.create(db.session.get_one(User, as_manager.user.id), factories.now())
@@ -299,7 +299,7 @@ def test_key_takes_two_statements_and_a_replay_one(app, as_member, statements, m
 
 
 def send_at_once(client, number, body):
-    """The answers to this usage, sent by so many threads with one key."""
+    """Return the responses to this usage, sent by several threads with one key."""
     app, tokens = client.http.application, client.tokens
     return at_once(number, lambda place: Client(app, tokens).post("/usages", json=body, headers=KEY))
 

@@ -22,7 +22,7 @@ WITHOUT_ACCESS_TOKEN = {
     "check_readiness": [],
     "refresh_tokens": [{"refresh_token": []}],
 }
-# Every operation, each after those that it needs something of. What is created is told apart by its address.
+# Every operation, after those whose results it needs. The URL identifies what an operation creates.
 WALK = """
     register_organization log_in list_sessions end_session log_in refresh_tokens get_yourself change_yourself
     list_organizations get_organization replace_organization change_organization
@@ -56,7 +56,7 @@ JSON = ("application/json", "application/problem+json")
 
 
 class Operation:
-    """What the document says of an operation; `answer` holds a real answer against it."""
+    """An operation of the document. `answer` compares a real response with it."""
 
     def __init__(self, document, path, method, described):
         self.document, self.path, self.method, self.described = document, path, method, described
@@ -65,12 +65,12 @@ class Operation:
 
     @property
     def media(self):
-        """What the request body may be, by its media type."""
+        """Return the request bodies by media type."""
         return self.described.get("requestBody", {}).get("content", {})
 
     @property
     def success(self):
-        # A restatement has two: its example is a preview, which makes nothing and is 200. 202 is for who prefers it.
+        # A restatement has two: its example is a preview, which creates nothing and is 200. 202 needs a Prefer header.
         statuses = [int(status) for status in self.described["responses"].keys() - {"202"} if status.startswith("2")]
         return min(statuses) if self.id == "restate_usages" else max(statuses)
 
@@ -322,14 +322,14 @@ def test_operations_accept_their_own_examples(app, as_admin, operations):
 def test_only_writing_operations_create_audit_entries(app, as_admin, operations):
     before = None
     for operation, _, status in walk(app, as_admin, operations, renaming=True):
-        told = json.loads(as_admin.get("/audit-entries?page_size=1").headers["X-Pagination"])["total"]
+        total = json.loads(as_admin.get("/audit-entries?page_size=1").headers["X-Pagination"])["total"]
         writes = operation.method != "get" and (operation.id, status) not in {
             ("refresh_tokens", 200),  # The session goes on.
             ("restate_usages", 200),  # A preview.
             ("verify_export", 200),  # Reads alone.
         }
-        assert before is None or (told > before) == writes, operation.id
-        before = told
+        assert before is None or (total > before) == writes, operation.id
+        before = total
 
 
 def test_operations_fail_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
@@ -362,14 +362,14 @@ def test_writing_operations_are_rate_limited_as_documented(
     for name in [name for name in DEFAULTS if name.startswith("RATE_LIMIT_")]:
         monkeypatch.setitem(app.config, name, Limit(1, 86_400))
     ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
-    refused = set()
+    limited = set()
     for name, operation in operations.items():
-        # Each from an address of its own, by somebody who has done nothing yet.
+        # Each from a new IP address, by a new user.
         someone = sign_in(factories.user(organization, "admin"))
         if name == "refresh_tokens":
             someone.tokens["access_token"] = someone.tokens["refresh_token"]
-        address = {"environ_base": {"REMOTE_ADDR": f"192.0.2.{len(refused)}"}}
-        # Who is signed in is counted before all else; and the first may not log out.
+        address = {"environ_base": {"REMOTE_ADDR": f"192.0.2.{len(limited)}"}}
+        # Authenticated requests are counted first, and the first must not log out.
         wrong = {} if name in WITHOUT_ACCESS_TOKEN else {"query_string": {"no_such_argument": "1"}}
         first, second = (operation.request(someone, ids, **address, **changes) for changes in (wrong, {}))
         if operation.method == "get":
@@ -377,9 +377,9 @@ def test_writing_operations_are_rate_limited_as_documented(
             continue
         assert first.status_code != 429 and '-per-ip";r=0;' in first.headers["RateLimit"], name
         operation.check(second, 429)
-        refused.add(name)
+        limited.add(name)
 
-    assert len(refused) >= 25
+    assert len(limited) >= 25
 
 
 def test_other_methods_are_405_with_allow(document, as_admin):

@@ -108,7 +108,7 @@ def test_postgresql_writes_the_same_json_as_the_schema(lists, monkeypatch):
 
     for path, body in written.items():
         assert client.get(f"{path}?page_size=1000").data == body, path
-    # Three have JSONB; whether a session is the current one, and a key's beginning, stand in no column.
+    # Three have JSONB. `current` of a session and `prefix` of a key are no columns.
     assert sorted(slow) == ["api_keys", "audit_entries", "imports", "restatements", "sessions"]
     assert len(fast) == len(found) - len(slow)
 

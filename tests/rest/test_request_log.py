@@ -14,7 +14,7 @@ TOKEN = "a token of Prometheus"
 
 @pytest.fixture
 def measured(database_url):
-    """Somebody at a service that has /metrics."""
+    """A client of a service with /metrics."""
     app = create_app(settings_for(database_url, METRICS_TOKEN=TOKEN))
     yield app.test_client()
     with app.app_context():

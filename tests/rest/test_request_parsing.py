@@ -262,10 +262,10 @@ def test_unexpected_error_is_500_without_details(app, as_member, monkeypatch, lo
 
     assert (answer.status_code, answer.content_type) == (500, "application/problem+json")
     assert "secret" not in answer.text
-    fault, request = log_lines()
-    assert fault["request_id"] == request["request_id"] == answer.json["request_id"]
-    assert (fault["level"], fault["message"], fault["actor_id"]) == ("error", "unexpected error", as_member.user.id)
-    assert fault["stack"].endswith('raise RuntimeError("the secret inside")\nbuiltins.RuntimeError')
+    error, request = log_lines()
+    assert error["request_id"] == request["request_id"] == answer.json["request_id"]
+    assert (error["level"], error["message"], error["actor_id"]) == ("error", "unexpected error", as_member.user.id)
+    assert error["stack"].endswith('raise RuntimeError("the secret inside")\nbuiltins.RuntimeError')
 
 
 def test_text_is_stored_unchanged(as_member):

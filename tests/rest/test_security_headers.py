@@ -78,13 +78,13 @@ def test_internal_and_early_errors_have_security_headers(app, as_member, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("proxies", "protocol", "told"),
+    ("proxies", "protocol", "expected"),
     [(0, "https", None), (1, "http", None), (1, "https", "max-age=31536000"), (1, "https, http", None)],
 )
-def test_hsts_depends_on_trusted_proxies_only(database_url, proxies, protocol, told):
+def test_hsts_depends_on_trusted_proxies_only(database_url, proxies, protocol, expected):
     app = create_app(settings_for(database_url, TRUSTED_PROXIES=proxies))
     answer = app.test_client().get("/health/live", headers={"X-Forwarded-Proto": protocol})
     with app.app_context():
         db.engine.dispose()
 
-    assert answer.headers.get("Strict-Transport-Security") == told
+    assert answer.headers.get("Strict-Transport-Security") == expected

@@ -32,7 +32,7 @@ def post(url, body):
 
 
 def text_of(page, selector):
-    """What stands in an element, once it does."""
+    """Return the text of an element when it is there."""
     return page.wait_for(f"document.querySelector({json.dumps(selector)})?.innerText")
 
 

@@ -3,8 +3,8 @@
 A field accepts exactly the values that its JSON Schema permits. Three rules cannot be written in JSON Schema: the
 number of decimals, the range of years, and the names of time zones.
 
-marshmallow's own strict fields do not fit: Integer rejects 1.0, Decimal accepts exponents of any size, and AwareDateTime
-accepts formats that RFC 3339 does not permit.
+marshmallow's own strict fields do not fit: Integer rejects 1.0, Decimal accepts exponents of any size, AwareDateTime
+formats that RFC 3339 does not permit.
 """
 
 import datetime as dt

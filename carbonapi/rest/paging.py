@@ -138,9 +138,9 @@ def _read_page(all_rows: List, offset: int, page_size: int) -> Sequence[Any]:
     query_filter, row_count = all_rows.query_filter, all_rows.row_count()
     keys = all_rows.statement._generate_cache_key(), row_count.total._generate_cache_key()
     is_deep = row_count.around is not None and offset >= DEEP_OFFSET
-    if None in keys or is_deep or query_filter.rewrites:
-        return db.session.execute(all_rows.page(row_count, offset, page_size)).all()
     parameters = [parameter for key in keys if key for parameter in key.bindparams]
+    if None in keys or is_deep or query_filter.rewrites or any(parameter.expanding for parameter in parameters):
+        return db.session.execute(all_rows.page(row_count, offset, page_size)).all()
     cache_key = (*(key.key for key in keys if key), all_rows.schema, tuple(query_filter.arguments["sort"]))
     cached = _CACHED_PAGES.get(cache_key)
     if cached is None:

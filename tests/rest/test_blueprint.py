@@ -1,4 +1,4 @@
-"""What a writing view is given by its decorators: a commit, and another try when PostgreSQL undid it for others."""
+"""Pipelines of writing views: commits, and retries of aborted transactions."""
 
 import threading
 
@@ -51,7 +51,7 @@ class Trials:
         tried = Blueprint("Trials", __name__, description="Views for this test.")
 
         @tried.route("/trials")
-        class ByAnybody(MethodView):
+        class Public(MethodView):
             @tried.post(None, None)
             @public
             def post(self):
@@ -87,7 +87,7 @@ def trials():
 
 
 @pytest.fixture
-def anybody(fresh_database_url, trials, crossing):
+def client(fresh_database_url, trials, crossing):
     app = create_app(settings_for(fresh_database_url))
     for blueprint in (trials.blueprint(), crossing.blueprint()):
         app.extensions["carbonapi"].api.register_blueprint(blueprint)
@@ -97,49 +97,49 @@ def anybody(fresh_database_url, trials, crossing):
         db.engine.dispose()
 
 
-def names(anybody):
-    with operator_context(anybody.http.application):
+def names(client):
+    with operator_context(client.http.application):
         return db.session.scalars(NAMES).all()
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("state", ["40P01", "40001"])
-def test_what_was_undone_for_others_is_done_once_within_three_further_tries(anybody, trials, method, state):
+def test_aborted_transaction_is_retried_up_to_three_times(client, trials, method, state):
     trials.outcomes = [state] * 3
 
-    answer = anybody.open("/trials", method)
+    answer = client.open("/trials", method)
 
     assert (answer.status_code, trials.tried) == (204, 4)
-    assert names(anybody) == ["Tried 4"]
+    assert names(client) == ["Tried 4"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_what_is_undone_a_fourth_time_is_503_and_leaves_nothing(anybody, trials, method):
+def test_fourth_abort_is_503_and_stores_nothing(client, trials, method):
     trials.outcomes = ["40P01"] * 4
 
-    answer = anybody.open("/trials", method)
+    answer = client.open("/trials", method)
 
     assert (answer.status_code, answer.headers["Retry-After"], trials.tried) == (503, "2", 4)
-    assert names(anybody) == []
+    assert names(client) == []
 
 
 @pytest.mark.parametrize(("state", "status"), [("55P03", 503), ("57014", 503), ("22003", 422), ("23505", 409)])
-def test_what_fails_for_another_reason_is_tried_once(anybody, trials, state, status):
+def test_other_database_errors_are_not_retried(client, trials, state, status):
     trials.outcomes = [state]
 
-    answer = anybody.post("/trials")
+    answer = client.post("/trials")
 
     assert (answer.status_code, trials.tried) == (status, 1)
-    assert names(anybody) == []
+    assert names(client) == []
 
 
-def test_a_file_is_read_once_so_it_is_not_tried_again(anybody, trials):
+def test_upload_is_not_retried(client, trials):
     trials.outcomes = ["40P01"]
 
-    assert anybody.put("/trials", **FILE).status_code == 503
-    assert (trials.tried, names(anybody)) == (1, [])
-    assert anybody.put("/trials", **FILE).status_code == 200
-    assert (trials.tried, names(anybody)) == (2, ["Tried 2"])
+    assert client.put("/trials", **FILE).status_code == 503
+    assert (trials.tried, names(client)) == (1, [])
+    assert client.put("/trials", **FILE).status_code == 200
+    assert (trials.tried, names(client)) == (2, ["Tried 2"])
 
 
 class Crossing:
@@ -154,7 +154,7 @@ class Crossing:
         crossed = Blueprint("Crossing", __name__, description="A view for this test.")
 
         @crossed.route("/crossing/<int:organization_id>/<int:other_id>")
-        class ByAnybody(MethodView):
+        class Public(MethodView):
             @crossed.post(None, None)
             @public
             def post(self, organization_id, other_id):
@@ -180,13 +180,13 @@ def crossing():
     return Crossing()
 
 
-def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody, crossing):
-    with operator_context(anybody.http.application):
+def test_deadlocked_requests_both_succeed_once(client, crossing):
+    with operator_context(client.http.application):
         ids = [factories.organization().id for _ in range(2)]
     statuses = {}
 
     def cross(first, second):
-        statuses[first] = Client(anybody.http.application).post(f"/crossing/{first}/{second}").status_code
+        statuses[first] = Client(client.http.application).post(f"/crossing/{first}/{second}").status_code
 
     threads = [threading.Thread(target=cross, args=order) for order in (ids, ids[::-1])]
     for thread in threads:
@@ -196,6 +196,6 @@ def test_of_two_requests_that_wait_for_each_other_both_are_done_and_once(anybody
 
     assert statuses == dict.fromkeys(ids, 204)
     assert len(crossing.tried) == 3, "PostgreSQL undid one of them"
-    with operator_context(anybody.http.application):
+    with operator_context(client.http.application):
         thresholds = sa.select(Organization.significance_threshold).where(Organization.id.in_(ids))
         assert db.session.scalars(thresholds).all() == [7, 7]  # It is 5 by default.

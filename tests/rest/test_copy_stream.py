@@ -1,4 +1,4 @@
-"""Files that are streamed: flat in memory, whole or broken off, and nothing left behind when the caller goes away."""
+"""Streamed exports: constant memory, complete or visibly truncated, without leaks."""
 
 import csv
 import json
@@ -63,7 +63,7 @@ def taken_out(app):
 
 
 def busy(url):
-    """How many of the service's connections are amid something, a transaction at least."""
+    """Return the number of the service's connections that are in a transaction."""
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with engine.connect() as connection:
         return connection.scalar(
@@ -74,7 +74,7 @@ def busy(url):
         )
 
 
-def test_a_file_of_many_rows_is_whole_and_gives_its_connection_back(real_app, manager):
+def test_large_export_is_complete_and_returns_its_connection(real_app, manager):
     answer = manager.get(PATH)
     assert taken_out(real_app) == 1
 
@@ -82,7 +82,7 @@ def test_a_file_of_many_rows_is_whole_and_gives_its_connection_back(real_app, ma
     assert taken_out(real_app) == 0
 
 
-def test_a_caller_who_goes_away_leaves_nothing_behind(real_app, manager, fresh_database_url):
+def test_disconnected_client_leaves_no_resources(real_app, manager, fresh_database_url):
     for _ in range(5):  # The pool has two connections.
         answer = manager.get(PATH)
         chunks = answer.iter_encoded()
@@ -94,7 +94,7 @@ def test_a_caller_who_goes_away_leaves_nothing_behind(real_app, manager, fresh_d
     assert manager.get("/usages?page_size=1").json[0]["unit"] == "kwh"
 
 
-def test_so_many_at_once_that_connections_are_left_for_others(real_app, manager):
+def test_concurrent_exports_leave_half_of_the_connections(real_app, manager):
     first = manager.get(PATH)
 
     second = manager.get(PATH)
@@ -104,14 +104,14 @@ def test_so_many_at_once_that_connections_are_left_for_others(real_app, manager)
     assert manager.get(PATH).text.count("\n") == ROWS + 1
 
 
-def test_a_head_request_leaves_nothing_behind(real_app, manager):
+def test_head_request_leaves_no_resources(real_app, manager):
     answer = manager.open(PATH, "HEAD")
     answer.close()
 
     assert (answer.status_code, answer.data, taken_out(real_app)) == (200, b"", 0)
 
 
-def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, manager, monkeypatch):
+def test_disconnect_during_a_sort_cancels_the_statement(real_app, manager, monkeypatch):
     """PostgreSQL writes nothing yet, so only a cancellation ends it."""
     taken = copy_stream._Copy._next_chunk
 
@@ -122,7 +122,7 @@ def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, man
     monkeypatch.setattr(copy_stream._Copy, "_next_chunk", gone)
     monkeypatch.setattr(copy_stream, "SETTINGS", "SET LOCAL statement_timeout = '60s'")
     columns = copy_stream._columns
-    monkeypatch.setattr(copy_stream, "_columns", lambda *given: [sa.func.pg_sleep(30).label("x"), *columns(*given)])
+    monkeypatch.setattr(copy_stream, "_columns", lambda *args: [sa.func.pg_sleep(30).label("x"), *columns(*args)])
 
     began = time.monotonic()
     assert manager.get(PATH).status_code == 503
@@ -130,7 +130,7 @@ def test_a_caller_who_goes_away_amid_a_long_sort_is_not_waited_for(real_app, man
     assert taken_out(real_app) == 0
 
 
-def test_a_caller_who_takes_nothing_is_given_up(real_app, manager, monkeypatch):
+def test_stalled_client_ends_the_export(real_app, manager, monkeypatch):
     monkeypatch.setattr(copy_stream, "STALL_SECONDS", 0.2)
 
     answer = manager.get(PATH)
@@ -140,7 +140,7 @@ def test_a_caller_who_takes_nothing_is_given_up(real_app, manager, monkeypatch):
         answer.get_data()
 
 
-def test_what_fails_before_the_first_bytes_is_a_problem(real_app, manager, monkeypatch):
+def test_error_before_the_first_chunk_is_a_problem(real_app, manager, monkeypatch):
     monkeypatch.setattr(copy_stream, "SETTINGS", "SET LOCAL statement_timeout = '1ms'")
 
     answer = manager.get(PATH)
@@ -162,7 +162,7 @@ def opened(service, app, query=""):
     return urllib.request.urlopen(asked, timeout=60)  # What never ends is a failure, not a wait.
 
 
-def test_over_http_a_caller_who_goes_away_leaves_nothing_behind(service, real_app, fresh_database_url):
+def test_http_disconnect_leaves_no_resources(service, real_app, fresh_database_url):
     for _ in range(3):
         with opened(service, real_app) as answer:
             assert answer.read(1000).startswith(b"id,")
@@ -173,7 +173,7 @@ def test_over_http_a_caller_who_goes_away_leaves_nothing_behind(service, real_ap
 
 
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
-def test_a_file_that_is_not_whole_ends_so_that_no_reader_takes_it(service, real_app, fresh_database_url, file_format):
+def test_truncated_export_cannot_be_parsed(service, real_app, fresh_database_url, file_format):
     engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     with opened(service, real_app, f"&format={file_format}") as answer:
         file = answer.read(1000)

@@ -1,4 +1,4 @@
-"""Requests that are sent again with their `Idempotency-Key`."""
+"""Repeated requests with an `Idempotency-Key`."""
 
 import datetime as dt
 import time
@@ -21,7 +21,7 @@ from tests.support.threads import at_once
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 FILE = "usage_at,amount\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n"
 KEY = {"Idempotency-Key": "7f9c2ba4-e88f-11ee"}
-# What an answer has for its own: who asks is told when, by which request, and how many more they may send.
+# Headers that differ between a response and its replay.
 OF_THE_REQUEST = {"X-Request-ID", "Date", "RateLimit"}
 
 
@@ -29,29 +29,29 @@ def count(model):
     return db.session.scalar(sa.select(sa.func.count()).select_from(model))
 
 
-def told(answer):
-    """The status, headers and bytes of an answer, but for what is the request's own."""
+def content_of(answer):
+    """Return status, headers and body, without the headers of the individual request."""
     headers = {name: value for name, value in answer.headers.items() if name not in OF_THE_REQUEST}
     return answer.status_code, headers, answer.data
 
 
 def assert_replayed(again, first):
-    """Assert that an answer is the first one, but for saying that it is given again."""
-    status, headers, body = told(again)
+    """Assert that a response is a replay of the first one."""
+    status, headers, body = content_of(again)
     assert headers.pop("Idempotency-Replayed") == "true"
-    assert (status, headers, body) == told(first)
+    assert (status, headers, body) == content_of(first)
     assert "Idempotency-Replayed" not in first.headers
 
 
 def age(**by):
-    """Let the answers that are kept be older than they are."""
+    """Make the stored responses older."""
     db.session.execute(
         sa.update(IdempotencyRecord).values(claimed_at=IdempotencyRecord.claimed_at - dt.timedelta(**by))
     )
     db.session.commit()
 
 
-def test_a_usage_that_is_sent_twice_with_its_key_is_recorded_and_told_once(as_member):
+def test_repeated_usage_with_key_is_recorded_once(as_member):
     first = as_member.post("/usages", json=USAGE, headers=KEY)
     recorded = as_member.post("/usages", json=USAGE, headers=KEY)
 
@@ -63,20 +63,20 @@ def test_a_usage_that_is_sent_twice_with_its_key_is_recorded_and_told_once(as_me
     assert db.session.execute(entries).all() == [("recorded", first.json["id"])]
 
 
-def test_without_a_key_a_usage_that_is_sent_twice_is_two(as_member):
+def test_repeated_usage_without_key_is_recorded_twice(as_member):
     ids = {as_member.post("/usages", json=USAGE).json["id"] for _ in range(2)}
 
     assert (len(ids), count(Usage), count(IdempotencyRecord)) == (2, 2, 0)
 
 
-def test_the_answer_is_the_first_even_if_the_usage_has_changed_since(as_member):
+def test_replay_returns_the_first_response_after_a_change(as_member):
     first = as_member.post("/usages", json=USAGE, headers=KEY)
     as_member.patch(f"/usages/{first.json['id']}", json={"amount": 3})
 
     assert_replayed(as_member.post("/usages", json=USAGE, headers=KEY), first)
 
 
-def test_a_slash_at_the_end_is_no_difference(as_member):
+def test_trailing_slash_does_not_matter_for_a_key(as_member):
     first = as_member.post("/usages", json=USAGE, headers=KEY)
 
     assert_replayed(as_member.post("/usages/", json=USAGE, headers=KEY), first)
@@ -91,7 +91,7 @@ def test_a_slash_at_the_end_is_no_difference(as_member):
         ("/auth/logout", {}),
     ],
 )
-def test_a_key_of_another_request_is_refused(as_member, path, request_):
+def test_key_of_another_request_is_422(as_member, path, request_):
     as_member.post("/usages", json=USAGE, headers=KEY)
 
     answer = as_member.post(path, headers=KEY, **request_)
@@ -104,7 +104,7 @@ def test_a_key_of_another_request_is_refused(as_member, path, request_):
     assert as_member.get("/auth/me").status_code == 200
 
 
-def test_another_query_is_another_request(as_member):
+def test_key_with_another_query_is_422(as_member):
     file = {"data": FILE, "content_type": "text/csv", "headers": KEY}
     assert as_member.post("/imports?usage_type_id=100&mode=dry-run", **file).status_code == 200
 
@@ -112,7 +112,7 @@ def test_another_query_is_another_request(as_member):
     assert count(Usage) == 0
 
 
-def test_the_same_key_of_somebody_else_is_another(as_member, sign_in, organization, as_other_manager):
+def test_keys_belong_to_one_user(as_member, sign_in, organization, as_other_manager):
     clients = (as_member, sign_in(factories.user(organization)), as_other_manager)
 
     answers = [client.post("/usages", json=USAGE, headers=KEY) for client in clients]
@@ -123,17 +123,17 @@ def test_the_same_key_of_somebody_else_is_another(as_member, sign_in, organizati
 
 
 @pytest.mark.parametrize("bad", [{"amount": "much"}, {"usage_type_id": 987654321}, {"usage_at": "1899-12-31"}])
-def test_an_error_is_not_kept_so_that_the_request_can_be_mended(as_member, bad):
+def test_error_is_not_stored_for_a_key(as_member, bad):
     assert as_member.post("/usages", json=USAGE | bad, headers=KEY).status_code == 422
     assert count(IdempotencyRecord) == 0
 
-    mended = as_member.post("/usages", json=USAGE, headers=KEY)
+    fixed = as_member.post("/usages", json=USAGE, headers=KEY)
 
-    assert mended.status_code == 201 and "Idempotency-Replayed" not in mended.headers
+    assert fixed.status_code == 201 and "Idempotency-Replayed" not in fixed.headers
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "café", "tab\there"])
-def test_what_is_no_key_is_refused(as_member, key):
+def test_invalid_key_is_422(as_member, key):
     answer = as_member.post("/usages", json=USAGE, headers={"Idempotency-Key": key})
 
     assert answer.status_code == 422
@@ -142,13 +142,13 @@ def test_what_is_no_key_is_refused(as_member, key):
 
 
 @pytest.mark.parametrize("key", ["x" * 255, "!", '"quoted"~'])
-def test_any_visible_characters_are_a_key(as_member, key):
+def test_key_can_have_any_visible_ascii_characters(as_member, key):
     first, again = (as_member.post("/usages", json=USAGE, headers={"Idempotency-Key": key}) for _ in range(2))
 
     assert_replayed(again, first)
 
 
-def test_a_key_is_kept_for_a_day(as_member):
+def test_key_expires_after_a_day(as_member):
     first = as_member.post("/usages", json=USAGE, headers=KEY)
     age(hours=23, minutes=59)
     assert_replayed(as_member.post("/usages", json=USAGE, headers=KEY), first)
@@ -161,7 +161,7 @@ def test_a_key_is_kept_for_a_day(as_member):
     assert (count(Usage), count(IdempotencyRecord)) == (2, 1)
 
 
-def test_what_has_expired_is_forgotten_when_something_else_is_kept(as_member, as_other_manager):
+def test_storing_a_response_deletes_expired_records(as_member, as_other_manager):
     for client in (as_member, as_other_manager):
         for number in range(3):
             client.post("/usages", json=USAGE, headers={"Idempotency-Key": f"old-{number}"})
@@ -169,12 +169,12 @@ def test_what_has_expired_is_forgotten_when_something_else_is_kept(as_member, as
 
     as_member.post("/usages", json=USAGE, headers=KEY)
 
-    kept = db.session.scalars(sa.select(IdempotencyRecord.key).order_by(IdempotencyRecord.key)).all()
-    assert kept == [KEY["Idempotency-Key"], "old-0", "old-1", "old-2"]  # Another organization's stay for its own.
+    keys = db.session.scalars(sa.select(IdempotencyRecord.key).order_by(IdempotencyRecord.key)).all()
+    assert keys == [KEY["Idempotency-Key"], "old-0", "old-1", "old-2"]  # Another organization's stay for its own.
 
 
 @pytest.mark.parametrize("query", ["", "&mode=dry-run", "&mode=partial"])
-def test_a_file_that_is_sent_twice_with_its_key_is_imported_once(as_member, query):
+def test_repeated_upload_with_key_is_imported_once(as_member, query):
     def send():
         path = f"/imports?usage_type_id=100{query}"
         return as_member.post(path, data=FILE, content_type="text/csv", headers=KEY)
@@ -186,7 +186,7 @@ def test_a_file_that_is_sent_twice_with_its_key_is_imported_once(as_member, quer
     assert (count(Import), count(Usage)) == ((0, 0) if "dry" in query else (1, 2))
 
 
-def test_a_file_with_a_key_is_read_from_its_beginning_by_who_only_reads_too(as_auditor):
+def test_verification_with_a_key_reads_the_whole_file(as_auditor):
     file = {"data": "id,version,co2e_kg\n1,1,1\n2,1,1\n", "content_type": "text/csv"}
     first, again = (as_auditor.post("/verify", headers=KEY, **file) for _ in range(2))
 
@@ -195,7 +195,7 @@ def test_a_file_with_a_key_is_read_from_its_beginning_by_who_only_reads_too(as_a
     assert_replayed(again, first)
 
 
-def test_a_file_is_known_by_its_content_whatever_the_form_around_it(as_member, tmp_path):
+def test_upload_fingerprint_ignores_the_form_boundary(as_member, tmp_path):
     def send(content, boundary):
         form = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{boundary}.csv"\r\n\r\n'
         body = f"{form}{content}\r\n--{boundary}--\r\n"
@@ -210,7 +210,7 @@ def test_a_file_is_known_by_its_content_whatever_the_form_around_it(as_member, t
     assert count(Usage) == 2
 
 
-def test_a_file_that_does_not_fit_in_memory_is_imported_whole_and_once(as_member):
+def test_large_upload_with_key_is_imported_once(as_member):
     lines = "".join(f"2024-01-01T00:00:00Z,{number},{'x' * 100}\n" for number in range(15_000))
     assert len(lines) > 2**20
 
@@ -224,7 +224,7 @@ def test_a_file_that_does_not_fit_in_memory_is_imported_whole_and_once(as_member
     assert_replayed(again, first)
 
 
-def test_a_file_that_is_queued_is_queued_once(as_member):
+def test_repeated_async_upload_is_queued_once(as_member):
     def send():
         headers = KEY | {"Prefer": "respond-async"}
         return as_member.post("/imports?usage_type_id=100", data=FILE, content_type="text/csv", headers=headers)
@@ -237,7 +237,7 @@ def test_a_file_that_is_queued_is_queued_once(as_member):
     assert count(Import) == 1
 
 
-def test_an_answer_without_content_is_given_again_too(as_member):
+def test_empty_response_is_replayed(as_member):
     change = {"current_password": factories.PASSWORD, "new_password": "quite other words for a change"}
 
     first, again = (as_member.post("/auth/password", json=change, headers=KEY) for _ in range(2))
@@ -246,7 +246,7 @@ def test_an_answer_without_content_is_given_again_too(as_member):
     assert_replayed(again, first)
 
 
-def test_a_user_who_is_added_twice_with_one_key_is_no_conflict(as_manager):
+def test_repeated_user_creation_with_key_is_no_conflict(as_manager):
     user = {"email": "new@example.org", "name": "New", "role": "member", "password": factories.PASSWORD}
 
     first, again = (as_manager.post("/users", json=user, headers=KEY) for _ in range(2))
@@ -256,7 +256,7 @@ def test_a_user_who_is_added_twice_with_one_key_is_no_conflict(as_manager):
     assert as_manager.post("/users", json=user, headers={"Idempotency-Key": "another"}).status_code == 409
 
 
-def test_who_is_not_signed_in_has_no_keys(stranger, as_member):
+def test_public_endpoints_ignore_keys(stranger, as_member):
     credentials = {"email": as_member.user.email, "password": factories.PASSWORD}
 
     first, again = (stranger.post("/auth/login", json=credentials, headers=KEY) for _ in range(2))
@@ -265,7 +265,7 @@ def test_who_is_not_signed_in_has_no_keys(stranger, as_member):
     assert first.json["refresh_token"] != again.json["refresh_token"]
 
 
-def test_a_request_that_may_be_repeated_anyhow_has_no_key(as_member):
+def test_other_methods_ignore_keys(as_member):
     usage_id = as_member.post("/usages", json=USAGE).json["id"]
 
     for amount in (1, 2):
@@ -273,20 +273,20 @@ def test_a_request_that_may_be_repeated_anyhow_has_no_key(as_member):
     assert count(IdempotencyRecord) == 0
 
 
-def test_no_password_can_be_guessed_by_what_is_kept(app, as_manager, monkeypatch):
+def test_stored_fingerprint_is_keyed(app, as_manager, monkeypatch):
     user = {"email": "new@example.org", "name": "New", "role": "member", "password": factories.PASSWORD}
     as_manager.post("/users", json=user, headers=KEY)
 
-    kept = db.session.execute(sa.select(IdempotencyRecord)).scalar_one()
+    record = db.session.execute(sa.select(IdempotencyRecord)).scalar_one()
 
-    assert factories.PASSWORD.encode() not in kept.body and len(kept.fingerprint) == 32
+    assert factories.PASSWORD.encode() not in record.body and len(record.fingerprint) == 32
     # Without the service's own key, the fingerprint is another.
     monkeypatch.setitem(app.config, "JWT_SECRET_KEY", "another key for tests alone, of 32 bytes and more")
     tokens = sessions.create(db.session.get_one(User, as_manager.user.id), factories.now())
     assert Client(app, tokens).post("/users", json=user, headers=KEY).status_code == 422
 
 
-def test_a_key_costs_two_short_statements_and_its_replay_one(app, as_member, statements, monkeypatch, no_rate_limits):
+def test_key_takes_two_statements_and_a_replay_one(app, as_member, statements, monkeypatch, no_rate_limits):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     as_member.get("/auth/me")
     sent = []
@@ -299,12 +299,12 @@ def test_a_key_costs_two_short_statements_and_its_replay_one(app, as_member, sta
 
 
 def send_at_once(client, number, body):
-    """The answers to this usage, sent by so many threads with one key."""
+    """Return the responses to this usage, sent by several threads with one key."""
     app, tokens = client.http.application, client.tokens
     return at_once(number, lambda place: Client(app, tokens).post("/usages", json=body, headers=KEY))
 
 
-def test_of_eight_at_once_one_has_an_effect_and_all_have_its_answer(committing):
+def test_concurrent_requests_with_one_key_have_one_effect(committing):
     answers = send_at_once(committing, 8, USAGE)
 
     (first,) = [answer for answer in answers if "Idempotency-Replayed" not in answer.headers]
@@ -316,14 +316,14 @@ def test_of_eight_at_once_one_has_an_effect_and_all_have_its_answer(committing):
     assert [entry["subject_id"] for entry in entries] == [first.json["id"]]
 
 
-def test_of_eight_at_once_that_cannot_be_none_is_kept(committing):
+def test_concurrent_errors_with_one_key_store_nothing(committing):
     answers = send_at_once(committing, 8, USAGE | {"usage_type_id": 987654321})
 
     assert [answer.status_code for answer in answers] == [422] * 8
     assert committing.post("/usages", json=USAGE, headers=KEY).status_code == 201
 
 
-def test_while_the_first_is_running_it_is_a_conflict_within_seconds(committing):
+def test_key_of_a_running_request_is_409(committing):
     with operator_context(committing.http.application):
         running = {"organization_id": committing.user.organization_id, "user_id": committing.user.id}
         running |= {"key": KEY["Idempotency-Key"], "fingerprint": b"", "claimed_at": factories.now()}

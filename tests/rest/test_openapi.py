@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, and true of what the service really answers."""
+"""The OpenAPI document: complete, and consistent with the responses."""
 
 import json
 import re
@@ -22,7 +22,7 @@ WITHOUT_ACCESS_TOKEN = {
     "check_readiness": [],
     "refresh_tokens": [{"refresh_token": []}],
 }
-# Every operation, each after those that it needs something of. What is created is told apart by its address.
+# Every operation, after those whose results it needs. The URL identifies what an operation creates.
 WALK = """
     register_organization log_in list_sessions end_session log_in refresh_tokens get_yourself change_yourself
     list_organizations get_organization replace_organization change_organization
@@ -56,7 +56,7 @@ JSON = ("application/json", "application/problem+json")
 
 
 class Operation:
-    """What the document says of an operation; `answer` holds a real answer against it."""
+    """An operation of the document. `answer` compares a real response with it."""
 
     def __init__(self, document, path, method, described):
         self.document, self.path, self.method, self.described = document, path, method, described
@@ -65,12 +65,12 @@ class Operation:
 
     @property
     def media(self):
-        """What the request body may be, by its media type."""
+        """Return the request bodies by media type."""
         return self.described.get("requestBody", {}).get("content", {})
 
     @property
     def success(self):
-        # A restatement has two: its example is a preview, which makes nothing and is 200. 202 is for who prefers it.
+        # A restatement has two: its example is a preview, which creates nothing and is 200. 202 needs a Prefer header.
         statuses = [int(status) for status in self.described["responses"].keys() - {"202"} if status.startswith("2")]
         return min(statuses) if self.id == "restate_usages" else max(statuses)
 
@@ -163,7 +163,7 @@ def references(part):
             yield from references(value)
 
 
-def test_it_is_a_valid_openapi_3_1_document_that_anybody_may_read(stranger):
+def test_document_is_valid_openapi_and_public(stranger):
     answer = stranger.http.get("/openapi.json")
 
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
@@ -171,7 +171,7 @@ def test_it_is_a_valid_openapi_3_1_document_that_anybody_may_read(stranger):
     openapi_spec_validator.validate(answer.json)
 
 
-def test_every_operation_is_named_described_and_filed_under_a_described_tag(document, operations):
+def test_operations_have_name_description_and_tag(document, operations):
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     assert all(tags.values())
     used = set()
@@ -183,7 +183,7 @@ def test_every_operation_is_named_described_and_filed_under_a_described_tag(docu
     assert used == tags.keys()
 
 
-def test_every_parameter_is_described(operations):
+def test_parameters_have_descriptions(operations):
     for operation in operations.values():
         for parameter in operation.parameters:
             assert parameter["description"].endswith("."), (operation.id, parameter["name"])
@@ -198,14 +198,14 @@ def test_every_parameter_is_described(operations):
                 )
 
 
-def test_every_schema_is_used_and_none_is_named_twice(document):
+def test_schemas_are_used_and_named_once(document):
     schemas = document["components"]["schemas"]
 
     assert set(references(document)) == schemas.keys()
     assert [name for name in schemas if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
 
 
-def test_what_changes_a_part_has_no_defaults_that_a_client_would_send_unasked(document, operations):
+def test_patch_schemas_have_no_defaults(document, operations):
     reached = 0
     for operation in operations.values():
         if operation.method == "patch":
@@ -216,13 +216,13 @@ def test_what_changes_a_part_has_no_defaults_that_a_client_would_send_unasked(do
     assert reached == 5
 
 
-def test_only_what_must_be_open_is_open(operations):
+def test_only_listed_operations_are_public(operations):
     security = {name: operation.described["security"] for name, operation in operations.items()}
 
     assert {name: kinds for name, kinds in security.items() if kinds != [{"access_token": []}]} == WITHOUT_ACCESS_TOKEN
 
 
-def test_every_post_of_somebody_signed_in_takes_an_idempotency_key_and_nothing_else_does(operations):
+def test_idempotency_key_is_for_authenticated_posts_only(operations):
     posts = {name for name, operation in operations.items() if operation.method == "post"}
     keys = {
         name: parameter["schema"]
@@ -238,7 +238,7 @@ def test_every_post_of_somebody_signed_in_takes_an_idempotency_key_and_nothing_e
         assert {"409", "422"} <= operations[name].described["responses"].keys(), name
 
 
-def test_every_error_is_documented_as_a_problem_wherever_it_can_happen(operations):
+def test_possible_errors_are_documented_as_problems(operations):
     for operation in operations.values():
         statuses = {int(status) for status in operation.described["responses"]}
         expected = {422}
@@ -266,7 +266,7 @@ def test_every_error_is_documented_as_a_problem_wherever_it_can_happen(operation
                 assert content["example"]["status"] == status
 
 
-def test_every_body_has_an_example_that_is_as_its_schema_says(document, operations):
+def test_bodies_have_valid_examples(document, operations):
     for operation in operations.values():
         bodies = [operation.described.get("requestBody", {})]
         bodies += [operation.response(status) for status in operation.described["responses"]]
@@ -314,25 +314,25 @@ def walk(app, as_admin, operations, renaming=False):
             ids[CREATED[operation.path]] = answer.json["id"]
 
 
-def test_every_operation_takes_its_own_example_and_answers_as_documented(app, as_admin, operations):
+def test_operations_accept_their_own_examples(app, as_admin, operations):
     for operation, answer, status in walk(app, as_admin, operations):
         operation.check(answer, status)
 
 
-def test_every_operation_that_writes_leaves_an_audit_entry_and_no_other_does(app, as_admin, operations):
+def test_only_writing_operations_create_audit_entries(app, as_admin, operations):
     before = None
     for operation, _, status in walk(app, as_admin, operations, renaming=True):
-        told = json.loads(as_admin.get("/audit-entries?page_size=1").headers["X-Pagination"])["total"]
+        total = json.loads(as_admin.get("/audit-entries?page_size=1").headers["X-Pagination"])["total"]
         writes = operation.method != "get" and (operation.id, status) not in {
             ("refresh_tokens", 200),  # The session goes on.
             ("restate_usages", 200),  # A preview.
             ("verify_export", 200),  # Reads alone.
         }
-        assert before is None or (told > before) == writes, operation.id
-        before = told
+        assert before is None or (total > before) == writes, operation.id
+        before = total
 
 
-def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
+def test_operations_fail_as_documented(app, stranger, as_admin, as_auditor, operations, monkeypatch):
     reader = as_auditor.post("/api-keys", json={"name": "A reader", "scope": "read"}).json["key"]
     monkeypatch.setitem(app.config, "IMPORT_MAX_BYTES", 2**20)
     ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
@@ -356,20 +356,20 @@ def test_every_operation_fails_as_documented(app, stranger, as_admin, as_auditor
                 operation.check(operation.request(client, ids, **changes), status)
 
 
-def test_every_operation_that_writes_is_refused_as_documented_once_the_limit_is_reached(
+def test_writing_operations_are_rate_limited_as_documented(
     app, stranger, as_admin, sign_in, organization, operations, monkeypatch
 ):
     for name in [name for name in DEFAULTS if name.startswith("RATE_LIMIT_")]:
         monkeypatch.setitem(app.config, name, Limit(1, 86_400))
     ids = dict.fromkeys([*CREATED.values(), "session_id"], LARGEST_ID)
-    refused = set()
+    limited = set()
     for name, operation in operations.items():
-        # Each from an address of its own, by somebody who has done nothing yet.
+        # Each from a new IP address, by a new user.
         someone = sign_in(factories.user(organization, "admin"))
         if name == "refresh_tokens":
             someone.tokens["access_token"] = someone.tokens["refresh_token"]
-        address = {"environ_base": {"REMOTE_ADDR": f"192.0.2.{len(refused)}"}}
-        # Who is signed in is counted before all else; and the first may not log out.
+        address = {"environ_base": {"REMOTE_ADDR": f"192.0.2.{len(limited)}"}}
+        # Authenticated requests are counted first, and the first must not log out.
         wrong = {} if name in WITHOUT_ACCESS_TOKEN else {"query_string": {"no_such_argument": "1"}}
         first, second = (operation.request(someone, ids, **address, **changes) for changes in (wrong, {}))
         if operation.method == "get":
@@ -377,12 +377,12 @@ def test_every_operation_that_writes_is_refused_as_documented_once_the_limit_is_
             continue
         assert first.status_code != 429 and '-per-ip";r=0;' in first.headers["RateLimit"], name
         operation.check(second, 429)
-        refused.add(name)
+        limited.add(name)
 
-    assert len(refused) >= 25
+    assert len(limited) >= 25
 
 
-def test_any_other_method_is_405_and_allow_says_which_there_are(document, as_admin):
+def test_other_methods_are_405_with_allow(document, as_admin):
     problem = {"$ref": "#/components/schemas/Problem"}
     for path, methods in document["paths"].items():
         taken = {method.upper() for method in methods.keys() & set(METHODS)}
@@ -394,7 +394,7 @@ def test_any_other_method_is_405_and_allow_says_which_there_are(document, as_adm
             check(answer.json, problem, document)
 
 
-def test_what_has_changed_meanwhile_fails_as_documented(sign_in, organization, operations):
+def test_outdated_if_match_fails_as_documented(sign_in, organization, operations):
     manager = sign_in(factories.user(organization, "manager"))
     usage_id = factories.usage(manager.user).id
     for name in ("replace_usage", "correct_usage", "delete_usage"):
@@ -403,7 +403,7 @@ def test_what_has_changed_meanwhile_fails_as_documented(sign_in, organization, o
         operations[name].check(answer, 412)
 
 
-def test_what_the_caller_has_already_is_not_sent_again(as_admin, operations):
+def test_matching_if_none_match_is_304(as_admin, operations):
     for name, ids in (("get_usage_type", {"usage_type_id": 100}), ("get_yourself", {})):
         tag = operations[name].request(as_admin, ids).headers["ETag"]
 
@@ -413,7 +413,7 @@ def test_what_the_caller_has_already_is_not_sent_again(as_admin, operations):
         assert answer.headers["ETag"] == tag
 
 
-def test_what_is_done_after_the_answer_is_documented(as_member, operations):
+def test_async_processing_is_documented(as_member, operations):
     operation = operations["import_usages"]
 
     answer = operation.request(as_member, {}, headers={"Prefer": "respond-async"})
@@ -421,7 +421,7 @@ def test_what_is_done_after_the_answer_is_documented(as_member, operations):
     operation.check(answer, 202)
 
 
-def test_a_file_is_documented_in_each_of_its_formats(as_member, operations):
+def test_export_formats_are_documented(as_member, operations):
     factories.usage(as_member.user)
     operation = operations["export_usages"]
     for file_format, media_type in (("csv", "text/csv"), ("ndjson", "application/x-ndjson")):

@@ -1,4 +1,4 @@
-"""Every list, in every order: by page numbers and by cursor, and as the schema would write it."""
+"""Lists in every order: numbered pages, cursors, and JSON written by PostgreSQL."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def by_cursor(client, path, **query):
     return rows, pages
 
 
-def test_by_cursor_a_list_is_the_same_as_by_numbers_in_every_order(lists):
+def test_cursor_pages_match_numbered_pages_in_every_order(lists):
     client, found = lists
     assert len(found) >= 10
     checked = 0
@@ -94,7 +94,7 @@ def test_by_cursor_a_list_is_the_same_as_by_numbers_in_every_order(lists):
     assert checked > 80
 
 
-def test_postgresql_writes_what_the_schema_would(lists, monkeypatch):
+def test_postgresql_writes_the_same_json_as_the_schema(lists, monkeypatch):
     client, found = lists
     written = {path: client.get(f"{path}?page_size=1000").data for path in found}
     as_it_is = paging.row_as_json
@@ -108,7 +108,7 @@ def test_postgresql_writes_what_the_schema_would(lists, monkeypatch):
 
     for path, body in written.items():
         assert client.get(f"{path}?page_size=1000").data == body, path
-    # Three have JSONB; whether a session is the current one, and a key's beginning, stand in no column.
+    # Three have JSONB. `current` of a session and `prefix` of a key are no columns.
     assert sorted(slow) == ["api_keys", "audit_entries", "imports", "restatements", "sessions"]
     assert len(fast) == len(found) - len(slow)
 
@@ -117,7 +117,7 @@ def test_postgresql_writes_what_the_schema_would(lists, monkeypatch):
     "query",
     ["sort=amount", "sort=-usage_at&quality=measured", "", "page_size=1"],
 )
-def test_a_cursor_belongs_to_the_list_as_it_was_asked_for(lists, query):
+def test_cursor_is_valid_for_its_own_filters_and_order_only(lists, query):
     client, _ = lists
     link = client.get("/usages?sort=-usage_at&page_size=2&cursor=").headers["Link"]
     cursor = re.search(r'cursor=([^>&]+)>; rel="next"', link)[1]
@@ -132,7 +132,7 @@ def test_a_cursor_belongs_to_the_list_as_it_was_asked_for(lists, query):
 
 
 @pytest.mark.parametrize("cursor", ["x", "%00", "AAAAAAAAAAAAAAAAWzFd", "A" * 5000, "é", "====", "W10"])
-def test_what_is_no_cursor_is_refused(lists, cursor):
+def test_invalid_cursor_is_422(lists, cursor):
     client, _ = lists
 
     answer = client.get(f"/usages?cursor={cursor}")
@@ -141,7 +141,7 @@ def test_what_is_no_cursor_is_refused(lists, cursor):
     assert list(answer.json["errors"]["query"]) == ["cursor"]
 
 
-def test_rows_that_come_and_go_neither_hide_nor_repeat_the_others(lists):
+def test_cursor_skips_and_repeats_no_rows_after_changes(lists):
     client, _ = lists
     first = client.get("/usages?sort=usage_at&page_size=4&cursor=")
     rest = re.search(r'\?([^>]*)>; rel="next"', first.headers["Link"])[1]
@@ -153,7 +153,7 @@ def test_rows_that_come_and_go_neither_hide_nor_repeat_the_others(lists):
     assert client.get(f"/usages?{rest.replace('page_size=4', 'page_size=1000')}").json == expected
 
 
-def test_a_page_by_cursor_is_one_statement_that_reads_an_index_from_there(lists, statements, many_usages):
+def test_cursor_page_is_one_statement_with_an_index_scan(lists, statements, many_usages):
     client, _ = lists
     link = client.get("/usages?page_size=2&cursor=").headers["Link"]
     following = re.search(r'\?([^>]*)>; rel="next"', link)[1]

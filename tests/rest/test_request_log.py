@@ -1,4 +1,4 @@
-"""What is told of each request: a line of the log, and /metrics for who knows its token."""
+"""The log line of each request, and /metrics."""
 
 import datetime as dt
 
@@ -14,14 +14,14 @@ TOKEN = "a token of Prometheus"
 
 @pytest.fixture
 def measured(database_url):
-    """Somebody at a service that has /metrics."""
+    """A client of a service with /metrics."""
     app = create_app(settings_for(database_url, METRICS_TOKEN=TOKEN))
     yield app.test_client()
     with app.app_context():
         db.engine.dispose()
 
 
-def test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how(as_member, log_lines):
+def test_log_line_has_actor_and_route_but_no_query(as_member, log_lines):
     answer = as_member.get("/usages/12345?x=secret", headers={"X-Request-ID": "of-the-caller"})
 
     assert answer.status_code == 422
@@ -54,14 +54,14 @@ def test_a_request_is_a_line_that_says_who_asked_for_what_and_not_how(as_member,
         ("GET", "/metrics", 404, "info", None),
     ],
 )
-def test_lines_have_a_level_and_a_route_if_there_is_one(stranger, log_lines, method, path, status, level, route):
+def test_log_line_has_level_and_route(stranger, log_lines, method, path, status, level, route):
     assert stranger.http.open(path, method=method).status_code == status
 
     (line,) = log_lines()
     assert (line["status"], line["level"], line["route"], line["actor_id"]) == (status, level, route, None)
 
 
-def test_a_database_that_is_away_is_a_warning(log_lines):
+def test_unavailable_database_is_logged_as_a_warning(log_lines):
     app = create_app(settings_for("postgresql+psycopg2://somebody:canary@127.0.0.1:1/nothing"))
 
     assert Client(app).get("/health/ready").status_code == 503
@@ -72,7 +72,7 @@ def test_a_database_that_is_away_is_a_warning(log_lines):
     assert (request["level"], request["status"]) == ("warning", 503)
 
 
-def test_a_file_is_told_of_when_it_is_written(committing, log_lines):
+def test_streamed_response_is_logged_at_its_end(committing, log_lines):
     answer = committing.get("/usages/export?format=csv")
     assert log_lines() == []
 
@@ -82,7 +82,7 @@ def test_a_file_is_told_of_when_it_is_written(committing, log_lines):
     assert (line["status"], line["route"]) == (200, "/api/v1/usages/export")
 
 
-def test_metrics_are_for_who_has_the_token(measured):
+def test_metrics_require_the_token(measured):
     for authorization in ("", "Bearer", "Bearer a token", f"Basic {TOKEN}", "Bearer ä", TOKEN):
         answer = measured.get("/metrics", headers={"Authorization": authorization})
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
@@ -94,7 +94,7 @@ def test_metrics_are_for_who_has_the_token(measured):
     assert "carbonapi_requests_total" in answer.text
 
 
-def test_what_callers_make_up_is_no_label(measured):
+def test_invented_methods_and_paths_share_one_label(measured):
     for path in ("/canary-1", "/api/v1/canary-2"):
         measured.open(path, method="CANARY")
 

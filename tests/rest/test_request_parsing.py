@@ -1,4 +1,4 @@
-"""Bad input: each kind is answered with the contract's status, names the field, and stores nothing."""
+"""Invalid requests: each returns the documented status, names the field and stores nothing."""
 
 import json
 
@@ -92,7 +92,7 @@ GOOD = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5
         ("a\\u0000b", "1"),
     ],
 )
-def test_a_value_that_is_not_right_is_422_and_names_the_field(as_member, field, text):
+def test_invalid_value_is_422_and_names_the_field(as_member, field, text):
     fields = {name: json.dumps(value) for name, value in GOOD.items()} | {field: text}
     body = "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
 
@@ -104,7 +104,7 @@ def test_a_value_that_is_not_right_is_422_and_names_the_field(as_member, field, 
     assert as_member.get("/usages").json == []
 
 
-def test_a_whole_number_may_be_written_with_a_zero_fraction_as_json_schema_has_it(as_member):
+def test_integer_accepts_a_zero_fraction(as_member):
     body = '{"usage_type_id": 100.0, "usage_at": "2024-01-31T12:00:00Z", "amount": 1}'
 
     answer = as_member.post("/usages", data=body, content_type="application/json")
@@ -132,7 +132,7 @@ def test_a_whole_number_may_be_written_with_a_zero_fraction_as_json_schema_has_i
         '{"amount": 1}'.encode("utf-16"),
     ],
 )
-def test_what_is_no_json_is_400(as_member, body):
+def test_invalid_json_is_400(as_member, body):
     answer = as_member.post("/usages", data=body, content_type="application/json")
 
     assert answer.status_code == 400, answer.text
@@ -140,7 +140,7 @@ def test_what_is_no_json_is_400(as_member, body):
 
 
 @pytest.mark.parametrize("body", ["[]", "[{}]", '"text"', "1", "null", "true"])
-def test_another_thing_where_an_object_is_due_is_422(as_member, body):
+def test_body_that_is_no_object_is_422(as_member, body):
     for method, path in (("POST", "/usages"), ("POST", "/auth/login"), ("PATCH", "/auth/me")):
         answer = as_member.open(path, method, data=body, content_type="application/json")
         assert (answer.status_code, list(answer.json["errors"])) == (422, ["json"])
@@ -149,24 +149,24 @@ def test_another_thing_where_an_object_is_due_is_422(as_member, body):
 @pytest.mark.parametrize(
     "content_type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json", "x"]
 )
-def test_another_media_type_is_415(as_member, content_type):
+def test_unsupported_media_type_is_415(as_member, content_type):
     assert as_member.post("/usages", data=json.dumps(GOOD), content_type=content_type).status_code == 415
     assert as_member.get("/usages").json == []
 
 
-def test_half_a_surrogate_pair_in_a_name_is_told_as_well_as_it_can_be(as_member):
+def test_unpaired_surrogate_in_a_name_becomes_a_question_mark(as_member):
     answer = as_member.post("/usages", data='{"a\\ud800": 1}', content_type="application/json")
 
     assert (answer.status_code, answer.json["errors"]["json"]["a?"]) == (422, ["Unknown field."])
 
 
-def test_json_with_a_charset_is_json(as_member):
+def test_json_with_a_charset_is_accepted(as_member):
     answer = as_member.post("/usages", data=json.dumps(GOOD), content_type="application/json; charset=utf-8")
 
     assert answer.status_code == 201
 
 
-def test_ten_megabytes_are_413(as_member):
+def test_body_of_ten_megabytes_is_413(as_member):
     body = json.dumps(GOOD | {"note": "x" * 10_000_000})
 
     answer = as_member.post("/usages", data=body, content_type="application/json")
@@ -174,7 +174,7 @@ def test_ten_megabytes_are_413(as_member):
     assert (answer.status_code, answer.content_type) == (413, "application/problem+json")
 
 
-def test_compressed_bodies_are_415_and_chunked_ones_411(as_member):
+def test_compressed_body_is_415_and_chunked_body_is_411(as_member):
     headers = {"Content-Encoding": "gzip"}
     assert as_member.post("/usages", data=b"x", content_type="application/json", headers=headers).status_code == 415
     headers = {"Transfer-Encoding": "chunked"}
@@ -182,7 +182,7 @@ def test_compressed_bodies_are_415_and_chunked_ones_411(as_member):
     assert (answer.status_code, answer.json["title"]) == (411, "Length required")
 
 
-def test_a_body_that_was_cut_off_is_400_and_stores_nothing(as_member):
+def test_truncated_body_is_400_and_stores_nothing(as_member):
     """Servers pass a body that ends early as if it were whole, and say so by a flag."""
     body = json.dumps(GOOD).encode()
 
@@ -200,7 +200,7 @@ def test_a_body_that_was_cut_off_is_400_and_stores_nothing(as_member):
     assert as_member.get("/usages").json == []
 
 
-def test_the_layer_around_the_app_takes_the_flag_away():
+def test_middleware_removes_the_input_terminated_flag():
     seen = []
     DetectTruncatedBodies(lambda environ, start: seen.append(dict(environ)) or [])(
         {"wsgi.input_terminated": True}, None
@@ -212,7 +212,7 @@ def test_the_layer_around_the_app_takes_the_flag_away():
     "id_",
     ["9" * 30, "9223372036854775808", "0", "01", "-1", "1.0", "٣", "1_0", "abc", "%00", "1%0a", "+1", "", "1 OR 1=1"],
 )
-def test_an_id_that_cannot_be_is_404(as_manager, id_):
+def test_invalid_id_in_a_path_is_404(as_manager, id_):
     for path in ("/usages/{}", "/users/{}", "/organizations/{}", "/usage-types/{}", "/imports/{}"):
         if id_:
             answer = as_manager.get(path.format(id_))
@@ -221,7 +221,7 @@ def test_an_id_that_cannot_be_is_404(as_manager, id_):
     assert as_manager.get(f"/users/{id_ or 'x'}/usages").status_code == 404
 
 
-def test_every_error_is_a_problem(as_member, stranger):
+def test_errors_are_problems(as_member, stranger):
     for answer, status, kind, title in (
         (stranger.get("/usages"), 401, "not-signed-in", "Unauthenticated"),
         (as_member.get("/nowhere"), 404, "not-found", "Not found"),
@@ -245,14 +245,14 @@ def test_every_error_is_a_problem(as_member, stranger):
     ("asked", "echoed"),
     [("abc-123_x.Y", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("<script>", False), ("", False)],
 )
-def test_a_sane_request_id_is_echoed_and_another_is_made(stranger, asked, echoed):
+def test_valid_request_id_is_echoed_and_others_are_replaced(stranger, asked, echoed):
     answer = stranger.get("/health/live", headers={"X-Request-ID": asked})
 
     assert (answer.headers["X-Request-ID"] == asked) is echoed
     assert len(answer.headers["X-Request-ID"]) > 10
 
 
-def test_a_fault_of_our_own_is_500_without_its_details(app, as_member, monkeypatch, log_lines):
+def test_unexpected_error_is_500_without_details(app, as_member, monkeypatch, log_lines):
     def broken(*args, **kwargs):
         raise RuntimeError("the secret inside")
 
@@ -262,13 +262,13 @@ def test_a_fault_of_our_own_is_500_without_its_details(app, as_member, monkeypat
 
     assert (answer.status_code, answer.content_type) == (500, "application/problem+json")
     assert "secret" not in answer.text
-    fault, request = log_lines()
-    assert fault["request_id"] == request["request_id"] == answer.json["request_id"]
-    assert (fault["level"], fault["message"], fault["actor_id"]) == ("error", "unexpected error", as_member.user.id)
-    assert fault["stack"].endswith('raise RuntimeError("the secret inside")\nbuiltins.RuntimeError')
+    error, request = log_lines()
+    assert error["request_id"] == request["request_id"] == answer.json["request_id"]
+    assert (error["level"], error["message"], error["actor_id"]) == ("error", "unexpected error", as_member.user.id)
+    assert error["stack"].endswith('raise RuntimeError("the secret inside")\nbuiltins.RuntimeError')
 
 
-def test_text_is_stored_as_it_came(as_member):
+def test_text_is_stored_unchanged(as_member):
     note = "Ünïcödé 🌍, tab\tand\r\nlines, <script>alert(1)</script> '; DROP TABLE usages; --"
 
     usage = as_member.post("/usages", json=GOOD | {"note": note}).json

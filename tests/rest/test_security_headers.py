@@ -1,4 +1,4 @@
-"""The headers that protect who reads an answer in a browser: they are on every answer."""
+"""Security headers of all responses."""
 
 import pytest
 
@@ -42,7 +42,7 @@ ONCE = {name: [value] for name, value in PROTECTIVE.items()}
         ("POST", "/api/v1/usages", 415),
     ],
 )
-def test_every_answer_protects_who_reads_it(as_member, method, path, status):
+def test_every_response_has_security_headers(as_member, method, path, status):
     answer = as_member.http.open(
         path, method=method, headers={"Authorization": f"Bearer {as_member.tokens['access_token']}"}
     )
@@ -56,7 +56,7 @@ def test_every_answer_protects_who_reads_it(as_member, method, path, status):
     assert answer.headers.get("Cache-Control") == "private, no-cache" or not path.startswith("/api/")
 
 
-def test_the_dashboard_has_its_own_policy_in_place_of_the_common_one(as_member):
+def test_dashboard_has_a_content_security_policy_of_its_own(as_member):
     answer = as_member.http.get("/dashboard")
 
     (policy,) = answer.headers.getlist("Content-Security-Policy")
@@ -65,7 +65,7 @@ def test_the_dashboard_has_its_own_policy_in_place_of_the_common_one(as_member):
     assert all(answer.headers.getlist(name) == ONCE[name] for name in others)
 
 
-def test_a_fault_of_our_own_and_an_early_refusal_protect_too(app, as_member, monkeypatch):
+def test_internal_and_early_errors_have_security_headers(app, as_member, monkeypatch):
     monkeypatch.setattr("carbonapi.usages.views.Usage", None)
     answer = as_member.get("/usages/1")
     _, headers, _ = early_problem(
@@ -78,13 +78,13 @@ def test_a_fault_of_our_own_and_an_early_refusal_protect_too(app, as_member, mon
 
 
 @pytest.mark.parametrize(
-    ("proxies", "protocol", "told"),
+    ("proxies", "protocol", "expected"),
     [(0, "https", None), (1, "http", None), (1, "https", "max-age=31536000"), (1, "https, http", None)],
 )
-def test_that_it_is_reached_by_tls_is_believed_of_proxies_that_are_trusted(database_url, proxies, protocol, told):
+def test_hsts_depends_on_trusted_proxies_only(database_url, proxies, protocol, expected):
     app = create_app(settings_for(database_url, TRUSTED_PROXIES=proxies))
     answer = app.test_client().get("/health/live", headers={"X-Forwarded-Proto": protocol})
     with app.app_context():
         db.engine.dispose()
 
-    assert answer.headers.get("Strict-Transport-Security") == told
+    assert answer.headers.get("Strict-Transport-Security") == expected

@@ -1,4 +1,4 @@
-"""Swagger UI in a real Chromium, under the page's own Content-Security-Policy. `make browser` runs this."""
+"""Swagger UI in Chromium, under the page's Content-Security-Policy. `make browser` runs this."""
 
 import json
 import urllib.request
@@ -32,7 +32,7 @@ def post(url, body):
 
 
 def text_of(page, selector):
-    """What stands in an element, once it does."""
+    """Return the text of an element when it is there."""
     return page.wait_for(f"document.querySelector({json.dumps(selector)})?.innerText")
 
 
@@ -45,7 +45,7 @@ def execute(page, operation):
     return text_of(page, f'[id$="-{operation}"] .request-url pre'), status.strip(), json.loads(body[body.index("\n") :])
 
 
-def test_swagger_ui_shows_all_operations_signs_in_and_tries_them_out(service, page):
+def test_swagger_ui_lists_operations_and_executes_them(service, page):
     post(f"{service}/api/v1/auth/register", {**ACCOUNT, "name": "Ada"})
     token = post(f"{service}/api/v1/auth/login", ACCOUNT)["access_token"]
 
@@ -73,7 +73,7 @@ def test_swagger_ui_shows_all_operations_signs_in_and_tries_them_out(service, pa
     assert page.errors == []
 
 
-def test_a_newcomer_registers_signs_in_and_is_still_signed_in_when_the_page_is_loaded_again(service, page):
+def test_swagger_ui_keeps_the_token_after_a_reload(service, page):
     page.open(f"{service}/docs")
     registered = execute(page, "register_organization")
     logged_in = execute(page, "log_in")
@@ -93,7 +93,7 @@ def test_a_newcomer_registers_signs_in_and_is_still_signed_in_when_the_page_is_l
     assert (violations, page.run("violations"), page.errors) == ([], [], [])
 
 
-def test_tags_stand_in_the_order_in_which_one_learns_them(service, page):
+def test_tags_are_in_learning_order(service, page):
     page.open(f"{service}/docs")
     page.wait_for("document.querySelectorAll('.opblock').length")
 
@@ -104,7 +104,7 @@ def test_tags_stand_in_the_order_in_which_one_learns_them(service, page):
     assert page.run("document.querySelector('section.models').className") == "models"  # Schemas are folded.
 
 
-def test_the_policy_would_have_been_told_of_had_it_been_violated(service, page):
+def test_content_security_policy_violations_are_detected(service, page):
     page.open(f"{service}/docs")
     page.wait_for("document.querySelectorAll('.opblock').length")
 

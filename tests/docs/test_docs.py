@@ -174,5 +174,5 @@ def test_changelog_names_no_setting_that_is_gone():
 
 
 def test_commands_are_named_carbonapi():
-    for page in PAGES:
+    for page in {*PAGES} - {PROJECT / "CHANGELOG.md"}:
         assert "-m carbonapi" not in page.read_text(), page

@@ -284,7 +284,7 @@ def test_constraints_that_clients_can_violate_have_messages():
     assert constraint_message("ex_emission_factors_validity")[1] == "valid_from"
     assert constraint_message("uq_usages_external_id")[1] == "external_id"
     assert constraint_message("pk_usages") is None
-    assert is_transient("fk_usage_days_organization_id_timezone")
+    assert is_transient("fk_daily_totals_organization_id_timezone")
     assert not is_transient("uq_users_email") and not is_transient("pk_usages")
     assert display_name(Usage) == "usage"
 

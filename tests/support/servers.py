@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 
+START_SECONDS = 180  # Several services start at the same time on few cores.
+
 
 def free_port():
     with socket.socket() as probe:
@@ -38,7 +40,7 @@ def serving(database_url, secret_key, workers=1, log=None, **settings):
 
 
 def wait_until_ready(url, server):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{url}/health/ready"):
             return

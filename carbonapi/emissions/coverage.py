@@ -26,8 +26,17 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..local_time.clock import MICROSECOND, SHOWN, day_of, day_start, local_clock
-from ..local_time.hours import ALL_HOURS, HOURS, hour_bit, interval_hour_bits
+from ..local_time.clock import (
+    ALL_HOURS,
+    HOURS,
+    MICROSECOND,
+    TIMESTAMP,
+    day_of,
+    day_start,
+    hour_bit,
+    interval_hours,
+    local_clock,
+)
 from ..rest.fields import start_of_day
 from .prorated_rows import ASKED, DAYS, TimeEdges, within
 
@@ -83,14 +92,14 @@ def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
         asked.usage_type_id, day_of(shown).label("day"), hour_bit(shown).label("readings"), none.label("periods")
     ).where(at_once, is_reading)
     days: Any = sa.func.generate_series(
-        sa.cast(sa.func.greatest(day_of(shown), first), SHOWN),
-        sa.func.least(last_shown, sa.cast(last, SHOWN)),
+        sa.cast(sa.func.greatest(day_of(shown), first), TIMESTAMP),
+        sa.func.least(last_shown, sa.cast(last, TIMESTAMP)),
         sa.literal_column("INTERVAL '1 day'", sa.Interval),
     )
     days = days.table_valued("midnight").lateral("touched").render_derived()
     day = day_of(days.c.midnight)
     periods = (
-        sa.select(asked.usage_type_id, day, none, interval_hour_bits(shown, last_shown, day))
+        sa.select(asked.usage_type_id, day, none, interval_hours(shown, last_shown, day))
         .select_from(ASKED.join(days, sa.true()))
         .where(over_time, is_reading)
     )

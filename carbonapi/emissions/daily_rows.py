@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..accounts.models import Organization
-from ..local_time.clock import MOMENT, day_start
+from ..local_time.clock import TIMESTAMPTZ, day_start
 from ..rest.fields import start_of_day
 from .prorated_rows import DAYS, TimeEdges, prorated_rows
 
@@ -56,7 +56,7 @@ class DailyRows:
         self.front, self.back = TimeEdges(f"{name}_front"), TimeEdges(f"{name}_back")
         # The first whole day of each place, and the one behind the last of all; and when these begin.
         days = sa.cast(sa.bindparam(f"{name}_days", type_=sa.Text), ARRAY(sa.Date))
-        begins = sa.cast(sa.bindparam(f"{name}_begins", type_=sa.Text), ARRAY(MOMENT))
+        begins = sa.cast(sa.bindparam(f"{name}_begins", type_=sa.Text), ARRAY(TIMESTAMPTZ))
         self.table = sa.select(days.label("days"), begins.label("begins")).cte(f"{name}_of_days")
         self.back_is_alone = sa.bindparam(f"{name}_back_is_alone", type_=sa.Boolean)
         self.count = sa.bindparam(f"{name}_count", type_=sa.Integer)
@@ -93,7 +93,7 @@ class DailyRows:
         """Whether PostgreSQL has these days begin when Python does, in the time zone of the organization."""
         edges = sa.select(
             sa.func.unnest(self.table.c.days, type_=sa.Date).label("day"),
-            sa.func.unnest(self.table.c.begins, type_=MOMENT).label("begin"),
+            sa.func.unnest(self.table.c.begins, type_=TIMESTAMPTZ).label("begin"),
         ).subquery("edges")
         begins = day_start(Organization.timezone, edges.c.day)
         return sa.select(sa.func.bool_and(begins == edges.c.begin)).correlate(Organization).scalar_subquery()

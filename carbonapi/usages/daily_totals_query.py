@@ -1,19 +1,20 @@
-"""The days of the ledger, as they answer for usages: which of them hold exactly the usages that are asked for."""
+"""Read daily totals in place of usages: which totals cover a query exactly, and how many usages it selects."""
 
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
-from ..auth import current_actor, viewer_parameters, visible
+from ..auth import current_actor, visible
 from ..catalogue.models import UsageType
-from ..local_time.clock import MOMENT, day_of, day_start, local_clock
+from ..local_time.clock import MICROSECOND, TIMESTAMPTZ, day_of, day_start, local_clock
 from ..rest.paging import RowCount
 from ..rest.query import QueryFilter
 from .models import DailyTotal, Usage
 
-# They see all usages of their organization, and of no other: so they see its days.
-SEE_ALL = frozenset({"manager", "auditor"})
+# These roles see exactly the usages of their organization, so its daily totals cover what they see.
+ROLES = frozenset({"manager", "auditor"})
 FILTERS = {
     "usage_type_id": lambda ids: DailyTotal.usage_type_id.in_(ids),
     "scope": lambda scopes: DailyTotal.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
@@ -21,92 +22,109 @@ FILTERS = {
     "restatement_id": lambda ids: DailyTotal.restatement_id.in_(ids),
 }
 RANGE = {"start", "end"}
-BEFORE_ALL, AFTER_ALL = sa.literal_column("date '-infinity'", sa.Date), sa.literal_column("date 'infinity'", sa.Date)
+EDGES = {"start": "first", "end": "last"}
 
 
-def matching_daily_totals(narrow: QueryFilter) -> sa.Select[Any] | None:
-    """The days of the usages that `narrow` asks for, but for its range; None where days cannot tell these apart."""
-    asked = narrow.filters.keys() - RANGE
-    if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
+def matching_daily_totals(query_filter: QueryFilter) -> sa.Select[Any] | None:
+    """Select the daily totals of the queried usages, of all time. Return None if they do not cover the query."""
+    names = query_filter.filters.keys() - RANGE
+    actor = current_actor()
+    if actor.role not in ROLES or query_filter.rewrites or not names <= FILTERS.keys():
         return None
-    criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
-    return sa.select(DailyTotal).where(DailyTotal.organization_id == viewer_parameters().organization_id, *criteria)
+    criteria = (FILTERS[name](query_filter.arguments[name]) for name in sorted(names))
+    return sa.select(DailyTotal).where(DailyTotal.organization_id == actor.organization_id, *criteria)
 
 
-def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
-    """How many usages `narrow` asks for, from the days that are whole in its range and the usages at its ends."""
-    days = matching_daily_totals(narrow)
-    if days is None:
+def count_from_daily_totals(query_filter: QueryFilter) -> RowCount | None:
+    """Return the number of queried usages, from the totals of whole days and the usages at the ends of the range."""
+    totals = matching_daily_totals(query_filter)
+    if totals is None:
         return None
-    bounds = _bounds(narrow)
-    whole = days.with_only_columns(DailyTotal.day, sa.func.sum(DailyTotal.usage_count).label("number"))
-    parts = [
-        whole.where(DailyTotal.day >= _of(bounds.c.first), DailyTotal.day < _of(bounds.c.last)).group_by(DailyTotal.day)
-    ]
-    usages = narrow.unbounded(visible(Usage)).with_only_columns(sa.func.count().label("number"))
-    if narrow.start is not None:
-        front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
-        parts.append(sa.select(_of(bounds.c.first) - 1, front.scalar_subquery()))
-    if narrow.end is not None:
-        back = usages.where(Usage.usage_at >= _of(bounds.c.back_begin), narrow.criteria["end"])
-        parts.append(sa.select(_of(bounds.c.last), back.scalar_subquery()))
-    numbers = sa.union_all(*parts).cte("numbers")
-    total = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(numbers.c.number), 0), sa.BigInteger)).scalar_subquery()
-    (by, *_) = narrow.order
-    if by.element.key != Usage.usage_at.key:
+    counts_and_range = cache(lambda: _counts_by_day(query_filter, totals))  # Built only where the statement needs it.
+    if RANGE & query_filter.filters.keys():
+        counts, _ = counts_and_range()
+        total = sa.select(_sum(counts.c.number)).scalar_subquery()
+    else:
+        total = totals.with_only_columns(_sum(DailyTotal.usage_count)).scalar_subquery()
+    (first_key, *_) = query_filter.order
+    if first_key.element.key != Usage.usage_at.key:
         return RowCount(total)
-
-    descends = by.modifier is sa.sql.operators.desc_op
+    is_descending = first_key.modifier is sa.sql.operators.desc_op
 
     def around(offset: Any, page_size: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]:
-        so_far = sa.func.sum(numbers.c.number).over(order_by=numbers.c.day.desc() if descends else numbers.c.day)
-        passed = sa.select(numbers.c.day, so_far.label("so_far"), (so_far - numbers.c.number).label("before"))
-        days = passed.subquery("passed").c
-        of_page = (
+        counts, whole_days = counts_and_range()
+        order = counts.c.day.desc() if is_descending else counts.c.day
+        until = sa.func.sum(counts.c.number).over(order_by=order)
+        days = sa.select(counts.c.day, until.label("until"), (until - counts.c.number).label("before")).subquery("days")
+        page_days = (
             sa.select(
-                sa.func.min(days.day).label("first"),
-                sa.func.max(days.day).label("last"),
-                sa.cast(sa.func.min(days.before), sa.BigInteger).label("before"),
+                sa.func.min(days.c.day).label("first"),
+                sa.func.max(days.c.day).label("last"),
+                sa.cast(sa.func.min(days.c.before), sa.BigInteger).label("before"),
             )
-            .where(days.before < offset + page_size, days.so_far > offset)
-            .cte("days_of_page")
+            .where(days.c.before < offset + page_size, days.c.until > offset)
+            .cte("page_days")
         )
-        begin, end = (
-            sa.select(day_start(bounds.c.timezone, day)).select_from(of_page.join(bounds, sa.true())).scalar_subquery()
-            for day in (of_page.c.first, of_page.c.last + 1)
+        start, end = (
+            sa.select(day_start(whole_days.c.timezone, day))
+            .join_from(page_days, whole_days, sa.true())
+            .scalar_subquery()
+            for day in (page_days.c.first, page_days.c.last + 1)
         )
-        return (Usage.usage_at >= begin) & (Usage.usage_at < end), offset - _of(of_page.c.before)
+        return (Usage.usage_at >= start) & (Usage.usage_at < end), offset - _value(page_days.c.before)
 
     return RowCount(total, around)
 
 
-def _bounds(narrow: QueryFilter) -> sa.CTE:
-    """The first whole day of the range, `first`, and the one behind the last, `last`; and where its ends are cut off.
+def _counts_by_day(query_filter: QueryFilter, totals: sa.Select[Any]) -> tuple[sa.CTE, sa.CTE]:
+    """Return the number of usages of each whole day and of the two ends of the range, and the row of `_whole_days`."""
+    whole_days = _whole_days(query_filter)
+    counts = totals.with_only_columns(DailyTotal.day, sa.func.sum(DailyTotal.usage_count).label("number"))
+    usages = query_filter.unbounded(visible(Usage)).with_only_columns(sa.func.count())
+    parts = []
+    if query_filter.start is not None:
+        counts = counts.where(DailyTotal.day >= _value(whole_days.c.first))
+        before = usages.where(query_filter.criteria["start"], Usage.usage_at < _value(whole_days.c.start))
+        parts.append(sa.select(_value(whole_days.c.first) - 1, before.scalar_subquery()))
+    if query_filter.end is not None:
+        counts = counts.where(DailyTotal.day < _value(whole_days.c.last))
+        after = usages.where(Usage.usage_at >= _value(whole_days.c.end), query_filter.criteria["end"])
+        parts.append(sa.select(_value(whole_days.c.last), after.scalar_subquery()))
+    return sa.union_all(counts.group_by(DailyTotal.day), *parts).cte("counts"), whole_days
 
-    Of the range, `front_end` ends what is before the first whole day, and `back_begin` begins what is after the last.
+
+def _whole_days(query_filter: QueryFilter) -> sa.CTE:
+    """Return one row: `first`, the first whole day in the range; `last`, the day after the last one; `timezone`.
+
+    `start` and `end` are the instants between which the whole days are. They never leave the range: if it holds no
+    whole day, all of it is before `start`.
     """
-    start, end = (
-        sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
+    zone = Organization.timezone
+    days: dict[str, Any] = {"timezone": zone}
+    if query_filter.start is not None:
+        # A day that begins at the start of the range is whole. Any other day of the range begins later.
+        instant_before = sa.literal(query_filter.start - MICROSECOND, TIMESTAMPTZ)
+        days["first"] = day_of(local_clock(zone, instant_before)) + 1
+    if query_filter.end is not None:
+        range_end = sa.literal(query_filter.end, TIMESTAMPTZ)
+        days["last"] = day_of(local_clock(zone, range_end))
+    day = (
+        sa.select(*(column.label(name) for name, column in days.items()))
+        .where(Organization.id == current_actor().organization_id)
+        .subquery("days_in_range")
+        .c
     )
-    timezone = (
-        sa.select(Organization.timezone).where(Organization.id == viewer_parameters().organization_id).cte("local")
-    )
-    zone = timezone.c.timezone
-    first: Any = BEFORE_ALL
-    if start is not None:
-        day = day_of(local_clock(zone, start))
-        first = sa.case((day_start(zone, day) == start, day), else_=day + 1)
-    last = AFTER_ALL if end is None else day_of(local_clock(zone, end))
-    days = sa.select(zone, first.label("first"), last.label("last")).cte("whole")
-    begins = {"front_end": day_start(days.c.timezone, days.c.first) if start is not None else None,
-              "back_begin": day_start(days.c.timezone, days.c.last) if end is not None else None}  # fmt: skip
-    if start is not None and end is not None:
-        # Both within one day: all of the range is at its front.
-        begins["front_end"] = sa.func.least(begins["front_end"], end)
-        begins["back_begin"] = sa.func.greatest(begins["back_begin"], begins["front_end"])
-    return sa.select(days, *(begin.label(name) for name, begin in begins.items() if begin is not None)).cte("bounds")
+    instants = {name: day_start(day.timezone, day[edge]) for name, edge in EDGES.items() if edge in days}
+    if len(instants) == len(EDGES):
+        instants["start"] = sa.func.least(instants["start"], range_end)
+        instants["end"] = sa.func.greatest(instants["end"], instants["start"])
+    return sa.select(*day, *(instant.label(name) for name, instant in instants.items())).cte("whole_days")
 
 
-def _of(column: Any) -> Any:
-    """The value of a column of a table of one row."""
+def _sum(numbers: Any) -> Any:
+    return sa.cast(sa.func.coalesce(sa.func.sum(numbers), 0), sa.BigInteger)
+
+
+def _value(column: Any) -> Any:
+    """Return the value of a column of a table of one row."""
     return sa.select(column).scalar_subquery()

@@ -7,7 +7,7 @@ from flask.views import MethodView
 from ..accounts.models import User
 from ..auth import get_all_visible, get_visible, visible
 from ..rest import Blueprint, lock_for_update, now
-from . import ledger
+from . import service
 from .daily_totals_query import count_from_daily_totals
 from .explanation import explain
 from .history import versions
@@ -35,7 +35,7 @@ usages = Blueprint(
 
 @usages.route("/usages")
 class Usages(MethodView):
-    @usages.listing(UsageSchema, UsageQuery, tally=count_from_daily_totals, is_kept=True)
+    @usages.listing(UsageSchema, UsageQuery, tally=count_from_daily_totals)
     def get(self, narrow: Any) -> Any:
         """List usages
 
@@ -50,7 +50,7 @@ class Usages(MethodView):
         The emission factor in force at `usage_at` is frozen into it; no later factor changes the number. Without a
         factor at that time it is 422.
         """
-        return ledger.record(now(), **fields)
+        return service.record(now(), **fields)
 
     @usages.removing(IdsAndReasonSchema, conflicts=True)
     def delete(self, query: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Usages(MethodView):
 
         All of them, or none. What was believed of them stays readable, `as_of` a time before and in their versions.
         """
-        ledger.delete(get_all_visible(Usage, query["id"], lock=True), now(), query.get("reason"))
+        service.delete(get_all_visible(Usage, query["id"], lock=True), now(), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>")
@@ -78,7 +78,7 @@ class UsageById(MethodView):
         What is left out gets its default, but for `user_id`, which stays. The frozen factor stays too, unless type,
         time, region or method differ: then it is the one in force at that time.
         """
-        return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
+        return service.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
     @usages.writing(UsageChangesSchema(partial=True), UsageSchema, conflicts=True)
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
@@ -87,7 +87,7 @@ class UsageById(MethodView):
         What is left out stays. Correcting amount or note keeps the frozen factor; correcting type, time, region or
         method takes the factor of that time.
         """
-        return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
+        return service.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
     @usages.removing(ReasonSchema, conflicts=True)
     def delete(self, query: dict[str, Any], usage_id: int) -> None:
@@ -96,7 +96,7 @@ class UsageById(MethodView):
         It is gone from lists and totals. What was believed of it stays readable, `as_of` a time before and in its
         versions.
         """
-        ledger.delete([lock_for_update(Usage, usage_id)], now(), query.get("reason"))
+        service.delete([lock_for_update(Usage, usage_id)], now(), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>/explain")

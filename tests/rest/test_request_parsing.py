@@ -256,7 +256,7 @@ def test_a_fault_of_our_own_is_500_without_its_details(app, as_member, monkeypat
     def broken(*args, **kwargs):
         raise RuntimeError("the secret inside")
 
-    monkeypatch.setattr("carbonapi.usages.ledger.record", broken)
+    monkeypatch.setattr("carbonapi.usages.service.record", broken)
 
     answer = as_member.post("/usages", json=GOOD)
 

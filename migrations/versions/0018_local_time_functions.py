@@ -1,4 +1,4 @@
-"""Add SQL functions for local time: the clock, the start of a day, and the parts of an interval."""
+"""Add SQL functions for time: the local clock, the start of a day, the parts of an interval, and RFC 3339 text."""
 
 from alembic import op
 
@@ -80,6 +80,21 @@ CREATE FUNCTION prorated_amount(
 ) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN amount_used(amount, usage_at, usage_until, range_end) - amount_used(amount, usage_at, usage_until, range_start)
+""",
+    # A fraction has six digits, or is left out. The cast to text drops the zeros at its end, but it is four times as
+    # fast as to_char.
+    "rfc3339(timestamptz)": """
+CREATE FUNCTION rfc3339(instant timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN replace((instant AT TIME ZONE interval '0')::text, ' ', 'T') || CASE
+    WHEN instant::timestamptz(0) = instant THEN 'Z'
+    WHEN instant::timestamptz(5) <> instant THEN 'Z'
+    WHEN instant::timestamptz(4) <> instant THEN '0Z'
+    WHEN instant::timestamptz(3) <> instant THEN '00Z'
+    WHEN instant::timestamptz(2) <> instant THEN '000Z'
+    WHEN instant::timestamptz(1) <> instant THEN '0000Z'
+    ELSE '00000Z'
+END
 """,
     # One row for each local day that a usage touches, in order.
     "usage_by_day(text, timestamptz, timestamptz, numeric)": """

@@ -1,4 +1,8 @@
-"""Figures made of the ledger."""
+"""Emissions: figures computed from the ledger.
+
+Each kind of figures has a module with its verb: trend, summary and bridge. They share `figures_query`, which executes
+their statements, so there is no service module.
+"""
 
 from .views import emissions
 

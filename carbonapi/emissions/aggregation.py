@@ -1,4 +1,4 @@
-"""Adding up parts of usages: the figures that all answers about emissions are made of."""
+"""Aggregation: add up the parts of usages, by usage type and by group."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -10,7 +10,7 @@ from ..accounts.models import Organization, User
 from ..catalogue.models import UsageType
 from ..errors import ValidationFailed
 
-# What usages can be grouped by, and the column that tells these groups apart, or leads to what does.
+# The groups, and the column of a part that each is derived from.
 KEYS = {
     "usage_type": "usage_type_id",
     "user": "user_id",
@@ -23,9 +23,9 @@ Figures = dict[str, Any]
 
 
 def aggregate(parts: Any, groups: Iterable[str], *keys: str) -> Any:
-    """The parts added up by these keys, by usage type, and by what tells these groups apart, as a table.
+    """Return the parts added up by these keys, by usage type and by the columns of these groups, as a table.
 
-    This comes first, so that the names, and a second adding up, are of few rows.
+    It has few rows, so that joining names and adding up again are cheap.
     """
     columns = [parts.c[name] for name in dict.fromkeys((*keys, "usage_type_id", *(KEYS[group] for group in groups)))]
     return (
@@ -44,7 +44,7 @@ def aggregate(parts: Any, groups: Iterable[str], *keys: str) -> Any:
 
 
 def totals(added: Any) -> tuple[sa.ColumnElement[Any], ...]:
-    """What all of it comes to. The amount means something only where all is of one usage type."""
+    """Return the columns that add everything up. The amount is null unless all of it is of one usage type."""
     one_type = sa.func.min(added.c.usage_type_id) == sa.func.max(added.c.usage_type_id)
     return (
         sa.func.sum(added.c.co2e_kg).label("co2e_kg"),
@@ -58,7 +58,7 @@ def totals(added: Any) -> tuple[sa.ColumnElement[Any], ...]:
 
 
 def group_column(added: Any, group_by: str) -> tuple[Any, Any]:
-    """The column that tells the groups apart, and the one that names them."""
+    """Return the column that identifies a group, and the column that names it."""
     match group_by:
         case "usage_type":
             return added.c.usage_type_id, UsageType.name
@@ -71,7 +71,7 @@ def group_column(added: Any, group_by: str) -> tuple[Any, Any]:
 
 
 def join_names(statement: sa.Select[Any], added: Any) -> sa.Select[Any]:
-    """The statement, of what was added up and what names its groups."""
+    """Return the statement with joins to the tables that name the groups."""
     statement = statement.select_from(added).join(UsageType, UsageType.id == added.c.usage_type_id)
     if "user_id" in added.c:
         statement = statement.join(User, User.id == added.c.user_id)
@@ -81,20 +81,18 @@ def join_names(statement: sa.Select[Any], added: Any) -> sa.Select[Any]:
 
 
 def check_single_method(rows: Iterable[Any]) -> None:
-    """Raise Invalid if the usages that were added up are of both methods: these tell one emission in two ways."""
+    """Raise ValidationFailed if the usages are of both methods, which state the same emissions in two ways."""
     if len({method for row in rows for method in (row.first_method, row.last_method) if method}) > 1:
-        message = (
-            "These usages are location-based and market-based, which are never added together. Ask for one method."
-        )
+        message = "Location-based and market-based usages cannot be added together. Set method to one of them."
         raise ValidationFailed(message, {"query": {"method": [message]}})
 
 
 def to_figures(row: Any) -> Figures:
-    """The figures of one row of sums; amount and unit only where they mean something."""
+    """Return the figures of one row of sums; amount and unit only if all usages are of one type."""
     figures = {"co2e_kg": row.co2e_kg, "usage_count": row.usage_count}
     return figures if row.amount is None else figures | {"amount": row.amount, "unit": row.unit}
 
 
 def share(part: Decimal, whole: Decimal) -> Decimal | None:
-    """The part's share of the whole, to six digits; None of nothing."""
+    """Return the share of the whole, to six digits; None if the whole is zero."""
     return (part / whole).quantize(SHARE_DIGITS) if whole else None

@@ -1,7 +1,7 @@
-"""Buckets of local time: where each hour, day, week, month, quarter and year of a time zone begins.
+"""Buckets of local time: the instants at which the hours, days, weeks, months, quarters and years of a time zone begin.
 
-The time zone database of Python decides, not the server's, and every boundary is an instant: what happens between two
-of them is in the bucket, on days of 23 and of 25 hours, where clocks move by half an hour or skip midnight.
+They come from Python's time zone database, not from PostgreSQL's. Every edge is an instant, so days of 23 and 25 hours,
+clocks that move by half an hour and skipped midnights need no special case.
 """
 
 import datetime as dt
@@ -11,21 +11,21 @@ from ..errors import ValidationFailed
 
 BUCKETS = ("hour", "day", "week", "month", "quarter", "year")
 MAX_BUCKETS = 10_000
-# No bucket is shorter, so a range can be refused before its boundaries are counted out.
+# No bucket is shorter, so a range with too many buckets is rejected before they are computed.
 _SHORTEST = {"hour": dt.timedelta(minutes=30), "day": dt.timedelta(hours=20), "week": dt.timedelta(days=6)}
 _LONGEST_SHIFT = dt.timedelta(days=2)
 
 
 def bucket_edges(start: dt.datetime, end: dt.datetime, bucket: str, timezone: str) -> list[dt.datetime]:
-    """The instants at which the buckets of [start, end) begin, and the one at which the last ends; in UTC, ascending.
+    """Return the instants at which the buckets of [start, end) begin, and the end of the last, ascending and in UTC.
 
-    The first is at or before `start`, the last at or after `end`. Raises Invalid for more than MOST_BUCKETS.
+    The first is at or before `start`, the last at or after `end`. Raises ValidationFailed for more than MAX_BUCKETS.
     """
     if (end - start) / _SHORTEST.get(bucket, dt.timedelta(days=27)) > 2 * MAX_BUCKETS:
         raise _too_many(bucket)
     zone = ZoneInfo(timezone)
     found: set[dt.datetime] = set()
-    # Clocks may have moved between the beginning of a bucket and `start`: begin a little earlier and cut.
+    # The clock may have moved between the start of a bucket and `start`: begin earlier, and cut.
     local = _floor((start - _LONGEST_SHIFT).astimezone(zone).replace(tzinfo=None), bucket)
     while True:
         instants = _instants(local, bucket, zone)
@@ -42,19 +42,19 @@ def bucket_edges(start: dt.datetime, end: dt.datetime, bucket: str, timezone: st
 
 
 def _instants(local: dt.datetime, bucket: str, zone: ZoneInfo) -> list[dt.datetime]:
-    """When a clock of `zone` shows `local`: once; twice for an hour that is repeated; the jump for one it skips.
+    """Return the instants at which a clock shows `local`: two for a repeated hour; the jump for a skipped one.
 
-    PEP 495: fold 0 is the earlier of two, and of a time that is skipped the instant of the jump.
+    PEP 495: fold 0 is the earlier instant of a repeated time, and the instant of the jump of a skipped time.
     """
     once = local.replace(tzinfo=zone)
-    again = once.replace(fold=1)
-    repeated = once.utcoffset() > again.utcoffset()  # type: ignore[operator]  # A ZoneInfo always has an offset.
-    instants = [once, again] if bucket == "hour" and repeated else [once]
+    second = once.replace(fold=1)
+    repeated = once.utcoffset() > second.utcoffset()  # type: ignore[operator]  # A ZoneInfo always has an offset.
+    instants = [once, second] if bucket == "hour" and repeated else [once]
     return [instant.astimezone(dt.UTC) for instant in instants]
 
 
 def _floor(local: dt.datetime, bucket: str) -> dt.datetime:
-    """The beginning of the bucket that `local` falls into, by the calendar. Weeks are ISO's: they begin on Mondays."""
+    """Return the start of the bucket that contains `local`. Weeks are ISO weeks, which begin on Mondays."""
     if bucket == "hour":
         return local.replace(minute=0, second=0, microsecond=0, fold=0)
     day = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
@@ -72,7 +72,7 @@ def _floor(local: dt.datetime, bucket: str) -> dt.datetime:
 
 
 def _next(local: dt.datetime, bucket: str) -> dt.datetime:
-    """The beginning of the bucket after the one that begins at `local`."""
+    """Return the start of the bucket after the one that begins at `local`."""
     match bucket:
         case "hour":
             return local + dt.timedelta(hours=1)
@@ -81,10 +81,10 @@ def _next(local: dt.datetime, bucket: str) -> dt.datetime:
         case "week":
             return local + dt.timedelta(weeks=1)
         case _:
-            # Into the next bucket, whatever its length, and back to its beginning.
+            # Move into the next bucket, whatever its length, and back to its start.
             return _floor(local + dt.timedelta(days={"month": 31, "quarter": 92, "year": 366}[bucket]), bucket)
 
 
 def _too_many(bucket: str) -> ValidationFailed:
-    message = f"More than {MAX_BUCKETS} buckets of a {bucket}. Ask for a shorter range or longer buckets."
+    message = f"The range has more than {MAX_BUCKETS} buckets of a {bucket}. Set a shorter range or a longer bucket."
     return ValidationFailed(message, {"query": {"bucket": [message]}})

@@ -1,9 +1,8 @@
-"""What a trend is compared with: the same buckets, one period or one year before.
+"""The comparison of a trend: the same buckets, one period or one year earlier.
 
-A year before, an edge stands at the same date and hour of the local calendar; weeks keep their weekday, 52 weeks
-before. 29 February has no counterpart in most years. It is folded into 28 February, whose bucket then reaches to
-1 March, so that nothing is lost; in a leap year the bucket of 29 February itself has an empty counterpart. Both are
-marked `folded`.
+A year earlier, an edge has the same date and hour of the local calendar; weeks keep their weekday, 52 weeks earlier.
+29 February has no counterpart in most years. It is folded into 28 February, whose bucket then ends at 1 March. In a
+leap year the bucket of 29 February itself has an empty counterpart. Both are marked `folded`.
 """
 
 import datetime as dt
@@ -16,7 +15,7 @@ from zoneinfo import ZoneInfo
 from .buckets import bucket_edges
 
 COMPARISONS = ("previous_period", "previous_year")
-# More than any two buckets are long: so far before the wanted edges their search begins.
+# Longer than any two buckets: the search for the earlier edges begins this much before them.
 _MARGIN = {
     "hour": dt.timedelta(hours=4),
     "day": dt.timedelta(days=3),
@@ -31,7 +30,7 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class ComparisonRange:
-    """The edges that a trend's are compared with, one for one and ascending, and the range [start, end) within them."""
+    """The earlier edges, one for each edge of the trend and ascending, and the range [start, end) within them."""
 
     edges: list[dt.datetime]
     start: dt.datetime
@@ -41,31 +40,34 @@ class ComparisonRange:
 def comparison_range(
     edges: list[dt.datetime], start: dt.datetime, end: dt.datetime, compare: str, bucket: str, timezone: str
 ) -> ComparisonRange:
-    """What the buckets between `edges`, cut to [start, end), are compared with. Raises Invalid for too many buckets."""
+    """Return the range to compare with the buckets between `edges`, cut to [start, end).
+
+    Raises ValidationFailed for too many buckets.
+    """
     if compare == "previous_year":
-        moved = [_a_year_before(edge, bucket, timezone) for edge in (*edges, start, end)]
+        moved = [_year_earlier(edge, bucket, timezone) for edge in (*edges, start, end)]
         return ComparisonRange(list(accumulate(moved[:-2], max)), *moved[-2:])
     length = edges[-1] - edges[0]
     before = bucket_edges(edges[0] - length * 1.05 - _MARGIN[bucket], edges[0], bucket, timezone)[-len(edges) :]
-    # A bucket that the range cuts is compared with as much of its counterpart, which may be shorter.
+    # A bucket that the range cuts is compared with the same length of its counterpart, which may be shorter.
     cut_start = min(before[0] + (start - edges[0]), before[1])
     cut_end = before[-1] if end == edges[-1] else min(before[-2] + (end - edges[-2]), before[-1])
     return ComparisonRange(before, cut_start, cut_end)
 
 
 def is_folded(bucket: str, length: dt.timedelta, previous_length: dt.timedelta) -> bool:
-    """Whether the counterpart of an hour or a day has taken 29 February in, or is that of 29 February."""
+    """Return whether the counterpart of an hour or a day includes 29 February, or is that of 29 February."""
     return bucket in ("hour", "day") and (not previous_length or previous_length - length > DAY / 2)
 
 
 def per_day(co2e_kg: Any, length: dt.timedelta) -> Decimal | None:
-    """The kg CO2e of a day on average, to six digits; None of no time."""
+    """Return the average kg CO2e per day, to six digits; None if the length is zero."""
     seconds = Decimal(length // dt.timedelta(seconds=1))
     return (Decimal(co2e_kg) * 86_400 / seconds).quantize(PER_DAY_DIGITS) if seconds else None
 
 
-def _a_year_before(moment: dt.datetime, bucket: str, timezone: str) -> dt.datetime:
-    local = moment.astimezone(ZoneInfo(timezone))
+def _year_earlier(instant: dt.datetime, bucket: str, timezone: str) -> dt.datetime:
+    local = instant.astimezone(ZoneInfo(timezone))
     if bucket == "week":
         return (local.replace(tzinfo=None) - dt.timedelta(weeks=52)).replace(tzinfo=local.tzinfo).astimezone(dt.UTC)
     if (local.month, local.day) == (2, 29):

@@ -1,18 +1,20 @@
-"""How much of the time there is data for: what is missing is told, rather than counted as nothing.
+"""Coverage: the share of the time that has data, so that a gap in the data does not look like zero emissions.
 
-It is told by the hours of the local clock, for each usage type by itself. A period has data for the hours that it has a
-part of. A reading, a usage at an instant, has data from its hour on, for as long as is usual between two readings of
-the type. Of a type that is read in several hours of the median day, it is what lies between two of them: from the first
-to the last, divided by the number of steps, on the median day, and rounded to whole hours. Of another, a reading lasts
-until the same hour of another day: as many days later as lie between two days with readings, on the median; 28 to 31
-days are a month, 89 to 92 a quarter, 365 and 366 a year. What was read on one day only, in a single hour, lasts no time
-at all: nobody knows how long. Adjustments are no readings.
+Coverage is computed for each usage type, by hours of the local clock. An interval covers the hours that it overlaps. A
+reading, which is a usage at an instant, covers the time from its hour until the next reading is due:
 
-What is usual, and which types there should be data of, is told from 62 days before the range to 62 days after it: so
-a short range with a gap in it is known to have one. Of several usage types the coverage is the mean.
+- If the type has readings in several hours of the median day, the next is due after the usual step: the hours from the
+  first to the last reading of the day, divided by the number of steps, rounded to whole hours, on the median day.
+- Otherwise the next is due at the same hour of a later day, after the median gap between two days with readings. A gap
+  of 28 to 31 days is a month, of 89 to 92 days a quarter, of 365 or 366 days a year.
+- Readings in a single hour of a single day cover no time, because there is no usual gap.
 
-PostgreSQL tells the hours of each day, Python what follows. All hours of a usage type are one whole number: bit 24 × d
-+ h is hour h of day d.
+Adjustments are not readings. The usual step and gap, and the types that should have data, are those of the range and of
+62 days on both sides, so that a gap in a short range is found. The coverage of several types is the mean.
+
+PostgreSQL returns the hours of each day. Python keeps all hours of a usage type as the bits of one integer: bit
+24 × d + h is hour h of day d. A shift by the step and a bitwise OR then extend all readings of years at once, and
+counting bits counts hours. A set of hours takes about fifty times as long for ten years of hourly readings.
 """
 
 import datetime as dt
@@ -26,30 +28,39 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..local_time.clock import MICROSECOND, SHOWN, day_of, day_start, local_clock
-from ..local_time.hours import ALL_HOURS, HOURS, hour_bit, interval_hour_bits
+from ..local_time.clock import (
+    ALL_HOURS,
+    HOURS,
+    MICROSECOND,
+    TIMESTAMP,
+    day_of,
+    day_start,
+    hour_bit,
+    interval_hours,
+    local_clock,
+)
 from ..rest.fields import start_of_day
-from .prorated_rows import ASKED, DAYS, TimeEdges, within
+from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, within
 
 TIMEZONE = sa.bindparam("timezone", type_=sa.Text)
-HORIZON = 62
+HORIZON_DAYS = 62
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
-DAY_NOUGHT = dt.date(1899, 1, 1)  # Before all usages: so no day of theirs has a negative number.
+DAY_ZERO = dt.date(1899, 1, 1)  # Before all usages, so that no day has a negative number.
 Hours = int
 
 
 def hours_by_type(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
-    """The hours of each usage type within the horizon: arrays `days`, their numbers, and `readings` and `periods`.
+    """Select the hours of each usage type: arrays of `days` by number, and of the bits of `readings` and `periods`.
 
-    by_days: of DAYS; else of ASKED. Of each day, bit h tells whether there is a reading in hour h, or a period.
+    by_days: whether to read the selected daily totals in place of the selected usages.
     """
-    first, last = _day(edges.first) - HORIZON, _day(edges.last - MICROSECOND) + HORIZON
-    found = (_hours_of_days(first, last) if by_days else _hours_of_rows(first, last)).subquery("found")
+    first, last = _day(edges.first) - HORIZON_DAYS, _day(edges.last - MICROSECOND) + HORIZON_DAYS
+    found = (_hours_of_totals(first, last) if by_days else _hours_of_usages(first, last)).subquery("found")
     masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
     of_day = (
         sa.select(
             found.c.usage_type_id,
-            sa.type_coerce(found.c.day - sa.literal(DAY_NOUGHT, sa.Date), sa.Integer).label("day"),
+            sa.type_coerce(found.c.day - sa.literal(DAY_ZERO, sa.Date), sa.Integer).label("day"),
             *(mask.label(name) for name, mask in masks.items()),
         )
         .group_by(found.c.usage_type_id, found.c.day)
@@ -63,164 +74,170 @@ def hours_by_type(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
     return sa.select(*arrays).group_by(of_day.c.usage_type_id)
 
 
-def _day(moment: Any) -> Any:
-    return day_of(local_clock(TIMEZONE, moment))
+def _day(instant: Any) -> Any:
+    return day_of(local_clock(TIMEZONE, instant))
 
 
-def _hours_of_days(first: Any, last: Any) -> sa.Select[Any]:
-    days = DAYS.c
-    readings, periods = days.reading_hours.label("readings"), days.period_hours.label("periods")
-    return sa.select(days.usage_type_id, days.day, readings, periods).where(days.day.between(first, last))
+def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
+    total = SELECTED_TOTALS.c
+    readings, periods = total.reading_hours.label("readings"), total.period_hours.label("periods")
+    return sa.select(total.usage_type_id, total.day, readings, periods).where(total.day.between(first, last))
 
 
-def _hours_of_rows(first: Any, last: Any) -> sa.CompoundSelect[Any]:
-    asked = ASKED.c
-    at_once, over_time = within(day_start(TIMEZONE, first), day_start(TIMEZONE, last + 1))
-    is_reading = asked.adjusts_closed_period_id.is_(None)
-    shown, last_shown = local_clock(TIMEZONE, asked.usage_at), local_clock(TIMEZONE, asked.usage_until - MICROSECOND)
-    none = sa.literal_column("0", sa.Integer)
+def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
+    usage = SELECTED_USAGES.c
+    is_instant, is_interval = within(day_start(TIMEZONE, first), day_start(TIMEZONE, last + 1))
+    is_data = usage.adjusts_closed_period_id.is_(None)
+    first_time, last_time = (
+        local_clock(TIMEZONE, usage.usage_at),
+        local_clock(TIMEZONE, usage.usage_until - MICROSECOND),
+    )
+    zero = sa.literal_column("0", sa.Integer)
     readings = sa.select(
-        asked.usage_type_id, day_of(shown).label("day"), hour_bit(shown).label("readings"), none.label("periods")
-    ).where(at_once, is_reading)
+        usage.usage_type_id,
+        day_of(first_time).label("day"),
+        hour_bit(first_time).label("readings"),
+        zero.label("periods"),
+    ).where(is_instant, is_data)
     days: Any = sa.func.generate_series(
-        sa.cast(sa.func.greatest(day_of(shown), first), SHOWN),
-        sa.func.least(last_shown, sa.cast(last, SHOWN)),
+        sa.cast(sa.func.greatest(day_of(first_time), first), TIMESTAMP),
+        sa.func.least(last_time, sa.cast(last, TIMESTAMP)),
         sa.literal_column("INTERVAL '1 day'", sa.Interval),
     )
     days = days.table_valued("midnight").lateral("touched").render_derived()
     day = day_of(days.c.midnight)
     periods = (
-        sa.select(asked.usage_type_id, day, none, interval_hour_bits(shown, last_shown, day))
-        .select_from(ASKED.join(days, sa.true()))
-        .where(over_time, is_reading)
+        sa.select(usage.usage_type_id, day, zero, interval_hours(first_time, last_time, day))
+        .select_from(SELECTED_USAGES.join(days, sa.true()))
+        .where(is_interval, is_data)
     )
     return readings.union_all(periods)
 
 
 def covered_seconds(types: Sequence[Any], edges: Sequence[dt.datetime], timezone: str) -> list[Decimal]:
-    """The seconds between each edge and the next for which there is data, summed over the usage types.
+    """Return the seconds with data between each edge and the next, added up over the usage types.
 
-    types: the rows of `hours_of_types`.
+    types: the rows of `hours_by_type`.
     """
     of_types = []
     for row in types:
         readings, periods = (dict(zip(row.days, masks, strict=True)) for masks in (row.readings, row.periods))
-        of_types.append(_lasting(readings) | _joined(periods.items()))
+        of_types.append(_covered_by_readings(readings) | _join_days(periods.items()))
     return [_seconds(of_types, begin, end, timezone) if begin < end else Decimal(0) for begin, end in pairwise(edges)]
 
 
-def _joined(masks: Iterable[tuple[int, int]]) -> Hours:
-    """The hours of all days, from those of each."""
+def _join_days(masks: Iterable[tuple[int, int]]) -> Hours:
+    """Return the hours of all days from the bits of each day, which are three bytes."""
     masks = [(day, mask) for day, mask in masks if mask]
     if not masks:
         return 0
     first, last = min(masks)[0], max(masks)[0]
-    told = bytearray(3 * (last - first + 1))
+    joined = bytearray(3 * (last - first + 1))
     for day, mask in masks:
-        told[3 * (day - first) : 3 * (day - first + 1)] = mask.to_bytes(3, "little")
-    return int.from_bytes(told, "little") << HOURS * first
+        joined[3 * (day - first) : 3 * (day - first + 1)] = mask.to_bytes(3, "little")
+    return int.from_bytes(joined, "little") << HOURS * first
 
 
-def _lasting(readings: dict[int, int]) -> Hours:
-    """The hours for which there is data, of those in which there are readings by day."""
+def _covered_by_readings(readings: dict[int, int]) -> Hours:
+    """Return the hours that readings cover, from the bits of the hours with readings by day."""
     read = {day: mask for day, mask in sorted(readings.items()) if mask}
     if not read:
         return 0
     if _median(mask.bit_count() for mask in read.values()) > 1:
         step = _median(_step(mask) for mask in read.values() if mask.bit_count() > 1)
-        return _repeated(_joined(read.items()), step)
+        return _extend(_join_days(read.items()), step)
     if len(read) == 1:
         return 0
-    gap = _median(later - sooner for sooner, later in pairwise(read))
-    lasting = 0
+    gap = _median(later - earlier for earlier, later in pairwise(read))
+    covered = 0
     for day, mask in read.items():
         begin = HOURS * day + (mask & -mask).bit_length() - 1
-        end = HOURS * _later(day, gap) + mask.bit_length() - 1
-        lasting |= ((1 << end - begin) - 1) << begin
-    return lasting
+        end = HOURS * _add_gap(day, gap) + mask.bit_length() - 1
+        covered |= ((1 << end - begin) - 1) << begin
+    return covered
 
 
 def _median(values: Iterable[int]) -> int:
-    """The value in the middle; of two, the lower."""
+    """Return the middle value, or the lower of the two middle values."""
     ordered = sorted(values)
     return ordered[(len(ordered) - 1) // 2]
 
 
 def _step(mask: int) -> int:
-    """How many hours lie between two readings of a day, rounded half up."""
+    """Return the mean hours between two readings of a day, rounded half up."""
     length, steps = mask.bit_length() - (mask & -mask).bit_length(), mask.bit_count() - 1
     return (2 * length + steps) // (2 * steps)
 
 
-def _repeated(hours: Hours, times: int) -> Hours:
-    """The bits, each repeated so many times upwards."""
-    done = 1
-    while done < times:
-        more = min(done, times - done)
+def _extend(hours: Hours, length: int) -> Hours:
+    """Return the bits, each extended upwards to this length. Each step doubles the length as far as it can."""
+    reached = 1
+    while reached < length:
+        more = min(reached, length - reached)
         hours |= hours << more
-        done += more
+        reached += more
     return hours
 
 
-def _later(day: int, gap: int) -> int:
-    """The day that is so many days later, or a month, a quarter or a year, if it is about that."""
+def _add_gap(day: int, gap: int) -> int:
+    """Return the day after a gap of days, or after a month, a quarter or a year if the gap is about as long."""
     months = {28 <= gap <= 31: 1, 89 <= gap <= 92: 3, gap in (365, 366): 12}.get(True)
     if months is None:
         return day + gap
-    date = DAY_NOUGHT + day * DAY
+    date = DAY_ZERO + day * DAY
     years, month = divmod(date.month - 1 + months, 12)
     first = dt.date(date.year + years, month + 1, 1)
     following = dt.date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    return (min(first + (date.day - 1) * DAY, following - DAY) - DAY_NOUGHT).days
+    return (min(first + (date.day - 1) * DAY, following - DAY) - DAY_ZERO).days
 
 
 def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, timezone: str) -> Decimal:
-    """The seconds within [begin, end) of the hours of all types."""
+    """Return the seconds within [begin, end) of the hours of all types."""
     zone = ZoneInfo(timezone)
-    first, last = (moment.astimezone(zone).date() for moment in (begin, end))
+    first, last = (instant.astimezone(zone).date() for instant in (begin, end))
     whole_from = first if start_of_day(first, timezone) == begin else first + DAY
-    # Where a day is cut, or the clock moved, an hour is looked at by itself.
+    # Days that the range cuts, and days when the clock moves, are counted hour by hour.
     cut = [(first, begin, end if first == last else start_of_day(whole_from, timezone))] if whole_from > first else []
     if whole_from <= last and start_of_day(last, timezone) < end:
         cut.append((last, start_of_day(last, timezone), end))
-    odd = _odd_days(timezone, whole_from, last)
-    cut += [(day, start_of_day(day, timezone), start_of_day(day + DAY, timezone)) for day in odd]
+    changes = _clock_changes(timezone, whole_from, last)
+    cut += [(day, start_of_day(day, timezone), start_of_day(day + DAY, timezone)) for day in changes]
     length = max(HOURS * (last - whole_from).days, 0)
     seconds = Decimal(0)
     for hours in of_types:
         seconds += 3600 * (_from_day(hours, whole_from) & ((1 << length) - 1)).bit_count()
-        seconds -= 3600 * sum((_from_day(hours, day) & ALL_HOURS).bit_count() for day in odd)
+        seconds -= 3600 * sum((_from_day(hours, day) & ALL_HOURS).bit_count() for day in changes)
         for day, since, until in cut:
             seconds += _seconds_of_day(_from_day(hours, day) & ALL_HOURS, day, since, until, zone)
     return seconds
 
 
 def _from_day(hours: Hours, day: dt.date) -> Hours:
-    """The hours from the beginning of this day on. What a long range is compared with may lie before all usages."""
-    place = HOURS * (day - DAY_NOUGHT).days
+    """Return the hours, shifted so that bit 0 is the first hour of this day. The day may be before day zero."""
+    place = HOURS * (day - DAY_ZERO).days
     return hours >> place if place >= 0 else hours << -place
 
 
 def _seconds_of_day(mask: int, day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Decimal:
-    """The seconds within [begin, end) of the hours of a day, which may be shorter or longer than the clock shows."""
-    shown = [moment.astimezone(zone).hour for moment in (begin, end - MICROSECOND)]
-    found = dt.timedelta()
-    for hour in range(min(shown), max(shown) + 1):
+    """Return the seconds within [begin, end) of the hours of a day. The hours may be shorter or longer than an hour."""
+    hours = [instant.astimezone(zone).hour for instant in (begin, end - MICROSECOND)]
+    seconds = dt.timedelta()
+    for hour in range(min(hours), max(hours) + 1):
         if mask >> hour & 1:
             on_the_hour = dt.datetime.combine(day, dt.time(), zone) + hour * HOUR
-            since, until = (moment.astimezone(dt.UTC) for moment in (on_the_hour, on_the_hour + HOUR))
-            found += max(min(until, end) - max(since, begin), dt.timedelta())
-    return Decimal(min(found, end - begin) // MICROSECOND) / 10**6
+            since, until = (instant.astimezone(dt.UTC) for instant in (on_the_hour, on_the_hour + HOUR))
+            seconds += max(min(until, end) - max(since, begin), dt.timedelta())
+    return Decimal(min(seconds, end - begin) // MICROSECOND) / 10**6
 
 
-def _odd_days(timezone: str, first: dt.date, last: dt.date) -> list[dt.date]:
-    """The days from `first` up to, not including, `last` that have not 24 hours, or not those of the clock."""
+def _clock_changes(timezone: str, first: dt.date, last: dt.date) -> list[dt.date]:
+    """Return the days from `first` up to, not including, `last` on which the clock moves."""
     years = range(first.year, last.year + 1) if first < last else ()
-    return [day for year in years for day in _odd_days_of(timezone, year) if first <= day < last]
+    return [day for year in years for day in _clock_changes_of_year(timezone, year) if first <= day < last]
 
 
 @lru_cache(maxsize=10_000)
-def _odd_days_of(timezone: str, year: int) -> list[dt.date]:
+def _clock_changes_of_year(timezone: str, year: int) -> list[dt.date]:
     zone = ZoneInfo(timezone)
     days = [dt.date(year, 1, 1) + number * DAY for number in range(366)]
     offsets = [dt.datetime.combine(day, dt.time(), zone).utcoffset() for day in [*days, days[-1] + DAY]]

@@ -1,11 +1,11 @@
-"""The parts of usages between edges, from the days of the ledger where these are whole, else from the usages.
+"""The parts of usages between edges, from daily totals of whole days and from usages at both ends.
 
-Between two edges at which days begin, all days are whole. The first and the last edge may cut a day: what lies before
-the first whole day, the front, and after the last, the back, are parts of usages. So a year takes a few hundred rows a
-usage type, however many usages it has.
+All edges but the first and the last must begin a day, so the days between them are whole. The first and the last edge
+may cut a day: the front is before the first whole day, and the back is after the last. Their parts are computed from
+usages. A year thus takes a few hundred rows of each usage type, however many usages it has.
 
-What a day is, Python and PostgreSQL each know from a time zone database of their own. Where these differ, the days do
-not fit the edges: the statement tells, and the usages are asked instead.
+Python and PostgreSQL have a time zone database each. The statement checks that both agree where the days begin; if not,
+the caller reads the usages instead.
 """
 
 import datetime as dt
@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..accounts.models import Organization
-from ..local_time.clock import MOMENT, day_start
+from ..local_time.clock import TIMESTAMPTZ, day_start
 from ..rest.fields import start_of_day
-from .prorated_rows import DAYS, TimeEdges, prorated_rows
+from .prorated_rows import SELECTED_TOTALS, TimeEdges, prorated_rows
 
-A_DAY = dt.timedelta(days=1)
+ONE_DAY = dt.timedelta(days=1)
 COLUMNS = (
     "place", "organization_id", "usage_type_id", "method", "restatement_id", "amount", "co2e_kg", "estimated_kg",
     "usage_count",
@@ -32,13 +32,13 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class PartialDays:
-    """Which parts there are beside the whole days."""
+    """The ends of a range that cut a day."""
 
     has_front: bool
     has_back: bool
 
     @property
-    def has_ends(self) -> bool:
+    def exist(self) -> bool:
         return self.has_front or self.has_back
 
 
@@ -48,78 +48,84 @@ def daily_rows(edges: TimeEdges) -> "DailyRows":
 
 
 class DailyRows:
-    """What lies between these edges, from the days of the ledger, its front and its back."""
+    """The parts between edges: whole days, the front and the back."""
 
     def __init__(self, edges: TimeEdges) -> None:
         self.edges = edges
         name = edges.name
         self.front, self.back = TimeEdges(f"{name}_front"), TimeEdges(f"{name}_back")
-        # The first whole day of each place, and the one behind the last of all; and when these begin.
+        # The first whole day of each place and the day after the last, and the instants at which these days begin.
         days = sa.cast(sa.bindparam(f"{name}_days", type_=sa.Text), ARRAY(sa.Date))
-        begins = sa.cast(sa.bindparam(f"{name}_begins", type_=sa.Text), ARRAY(MOMENT))
-        self.table = sa.select(days.label("days"), begins.label("begins")).cte(f"{name}_of_days")
-        self.back_is_alone = sa.bindparam(f"{name}_back_is_alone", type_=sa.Boolean)
+        starts = sa.cast(sa.bindparam(f"{name}_day_starts", type_=sa.Text), ARRAY(TIMESTAMPTZ))
+        self.table = sa.select(days.label("days"), starts.label("starts")).cte(f"{name}_of_days")
+        self.back_is_place = sa.bindparam(f"{name}_back_is_place", type_=sa.Boolean)
         self.count = sa.bindparam(f"{name}_count", type_=sa.Integer)
-        self.first, self.last = (sa.bindparam(f"{name}_{which}_day", type_=sa.Date) for which in ("first", "last"))
+        self.first, self.last = (sa.bindparam(f"{name}_{end}_day", type_=sa.Date) for end in ("first", "last"))
 
-    def parameters(self, instants: Sequence[dt.datetime], timezone: str) -> tuple[PartialDays, dict[str, Any]] | None:
-        """What tells these edges; None if not all but the first and the last begin a day, or no day is whole."""
+    def divide(self, instants: Sequence[dt.datetime], timezone: str) -> tuple[PartialDays, dict[str, Any]] | None:
+        """Return the partial days of these edges, and their parameters.
+
+        Return None if an inner edge does not begin a day, or if there is no whole day.
+        """
         zone = ZoneInfo(timezone)
         first, *inner, last = instants
-        days = [moment.astimezone(zone).date() for moment in inner]
-        if any(start_of_day(day, timezone) != moment for day, moment in zip(days, inner, strict=True)):
+        days = [instant.astimezone(zone).date() for instant in inner]
+        if any(start_of_day(day, timezone) != instant for day, instant in zip(days, inner, strict=True)):
             return None
         first_day, last_day = first.astimezone(zone).date(), last.astimezone(zone).date()
         has_front = start_of_day(first_day, timezone) != first
         if has_front:
-            first_day += A_DAY
-        begin, end = start_of_day(first_day, timezone), start_of_day(last_day, timezone)
+            first_day += ONE_DAY
+        start, end = start_of_day(first_day, timezone), start_of_day(last_day, timezone)
         if first_day >= last_day or any(day < first_day or day > last_day for day in days):
             return None
-        if begin < first or last < end:  # Cut while a clock shows what it has shown before.
+        if start < first or last < end:  # The range is cut while a clock repeats the time that it has shown.
             return None
-        shape = PartialDays(has_front, end != last)
         name = self.edges.name
-        told: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             f"{name}_days": f"{{{','.join(day.isoformat() for day in (first_day, *days, last_day))}}}",
-            f"{name}_begins": f"{{{','.join(moment.isoformat() for moment in (begin, *inner, end))}}}",
+            f"{name}_day_starts": f"{{{','.join(instant.isoformat() for instant in (start, *inner, end))}}}",
+            f"{name}_first_day": first_day,
+            f"{name}_last_day": last_day,
+            f"{name}_count": len(instants) - 1,
+            f"{name}_back_is_place": instants[-2] == end,
         }
-        told |= self.edges.parameters(instants) | self.front.parameters([first, begin])
-        told |= self.back.parameters([end, last])
-        told |= {f"{name}_first_day": first_day, f"{name}_last_day": last_day, f"{name}_count": len(instants) - 1}
-        return shape, told | {f"{name}_back_is_alone": instants[-2] == end}
+        for edges, ends in ((self.edges, instants), (self.front, [first, start]), (self.back, [end, last])):
+            parameters |= edges.parameters(ends)
+        return PartialDays(has_front, end != last), parameters
 
-    def fit(self) -> sa.ScalarSelect[bool]:
-        """Whether PostgreSQL has these days begin when Python does, in the time zone of the organization."""
-        edges = sa.select(
+    def agree(self) -> sa.ScalarSelect[bool]:
+        """Select whether PostgreSQL's days, in the time zone of the organization, begin when Python's do."""
+        edge = sa.select(
             sa.func.unnest(self.table.c.days, type_=sa.Date).label("day"),
-            sa.func.unnest(self.table.c.begins, type_=MOMENT).label("begin"),
-        ).subquery("edges")
-        begins = day_start(Organization.timezone, edges.c.day)
-        return sa.select(sa.func.bool_and(begins == edges.c.begin)).correlate(Organization).scalar_subquery()
+            sa.func.unnest(self.table.c.starts, type_=TIMESTAMPTZ).label("start"),
+        ).subquery("day_edges")
+        agree = sa.func.bool_and(day_start(Organization.timezone, edge.c.day) == edge.c.start)
+        return sa.select(agree).correlate(Organization).scalar_subquery()
 
-    def parts(self, shape: PartialDays) -> Any:
-        """The parts of DAYS and ASKED between the edges, as a table, as `spreading.parts` has them: COLUMNS."""
+    def parts(self, partial_days: PartialDays) -> Any:
+        """Return the parts of the selected daily totals and usages, as a table like `prorated_rows`: COLUMNS."""
+        total = SELECTED_TOTALS.c
         days = self.table.c.days
-        place = sa.func.width_bucket(DAYS.c.day, days, type_=sa.Integer)
-        # A period that began before is counted where a place begins, unless the front has counted it.
-        opens = (DAYS.c.day == days[place]) & sa.or_(place > 1, sa.literal(not shape.has_front))
-        number = DAYS.c.usage_count + sa.case((opens, DAYS.c.carried_count), else_=0)
+        place = sa.func.width_bucket(total.day, days, type_=sa.Integer)
+        # A place counts the intervals that began before it on its first day, unless the front has counted them.
+        counts_carried = (total.day == days[place]) & sa.or_(place > 1, sa.literal(not partial_days.has_front))
+        usage_count = total.usage_count + sa.case((counts_carried, total.carried_count), else_=0)
         sources = [
             sa.select(
-                place.label("place"), DAYS.c.organization_id, DAYS.c.usage_type_id, DAYS.c.method,
-                sa.func.nullif(DAYS.c.restatement_id, 0).label("restatement_id"), DAYS.c.amount, DAYS.c.co2e_kg,
-                DAYS.c.estimated_kg, number.label("usage_count"),
+                place.label("place"), total.organization_id, total.usage_type_id, total.method,
+                sa.func.nullif(total.restatement_id, 0).label("restatement_id"), total.amount, total.co2e_kg,
+                total.estimated_kg, usage_count.label("usage_count"),
             )
-            .select_from(DAYS.join(self.table, sa.true()))
-            .where(DAYS.c.day >= self.first, DAYS.c.day < self.last, DAYS.c.usage_count + DAYS.c.carried_count > 0)
+            .select_from(SELECTED_TOTALS.join(self.table, sa.true()))
+            .where(total.day >= self.first, total.day < self.last, total.usage_count + total.carried_count > 0)
         ]  # fmt: skip
-        if shape.has_front:
+        if partial_days.has_front:
             front = prorated_rows(self.front)
             sources.append(sa.select(*(front.c[name] for name in COLUMNS)))
-        if shape.has_back:
+        if partial_days.has_back:
             back = prorated_rows(self.back)
-            begins = sa.or_(self.back_is_alone, back.c.usage_at >= self.back.first)
-            told = {"place": self.count, "usage_count": sa.case((begins, 1), else_=0)}
-            sources.append(sa.select(*(told.get(name, back.c[name]).label(name) for name in COLUMNS)))
+            is_counted_here = sa.or_(self.back_is_place, back.c.usage_at >= self.back.first)
+            replaced = {"place": self.count, "usage_count": sa.case((is_counted_here, 1), else_=0)}
+            sources.append(sa.select(*(replaced.get(name, back.c[name]).label(name) for name in COLUMNS)))
         return sa.union_all(*sources).subquery("parts")

@@ -1,4 +1,4 @@
-"""Figures of usages: the statement that works them out, from the days of the ledger where these can tell."""
+"""Figures of usages: execute the statement that computes them, from daily totals where these suffice."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -15,105 +15,120 @@ from ..rest.query import QueryFilter
 from ..usages.daily_totals_query import matching_daily_totals
 from ..usages.models import Usage
 from .daily_rows import PartialDays, daily_rows
-from .prorated_rows import ASKED, DAYS, TimeEdges, prorated_rows
+from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, prorated_rows
 
 Instants = Sequence[dt.datetime]
-ORGANIZATION = sa.bindparam("days_organization_id", type_=sa.BigInteger)
-TIMEZONE = sa.bindparam("days_timezone", type_=sa.Text)
+ORGANIZATION_ID = sa.bindparam("totals_organization_id", type_=sa.BigInteger)
+TIMEZONE = sa.bindparam("totals_timezone", type_=sa.Text)
 
 
 @dataclass(frozen=True)
 class RowSource:
-    """Where the parts between edges come from: the days of the ledger, in this shape, or the usages themselves."""
+    """The source of the parts between edges: daily totals with these partial days, or usages alone if that is None."""
 
     edges: TimeEdges
-    shape: PartialDays | None = None
+    partial_days: PartialDays | None = None
 
     @property
     def parts(self) -> Any:
-        """The parts, as a table; spreading.py tells its columns, whole_days.py those that days have."""
-        return prorated_rows(self.edges) if self.shape is None else daily_rows(self.edges).parts(self.shape)
+        """Return the parts as a table: see `prorated_rows` and `DailyRows.parts` for its columns."""
+        if self.partial_days is None:
+            return prorated_rows(self.edges)
+        return daily_rows(self.edges).parts(self.partial_days)
 
 
 @dataclass(frozen=True)
 class CachedQuery:
-    """A statement that is kept for the next request: `answer` gives it for these sources, to be ordered so.
+    """A query of figures. Its statement is built once per process for each set of sources, as building is slow.
 
-    options: what else it depends on. answer reads ASKED, or DAYS, and is given a tuple of sources and the options.
+    build: a function of a module, called with a tuple of sources and the options; it returns a SELECT.
+    order: the ORDER BY of the rows. options: everything else that the SELECT depends on.
     """
 
-    answer: Callable[..., Any]
+    build: Callable[..., Any]
     order: str
     options: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class UsageSelection:
-    """The usages that figures are asked of, but for the range; and the days that hold just these, if there are such.
+    """The usages that figures are computed from, of all time.
 
-    timezone: the organization's, in which its days are. The statement tells if it has just been changed.
+    totals: the daily totals that cover exactly these usages, if there are any. timezone: the organization's, which the
+    days of the totals are in.
     """
 
     usages: sa.Select[Any]
-    days: sa.Select[Any] | None
+    totals: sa.Select[Any] | None
     timezone: str
 
     @classmethod
-    def of(cls, narrow: QueryFilter) -> Self:
-        return cls(narrow.unbounded(visible(Usage)), matching_daily_totals(narrow), current_actor().timezone)
+    def of(cls, query_filter: QueryFilter) -> Self:
+        usages = query_filter.unbounded(visible(Usage))
+        return cls(usages, matching_daily_totals(query_filter), current_actor().timezone)
 
     def rows(
-        self, question: CachedQuery, ranges: Mapping[TimeEdges, Instants], *, by_days: bool, **parameters: Any
+        self, query: CachedQuery, ranges: Mapping[TimeEdges, Instants], *, by_days: bool, **parameters: Any
     ) -> Sequence[sa.Row[Any]]:
-        """The rows of the answer, in its order. ranges: the edges that it reads. by_days: whether days may be asked."""
-        rows = self._of_days(question, ranges, parameters) if by_days and self.days is not None else None
-        if rows is not None:
-            return rows
+        """Return the rows of a query. ranges: the instants of its edges. by_days: whether it may read daily totals."""
+        if by_days and self.totals is not None:
+            rows = self._rows_from_totals(self.totals, query, ranges, parameters)
+            if rows is not None:
+                return rows
         for edges, instants in ranges.items():
             parameters |= edges.parameters(instants)
-        statement = _of_usages(question, tuple(map(RowSource, ranges)))
-        return db.session.execute(statement.add_cte(_named(self.usages, ASKED)), parameters).all()
+        statement = _statement(query, tuple(map(RowSource, ranges)))
+        return db.session.execute(statement.add_cte(_rows_as(SELECTED_USAGES, self.usages)), parameters).all()
 
-    def _of_days(
-        self, question: CachedQuery, ranges: Mapping[TimeEdges, Instants], parameters: dict[str, Any]
+    def _rows_from_totals(
+        self,
+        totals: sa.Select[Any],
+        query: CachedQuery,
+        ranges: Mapping[TimeEdges, Instants],
+        parameters: dict[str, Any],
     ) -> Sequence[sa.Row[Any]] | None:
-        """The rows of the answer from days; None if these do not fit the edges."""
-        assert self.days is not None
-        parameters = parameters | {ORGANIZATION.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
+        """Return the rows of a query from daily totals, or None if its edges are not the edges of days."""
+        parameters = parameters | {ORGANIZATION_ID.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
         sources = []
         for edges, instants in ranges.items():
-            told = daily_rows(edges).parameters(instants, self.timezone)
-            if told is None:
+            days = daily_rows(edges).divide(instants, self.timezone)
+            if days is None:
                 return None
-            sources.append(RowSource(edges, told[0]))
-            parameters |= told[1]
-        statement = _by_days(question, tuple(sources)).add_cte(_named(self.days, DAYS))
-        if any(source.shape and source.shape.has_ends for source in sources):
-            statement = statement.add_cte(_named(self.usages, ASKED))
+            partial_days, day_parameters = days
+            sources.append(RowSource(edges, partial_days))
+            parameters |= day_parameters
+        statement = _statement_from_totals(query, tuple(sources)).add_cte(_rows_as(SELECTED_TOTALS, totals))
+        if any(source.partial_days and source.partial_days.exist for source in sources):
+            statement = statement.add_cte(_rows_as(SELECTED_USAGES, self.usages))
         rows = db.session.execute(statement, parameters).all()
-        return [row for row in rows if row.is_there] if rows and rows[0].fit else None
+        return [row for row in rows if row.is_row] if rows and rows[0].days_agree else None
 
 
-def _named(rows: sa.Select[Any], table: Any) -> sa.CTE:
-    """Rows by the name and with the columns of a table, as a statement reads them."""
+def _rows_as(table: Any, rows: sa.Select[Any]) -> sa.CTE:
+    """Return the CTE that the statement reads as this table."""
     columns = (rows.selected_columns[column.name] for column in table.c)
     return inline_cte(rows.with_only_columns(*columns), table.name)
 
 
 @cache
-def _of_usages(question: CachedQuery, sources: tuple[RowSource, ...]) -> Any:
-    return question.answer(sources, *question.options).order_by(sa.text(question.order))
+def _statement(query: CachedQuery, sources: tuple[RowSource, ...]) -> Any:
+    return query.build(sources, *query.options).order_by(sa.text(query.order))
 
 
 @cache
-def _by_days(question: CachedQuery, sources: tuple[RowSource, ...]) -> sa.Select[Any]:
-    """The answer, and beside each row, or alone if there are none, whether the days fit the edges: `fit`."""
-    found = question.answer(sources, *question.options).subquery("found")
-    answer = sa.select(found, sa.literal(True).label("is_there")).subquery("answer")
-    fits = [daily_rows(source.edges).fit() for source in sources]
-    whether = sa.select(sa.and_(Organization.timezone == TIMEZONE, *fits).label("fit"))
-    # Worked out once, not for each row.
-    told = whether.where(Organization.id == ORGANIZATION).cte("told").prefix_with("MATERIALIZED", dialect="postgresql")
-    return (
-        sa.select(answer, told.c.fit).select_from(told).outerjoin(answer, sa.true()).order_by(sa.text(question.order))
+def _statement_from_totals(query: CachedQuery, sources: tuple[RowSource, ...]) -> sa.Select[Any]:
+    """Return the statement that reads daily totals, and checks that PostgreSQL's days are Python's: `days_agree`.
+
+    It returns at least one row. `is_row` is null in the one that it returns if the query has none.
+    """
+    found = query.build(sources, *query.options).subquery("found")
+    answer = sa.select(found, sa.literal(True).label("is_row")).subquery("answer")
+    agreements = [daily_rows(source.edges).agree() for source in sources]
+    check = (
+        sa.select(sa.and_(Organization.timezone == TIMEZONE, *agreements).label("days_agree"))
+        .where(Organization.id == ORGANIZATION_ID)
+        .cte("day_check")
+        .prefix_with("MATERIALIZED", dialect="postgresql")  # Computed once, not for each row.
     )
+    statement = sa.select(answer, check.c.days_agree).select_from(check).outerjoin(answer, sa.true())
+    return statement.order_by(sa.text(query.order))

@@ -1,112 +1,120 @@
-"""Usages spread over time: which part of each lies between which edges, exactly.
+"""Usages prorated over time: the exact part of each usage between two edges.
 
-A usage at an instant is whole in the span that holds the instant; a period has a part in each that it shares time with.
+A usage at an instant is whole in the place that holds the instant. An interval has a part in each place that it
+overlaps.
 """
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..local_time.clock import MICROSECOND
+from ..local_time.clock import MICROSECOND, TIMESTAMPTZ
 from ..local_time.proration import prorated_amount
 from ..rest.fields import format_datetime
 from ..usages.models import DailyTotal, Usage
 
-# What is asked of usages, beside what narrows them: the rest of a statement reads them by this name, and so it can be
-# kept for the next request, whatever that asks for.
-TOLD = (
+# A statement of figures reads the selected usages, and the daily totals that cover them, by these names. So one
+# statement serves every selection: each request adds its own CTEs of these names.
+USAGE_COLUMNS = (
     Usage.organization_id, Usage.id, Usage.version, Usage.user_id, Usage.usage_type_id, Usage.usage_at,
     Usage.usage_until, Usage.amount_in_type_unit, Usage.co2e_kg, Usage.factor, Usage.method, Usage.quality,
     Usage.adjusts_closed_period_id, Usage.restatement_id,
 )  # fmt: skip
-ASKED: Any = sa.table("asked", *(sa.column(told.key, told.type) for told in TOLD))
-# The same of the days that hold these usages, where there are such.
-DAYS: Any = sa.table("days_asked", *(sa.column(told.key, told.type) for told in DailyTotal.__table__.c))
+SELECTED_USAGES: Any = sa.table("selected_usages", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
+SELECTED_TOTALS: Any = sa.table("selected_totals", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
 
 
+@dataclass(frozen=True)
 class TimeEdges:
-    """Instants of a statement, ascending, which its parameters tell: the places between them are counted from 1."""
+    """Ascending instants of a statement, as its parameters. The places between them are numbered from 1."""
 
-    def __init__(self, name: str = "edges") -> None:
-        self.name = name
-        self.first = sa.bindparam(f"{name}_first", type_=sa.DateTime(timezone=True))
-        self.last = sa.bindparam(f"{name}_last", type_=sa.DateTime(timezone=True))
-        # One long literal, which stands in the statement once.
-        array = sa.cast(sa.bindparam(f"{name}_instants", type_=sa.Text), ARRAY(sa.DateTime(timezone=True)))
-        self.table = sa.select(array.label("instants")).cte(name)
+    name: str
+
+    @cached_property
+    def first(self) -> Any:
+        return sa.bindparam(f"{self.name}_first", type_=TIMESTAMPTZ)
+
+    @cached_property
+    def last(self) -> Any:
+        return sa.bindparam(f"{self.name}_last", type_=TIMESTAMPTZ)
+
+    @cached_property
+    def table(self) -> sa.CTE:
+        """A CTE of one row: the array `instants`, which the statement contains once."""
+        array = sa.cast(sa.bindparam(f"{self.name}_instants", type_=sa.Text), ARRAY(TIMESTAMPTZ))
+        return sa.select(array.label("instants")).cte(self.name)
 
     def parameters(self, instants: Sequence[dt.datetime]) -> dict[str, Any]:
-        """What tells these instants."""
+        """Return the parameters of these instants."""
         text = "{" + ",".join(map(format_datetime, instants)) + "}"
         return {
             f"{self.name}_first": instants[0], f"{self.name}_last": instants[-1], f"{self.name}_instants": text
         }  # fmt: skip
 
-    def place_of(self, moment: Any) -> Any:
-        """The place that holds `moment`."""
-        return sa.func.width_bucket(moment, self.table.c.instants, type_=sa.Integer)
+    def place_of(self, instant: Any) -> Any:
+        """Return the place that holds an instant."""
+        return sa.func.width_bucket(instant, self.table.c.instants, type_=sa.Integer)
 
-    def begin(self, place: Any) -> Any:
-        """The instant at which a place begins."""
+    def start(self, place: Any) -> Any:
+        """Return the instant at which a place begins."""
         return self.table.c.instants[place]
 
     def end(self, place: Any) -> Any:
-        """The instant at which a place ends."""
+        """Return the instant at which a place ends."""
         return self.table.c.instants[place + 1]
 
-    def places_of(self, begin: Any, end: Any) -> Any:
-        """A table of the places, `place`, that share time with [begin, end), of which the edges hold some."""
-        first = self.place_of(sa.func.greatest(begin, self.first))
+    def places_of(self, start: Any, end: Any) -> Any:
+        """Return a lateral table of each `place` that overlaps [start, end), which must overlap the edges."""
+        first = self.place_of(sa.func.greatest(start, self.first))
         last = self.place_of(sa.func.least(end, self.last) - MICROSECOND)
         places: Any = sa.func.generate_series(first, last).table_valued("place").lateral("places")
         return places.render_derived()
 
 
-def within(begin: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
-    """What tells of ASKED those at an instant of [begin, end), and the periods that share time with it."""
-    asked = ASKED.c
+def within(start: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Return two criteria of selected usages: at an instant in [start, end), and intervals that overlap it."""
+    usage = SELECTED_USAGES.c
     return (
-        asked.usage_until.is_(None) & (asked.usage_at >= begin) & (asked.usage_at < end),
-        (asked.usage_until > begin) & (asked.usage_at < end),
+        usage.usage_until.is_(None) & (usage.usage_at >= start) & (usage.usage_at < end),
+        (usage.usage_until > start) & (usage.usage_at < end),
     )
 
 
 def prorated_rows(edges: TimeEdges) -> Any:
-    """The parts of ASKED between the edges, as a table.
+    """Return the parts of the selected usages between the edges, as a table.
 
-    Columns: `place`, counted from 1; the part's `amount`, in the unit of the type, `co2e_kg`, and `estimated_kg`, what
-    of it is estimated; `usage_count`, 1; and others of ASKED.
+    Columns: `place`; the part's `amount`, in the unit of the type, its `co2e_kg`, and `estimated_kg` if it is estimated;
+    `usage_count`, 1; and other columns of the usage.
     """
-    asked = ASKED.c
-    others = [column for column in asked if column.name not in ("usage_until", "amount_in_type_unit", "co2e_kg")]
-    at_once, over_time = within(edges.first, edges.last)
+    usage = SELECTED_USAGES.c
+    others = [column for column in usage if column.name not in ("usage_until", "amount_in_type_unit", "co2e_kg")]
+    is_instant, is_interval = within(edges.first, edges.last)
     whole = (
         sa.select(
-            edges.place_of(asked.usage_at).label("place"), asked.amount_in_type_unit.label("amount"), asked.co2e_kg
+            edges.place_of(usage.usage_at).label("place"), usage.amount_in_type_unit.label("amount"), usage.co2e_kg
         )
         .add_columns(*others)
-        .select_from(ASKED.join(edges.table, sa.true()))
-        .where(at_once)
+        .select_from(SELECTED_USAGES.join(edges.table, sa.true()))
+        .where(is_instant)
     )
-    places = edges.places_of(asked.usage_at, asked.usage_until)
-    begin, end = edges.begin(places.c.place), edges.end(places.c.place)
-    amount = prorated_amount(asked.amount_in_type_unit, asked.usage_at, asked.usage_until, begin, end)
-    period = (
+    places = edges.places_of(usage.usage_at, usage.usage_until)
+    start, end = edges.start(places.c.place), edges.end(places.c.place)
+    amount = prorated_amount(usage.amount_in_type_unit, usage.usage_at, usage.usage_until, start, end)
+    part = (
         sa.select(places.c.place, amount.label("amount"), *others)
-        .select_from(ASKED.join(edges.table, sa.true()).join(places, sa.true()))
-        # Two edges may be one: a day that has no counterpart a year before.
-        .where(over_time, begin < end)
-        .subquery("periods")
+        .select_from(SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()))
+        # Two edges are equal around a day that has no counterpart a year before.
+        .where(is_interval, start < end)
+        .subquery("interval_parts")
     )
-    spread = sa.select(
-        period.c.place,
-        period.c.amount,
-        period.c.amount * period.c.factor,
-        *(period.c[column.name] for column in others),
+    prorated = sa.select(
+        part.c.place, part.c.amount, part.c.amount * part.c.factor, *(part.c[column.name] for column in others)
     )
-    both = whole.union_all(spread).subquery("parts_found")
-    estimated = sa.case((both.c.quality == "estimated", both.c.co2e_kg))
-    return sa.select(both, sa.literal(1).label("usage_count"), estimated.label("estimated_kg")).subquery("parts")
+    parts = whole.union_all(prorated).subquery("usage_parts")
+    estimated = sa.case((parts.c.quality == "estimated", parts.c.co2e_kg))
+    return sa.select(parts, sa.literal(1).label("usage_count"), estimated.label("estimated_kg")).subquery("parts")

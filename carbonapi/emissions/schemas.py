@@ -1,4 +1,4 @@
-"""What figures look like on the wire."""
+"""Request and response schemas of figures."""
 
 import marshmallow as ma
 
@@ -15,14 +15,14 @@ class TrendQuery(UsageFilter):
     bucket = ma.fields.String(
         load_default="month",
         validate=ma.validate.OneOf(BUCKETS),
-        metadata={"description": "How long a bucket is, in local time of `timezone`; weeks begin on Mondays."},
+        metadata={"description": "Length of a bucket, in the local time of `timezone`. Weeks begin on Mondays."},
     )
     compare = ma.fields.String(
         validate=ma.validate.OneOf(COMPARISONS),
-        metadata={"description": "Put the same buckets of the period or the year before beside them, as `previous`."},
+        metadata={"description": "Add the same bucket of the previous period or year to each bucket, as `previous`."},
     )
     group_by = ma.fields.String(
-        validate=ma.validate.OneOf(GROUPS), metadata={"description": "Split each bucket by this."}
+        validate=ma.validate.OneOf(GROUPS), metadata={"description": "Split each bucket into groups."}
     )
 
 
@@ -32,63 +32,70 @@ class SummaryQuery(UsageFilter):
         load_default=lambda: list(BREAKDOWNS),
         validate=ma.validate.Length(1, len(BREAKDOWNS)),
         metadata={
-            "description": "By what the total is broken down; repeat it to mean several, by default all. Without "
-            "`user`, an organization's whole is told at once, however many usages it has."
+            "description": "Breakdown of the total. Repeat it for several; by default all. Without `user`, the "
+            "response time does not depend on the number of usages."
         },
     )
 
 
 class BridgeQuery(UsageFilter):
     start = UtcDateTimeOrDate(
-        required=True, metadata={"description": "The begin of the later range, included.", "example": "2026-01-01"}
+        required=True, metadata={"description": "Start of the later range, inclusive.", "example": "2026-01-01"}
     )
     end = UtcDateTimeOrDate(
-        required=True, metadata={"description": "The end of the later range, not included.", "example": "2027-01-01"}
+        required=True, metadata={"description": "End of the later range, exclusive.", "example": "2027-01-01"}
     )
     compare_start = UtcDateTimeOrDate(
-        required=True, metadata={"description": "The begin of the earlier range, included.", "example": "2025-01-01"}
+        required=True, metadata={"description": "Start of the earlier range, inclusive.", "example": "2025-01-01"}
     )
     compare_end = UtcDateTimeOrDate(
-        required=True, metadata={"description": "The end of the earlier range, not included.", "example": "2026-01-01"}
+        required=True, metadata={"description": "End of the earlier range, exclusive.", "example": "2026-01-01"}
     )
 
 
 class FiguresSchema(Schema):
-    """What some usages add up to."""
+    """The sum of usages."""
 
     co2e_kg = ExactDecimal(required=True, metadata={"example": 18.75, "description": "The exact sum."})
     usage_count = ma.fields.Integer(
-        required=True, metadata={"example": 1, "description": "How many usages have a part in it."}
+        required=True, metadata={"example": 1, "description": "Number of usages that are part of the sum."}
     )
-    amount = ExactDecimal(metadata={"example": 12.5, "description": "Only where all usages are of one usage type."})
-    unit = ma.fields.String(metadata={"example": "kwh", "description": "The unit of `amount`."})
+    amount = ExactDecimal(
+        metadata={"example": 12.5, "description": "Sum of the amounts, if all usages are of one usage type."}
+    )
+    unit = ma.fields.String(metadata={"example": "kwh", "description": "Unit of `amount`."})
 
 
 class GroupSchema(FiguresSchema):
-    """The part of one usage type, user, scope or organization."""
+    """The sum of one usage type, user, scope or organization."""
 
     class Meta:
         fields = ("id", "name", "co2e_kg", "usage_count", "amount", "unit")
 
     id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 100, "description": "Of what it is grouped by; the scope."}
+        required=True,
+        allow_none=True,
+        metadata={"example": 100, "description": "ID of the group, or the number of the scope."},
     )
     name = ma.fields.String(
         required=True,
         allow_none=True,
-        metadata={"example": "electricity", "description": "null for no scope, and for a user who was deleted."},
+        metadata={
+            "example": "electricity",
+            "description": "Name of the group. `null` without a scope, and for a deleted user.",
+        },
     )
 
 
 class SpanSchema(FiguresSchema):
-    """What some usages add up to within a span of time."""
+    """The sum of usages within a span of time."""
 
     coverage = ExactDecimal(
         required=True,
         allow_none=True,
         metadata={
             "example": 1,
-            "description": "The share of the time that has data, rounded down to six digits; null of no time.",
+            "description": "Share of the time that has data, rounded down to six digits. `null` without time.",
         },
     )
     estimated_share = ExactDecimal(
@@ -96,16 +103,19 @@ class SpanSchema(FiguresSchema):
         allow_none=True,
         metadata={
             "example": 0,
-            "description": "The share of the CO2e that was estimated, to six digits; null of no CO2e.",
+            "description": "Estimated share of the CO2e, to six digits. `null` if there is no CO2e.",
         },
     )
 
 
-PER_DAY = {"example": 0.604839, "description": "With `compare`: of a day on average, to six digits; null of no time."}
+PER_DAY = {
+    "example": 0.604839,
+    "description": "With `compare`: average kg CO2e per day, to six digits. `null` if the bucket has no time.",
+}
 
 
 class PreviousBucketSchema(SpanSchema):
-    """The bucket that a bucket is compared with."""
+    """The earlier bucket that a bucket is compared with."""
 
     class Meta:
         fields = (
@@ -118,12 +128,12 @@ class PreviousBucketSchema(SpanSchema):
     co2e_kg_per_day = ExactDecimal(required=True, allow_none=True, metadata=PER_DAY)
     folded = ma.fields.Boolean(
         required=True,
-        metadata={"example": False, "description": "Whether 29 February was folded into it, or out."},
+        metadata={"example": False, "description": "Whether 29 February is folded into or out of the bucket."},
     )
 
 
 class BucketSchema(SpanSchema):
-    """One span of the trend, [bucket_start, bucket_end). An empty one is present, with a usage_count of 0."""
+    """A bucket of the trend, [bucket_start, bucket_end). An empty bucket has a usage_count of 0."""
 
     class Meta:
         fields = (
@@ -143,82 +153,85 @@ class BucketSchema(SpanSchema):
 
     bucket_start = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
     bucket_end = UtcDateTime(required=True, metadata={"example": "2026-02-01T00:00:00Z"})
-    partial = ma.fields.Boolean(  # type: ignore[assignment]  # The contract's word; an attribute of Schema too.
-        required=True, metadata={"example": False, "description": "Whether the range asked for cuts the bucket."}
+    partial = ma.fields.Boolean(  # type: ignore[assignment]  # The API's name; Schema has an attribute of this name too.
+        required=True, metadata={"example": False, "description": "Whether `start` or `end` cuts the bucket."}
     )
     co2e_kg_per_day = ExactDecimal(metadata=PER_DAY)
-    previous = ma.fields.Nested(
-        PreviousBucketSchema, metadata={"description": "With `compare`: what it is compared with."}
-    )
-    groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: its parts."})
+    previous = ma.fields.Nested(PreviousBucketSchema, metadata={"description": "With `compare`: the earlier bucket."})
+    groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: the groups."})
 
 
 class ContributionSchema(GroupSchema):
-    """A part with its share of the whole."""
+    """A group with its share of the total."""
 
     class Meta:
         fields = (*GroupSchema.Meta.fields, "share")
 
     share = ExactDecimal(
-        required=True, allow_none=True, metadata={"example": 1, "description": "Of the CO2e, to six digits; 0 to 1."}
+        required=True,
+        allow_none=True,
+        metadata={"example": 1, "description": "Share of the CO2e, 0 to 1, to six digits."},
     )
 
 
 class SummarySchema(FiguresSchema):
-    """What the usages add up to, and the parts, the largest first."""
+    """The total of usages, and its breakdowns, largest group first."""
 
     restatement_ids = ma.fields.List(
         ma.fields.Integer(),
         required=True,
-        metadata={"example": [], "description": "The restatements by which some were booked."},
+        metadata={"example": [], "description": "Restatements that set the factor of some of the usages."},
     )
     by_scope = ma.fields.List(
-        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if it is asked for."}
+        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if `by` includes it."}
     )
     by_usage_type = ma.fields.List(
-        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if it is asked for."}
+        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if `by` includes it."}
     )
-    by_user = ma.fields.List(ma.fields.Nested(ContributionSchema), metadata={"description": "Only if it is asked for."})
+    by_user = ma.fields.List(
+        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if `by` includes it."}
+    )
 
 
 class DifferenceSchema(Schema):
-    """Two totals, and why the later one differs: the five parts add up to the difference, exactly."""
+    """Two totals and the five parts of their difference, which add up to it exactly."""
 
     before_kg = ExactDecimal(required=True, metadata={"example": 100, "description": "kg CO2e of the earlier range."})
     after_kg = ExactDecimal(required=True, metadata={"example": 90, "description": "kg CO2e of the later range."})
     difference_kg = ExactDecimal(required=True, metadata={"example": -10})
     activity_kg = ExactDecimal(
-        required=True, metadata={"example": 20, "description": "More or less was used, at what a unit caused before."}
+        required=True,
+        metadata={"example": 20, "description": "Change of the amount, at the earlier average kg CO2e per unit."},
     )
     factor_kg = ExactDecimal(
-        required=True, metadata={"example": -30, "description": "A unit causes more or less, on average."}
+        required=True, metadata={"example": -30, "description": "Change of the average kg CO2e per unit."}
     )
     restated_kg = ExactDecimal(
-        required=True, metadata={"example": 0, "description": "Restatements have changed it since it was booked."}
+        required=True, metadata={"example": 0, "description": "Change by restatements since the usages were recorded."}
     )
     started_kg = ExactDecimal(
-        required=True, metadata={"example": 0, "description": "Usage types that only the later range has."}
+        required=True, metadata={"example": 0, "description": "Usage types with usages in the later range only."}
     )
     ended_kg = ExactDecimal(
-        required=True, metadata={"example": 0, "description": "Usage types that only the earlier range has."}
+        required=True, metadata={"example": 0, "description": "Usage types with usages in the earlier range only."}
     )
 
 
 class TypeBridgeSchema(DifferenceSchema):
-    """Why the emissions of one usage type changed."""
+    """The change of the emissions of one usage type."""
 
     class Meta:
         fields = ("id", "name", "unit", "before_amount", "after_amount", *DifferenceSchema().fields)
 
     id = ma.fields.Integer(required=True, metadata={"example": 100})
     name = ma.fields.String(required=True, metadata={"example": "electricity"})
-    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "Of the amounts."})
+    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "Unit of the amounts."})
     before_amount = ExactDecimal(required=True, metadata={"example": 50})
     after_amount = ExactDecimal(required=True, metadata={"example": 60})
 
 
 class BridgeSchema(DifferenceSchema):
-    """Why emissions changed from one range to another."""
+    """The change of emissions from one range to another."""
 
     class Meta:
         fields = (*DifferenceSchema().fields, "restatement_ids", "by_usage_type")
@@ -226,10 +239,10 @@ class BridgeSchema(DifferenceSchema):
     restatement_ids = ma.fields.List(
         ma.fields.Integer(),
         required=True,
-        metadata={"example": [], "description": "The restatements by which some usages of either range were booked."},
+        metadata={"example": [], "description": "Restatements that set the factor of some of the usages."},
     )
     by_usage_type = ma.fields.List(
         ma.fields.Nested(TypeBridgeSchema),
         required=True,
-        metadata={"description": "The same of each usage type; the one that changed most comes first."},
+        metadata={"description": "The same figures for each usage type, largest change first."},
     )

@@ -1,4 +1,4 @@
-"""Emissions in total, and by whom and what they were caused."""
+"""The summary: emissions in total, and by scope, usage type and user."""
 
 import datetime as dt
 from collections.abc import Collection
@@ -12,24 +12,24 @@ from .figures_query import CachedQuery, RowSource, UsageSelection
 from .prorated_rows import TimeEdges
 
 BREAKDOWNS = ("scope", "usage_type", "user")
-EDGES = TimeEdges()
-# All usages lie between the midnights of these, in any time zone.
+EDGES = TimeEdges("edges")
+# All usages are between the midnights of these, in any time zone.
 OUTER_DAYS = (dt.date(1899, 12, 30), dt.date(2201, 1, 3))
 
 
 def summary(
-    asked: UsageSelection, start: dt.datetime | None, end: dt.datetime | None, breakdowns: Collection[str]
+    selection: UsageSelection, start: dt.datetime | None, end: dt.datetime | None, breakdowns: Collection[str]
 ) -> Figures:
-    """The totals of these usages within [start, end), and by each of these BREAKDOWNS the figures and the shares.
+    """Return the totals of usages within [start, end), and the figures and CO2e shares of each of these BREAKDOWNS.
 
-    Of a period that the range cuts, it is the part within. Shares are of the CO2e.
+    An interval that the range cuts counts with its part within the range.
     """
     breakdowns = tuple(breakdown for breakdown in BREAKDOWNS if breakdown in breakdowns)
-    outermost = (start_of_day(day, asked.timezone) for day in OUTER_DAYS)
-    edges = [moment or outer for moment, outer in zip((start, end), outermost, strict=True)]
+    outermost = (start_of_day(day, selection.timezone) for day in OUTER_DAYS)
+    edges = [instant or outer for instant, outer in zip((start, end), outermost, strict=True)]
     order = ", ".join(["co2e_kg DESC", *(f"{breakdown}_id NULLS LAST" for breakdown in breakdowns)])
-    rows = asked.rows(CachedQuery(_sums, order, (breakdowns,)), {EDGES: edges}, by_days="user" not in breakdowns)
-    # grouping() has a bit for each key that a row does not tell apart, the first key's highest.
+    rows = selection.rows(CachedQuery(_sums, order, (breakdowns,)), {EDGES: edges}, by_days="user" not in breakdowns)
+    # grouping() sets a bit for each key that a row is not grouped by. The first key has the highest bit.
     everything = (1 << len(breakdowns)) - 1
     levels = {everything ^ (1 << place): breakdown for place, breakdown in enumerate(reversed(breakdowns))}
     check_single_method(rows)
@@ -46,20 +46,20 @@ def summary(
 
 
 def _sums(sources: tuple[RowSource, ...], breakdowns: tuple[str, ...]) -> sa.Select[Any]:
-    """The sums: of the whole, and by each breakdown."""
+    """Select the sums of the whole, and by each breakdown."""
     (source,) = sources
-    found = aggregate(source.parts, breakdowns, "restatement_id")
-    groups = {breakdown: group_column(found, breakdown) for breakdown in breakdowns}
+    added = aggregate(source.parts, breakdowns, "restatement_id")
+    groups = {breakdown: group_column(added, breakdown) for breakdown in breakdowns}
     keys = [key for key, _ in groups.values()]
     return join_names(
         sa.select(
-            *totals(found),
+            *totals(added),
             sa.func.grouping(*keys).label("level"),
-            sa.func.array_agg(found.c.restatement_id.distinct())
-            .filter(found.c.restatement_id.is_not(None))
+            sa.func.array_agg(added.c.restatement_id.distinct())
+            .filter(added.c.restatement_id.is_not(None))
             .label("restatement_ids"),
             *(key.label(f"{breakdown}_id") for breakdown, (key, _) in groups.items()),
             *(sa.func.min(name).label(f"{breakdown}_name") for breakdown, (_, name) in groups.items()),
         ),
-        found,
+        added,
     ).group_by(sa.func.grouping_sets(sa.text("()"), *(sa.tuple_(key) for key in keys)))

@@ -1,4 +1,4 @@
-"""Emissions over time and in total."""
+"""Views of emissions: trend, summary and bridge."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ emissions = Blueprint(
     "Emissions",
     __name__,
     url_prefix="/api/v1/emissions",
-    description="What the usages add up to, exactly: by time, by kind, and why one time differs from another.",
+    description="Exact totals of usages: over time, by group, and the reasons for the difference between two times.",
 )
 
 
@@ -25,23 +25,23 @@ class Trend(MethodView):
     def get(self, narrow: Any) -> Any:
         """Get the trend
 
-        The kg CO2e of each bucket of local time, oldest first. Every bucket of [start, end) is there, also the empty
-        ones; without start or end it reaches from the first usage to the last. Days of 23 and 25 hours are right.
-        `compare` puts the same buckets of a period or a year before beside them, with what a day was on average. A year
-        before, 29 February is folded into the 28th: the buckets that this touches are marked `folded`.
+        Returns the kg CO2e of each bucket of local time, oldest first, including empty buckets. Without `start` and
+        `end`, the range is from the first usage to the last. Days of 23 and 25 hours are exact. With `compare`, each
+        bucket also has the same bucket of the previous period or year, and the average per day. For the previous year,
+        29 February is folded into 28 February, and the affected buckets are marked `folded`.
 
-        A usage with `usage_until` is spread evenly over its seconds: every bucket gets the part that lies within it,
-        exact to the twelfth digit of the amount, and the parts add up to the whole.
+        A usage with `usage_until` is spread evenly over its seconds. Each bucket gets the part within it, exact to the
+        twelfth decimal digit of the amount, and the parts add up to the whole.
 
-        `coverage` is the share of the bucket's time for which there is data, as the mean of the usage types: those
-        asked for with `usage_type_id`, or all that have usages within 62 days of the range. It is told by the hours of
-        the local clock. A type has data for every hour that a period of it has a part of, and from the hour of a
-        reading, a usage at an instant, for as long as is usual within 62 days of the range. If the type is read in
-        several hours of the median day, that is the step between two of them, on the median day, in whole hours. If
-        not, it is until the same hour of another day: as many days later as lie between two days with readings, on the
-        median; 28 to 31 days count as a month, 89 to 92 as a quarter, 365 and 366 as a year. What is read in a single
-        hour lasts no time. Whose data it is makes no difference: narrow by `user_id` to see one user's gaps. Of a
-        bucket that the range cuts, what lies outside counts as missing. Adjustments are no readings.
+        `coverage` is the share of the bucket's time that has data, as the mean of the usage types: those in
+        `usage_type_id`, or all that have usages within 62 days of the range. It is computed by hours of the local
+        clock. An interval covers the hours that it overlaps. A reading (a usage at an instant) covers the time from its
+        hour until the next reading is due. If the type has readings in several hours of the median day, that is after
+        the usual step between two of them, in whole hours. Otherwise it is the same hour of a later day, after the
+        median gap between two days with readings; a gap of 28 to 31 days counts as a month, of 89 to 92 days as a
+        quarter, of 365 or 366 days as a year. Readings in a single hour of a single day cover no time. Adjustments are
+        not readings. In a bucket that the range cuts, the time outside counts as missing. To see the gaps of one user,
+        filter by `user_id`.
         """
         asked = narrow.arguments
         return trend(
@@ -62,8 +62,8 @@ class Summary(MethodView):
     def get(self, narrow: Any) -> Any:
         """Get the summary
 
-        The total of the usages asked for, and its parts by scope, usage type and user with their shares. Of a period
-        that the range cuts, the part within is counted.
+        Returns the total of the selected usages, and its groups by scope, usage type and user with their shares. An
+        interval that the range cuts counts with its part within the range.
         """
         return summary(UsageSelection.of(narrow), narrow.start, narrow.end, narrow.arguments["by"])
 
@@ -74,13 +74,12 @@ class Bridge(MethodView):
     def get(self, narrow: Any) -> Any:
         """Get the bridge
 
-        Why emissions changed from [compare_start, compare_end) to [start, end), in parts that add up to the difference
-        exactly. One thing is exchanged after another, for each usage type by itself, on the numbers as they were first
-        booked. A type that has usages in only one of the ranges has `started` or `ended`. Of the others, first the
-        amount becomes the later one, while a unit causes what it caused before on average: `activity`, rounded to the
-        twelfth digit. Then a unit causes what it causes now: `factor`, all that is left; another mix of regions or
-        months that have different factors shows there too. Last, `restated` is what restatements have changed since, of
-        either range.
+        Returns the change of emissions from [compare_start, compare_end) to [start, end), in parts that add up to the
+        difference exactly. Each usage type is divided by itself, on the numbers as they were first recorded. A type
+        that has usages in only one of the ranges is `started` or `ended`. For the others, `activity` is the change of
+        the amount at the earlier average kg CO2e per unit, rounded to the twelfth decimal digit, and `factor` is the
+        rest: the change of the average, which includes a different mix of regions or months. `restated` is the change
+        by restatements since, of both ranges.
         """
         asked = narrow.arguments
         before, after = (asked["compare_start"], asked["compare_end"]), (asked["start"], asked["end"])

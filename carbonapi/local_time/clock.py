@@ -1,4 +1,11 @@
-"""Local time in PostgreSQL: what a clock shows at an instant, and at which instant it begins to show that."""
+"""The local clock of a time zone: its days, its hours, and the instants at which they begin.
+
+A clock that is set back across midnight, as in Newfoundland until 2011, does not return to the previous day: it shows
+midnight until it shows midnight again. A day therefore begins at the first instant at which the clock shows midnight,
+or at the jump if the clock skips midnight.
+
+The hours of a day are the bits of an integer: bit 0 is the hour from midnight to one.
+"""
 
 import datetime as dt
 from typing import Any
@@ -6,49 +13,39 @@ from typing import Any
 import sqlalchemy as sa
 
 MICROSECOND = dt.timedelta(microseconds=1)
-SHOWN, MOMENT = sa.DateTime(), sa.DateTime(timezone=True)
-# Longer than any time that clocks have been moved by, but for those that skip a day.
-LONGER_THAN_A_SHIFT = dt.timedelta(hours=25)
-EARLIEST_SET_BACK = 22  # The hour to which a clock was ever set back from the next day.
+TIMESTAMP, TIMESTAMPTZ = sa.DateTime(), sa.DateTime(timezone=True)
+HOURS = 24
+ALL_HOURS = (1 << HOURS) - 1
 
 
-def local_clock(timezone: Any, moment: Any) -> Any:
-    """What a clock of `timezone` shows at `moment`, as a timestamp without time zone.
-
-    A day that has begun goes on: a clock that is set back across midnight, as in Newfoundland until 2011, is taken to
-    show midnight until it does so again.
-    """
-    shown = _shown(timezone, moment)
-    midnight = sa.cast(day_of(shown) + 1, SHOWN)
-    is_late = hour_of(shown) >= EARLIEST_SET_BACK
-    return sa.case((is_late & (moment >= first_instant(timezone, midnight)), midnight), else_=shown)
+def local_clock(timezone: Any, instant: Any) -> Any:
+    """Return the local time at an instant, as a timestamp without time zone."""
+    return sa.func.local_clock(timezone, instant, type_=TIMESTAMP)
 
 
-def first_instant(timezone: Any, shown: Any) -> Any:
-    """The first instant at which a clock of `timezone` shows this; the jump, if it skips it.
-
-    PostgreSQL itself takes the last instant, where clocks are set back. A day begins when the first does.
-    """
-    last = sa.func.timezone(timezone, shown, type_=MOMENT)
-    before = last - LONGER_THAN_A_SHIFT
-    first = before + (shown - _shown(timezone, before))
-    return sa.case((_shown(timezone, first) == shown, sa.func.least(first, last)), else_=last)
-
-
-def _shown(timezone: Any, moment: Any) -> Any:
-    return sa.func.timezone(timezone, moment, type_=SHOWN)
-
-
-def day_of(shown: Any) -> Any:
-    """The day of what a clock shows."""
-    return sa.cast(shown, sa.Date)
-
-
-def hour_of(shown: Any) -> Any:
-    """The hour of what a clock shows, 0 to 23."""
-    return sa.cast(sa.extract("hour", shown), sa.Integer)
+def first_instant(timezone: Any, local_time: Any) -> Any:
+    """Return the first instant at which a clock shows a local time, or the jump that skips it."""
+    return sa.func.first_instant(timezone, local_time, type_=TIMESTAMPTZ)
 
 
 def day_start(timezone: Any, day: Any) -> Any:
-    """The instant at which a day begins."""
-    return first_instant(timezone, sa.cast(day, SHOWN))
+    """Return the instant at which a local day begins."""
+    return sa.func.day_start(timezone, day, type_=TIMESTAMPTZ)
+
+
+def day_of(local_time: Any) -> Any:
+    """Return the day of a local time."""
+    return sa.cast(local_time, sa.Date)
+
+
+def hour_bit(local_time: Any) -> Any:
+    """Return the bit of the hour of a local time."""
+    return sa.literal(1).op("<<")(sa.cast(sa.extract("hour", local_time), sa.Integer))
+
+
+def interval_hours(first_time: Any, last_time: Any, day: Any) -> Any:
+    """Return the bits of the hours of a day that an interval touches.
+
+    first_time, last_time: the local times of the first and the last instant of the interval.
+    """
+    return sa.func.interval_hours(first_time, last_time, day, type_=sa.Integer)

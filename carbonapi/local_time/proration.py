@@ -1,11 +1,11 @@
-"""Parts of a period: how much of its amount was used between two instants.
+"""Proration: the part of an interval's amount that was used between two instants.
 
-A period is spread evenly over its seconds as they really pass: a day of 25 hours has 25 hours' worth of it. Up to an
-edge it has used its amount × the time passed ÷ its whole time, rounded half up at the twelfth digit after the point,
-the last that the ledger stores; between two edges it has used the difference. So a part is its exact share, rounded up
-or down in the last digit, and parts add up to the whole wherever they are cut: days to their month, and a range and the
-next one to both. The CO2e of a part is its amount times the factor that is frozen into the usage, exactly, so that adds
-up as well.
+An interval is spread evenly over its seconds as they really pass: a day of 25 hours gets 25 hours' worth. The amount
+used up to an instant is the amount × the seconds passed ÷ the seconds of the interval, rounded half up at the twelfth
+digit after the point, the last digit that the ledger stores. The amount used between two instants is the difference.
+Parts therefore add up to the whole wherever an interval is cut: days to their month, and two adjoining ranges to both.
+
+The CO2e of a part is its amount times the frozen factor, exactly, so CO2e adds up as well.
 """
 
 from decimal import Decimal
@@ -13,21 +13,28 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .clock import TIMESTAMPTZ
+
 LAST_DIGIT = Decimal("1e-12")
 
 
-def prorated_amount(amount: Any, usage_at: Any, usage_until: Any, begin: Any, end: Any) -> Any:
-    """How much of a period's amount was used within [begin, end)."""
-    return _used_until(end, amount, usage_at, usage_until) - _used_until(begin, amount, usage_at, usage_until)
+def prorated_amount(amount: Any, usage_at: Any, usage_until: Any, start: Any, end: Any) -> Any:
+    """Return the part of an interval's amount that was used within [start, end)."""
+    start, end = sa.type_coerce(start, TIMESTAMPTZ), sa.type_coerce(end, TIMESTAMPTZ)
+    return sa.func.prorated_amount(amount, usage_at, usage_until, start, end, type_=sa.Numeric)
 
 
-def _used_until(moment: Any, amount: Any, usage_at: Any, usage_until: Any) -> Any:
-    passed = _seconds(sa.func.least(sa.func.greatest(moment, usage_at), usage_until) - usage_at)
-    whole = _seconds(usage_until - usage_at)
-    # Rounded half up in whole numbers: a quotient of numerics would be rounded twice.
-    digits = sa.func.div(2 / LAST_DIGIT * sa.func.abs(amount) * passed + whole, 2 * whole)
-    return sa.func.sign(amount) * digits * LAST_DIGIT
+def usage_by_day(timezone: Any, usage_at: Any, usage_until: Any, amount: Any) -> Any:
+    """Return a lateral table with a row for each local day that a usage touches.
 
-
-def _seconds(length: Any) -> Any:
-    return sa.cast(sa.extract("epoch", length), sa.Numeric)
+    A usage without `usage_until` touches the day of its instant. Columns: `day`; `is_first`, whether the usage begins
+    on the day; `day_amount`; and the bits of the hours, `reading_hours` of an instant, `period_hours` of an interval.
+    """
+    days = sa.func.usage_by_day(timezone, usage_at, usage_until, amount).table_valued(
+        sa.column("day", sa.Date),
+        sa.column("is_first", sa.Boolean),
+        sa.column("day_amount", sa.Numeric),
+        sa.column("reading_hours", sa.Integer),
+        sa.column("period_hours", sa.Integer),
+    )
+    return days.lateral("usage_day")

@@ -1,4 +1,4 @@
-"""The ledger."""
+"""Usages: the ledger of what was used, and the kg CO2e that it caused."""
 
 from .views import usages
 

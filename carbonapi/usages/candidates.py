@@ -1,4 +1,4 @@
-"""Usages as they are given: as a table of the statement that records them, and why some of them cannot be."""
+"""Candidates: usages about to be recorded, as a table of the statement, and the reasons why some cannot be."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..periods.service import closed_error, is_open
 from .models import Usage
 from .validation import archived_type, unknown_usage_type, unknown_user
 
-# What a usage consists of as it is recorded; the rest follows from these.
+# The columns that a caller sets; the others are derived.
 COLUMNS = {
     column.key: column.type
     for column in (
@@ -35,65 +35,63 @@ COLUMNS = {
 }
 
 
-def candidate_row(usage: dict[str, Any]) -> Any:
-    """The usage as a table of the statement: columns as in COLUMNS, and its `place`, which is 1."""
-    values = [sa.cast(usage.get(name), type_).label(name) for name, type_ in COLUMNS.items()]
-    return sa.select(sa.literal(1).label("place"), *values).subquery("given")
+def candidate_row(values: dict[str, Any]) -> Any:
+    """Return a usage as a table of one row, with the columns COLUMNS and `place`, which is 1."""
+    columns = [sa.cast(values.get(name), type_).label(name) for name, type_ in COLUMNS.items()]
+    return sa.select(sa.literal(1).label("place"), *columns).subquery("candidate")
 
 
-def effective_region(given: Any) -> sa.ColumnElement[str]:
-    return sa.func.coalesce(given.c.region, Organization.region)
+def effective_region(candidates: Any) -> sa.ColumnElement[str]:
+    """Return the region of each candidate, or that of its organization."""
+    return sa.func.coalesce(candidates.c.region, Organization.region)
 
 
-def factor_lateral(given: Any) -> Any:
-    """The factor of each usage given, beside it in the statement."""
-    want = FactorLookup(
-        given.c.usage_type_id, Organization.id, effective_region(given), given.c.method, given.c.usage_at
-    )
-    return want.chosen().lateral("factor")
+def factor_lateral(candidates: Any) -> Any:
+    """Return a lateral table with the factor of each candidate: `id` and `factor`."""
+    candidate = candidates.c
+    region = effective_region(candidates)
+    lookup = FactorLookup(candidate.usage_type_id, Organization.id, region, candidate.method, candidate.usage_at)
+    factor = lookup.chosen()
+    return factor.with_only_columns(factor.selected_columns.id, factor.selected_columns.factor).lateral("factor")
 
 
-def unrecordable(given: Any, *whose: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Those of the usages given that cannot be recorded: place, what they name, and what there is of it."""
-    factor = factor_lateral(given)
+def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Select the candidates that cannot be recorded, each with the rows that it refers to."""
+    candidate = candidates.c
+    factor = factor_lateral(candidates)
+    is_time_open = is_open(User.organization_id, candidate.usage_at)
     return (
         sa.select(
-            given.c.place,
-            given.c.user_id,
-            given.c.usage_type_id,
-            given.c.usage_at,
-            given.c.method,
+            candidate.place,
+            candidate.user_id,
+            candidate.usage_type_id,
+            candidate.usage_at,
+            candidate.method,
             User.id.label("known_user_id"),
             User.organization_id,
-            effective_region(given).label("region"),
+            effective_region(candidates).label("region"),
             UsageType.id.label("known_type_id"),
             UsageType.name,
             UsageType.unit,
             UsageType.archived,
-            is_open(User.organization_id, given.c.usage_at).label("is_open"),
+            is_time_open.label("is_open"),
             factor.c.id.label("factor_id"),
         )
-        .select_from(given)
-        .outerjoin(User, sa.and_(User.id == given.c.user_id, *scope_criteria(User), *whose))
+        .select_from(candidates)
+        .outerjoin(User, sa.and_(User.id == candidate.user_id, *scope_criteria(User), *user_criteria))
         .outerjoin(Organization, Organization.id == User.organization_id)
-        .outerjoin(UsageType, UsageType.id == given.c.usage_type_id)
+        .outerjoin(UsageType, UsageType.id == candidate.usage_type_id)
         .outerjoin(factor, sa.true())
         .where(
-            sa.or_(
-                User.id.is_(None),
-                UsageType.id.is_(None),
-                UsageType.archived,
-                factor.c.id.is_(None),
-                ~is_open(User.organization_id, given.c.usage_at),
-            )
+            sa.or_(User.id.is_(None), UsageType.id.is_(None), UsageType.archived, factor.c.id.is_(None), ~is_time_open)
         )
-        .order_by(given.c.place)
+        .order_by(candidate.place)
     )
 
 
-def why_unrecordable(given: Any) -> CarbonError:
-    """Why the one usage given cannot be recorded."""
-    row = db.session.execute(unrecordable(given).limit(1)).one()
+def why_unrecordable(candidate: Any) -> CarbonError:
+    """Return the error that explains why the only candidate of a table cannot be recorded."""
+    row = db.session.execute(unrecordable(candidate).limit(1)).one()
     if row.known_user_id is None:
         return unknown_user(row.user_id)
     if row.known_type_id is None:

@@ -1,5 +1,6 @@
-"""The days of the ledger, as they answer for usages: which of them hold exactly the usages that are asked for."""
+"""Read daily totals in place of usages: which totals cover a query exactly, and how many usages it selects."""
 
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -7,13 +8,13 @@ import sqlalchemy as sa
 from ..accounts.models import Organization
 from ..auth import current_actor
 from ..catalogue.models import UsageType
-from ..local_time.clock import MOMENT, day_of, day_start, local_clock
+from ..local_time.clock import day_start
 from ..rest.paging import RowCount
 from ..rest.query import QueryFilter
 from .models import DailyTotal, Usage
 
-# They see all usages of their organization, and of no other: so they see its days.
-SEE_ALL = frozenset({"manager", "auditor"})
+# These roles see all usages of their organization and no others, so its daily totals cover what they see.
+ROLES = frozenset({"manager", "auditor"})
 FILTERS = {
     "usage_type_id": lambda ids: DailyTotal.usage_type_id.in_(ids),
     "scope": lambda scopes: DailyTotal.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
@@ -21,91 +22,98 @@ FILTERS = {
     "restatement_id": lambda ids: DailyTotal.restatement_id.in_(ids),
 }
 RANGE = {"start", "end"}
-BEFORE_ALL, AFTER_ALL = sa.literal_column("date '-infinity'", sa.Date), sa.literal_column("date 'infinity'", sa.Date)
+# The filters above in the text of COUNTS_BY_DAY, where they apply to daily totals and to usages.
+CRITERIA = {
+    "usage_type_id": "AND usage_type_id = ANY (:usage_type_id)",
+    "scope": "AND usage_type_id IN (SELECT id FROM usage_types WHERE scope = ANY (:scope))",
+    "method": "AND method = ANY (:method)",
+    "restatement_id": "AND restatement_id = ANY (:restatement_id)",
+}
+# The number of usages of each whole day within the range, and of the parts of days at its start and its end. The first
+# whole day is the day after the one that holds the microsecond before the start. If the range is within one day, all of
+# it is at its start. This is text because SQLAlchemy would take longer to build it for each list than PostgreSQL to run
+# the list.
+COUNTS_BY_DAY = """
+WITH range AS (
+    SELECT timezone, range_start, range_end, local_clock(timezone, range_end)::date AS last,
+           local_clock(timezone, range_start - interval '1 microsecond')::date + 1 AS first
+    FROM organizations,
+         (SELECT CAST(:start AS timestamptz) AS range_start, CAST(:end AS timestamptz) AS range_end) AS query
+    WHERE id = :organization_id)
+SELECT day, sum(usage_count) AS number FROM daily_totals
+WHERE organization_id = :organization_id {criteria}
+      AND day >= coalesce((SELECT first FROM range), '-infinity')
+      AND day < coalesce((SELECT last FROM range), 'infinity')
+GROUP BY day
+UNION ALL
+SELECT first - 1, (SELECT count(*) FROM usages WHERE organization_id = :organization_id {criteria}
+                   AND usage_at >= range_start AND usage_at < least(day_start(timezone, first), range_end))
+FROM range WHERE range_start IS NOT NULL
+UNION ALL
+SELECT last, (SELECT count(*) FROM usages WHERE organization_id = :organization_id {criteria}
+              AND usage_at >= day_start(timezone, last) AND usage_at < range_end)
+FROM range WHERE range_end IS NOT NULL AND coalesce(first <= last, true)
+"""
 
 
-def matching_daily_totals(narrow: QueryFilter) -> sa.Select[Any] | None:
-    """The days of the usages that `narrow` asks for, but for its range; None where days cannot tell these apart."""
-    asked = narrow.filters.keys() - RANGE
-    if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
+def matching_daily_totals(query_filter: QueryFilter) -> sa.Select[Any] | None:
+    """Select the daily totals of the queried usages, of all time. Return None if they do not cover the query."""
+    names = query_filter.filters.keys() - RANGE
+    actor = current_actor()
+    if actor.role not in ROLES or query_filter.rewrites or not names <= FILTERS.keys():
         return None
-    criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
-    return sa.select(DailyTotal).where(DailyTotal.organization_id == current_actor().organization_id, *criteria)
+    criteria = (FILTERS[name](query_filter.parameter(name)) for name in sorted(names))
+    return sa.select(DailyTotal).where(DailyTotal.organization_id == actor.organization_id, *criteria)
 
 
-def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
-    """How many usages `narrow` asks for, from the days that are whole in its range and the usages at its ends."""
-    days = matching_daily_totals(narrow)
-    if days is None:
+def count_from_daily_totals(query_filter: QueryFilter) -> RowCount | None:
+    """Return the number of queried usages, from daily totals and the usages of the days that the range cuts."""
+    totals = matching_daily_totals(query_filter)
+    if totals is None:
         return None
-    bounds = _bounds(narrow)
-    whole = days.with_only_columns(DailyTotal.day, sa.func.sum(DailyTotal.usage_count).label("number"))
-    parts = [
-        whole.where(DailyTotal.day >= _of(bounds.c.first), DailyTotal.day < _of(bounds.c.last)).group_by(DailyTotal.day)
-    ]
-    usages = sa.select(sa.func.count().label("number")).where(Usage.organization_id == current_actor().organization_id)
-    usages = narrow.unbounded(usages)
-    if narrow.start is not None:
-        front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
-        parts.append(sa.select(_of(bounds.c.first) - 1, front.scalar_subquery()))
-    if narrow.end is not None:
-        back = usages.where(Usage.usage_at >= _of(bounds.c.back_begin), narrow.criteria["end"])
-        parts.append(sa.select(_of(bounds.c.last), back.scalar_subquery()))
-    numbers = sa.union_all(*parts).cte("numbers")
-    total = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(numbers.c.number), 0), sa.BigInteger)).scalar_subquery()
-    (by, *_) = narrow.order
-    if by.element.key != Usage.usage_at.key:
+    counts_by_day = cache(lambda: _counts_by_day(query_filter).c)  # One CTE, if the statement needs it.
+    if RANGE & query_filter.filters.keys():
+        total = sa.select(_sum(counts_by_day().number)).scalar_subquery()
+    else:
+        total = totals.with_only_columns(_sum(DailyTotal.usage_count)).scalar_subquery()
+    (first_key, *_) = query_filter.order
+    if first_key.element.key != Usage.usage_at.key:
         return RowCount(total)
-
-    descends = by.modifier is sa.sql.operators.desc_op
+    is_descending = first_key.modifier is sa.sql.operators.desc_op
 
     def around(offset: Any, page_size: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]:
-        so_far = sa.func.sum(numbers.c.number).over(order_by=numbers.c.day.desc() if descends else numbers.c.day)
-        passed = sa.select(numbers.c.day, so_far.label("so_far"), (so_far - numbers.c.number).label("before"))
-        days = passed.subquery("passed").c
-        of_page = (
+        counts = counts_by_day()
+        until = sa.func.sum(counts.number).over(order_by=counts.day.desc() if is_descending else counts.day)
+        days = sa.select(counts.day, until.label("until"), (until - counts.number).label("before")).subquery("days").c
+        page_days = (
             sa.select(
                 sa.func.min(days.day).label("first"),
                 sa.func.max(days.day).label("last"),
                 sa.cast(sa.func.min(days.before), sa.BigInteger).label("before"),
             )
-            .where(days.before < offset + page_size, days.so_far > offset)
-            .cte("days_of_page")
+            .where(days.before < offset + page_size, days.until > offset)
+            .cte("page_days")
         )
-        begin, end = (
-            sa.select(day_start(bounds.c.timezone, day)).select_from(of_page.join(bounds, sa.true())).scalar_subquery()
-            for day in (of_page.c.first, of_page.c.last + 1)
+        start, end = (
+            sa.select(day_start(Organization.timezone, day))
+            .where(Organization.id == current_actor().organization_id)
+            .scalar_subquery()
+            for day in (page_days.c.first, page_days.c.last + 1)
         )
-        return (Usage.usage_at >= begin) & (Usage.usage_at < end), offset - _of(of_page.c.before)
+        before = sa.select(page_days.c.before).scalar_subquery()
+        return (Usage.usage_at >= start) & (Usage.usage_at < end), offset - before
 
     return RowCount(total, around)
 
 
-def _bounds(narrow: QueryFilter) -> sa.CTE:
-    """The first whole day of the range, `first`, and the one behind the last, `last`; and where its ends are cut off.
-
-    Of the range, `front_end` ends what is before the first whole day, and `back_begin` begins what is after the last.
-    """
-    start, end = (
-        sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
-    )
-    timezone = sa.select(Organization.timezone).where(Organization.id == current_actor().organization_id).cte("local")
-    zone = timezone.c.timezone
-    first: Any = BEFORE_ALL
-    if start is not None:
-        day = day_of(local_clock(zone, start))
-        first = sa.case((day_start(zone, day) == start, day), else_=day + 1)
-    last = AFTER_ALL if end is None else day_of(local_clock(zone, end))
-    days = sa.select(zone, first.label("first"), last.label("last")).cte("whole")
-    begins = {"front_end": day_start(days.c.timezone, days.c.first) if start is not None else None,
-              "back_begin": day_start(days.c.timezone, days.c.last) if end is not None else None}  # fmt: skip
-    if start is not None and end is not None:
-        # Both within one day: all of the range is at its front.
-        begins["front_end"] = sa.func.least(begins["front_end"], end)
-        begins["back_begin"] = sa.func.greatest(begins["back_begin"], begins["front_end"])
-    return sa.select(days, *(begin.label(name) for name, begin in begins.items() if begin is not None)).cte("bounds")
+def _counts_by_day(query_filter: QueryFilter) -> sa.CTE:
+    """Return a CTE with the number of queried usages of each day: `day`, `number`."""
+    values = {name: query_filter.arguments[name] for name in query_filter.filters}
+    criteria = " ".join(CRITERIA[name] for name in sorted(values.keys() - RANGE))
+    values |= {"organization_id": current_actor().organization_id, "start": query_filter.start, "end": query_filter.end}
+    text = sa.text(COUNTS_BY_DAY.format(criteria=criteria)).bindparams(**values)
+    return text.columns(sa.column("day", sa.Date), sa.column("number", sa.Numeric)).cte("counts")
 
 
-def _of(column: Any) -> Any:
-    """The value of a column of a table of one row."""
-    return sa.select(column).scalar_subquery()
+def _sum(numbers: Any) -> Any:
+    return sa.cast(sa.func.coalesce(sa.func.sum(numbers), 0), sa.BigInteger)

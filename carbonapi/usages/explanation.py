@@ -1,4 +1,4 @@
-"""How a usage's number came about, step by step, so that anybody can do the sum again."""
+"""The explanation of a usage: every step from the amount to its kg CO2e, so that a reader can repeat it."""
 
 import datetime as dt
 import hashlib
@@ -16,7 +16,7 @@ from ..db import db
 from ..rest.fields import format_datetime, format_decimal
 from .models import Usage, UsageVersion
 
-# What the number depends on, and what it is: these stand in the canonical form.
+# The fields of the canonical form: the number, and everything that it depends on.
 CANONICAL = (
     "id", "version", "organization_id", "usage_type_id", "usage_at", "usage_until", "amount", "unit",
     "amount_in_type_unit", "emission_factor_id", "factor", "method", "co2e_kg",
@@ -24,13 +24,13 @@ CANONICAL = (
 
 
 def explain(usage: Usage) -> dict[str, Any]:
-    """The input, the conversion, the candidates and the factor that won, the multiplication, and the history."""
+    """Return the input, the conversion, the candidate factors and the chosen one, the calculation, and the history."""
     usage_type = db.session.get_one(UsageType, usage.usage_type_id)
     organization = db.session.get_one(Organization, usage.organization_id)
     region = usage.region or organization.region
     frozen = db.session.get_one(EmissionFactor, usage.emission_factor_id)
-    want = FactorLookup(usage_type.id, usage.organization_id, region, usage.method, usage.usage_at)
-    candidates = list(db.session.scalars(want.candidates()))
+    lookup = FactorLookup(usage_type.id, usage.organization_id, region, usage.method, usage.usage_at)
+    candidates = list(db.session.scalars(lookup.candidates()))
     unit = find_unit(usage.unit, usage_type.unit)
     canonical = canonical_form(usage)
     return {
@@ -48,18 +48,17 @@ def explain(usage: Usage) -> dict[str, Any]:
         "why": _why(frozen, region),
         "candidates": candidates,
         "outdated": not candidates or candidates[0].id != frozen.id,
-        "calculation": f"{format_decimal(usage.amount_in_type_unit)} {usage_type.unit} × {format_decimal(usage.factor)} "
-        f"kg CO2e/{usage_type.unit} = {format_decimal(usage.co2e_kg)} kg CO2e",
+        "calculation": _multiplication(usage, usage_type.unit),
         "co2e_kg": usage.co2e_kg,
         "versions": usage.version,
-        "restatement_ids": _restatements_of(usage),
+        "restatement_ids": _restatement_ids(usage),
         "canonical": canonical,
         "sha256": hashlib.sha256(canonical.encode()).hexdigest(),
     }
 
 
 def canonical_form(usage: Usage) -> str:
-    """JSON of what the number depends on: names in order, no space, times in UTC, exact figures as text."""
+    """Return JSON of CANONICAL: sorted names, no spaces, times in UTC, exact numbers as text."""
     fields = {name: _canonical(getattr(usage, name)) for name in CANONICAL}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -76,22 +75,27 @@ def _canonical(value: Any) -> str | int | None:
 
 def _conversion(usage: Usage, numerator: int, denominator: int, type_unit: str) -> str:
     ratio = str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
-    given, converted = format_decimal(usage.amount), format_decimal(usage.amount_in_type_unit)
-    return f"{given} {usage.unit} × {ratio} {type_unit}/{usage.unit} = {converted} {type_unit}"
+    amount, converted = format_decimal(usage.amount), format_decimal(usage.amount_in_type_unit)
+    return f"{amount} {usage.unit} × {ratio} {type_unit}/{usage.unit} = {converted} {type_unit}"
+
+
+def _multiplication(usage: Usage, unit: str) -> str:
+    amount, factor, co2e_kg = map(format_decimal, (usage.amount_in_type_unit, usage.factor, usage.co2e_kg))
+    return f"{amount} {unit} × {factor} kg CO2e/{unit} = {co2e_kg} kg CO2e"
 
 
 def _why(factor: EmissionFactor, region: str | None) -> str:
-    owner = "the organization's own" if factor.organization_id else "the shared one"
-    place = f"for region {factor.region}" if factor.region else "for any region"
-    looked_for = f"The usage is of region {region}" if region else "The usage has no region, nor has its organization"
+    owner = "the organization's own factor" if factor.organization_id else "the shared factor"
+    scope = f"for region {factor.region}" if factor.region else "for any region"
+    usage_region = f"The region is {region}" if region else "Neither the usage nor its organization has a region"
     return (
-        f"{looked_for}. Own factors go before shared ones, and among these a region's before the general one; "
-        f"the {factor.method}-based factor that won at that time is {owner} {place}."
+        f"{usage_region}. An organization's own factor takes precedence over a shared one; within each, a regional factor "
+        f"over the general one. The {factor.method}-based factor that applies at that time is {owner} {scope}."
     )
 
 
-def _restatements_of(usage: Usage) -> list[int]:
-    """The restatements that booked a version of the usage."""
+def _restatement_ids(usage: Usage) -> list[int]:
+    """Return the restatements that set the factor of a version of the usage."""
     found = sa.union(
         *(
             sa.select(table.restatement_id).where(

@@ -1,4 +1,4 @@
-"""What the ledger said before: the usages as they were believed at a moment, and all versions of each."""
+"""The history of the ledger: usages as of an earlier instant, and all versions of a usage."""
 
 import datetime as dt
 from typing import Any
@@ -11,23 +11,23 @@ from ..errors import NotFound
 from .models import Usage, UsageVersion, ledger_columns
 
 
-def ledger_as_of(statement: sa.Select[Any], moment: dt.datetime) -> sa.Select[Any]:
-    """The statement, answered as it would have been at `moment`.
+def ledger_as_of(statement: sa.Select[Any], instant: dt.datetime) -> sa.Select[Any]:
+    """Return the statement, reading the ledger as it was at an instant.
 
-    It may read Usage as it likes: a common table expression of that name stands before the table, in the whole
-    statement but within the expression itself, and holds the rows that were believed then.
+    The statement gets a CTE named `usages`. In SQL the name of a CTE hides the table of the same name, so wherever the
+    statement reads `Usage`, it reads the versions that were current at the instant. Only the CTE itself reads the tables.
     """
-    now = sa.select(*ledger_columns(Usage)).where(*scope_criteria(Usage), Usage.recorded_at <= moment)
-    before = sa.select(*ledger_columns(UsageVersion)).where(
-        *scope_criteria(UsageVersion), UsageVersion.recorded_at <= moment, UsageVersion.superseded_at > moment
+    current = sa.select(*ledger_columns(Usage)).where(*scope_criteria(Usage), Usage.recorded_at <= instant)
+    superseded = sa.select(*ledger_columns(UsageVersion)).where(
+        *scope_criteria(UsageVersion), UsageVersion.recorded_at <= instant, UsageVersion.superseded_at > instant
     )
-    return statement.add_cte(_before_the_table(now.union_all(before), Usage))
+    return statement.add_cte(_hiding_cte(Usage, current.union_all(superseded)))
 
 
 def versions(usage_id: int) -> sa.Select[Any]:
-    """All versions of a usage that the actor may see, also the current one, and also of a usage that was deleted.
+    """Select all versions of a usage that the actor may see, including the current one. The usage may be deleted.
 
-    Raises NotFound if there are none.
+    Raises NotFound if no version exists.
     """
     versions = _with_current(visible(UsageVersion).where(UsageVersion.id == usage_id))
     if db.session.scalar(versions.with_only_columns(UsageVersion.id).limit(1)) is None:
@@ -36,17 +36,17 @@ def versions(usage_id: int) -> sa.Select[Any]:
 
 
 def _with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
-    """The statement, where UsageVersion holds what is believed now as well, without an end."""
-    now = sa.select(
+    """Return the statement, reading current versions as rows of UsageVersion too, without an end."""
+    current = sa.select(
         *(
             Usage.__table__.c[column.name] if column.name in Usage.__table__.c else sa.null().label(column.name)
             for column in UsageVersion.__table__.columns
         )
     ).where(*scope_criteria(Usage))
-    before = sa.select(*UsageVersion.__table__.columns).where(*scope_criteria(UsageVersion))
-    return statement.add_cte(_before_the_table(now.union_all(before), UsageVersion))
+    superseded = sa.select(*UsageVersion.__table__.columns).where(*scope_criteria(UsageVersion))
+    return statement.add_cte(_hiding_cte(UsageVersion, current.union_all(superseded)))
 
 
-def _before_the_table(rows: sa.CompoundSelect[Any], model: type[Usage] | type[UsageVersion]) -> sa.CTE:
-    # Not materialized: what the statement asks of the rows is asked of the tables' indexes.
+def _hiding_cte(model: type[Usage] | type[UsageVersion], rows: sa.CompoundSelect[Any]) -> sa.CTE:
+    """Return a CTE that hides the table of a model. It is not materialized, so that criteria use the tables' indexes."""
     return inline_cte(rows, model.__tablename__)

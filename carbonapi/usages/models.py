@@ -1,4 +1,4 @@
-"""Usages: the ledger of what was used, when, and the kg CO2e that it caused; and what it said before."""
+"""Usages, their earlier versions, and their daily totals."""
 
 import datetime as dt
 from decimal import Decimal
@@ -15,12 +15,12 @@ DEFAULT_QUALITY = MEASURED
 
 
 class UsageColumns(TenantScoped):
-    """What the ledger says of a usage from `recorded_at` on: so much of a usage type, used by somebody at an instant.
+    """The columns of a version of a usage: an amount of a usage type, used by a user at an instant.
 
-    With `usage_until` it is a period, a bill's: so much was used evenly within [usage_at, usage_until).
-    `amount` and `unit` are as they were given, `amount_in_type_unit` is the same in the usage type's own unit. The
-    factor that was in force then is frozen into the row, and PostgreSQL generates `co2e_kg` from it: the exact product,
-    never rounded. `reason` is why it was corrected to this.
+    With `usage_until` it is an interval, such as a bill: the amount was used evenly within [usage_at, usage_until).
+    `amount` and `unit` are those of the client; `amount_in_type_unit` is the same amount in the unit of the usage type.
+    The factor that was valid at the time is frozen into the row. PostgreSQL generates `co2e_kg` as the exact product.
+    The version is current from `recorded_at` on; `reason` says why the usage was corrected to it.
     """
 
     user_id: Mapped[int]
@@ -53,7 +53,7 @@ class UsageColumns(TenantScoped):
 
     @staticmethod
     def references(**names: str) -> tuple[sa.ForeignKeyConstraint, ...]:
-        """The foreign keys of several columns; `names` has those of the ones whose usual names would be too long."""
+        """Return the foreign keys of several columns. `names` has names for those whose usual names would be too long."""
         return (
             sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
             sa.ForeignKeyConstraint(
@@ -74,7 +74,7 @@ class UsageColumns(TenantScoped):
 
 
 class Usage(UsageColumns, OptimisticallyLocked, Model):
-    """What is believed of a usage now."""
+    """The current version of a usage."""
 
     __tablename__ = "usages"
     AUDIT = AuditedBy.STATEMENT
@@ -84,16 +84,16 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
             "organization_id",
             "external_id",
             name="uq_usages_external_id",
-            info={"message": "A usage of your organization has this external_id already.", "field": "external_id"},
+            info={"message": "A usage of your organization already has this external_id.", "field": "external_id"},
         ),
-        # Less than nothing is used only by an adjustment, which makes up for what a closed period has too much.
+        # Only an adjustment may be negative: it corrects a closed period that has too much.
         sa.CheckConstraint(
             "(amount >= 0 OR adjusts_closed_period_id IS NOT NULL) AND abs(amount) < 1e12", name="amount"
         ),
         sa.CheckConstraint("abs(amount_in_type_unit) < 1e18", name="amount_in_type_unit"),
         sa.CheckConstraint("usage_at >= '1900-01-01+00' AND usage_at < '2201-01-01+00'", name="usage_at"),
         sa.CheckConstraint("usage_until > usage_at AND usage_until < '2201-01-01+00'", name="usage_until"),
-        # No write has to spread a usage over more days than these.
+        # Bounds the number of daily totals that one write updates.
         sa.CheckConstraint("usage_until - usage_at <= interval '3653 days'", name="length"),
         choice_constraint("method", METHODS),
         choice_constraint("quality", QUALITIES),
@@ -110,9 +110,9 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
 
 
 class UsageVersion(UsageColumns, Model):
-    """What was believed of a usage before, from `recorded_at` up to, not including, `superseded_at`.
+    """A superseded version of a usage, which was current within [recorded_at, superseded_at).
 
-    Nothing is ever deleted here. `id` is the usage's; after a deletion the last version tells by whom and why.
+    Rows are never deleted. `id` is the ID of the usage. The last version of a deleted usage says who deleted it and why.
     """
 
     __tablename__ = "usage_versions"
@@ -138,13 +138,13 @@ class UsageVersion(UsageColumns, Model):
 
 
 class DailyTotal(Model):
-    """What the usages of a type add up to on a local day of their organization; of each method and restatement alone.
+    """The sums of the usages of a type on a local day of their organization, by method and restatement.
 
-    A usage at an instant is of the day that holds it; a period has a part in each day it shares time with, as parts.py
-    has it. `usage_count` is of those that begin on the day, `carried_count` of the periods that began before it and go
-    on. `amount` is in the type's unit. The hours are of the local clock, bit 0 being from midnight to one:
-    `reading_hours` those in which a usage at an instant lies, `period_hours` those of which a period has a part, of
-    both what is no adjustment. Of days without usages there may be a row or none.
+    A usage at an instant is on the day of the instant. An interval has a prorated part on each day that it touches.
+    `usage_count` counts the usages that begin on the day, `carried_count` the intervals that began on an earlier day.
+    `amount` is in the unit of the type. The bits of `reading_hours` are the hours of the local clock with a usage at an
+    instant, those of `period_hours` the hours that an interval touches; neither includes adjustments. A day without
+    usages may have a row of zeros.
     """
 
     __tablename__ = "daily_totals"
@@ -154,7 +154,7 @@ class DailyTotal(Model):
             ["organization_id", "timezone"],
             ["organizations.id", "organizations.timezone"],
             info={
-                "message": "The organization's time zone has been changed meanwhile. Send it again.",
+                "message": "The organization's time zone changed at the same time. Retry the request.",
                 "is_transient": True,
             },
         ),
@@ -166,7 +166,7 @@ class DailyTotal(Model):
     usage_type_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     day: Mapped[dt.date] = mapped_column(primary_key=True)
     method: Mapped[str] = mapped_column(primary_key=True)
-    # 0: as they were booked by whoever recorded them.
+    # 0: without a restatement.
     restatement_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     timezone: Mapped[str]
     usage_count: Mapped[int]
@@ -176,7 +176,7 @@ class DailyTotal(Model):
     estimated_kg: Mapped[Decimal] = mapped_column(sa.Numeric)
     reading_hours: Mapped[int] = mapped_column(sa.Integer)
     period_hours: Mapped[int] = mapped_column(sa.Integer)
-    # Within a transaction: a usage has left the day, so its hours must be looked up again.
+    # Only within a transaction: a usage has left the day, so its hours must be read again.
     hours_stale: Mapped[bool]
 
 
@@ -184,5 +184,5 @@ LEDGER_COLUMNS = [column.name for column in Usage.__table__.columns]
 
 
 def ledger_columns(table: Any) -> list[Any]:
-    """The columns of `table` that tell a belief, in the order of the ledger's."""
+    """Return the columns of a model that both models have, in the order of LEDGER_COLUMNS."""
     return [table.__table__.c[name] for name in LEDGER_COLUMNS]

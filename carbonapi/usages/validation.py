@@ -1,4 +1,4 @@
-"""Why a usage cannot be recorded or corrected, in words for the caller."""
+"""Validation of usages, and the errors for usages that cannot be recorded or corrected."""
 
 import datetime as dt
 
@@ -7,17 +7,17 @@ from ..auth import get_referenced, get_visible
 from ..catalogue.models import UsageType
 from ..errors import NotFound, ValidationFailed
 
-# What is missing is put in for each %s, here and by PostgreSQL.
+# Python or PostgreSQL replaces each %s.
 UNKNOWN_USER = "There is no user %s."
 UNKNOWN_USAGE_TYPE = "There is no usage type %s; GET /usage-types lists them."
-ARCHIVED_TYPE = "%s (%s) is archived: nothing new is recorded for it."
-END_BEFORE_START = "Must be later than usage_at: a period is [usage_at, usage_until)."
+ARCHIVED_TYPE = "%s (%s) is archived and accepts no new usages."
+END_BEFORE_START = "usage_until must be later than usage_at."
 MAX_INTERVAL = dt.timedelta(days=3653)
-INTERVAL_TOO_LONG = "A period is at most ten years long. Divide it into several."
+INTERVAL_TOO_LONG = "An interval must not be longer than ten years. Divide it into several usages."
 
 
 def interval_error(usage_at: dt.datetime, usage_until: dt.datetime) -> str | None:
-    """Why these cannot be the begin and the end of a period; None if they can."""
+    """Return why an interval is invalid, or None if it is valid."""
     if usage_until <= usage_at:
         return END_BEFORE_START
     return INTERVAL_TOO_LONG if usage_until - usage_at > MAX_INTERVAL else None
@@ -25,11 +25,11 @@ def interval_error(usage_at: dt.datetime, usage_until: dt.datetime) -> str | Non
 
 def check_same_organization(user_id: int, organization_id: int) -> None:
     if get_referenced(User, user_id, "user_id").organization_id != organization_id:
-        raise ValidationFailed(f"User {user_id} is of another organization than the usage.", field="user_id")
+        raise ValidationFailed(f"User {user_id} belongs to a different organization.", field="user_id")
 
 
 def get_active_type(usage_type_id: int, current_id: int | None = None) -> UsageType:
-    """The usage type, which must not be archived unless the usage has it already."""
+    """Return the usage type. It must not be archived, unless it is the current type of the usage."""
     try:
         usage_type = get_visible(UsageType, usage_type_id)
     except NotFound:

@@ -1,4 +1,4 @@
-"""Recording, reading, correcting and deleting usages."""
+"""Views of usages: record, read, correct and delete them, and read their history."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from flask.views import MethodView
 from ..accounts.models import User
 from ..auth import get_all_visible, get_visible, visible
 from ..rest import Blueprint, lock_for_update, now, single_statement
-from . import ledger
+from . import service
 from .daily_totals_query import count_from_daily_totals
 from .explanation import explain
 from .history import versions
@@ -29,7 +29,7 @@ from .schemas import (
 usages = Blueprint(
     "Usages",
     __name__,
-    description="The ledger: what was used, when, and the kg CO2e that it caused, by a factor that is frozen.",
+    description="The ledger: amounts that were used, and the kg CO2e that they caused by a frozen emission factor.",
 )
 
 
@@ -39,7 +39,7 @@ class Usages(MethodView):
     def get(self, narrow: Any) -> Any:
         """List usages
 
-        Newest first unless `sort` says otherwise. A member sees their own, everyone else their organization's.
+        Newest first by default. Members see their own usages, other roles those of their organization.
         """
         return narrow(visible(Usage))
 
@@ -48,18 +48,18 @@ class Usages(MethodView):
     def post(self, fields: dict[str, Any]) -> Usage:
         """Record a usage
 
-        The emission factor in force at `usage_at` is frozen into it; no later factor changes the number. Without a
-        factor at that time it is 422.
+        The emission factor that is valid at `usage_at` is frozen into the usage, so later factors do not change it. If no
+        factor is valid at that time, the response is 422.
         """
-        return ledger.record(now(), **fields)
+        return service.record(now(), **fields)
 
     @usages.delete(Usage, IdsAndReasonSchema)
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several usages
 
-        All of them, or none. What was believed of them stays readable, `as_of` a time before and in their versions.
+        Deletes all of them or none. Their versions stay readable, also with `as_of`.
         """
-        ledger.delete(get_all_visible(Usage, query["id"], lock=True), now(), query.get("reason"))
+        service.delete(get_all_visible(Usage, query["id"], lock=True), now(), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>")
@@ -68,7 +68,7 @@ class UsageById(MethodView):
     def get(self, narrow: Any, usage_id: int) -> Usage:
         """Get a usage
 
-        With the factor that is frozen into it, and the kg CO2e. With `as_of`, as the ledger had it then.
+        Returns the usage with its frozen factor and its kg CO2e. With `as_of`, returns the version of that time.
         """
         return get_visible(Usage, usage_id, narrow)
 
@@ -76,28 +76,27 @@ class UsageById(MethodView):
     def put(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Replace a usage
 
-        What is left out gets its default, but for `user_id`, which stays. The frozen factor stays too, unless type,
-        time, region or method differ: then it is the one in force at that time.
+        Omitted fields get their defaults, except `user_id`, which does not change. The frozen factor changes only if type,
+        time, region or method change: then the usage gets the factor of that time.
         """
-        return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
+        return service.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
     @usages.patch(UsageChangesSchema(partial=True), UsageSchema)
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Correct a usage
 
-        What is left out stays. Correcting amount or note keeps the frozen factor; correcting type, time, region or
-        method takes the factor of that time.
+        Omitted fields do not change. The frozen factor changes only if type, time, region or method change: then the
+        usage gets the factor of that time.
         """
-        return ledger.correct(lock_for_update(Usage, usage_id), now(), **fields)
+        return service.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
     @usages.delete(Usage, ReasonSchema)
     def delete(self, query: dict[str, Any], usage_id: int) -> None:
         """Delete a usage
 
-        It is gone from lists and totals. What was believed of it stays readable, `as_of` a time before and in its
-        versions.
+        Removes the usage from lists and totals. Its versions stay readable, also with `as_of`.
         """
-        ledger.delete([lock_for_update(Usage, usage_id)], now(), query.get("reason"))
+        service.delete([lock_for_update(Usage, usage_id)], now(), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>/explain")
@@ -118,8 +117,8 @@ class Versions(MethodView):
     def get(self, narrow: Any, usage_id: int) -> Any:
         """List the versions of a usage
 
-        Everything that was ever believed of it, with the span in which it was: [recorded_at, superseded_at). A usage
-        that was deleted still has its versions; the last tells by whom and why.
+        Returns all versions of the usage, each with the time in which it was current: [recorded_at, superseded_at). The
+        last version of a deleted usage says who deleted it and why.
         """
         return narrow(versions(usage_id))
 
@@ -130,6 +129,6 @@ class UsagesOfUser(MethodView):
     def get(self, narrow: Any, user_id: int) -> Any:
         """List the usages of a user
 
-        As `/usages`, of one user whom you may see.
+        Like `/usages`, for one user that you may see.
         """
         return narrow(visible(Usage).where(Usage.user_id == get_visible(User, user_id).id))

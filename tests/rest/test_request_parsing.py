@@ -256,7 +256,7 @@ def test_unexpected_error_is_500_without_details(app, as_member, monkeypatch, lo
     def broken(*args, **kwargs):
         raise RuntimeError("the secret inside")
 
-    monkeypatch.setattr("carbonapi.usages.ledger.record", broken)
+    monkeypatch.setattr("carbonapi.usages.service.record", broken)
 
     answer = as_member.post("/usages", json=GOOD)
 

@@ -10,7 +10,7 @@ from carbonapi.accounts.passwords import HASHER
 from carbonapi.auth import Actor, acting_as
 from carbonapi.catalogue.models import EmissionFactor, UsageType
 from carbonapi.db import db, row_security
-from carbonapi.usages import ledger
+from carbonapi.usages import service
 
 PASSWORD = "unrelated words make good ones"
 PASSWORD_HASH = HASHER.hash(PASSWORD)
@@ -70,7 +70,7 @@ def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, regio
 def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):
     """Record a usage of the user `of` through the ledger, as this user."""
     with acting_as(Actor(of.id, of.organization_id, "manager", "UTC")):
-        recorded = ledger.record(
+        recorded = service.record(
             now(), user_id=of.id, usage_type_id=usage_type_id, usage_at=at(usage_at), amount=Decimal(amount), **fields
         )
     db.session.commit()

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from carbonapi.db import db
 from carbonapi.errors import Unauthenticated
-from carbonapi.usages import ledger
+from carbonapi.usages import service
 from carbonapi.usages.models import Usage
 from tests.support import factories
 from tests.support.apps import operator_context
@@ -77,7 +77,7 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
     def record():  # A thread of its own begins with nobody acting.
         with operator_context(app):
             try:
-                ledger.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
+                service.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
             except Unauthenticated as refusal:
                 refusals.append(refusal)
 

@@ -1,4 +1,4 @@
-"""Recording, correcting and deleting many usages in one statement each."""
+"""Write many usages of an organization: insert, correct, delete or restate them in one statement each."""
 
 import datetime as dt
 from typing import Any
@@ -12,21 +12,23 @@ from ...catalogue.factor_selection import FactorLookup
 from ...catalogue.models import UsageType
 from ...db import db
 from ...periods.service import is_open
-from ..candidates import COLUMNS, factor_lateral
+from ..candidates import COLUMNS, effective_region, factor_lateral
 from ..models import Usage, UsageVersion
-from .daily_totals import COUNTED, added, refresh_hours, removed, update_totals_cte
+from .daily_totals import SOURCE_COLUMNS, added, refresh_hours, removed, update_totals_cte
 from .sql import FACTOR_DEPENDS_ON, MIN_VERSION_AGE, archive_versions, insert_usages
 
 
-def insert_many(staged: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
-    """Record the usages of a table in one statement, each with the factor in force at its time.
+def insert_many(candidates: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
+    """Record the usages of a table, each with the factor that is valid at its time. Skip those that cannot be recorded.
 
-    staged: columns as in COLUMNS. One that cannot be recorded is left out: `given.lacking` tells which.
-    Gives the number of usages that were recorded, `usage_count`; the sums `co2e_kg` and `amount_in_type_unit`; and of
-    their usage types the first and the last, `first_type_id` and `last_type_id`.
+    candidates: a table with the columns COLUMNS and `place`; `candidates.unrecordable` selects the skipped ones.
+    Returns a row: `usage_count`, the sums `co2e_kg` and `amount_in_type_unit`, and the lowest and the highest usage
+    type, `first_type_id` and `last_type_id`.
     """
-    booked = insert_usages(staged, now, current_actor(), User.organization_id == organization_id, import_id=import_id)
-    recorded = booked.returning(*COUNTED).cte("recorded")
+    insert = insert_usages(
+        candidates, now, current_actor(), User.organization_id == organization_id, import_id=import_id
+    )
+    recorded = insert.returning(*SOURCE_COLUMNS, Usage.co2e_kg).cte("recorded")
     return db.session.execute(
         sa.select(
             sa.func.count().label("usage_count"),
@@ -38,70 +40,71 @@ def insert_many(staged: Any, now: dt.datetime, organization_id: int, import_id: 
     ).one()
 
 
-def update_many(staged: Any, now: dt.datetime, organization_id: int, reason: str) -> int:
-    """Correct usages of a table in one statement, keep what was believed before, and give how many there were.
+def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason: str) -> int:
+    """Correct usages, archive their previous versions, and return the number of corrected usages.
 
-    staged: columns as in COLUMNS, and `usage_id`, which usage. One that could not be recorded anew, or over which the
-    books are closed, stays. The frozen factor stays as `correct` has it.
+    candidates: a table with the columns COLUMNS and `usage_id`. Skips those that cannot be recorded, and usages whose
+    time is closed. A usage keeps its factor under the same rule as in `service.correct`.
     """
-    factor = factor_lateral(staged)
-    is_moved = sa.or_(*(Usage.__table__.c[name].is_distinct_from(staged.c[name]) for name in FACTOR_DEPENDS_ON))
-    anew = {
-        "unit": sa.func.coalesce(staged.c.unit, UsageType.unit),
-        "amount_in_type_unit": sa.func.coalesce(staged.c.amount_in_type_unit, staged.c.amount),
-        "emission_factor_id": sa.case((is_moved, factor.c.id), else_=Usage.emission_factor_id),
-        "factor": sa.case((is_moved, factor.c.factor), else_=Usage.factor),
-        "restatement_id": sa.case((is_moved, None), else_=Usage.restatement_id),
+    factor = factor_lateral(candidates)
+    needs_factor = sa.or_(*(Usage.__table__.c[name].is_distinct_from(candidates.c[name]) for name in FACTOR_DEPENDS_ON))
+    derived = {
+        "unit": sa.func.coalesce(candidates.c.unit, UsageType.unit),
+        "amount_in_type_unit": sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount),
+        "emission_factor_id": sa.case((needs_factor, factor.c.id), else_=Usage.emission_factor_id),
+        "factor": sa.case((needs_factor, factor.c.factor), else_=Usage.factor),
+        "restatement_id": sa.case((needs_factor, None), else_=Usage.restatement_id),
     }
-    given = {name: staged.c[name] for name in COLUMNS} | anew
-    usages = (
-        sa.select(Usage.id, *(value.label(name) for name, value in given.items()))
-        .join(staged, staged.c.usage_id == Usage.id)
-        .join(
-            User,
-            sa.and_(User.id == staged.c.user_id, User.organization_id == Usage.organization_id, *scope_criteria(User)),
-        )
+    values = {name: candidates.c[name] for name in COLUMNS} | derived
+    of_organization = (User.organization_id == Usage.organization_id, *scope_criteria(User))
+    replaced = (
+        sa.select(Usage.id, *(value.label(name) for name, value in values.items()))
+        .join(candidates, candidates.c.usage_id == Usage.id)
+        .join(User, sa.and_(User.id == candidates.c.user_id, *of_organization))
         .join(Organization, Organization.id == User.organization_id)
-        .join(UsageType, (UsageType.id == staged.c.usage_type_id) & ~UsageType.archived)
+        .join(UsageType, (UsageType.id == candidates.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
-        .where(*_among(staged.c.usage_id, organization_id), *scope_criteria(Usage))
-        .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, staged.c.usage_at))
+        .where(*_has_id(candidates.c.usage_id, organization_id), *scope_criteria(Usage))
+        .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, candidates.c.usage_at))
         .with_for_update(of=Usage)
         .cte("replaced")
     )
-    booked, days = _booked_anew(usages, organization_id, now, reason, {name: usages.c[name] for name in given})
-    _join_by_hash()
-    number = db.session.scalar(sa.select(sa.func.count()).select_from(booked).add_cte(days)) or 0
+    updated, totals = _update_ctes(replaced, organization_id, now, reason, {name: replaced.c[name] for name in values})
+    _disable_nested_loops()
+    number = db.session.scalar(sa.select(sa.func.count()).select_from(updated).add_cte(totals)) or 0
     refresh_hours([organization_id])
     return number
 
 
 def delete_where(now: dt.datetime, organization_id: int, reason: str | None, *criteria: sa.ColumnElement[bool]) -> Any:
-    """Delete the usages of an organization of which this holds, and keep what was believed of them.
+    """Delete the usages of an organization that meet the criteria, and archive their versions.
 
-    Gives their number, `usage_count`, and their sum, `co2e_kg`. Those over which the books are closed stay.
+    Skips usages whose time is closed. Returns a row: `usage_count`, and the sum `co2e_kg`.
     """
-    still_open = is_open(Usage.organization_id, Usage.usage_at)
-    mine = (Usage.organization_id == organization_id, *scope_criteria(Usage))
-    found = sa.select(Usage.id).where(*mine, *criteria, still_open)
-    usages = found.with_for_update(of=Usage).cte("usages_deleted")
-    kept = _kept(usages, organization_id, now, reason, deleted=True)
-    gone = sa.delete(Usage).where(*_among(usages.c.id, organization_id)).returning(*COUNTED).cte("gone")
-    sums = (sa.func.count().label("usage_count"), sa.func.coalesce(sa.func.sum(gone.c.co2e_kg), 0).label("co2e_kg"))
-    told = db.session.execute(sa.select(*sums).add_cte(kept, update_totals_cte(removed(gone)))).one()
+    of_organization = (Usage.organization_id == organization_id, *scope_criteria(Usage))
+    found = sa.select(Usage.id).where(*of_organization, *criteria, is_open(Usage.organization_id, Usage.usage_at))
+    usages = found.with_for_update(of=Usage).cte("usages_to_delete")
+    archived = _archive_cte(usages, organization_id, now, reason, deleted=True)
+    delete = sa.delete(Usage).where(*_has_id(usages.c.id, organization_id))
+    deleted = delete.returning(*SOURCE_COLUMNS, Usage.co2e_kg).cte("deleted_usages")
+    sums = (
+        sa.func.count().label("usage_count"),
+        sa.func.coalesce(sa.func.sum(deleted.c.co2e_kg), 0).label("co2e_kg"),
+    )
+    row = db.session.execute(sa.select(*sums).add_cte(archived, update_totals_cte(removed(deleted)))).one()
     refresh_hours([organization_id])
-    return told
+    return row
 
 
 def with_outdated_factor(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The usages that the actor may see to whom the catalogue, as it is now, gives another factor than they have.
+    """Select the usages visible to the actor whose factor differs from the one that the catalogue has now.
 
-    Columns: organization_id, id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and of the other
-    factor factor_id and factor.
+    Columns: organization_id, id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and of the
+    catalogue's factor factor_id and factor.
     """
-    region = sa.func.coalesce(Usage.region, Organization.region)
-    want = FactorLookup(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
-    factor = want.chosen().lateral("factor")
+    region = effective_region(Usage.__table__)
+    lookup = FactorLookup(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
+    factor = lookup.chosen().lateral("factor")
     return (
         sa.select(
             Usage.organization_id,
@@ -121,54 +124,56 @@ def with_outdated_factor(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 
 def apply_restatement(
-    usages: sa.CTE, told: sa.Select[Any], now: dt.datetime, organization_id: int, reason: str, restatement_id: int
+    usages: sa.CTE, figures: sa.Select[Any], now: dt.datetime, organization_id: int, reason: str, restatement_id: int
 ) -> Any:
-    """Book these `outdated` usages of an organization anew, keep what was believed before, and give the rows of `told`.
+    """Give usages of an organization the factors that the catalogue has now, and return the rows of `figures`.
 
-    usages: a locked SELECT of `outdated`. Every row of it gets the other factor, in a new version that names the
-    restatement. told: what tells of these usages; it is the one statement that books them, too.
+    usages: a locked SELECT of `with_outdated_factor`. Each gets a new version that names the restatement.
+    figures: a SELECT from `usages`; the same statement applies the restatement.
     """
-    anew = {"emission_factor_id": usages.c.factor_id, "factor": usages.c.factor, "restatement_id": restatement_id}
-    _, days = _booked_anew(usages, organization_id, now, reason, anew)
-    _join_by_hash()
-    rows = db.session.execute(told.add_cte(days)).all()
+    values = {"emission_factor_id": usages.c.factor_id, "factor": usages.c.factor, "restatement_id": restatement_id}
+    _, totals = _update_ctes(usages, organization_id, now, reason, values)
+    _disable_nested_loops()
+    rows = db.session.execute(figures.add_cte(totals)).all()
     refresh_hours([organization_id])
     return rows
 
 
-def _booked_anew(
+def _update_ctes(
     usages: sa.CTE, organization_id: int, now: dt.datetime, reason: str, values: dict[str, Any]
 ) -> tuple[sa.CTE, sa.CTE]:
-    """What writes these values into usages, keeping what was believed before: the usages then, and their days."""
+    """Return CTEs that set these values and archive the previous versions: the updated usages, and their totals."""
     written = {
         "version": Usage.version + 1,
         "recorded_at": sa.func.greatest(now, Usage.recorded_at + MIN_VERSION_AGE),
         "recorded_by": current_actor().id,
         "reason": reason,
     }
-    these = (*_among(usages.c.id, organization_id), Usage.id == usages.c.id)
-    writing = sa.update(Usage).where(*these).values(values | written)
-    booked = writing.returning(*COUNTED).cte("completed")
-    kept = _kept(usages, organization_id, now, reason, deleted=False)
-    return booked, update_totals_cte(removed(kept), added(booked))
+    criteria = (*_has_id(usages.c.id, organization_id), Usage.id == usages.c.id)
+    update = sa.update(Usage).where(*criteria).values(values | written)
+    updated = update.returning(*SOURCE_COLUMNS).cte("updated")
+    archived = _archive_cte(usages, organization_id, now, reason, deleted=False)
+    return updated, update_totals_cte(removed(archived), added(updated))
 
 
-def _kept(usages: sa.CTE, organization_id: int, now: dt.datetime, reason: str | None, *, deleted: bool) -> sa.CTE:
-    """What was believed of these usages, as it is kept; columns COUNTED."""
-    kept = archive_versions(now, reason, *_among(usages.c.id, organization_id), deleted=deleted)
-    return kept.returning(*(UsageVersion.__table__.c[column.key] for column in COUNTED)).cte("kept")
+def _archive_cte(
+    usages: sa.CTE, organization_id: int, now: dt.datetime, reason: str | None, *, deleted: bool
+) -> sa.CTE:
+    """Return a CTE that archives the current versions of these usages; columns SOURCE_COLUMNS."""
+    archive = archive_versions(now, reason, *_has_id(usages.c.id, organization_id), deleted=deleted)
+    return archive.returning(*(UsageVersion.__table__.c[column.key] for column in SOURCE_COLUMNS)).cte("archived")
 
 
-def _among(ids: sa.ColumnElement[Any], organization_id: int) -> tuple[sa.ColumnElement[bool], ...]:
-    """The criteria of the organization's usages whose ids this column has: PostgreSQL looks each up by its key."""
-    of_ids = sa.func.array(sa.select(ids).scalar_subquery(), type_=postgresql.ARRAY(sa.BigInteger))
-    return Usage.organization_id == organization_id, Usage.id == sa.any_(of_ids)
+def _has_id(ids: sa.ColumnElement[Any], organization_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the criteria of the organization's usages with the ids of a column. PostgreSQL reads each by its key."""
+    array = sa.func.array(sa.select(ids).scalar_subquery(), type_=postgresql.ARRAY(sa.BigInteger))
+    return Usage.organization_id == organization_id, Usage.id == sa.any_(array)
 
 
-def _join_by_hash() -> None:
-    """Have the transaction's next statements compare no rows each with each where they can be hashed.
+def _disable_nested_loops() -> None:
+    """Disable nested-loop joins for the rest of the transaction, where PostgreSQL can hash instead.
 
-    If PostgreSQL takes a table for nearly empty, which many have just come into or gone from, it does that by
-    preference: minutes for a year of hours.
+    Its statistics may show a table as nearly empty that has just been filled. It would then prefer nested loops, which
+    take minutes for a year of hourly usages.
     """
     db.session.execute(sa.text("SET LOCAL enable_nestloop = off"))

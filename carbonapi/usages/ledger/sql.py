@@ -1,4 +1,4 @@
-"""What the writes of the ledger are made of: the statement that records, and the one that keeps what was believed."""
+"""The statements that all writes of the ledger share: insert usages, and archive their versions."""
 
 import datetime as dt
 from typing import Any
@@ -14,59 +14,56 @@ from ..candidates import COLUMNS, factor_lateral
 from ..models import Usage, UsageVersion, ledger_columns
 
 FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
+# The clocks of two machines may differ, but each version must end after it begins.
 MIN_VERSION_AGE = dt.timedelta(microseconds=1)
 
 
 def insert_usages(
-    given: Any,
-    now: Any,
-    by: Viewer,
-    *whose: sa.ColumnElement[bool],
-    import_id: int | None = None,
+    candidates: Any, now: Any, actor: Viewer, *user_criteria: sa.ColumnElement[bool], import_id: int | None = None
 ) -> sa.Insert:
-    """The statement that records these usages, but for those to which something is lacking.
+    """Return the statement that inserts candidates, except those that cannot be recorded.
 
-    now, and the ids of `by`: values, or parameters of a statement that is kept.
+    candidates: a table with the columns COLUMNS and `place`. now, and the ids of `actor`: values, or parameters of a
+    statement that is compiled once.
     """
-    factor = factor_lateral(given)
-    filled = {
-        "unit": sa.func.coalesce(given.c.unit, UsageType.unit),
-        "amount_in_type_unit": sa.func.coalesce(given.c.amount_in_type_unit, given.c.amount),
+    factor = factor_lateral(candidates)
+    defaults = {
+        "unit": sa.func.coalesce(candidates.c.unit, UsageType.unit),
+        "amount_in_type_unit": sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount),
     }
-    source = (
+    rows = (
         sa.select(
             User.organization_id,
-            *(filled.get(name, given.c[name]) for name in COLUMNS),
+            *(defaults.get(name, candidates.c[name]) for name in COLUMNS),
             factor.c.id,
             factor.c.factor,
             sa.literal(import_id, sa.BigInteger),
             sa.cast(now, sa.DateTime(timezone=True)),
-            sa.cast(by.id, sa.BigInteger),
+            sa.cast(actor.id, sa.BigInteger),
             sa.literal(1),
         )
-        .select_from(given)
-        .join(User, sa.and_(User.id == given.c.user_id, *User.visible_to(by), *whose))
+        .select_from(candidates)
+        .join(User, sa.and_(User.id == candidates.c.user_id, *User.visible_to(actor), *user_criteria))
         .join(Organization, Organization.id == User.organization_id)
-        .join(UsageType, (UsageType.id == given.c.usage_type_id) & ~UsageType.archived)
+        .join(UsageType, (UsageType.id == candidates.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
-        .where(is_open(User.organization_id, given.c.usage_at))
-        .order_by(given.c.place)
+        .where(is_open(User.organization_id, candidates.c.usage_at))
+        .order_by(candidates.c.place)
     )
-    booked = ["emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version"]
-    targets = ["organization_id", *COLUMNS, *booked]
-    return sa.insert(Usage).from_select(targets, source)
+    derived = ("emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version")
+    return sa.insert(Usage).from_select(["organization_id", *COLUMNS, *derived], rows)
 
 
 def archive_versions(
     now: dt.datetime, reason: str | None, *criteria: sa.ColumnElement[bool], deleted: bool
 ) -> sa.Insert:
-    """The statement that keeps what is believed now as versions that end now."""
+    """Return the statement that copies the current versions of usages to the history, superseded now."""
     columns = [column for column in ledger_columns(Usage) if column.computed is None]
-    ended = {
+    superseded = {
         "superseded_at": sa.func.greatest(now, Usage.recorded_at + MIN_VERSION_AGE),
         "superseded_by": sa.literal(current_actor().id, sa.BigInteger),
         "superseded_reason": sa.cast(reason, sa.Text),
         "deleted": sa.literal(deleted),
     }
-    targets = [*(column.name for column in columns), *ended]
-    return sa.insert(UsageVersion).from_select(targets, sa.select(*columns, *ended.values()).where(*criteria))
+    targets = [*(column.name for column in columns), *superseded]
+    return sa.insert(UsageVersion).from_select(targets, sa.select(*columns, *superseded.values()).where(*criteria))

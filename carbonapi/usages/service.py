@@ -1,0 +1,118 @@
+"""Record, correct and delete usages: defaults, validation, and the choice of the emission factor.
+
+The ledger writes the rows.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from ..accounts.models import Organization, User
+from ..auth import current_actor, get_referenced, get_visible
+from ..catalogue.factor_selection import FactorLookup, select_factor
+from ..catalogue.models import DEFAULT_METHOD, UsageType
+from ..catalogue.units import find_unit
+from ..errors import ValidationFailed
+from ..periods.service import check_adjusted_period
+from .candidates import COLUMNS, candidate_row, why_unrecordable
+from .ledger import single
+from .ledger.sql import FACTOR_DEPENDS_ON
+from .models import DEFAULT_QUALITY, Usage
+from .validation import check_same_organization, get_active_type, interval_error
+
+DEFAULTS = {"method": DEFAULT_METHOD, "quality": DEFAULT_QUALITY}
+Values = dict[str, Any]
+
+
+def record(now: dt.datetime, **fields: Any) -> Usage:
+    """Record a usage with the factor that is valid at its time. It belongs to the actor unless `user_id` is set.
+
+    Raises ValidationFailed for a user or usage type that does not exist, an archived usage type, or a missing factor.
+    """
+    values: Values = dict.fromkeys(COLUMNS) | DEFAULTS | {"user_id": current_actor().id} | fields
+    if values["adjusts_closed_period_id"] is not None:
+        organization_id = get_referenced(User, values["user_id"], "user_id").organization_id
+        check_adjusted_period(organization_id, values["adjusts_closed_period_id"])
+    if "unit" in fields:
+        values |= _convert(get_active_type(values["usage_type_id"]), values["amount"], values["unit"])
+    usage = single.insert(now, values)
+    if usage is None:
+        raise why_unrecordable(candidate_row(values))
+    return usage
+
+
+def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields: Any) -> Usage:
+    """Correct a usage, which the caller has locked. The previous version stays in the history.
+
+    The usage keeps its factor, unless its type, time, region or method changes: then it gets the factor of that time.
+    Raises Conflict if its time is closed, before or after. Raises ValidationFailed as `record` does.
+    """
+    if "unit" in fields and fields["unit"] is None:
+        type_id = fields.get("usage_type_id", usage.usage_type_id)
+        fields["unit"] = get_active_type(type_id, usage.usage_type_id).unit
+    changes = {name: value for name, value in fields.items() if getattr(usage, name) != value}
+    if changes:
+        _validate_correction(usage, changes)
+        changes |= _choose_factor(usage, changes)
+        changes |= _convert_again(usage, changes)
+        single.update(usage, now, reason, changes)
+    return usage
+
+
+def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None) -> None:
+    """Delete usages, which the caller has locked. Their versions stay in the history.
+
+    Raises Conflict if one of their times is closed.
+    """
+    single.delete(usages, now, reason)
+
+
+def _validate_correction(usage: Usage, changes: Values) -> None:
+    after = {
+        name: changes.get(name, getattr(usage, name))
+        for name in ("usage_at", "usage_until", "amount", "adjusts_closed_period_id")
+    }
+    if "user_id" in changes:
+        check_same_organization(changes["user_id"], usage.organization_id)
+    if changes.get("adjusts_closed_period_id") is not None:
+        check_adjusted_period(usage.organization_id, changes["adjusts_closed_period_id"])
+    if after["usage_until"] is not None:
+        error = interval_error(after["usage_at"], after["usage_until"])
+        if error:
+            raise ValidationFailed(error, field="usage_until")
+    if after["amount"] < 0 and after["adjusts_closed_period_id"] is None:
+        raise ValidationFailed("Must not be negative, unless it adjusts a closed period.", field="amount")
+
+
+def _choose_factor(usage: Usage, changes: Values) -> Values:
+    """Return the factor of the corrected usage, or nothing if the usage keeps its factor."""
+    if changes.keys().isdisjoint(FACTOR_DEPENDS_ON):
+        return {}
+    after = {name: changes.get(name, getattr(usage, name)) for name in FACTOR_DEPENDS_ON}
+    region = after["region"] or get_visible(Organization, usage.organization_id).region
+    usage_type = get_active_type(after["usage_type_id"], usage.usage_type_id)
+    lookup = FactorLookup(usage_type.id, usage.organization_id, region, after["method"], after["usage_at"])
+    factor = select_factor(usage_type, lookup)
+    return {"emission_factor_id": factor.id, "factor": factor.factor, "restatement_id": None}
+
+
+def _convert_again(usage: Usage, changes: Values) -> Values:
+    """Return the unit and the amount in the type's unit of the corrected usage.
+
+    An amount in the unit of the old type is in the unit of the new type. Any other unit must be convertible to it.
+    """
+    if changes.keys().isdisjoint({"usage_type_id", "amount", "unit"}):
+        return {}
+    amount = changes.get("amount", usage.amount)
+    if changes.keys().isdisjoint({"usage_type_id", "unit"}) and usage.amount == usage.amount_in_type_unit != 0:
+        return {"amount_in_type_unit": amount}
+    usage_type = get_visible(UsageType, changes.get("usage_type_id", usage.usage_type_id))
+    has_type_unit = usage.unit == get_visible(UsageType, usage.usage_type_id).unit
+    return _convert(usage_type, amount, changes.get("unit") or (usage_type.unit if has_type_unit else usage.unit))
+
+
+def _convert(usage_type: UsageType, amount: Decimal, unit: str) -> Values:
+    """Return the canonical name of the unit, and the amount in the unit of the type."""
+    known = find_unit(unit, usage_type.unit)
+    return {"unit": known.unit, "amount_in_type_unit": known.convert(amount)}

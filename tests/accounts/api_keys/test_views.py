@@ -99,7 +99,7 @@ def test_read_key_cannot_write(as_manager):
     ):
         assert (answer.status_code, answer.json["detail"]) == (
             403,
-            "The scope of this API key, read, does not allow this. It takes a key of the scope write.",
+            "This API key has the scope read. Use one with the scope write.",
         )
 
 

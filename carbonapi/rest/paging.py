@@ -15,7 +15,6 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..auth import current_actor
 from ..db import CompiledStatement, db
 from ..errors import ValidationFailed
 from .fields import format_datetime, format_decimal
@@ -82,83 +81,82 @@ class RowCount:
 CountRows = Callable[[QueryFilter], RowCount | None]
 
 
-@dataclass(frozen=True)
-class List:
-    """All rows of a list.
+def render_page(
+    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, count_rows: CountRows | None = None
+) -> tuple[bytes, Headers]:
+    """Return the JSON of the page that the request asks for, by number or by cursor, and its headers.
 
-    statement: the SELECT that the view returned. count_rows: returns the number of rows without counting them, or None
-    if it cannot. Its result may depend on nothing but the actor's role, the names of the filters and the sort order:
-    every other value in it must be `query_filter.parameter(...)` or `organization_parameter()`.
+    statement: the SELECT of all rows of the list. count_rows: returns the number of rows without counting them, or None
+    if it cannot.
     """
-
-    statement: sa.Select[Any]
-    schema: type[ma.Schema]
-    query_filter: QueryFilter
-    count_rows: CountRows | None = None
-
-    def row_count(self) -> RowCount:
-        return (self.count_rows and self.count_rows(self.query_filter)) or RowCount(_count(self.statement))
-
-    def page(self, offset: int, page_size: int) -> sa.Select[Any]:
-        """Return the SELECT of a page, with the total in each row. Offset and size are named parameters."""
-        row_count, statement = self.row_count(), self.statement
-        skipped: Any = sa.bindparam("page_offset", offset, sa.BigInteger)
-        limit = sa.bindparam("page_size", page_size, sa.BigInteger)
-        if row_count.around and offset >= DEEP_OFFSET:
-            criterion, skipped = row_count.around(skipped, limit)
-            statement = statement.where(criterion)
-        statement = statement.order_by(*self.query_filter.order).limit(limit).offset(skipped)
-        return _with_json(statement, self.schema, _sort_keys(self.query_filter)).add_columns(row_count.total)
+    if "cursor" in query_filter.arguments:
+        return _page_by_cursor(statement, schema, query_filter)
+    row_count = count_rows(query_filter) if count_rows else None
+    return _page_by_number(statement, schema, query_filter, row_count)
 
 
-def organization_parameter() -> sa.BindParameter[int]:
-    """Return the named parameter that stands for the actor's organization in the statement of a RowCount."""
-    return sa.bindparam("actor_organization_id", current_actor().organization_id, sa.BigInteger)
-
-
-def render_page(rows: List) -> tuple[bytes, Headers]:
-    """Return the JSON of the page that the request asks for, by number or by cursor, and its headers."""
-    if "cursor" in rows.query_filter.arguments:
-        return _page_by_cursor(rows.statement, rows.schema, rows.query_filter)
-    return _page_by_number(rows)
-
-
-def _page_by_number(all_rows: List) -> tuple[bytes, Headers]:
+def _page_by_number(
+    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, row_count: RowCount | None
+) -> tuple[bytes, Headers]:
     """Read rows and total in one statement. A page after the last has no rows, so its total takes a second one."""
-    arguments = all_rows.query_filter.arguments
-    page, page_size = arguments.get("page", 1), arguments["page_size"]
-    rows = _read_page(all_rows, (page - 1) * page_size, page_size)
+    page, page_size = query_filter.arguments.get("page", 1), query_filter.arguments["page_size"]
+    offset = (page - 1) * page_size
+    if row_count and row_count.around and offset >= DEEP_OFFSET:
+        rows = db.session.execute(_deep_page(statement, schema, query_filter, row_count, offset)).all()
+    else:
+        rows = _read_page(statement, schema, query_filter, row_count, offset)
     if rows or page == 1:
         total = rows[0][-1] if rows else 0
     else:
-        total = db.session.scalars(sa.select(all_rows.row_count().total)).one()
-    return _json(rows, all_rows.schema), PagePosition(page, page_size, total).headers()
+        total = db.session.scalars(sa.select(row_count.total if row_count else _count(statement))).one()
+    return _json(rows, schema), PagePosition(page, page_size, total).headers()
 
 
-def _read_page(all_rows: List, offset: int, page_size: int) -> Sequence[Any]:
+def _read_page(
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    row_count: RowCount | None,
+    offset: int,
+) -> Sequence[Any]:
     """Execute the SELECT of a page.
 
-    Building and compiling it takes longer than the rest of the request. So its text is cached under SQLAlchemy's cache
-    key of the view's SELECT, which has the structure of the statement and its parameters in order.
+    Wrapping and compiling the view's SELECT takes longer than the rest of the request, so the text is cached. Its key
+    is that of SQLAlchemy's own cache, which has the structure of a statement, and its parameters in order.
     """
-    query_filter, view_key = all_rows.query_filter, all_rows.statement._generate_cache_key()
-    if view_key is None or query_filter.rewrites or any(parameter.expanding for parameter in view_key.bindparams):
-        return db.session.execute(all_rows.page(offset, page_size)).all()
-    sort, is_deep = tuple(query_filter.arguments["sort"]), offset >= DEEP_OFFSET
-    key = (view_key.key, all_rows.schema, all_rows.count_rows, current_actor().role, sort, is_deep)
+    parts = [statement._generate_cache_key()]
+    if row_count:
+        parts.append(row_count.total._generate_cache_key())
+    parameters = [parameter for part in parts if part for parameter in part.bindparams]
+    limits = {"page_offset": offset, "page_size": query_filter.arguments["page_size"]}
+    key = (*(part and part.key for part in parts), schema, tuple(query_filter.arguments["sort"]))
     cached = _CACHED_PAGES.get(key)
     if cached is None:
-        statement = all_rows.page(offset, page_size)
-        if not isinstance(statement.column_descriptions[0]["type"], sa.Text):  # The session loads these rows.
-            return db.session.execute(statement).all()
+        offset_parameter, page_size = (sa.bindparam(name, value, sa.BigInteger) for name, value in limits.items())
+        page = statement.order_by(*query_filter.order).limit(page_size).offset(offset_parameter)
+        total = row_count.total if row_count else _count(statement)
+        page = _with_json(page, schema, _sort_keys(query_filter)).add_columns(total)
+        is_json = isinstance(page.column_descriptions[0]["type"], sa.Text)
+        if not is_json or None in parts or any(parameter.expanding for parameter in parameters):
+            return db.session.execute(page).all()
         if len(_CACHED_PAGES) >= MAX_CACHED_PAGES:
             _CACHED_PAGES.clear()
-        compiled = CompiledStatement(statement)
-        cached = _CACHED_PAGES[key] = compiled, [compiled.names[parameter.key] for parameter in view_key.bindparams]
+        compiled = CompiledStatement(page)
+        cached = _CACHED_PAGES[key] = compiled, [compiled.names[parameter.key] for parameter in parameters]
     compiled, names = cached
-    values = zip(names, (parameter.effective_value for parameter in view_key.bindparams), strict=True)
-    actor = {"actor_organization_id": current_actor().organization_id}
-    return compiled.execute({**dict(values), **actor, "page_offset": offset, "page_size": page_size}).all()
+    values = dict(zip(names, (parameter.effective_value for parameter in parameters), strict=True))
+    return compiled.execute(values | limits).all()
+
+
+def _deep_page(
+    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, row_count: RowCount, offset: int
+) -> sa.Select[Any]:
+    """Return the SELECT of a page for which the range of rows is narrowed first."""
+    assert row_count.around is not None
+    page_size = sa.literal(query_filter.arguments["page_size"], sa.BigInteger)
+    criterion, remaining_offset = row_count.around(sa.literal(offset, sa.BigInteger), page_size)
+    page = statement.where(criterion).order_by(*query_filter.order).limit(page_size).offset(remaining_offset)
+    return _with_json(page, schema, _sort_keys(query_filter)).add_columns(row_count.total)
 
 
 def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:

@@ -5,10 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
-from ..auth import current_actor
+from ..auth import current_actor, visible
 from ..catalogue.models import UsageType
 from ..local_time.clock import MOMENT, day_of, day_start, local_clock
-from ..rest.paging import RowCount, organization_parameter
+from ..rest.paging import RowCount
 from ..rest.query import QueryFilter
 from .models import DailyTotal, Usage
 
@@ -29,8 +29,8 @@ def matching_daily_totals(narrow: QueryFilter) -> sa.Select[Any] | None:
     asked = narrow.filters.keys() - RANGE
     if current_actor().role not in SEE_ALL or narrow.rewrites or not asked <= FILTERS.keys():
         return None
-    criteria = (FILTERS[name](narrow.parameter(name)) for name in sorted(asked))
-    return sa.select(DailyTotal).where(DailyTotal.organization_id == organization_parameter(), *criteria)
+    criteria = (FILTERS[name](narrow.arguments[name]) for name in sorted(asked))
+    return sa.select(DailyTotal).where(DailyTotal.organization_id == current_actor().organization_id, *criteria)
 
 
 def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
@@ -43,8 +43,7 @@ def count_from_daily_totals(narrow: QueryFilter) -> RowCount | None:
     parts = [
         whole.where(DailyTotal.day >= _of(bounds.c.first), DailyTotal.day < _of(bounds.c.last)).group_by(DailyTotal.day)
     ]
-    usages = sa.select(sa.func.count().label("number")).where(Usage.organization_id == organization_parameter())
-    usages = narrow.unbounded(usages)
+    usages = narrow.unbounded(visible(Usage)).with_only_columns(sa.func.count().label("number"))
     if narrow.start is not None:
         front = usages.where(narrow.criteria["start"], Usage.usage_at < _of(bounds.c.front_end))
         parts.append(sa.select(_of(bounds.c.first) - 1, front.scalar_subquery()))
@@ -87,9 +86,9 @@ def _bounds(narrow: QueryFilter) -> sa.CTE:
     Of the range, `front_end` ends what is before the first whole day, and `back_begin` begins what is after the last.
     """
     start, end = (
-        sa.type_coerce(narrow.parameter(name), MOMENT) if name in narrow.filters else None for name in ("start", "end")
+        sa.literal(narrow.arguments[name], MOMENT) if name in narrow.filters else None for name in ("start", "end")
     )
-    timezone = sa.select(Organization.timezone).where(Organization.id == organization_parameter()).cte("local")
+    timezone = sa.select(Organization.timezone).where(Organization.id == current_actor().organization_id).cte("local")
     zone = timezone.c.timezone
     first: Any = BEFORE_ALL
     if start is not None:

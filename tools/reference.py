@@ -169,7 +169,7 @@ CONSTANTS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("carbonapi.usages.validation", "MAX_INTERVAL", in_days, "Interval of a usage."),
     ("carbonapi.catalogue.units", "MAX_AMOUNT", as_power, "Amount of a usage, in its type's unit (less than)."),
     ("carbonapi.emissions.buckets", "MAX_BUCKETS", "{:,}".format, "Buckets of a trend."),
-    ("carbonapi.imports.formats.text_files", "LONGEST_LINE", "{:,} characters".format, "Line of an imported file."),
+    ("carbonapi.imports.formats.text_files", "MAX_LINE_LENGTH", "{:,} characters".format, "Line of an imported file."),
     (
         "carbonapi.imports.formats.text_files",
         "MAX_ERRORS_SHOWN",
@@ -177,8 +177,8 @@ CONSTANTS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
         "Lines with errors in the response of an import.",
     ),
     ("carbonapi.imports.formats.green_button", "MAX_METERS", "{:,}".format, "Meters in a Green Button file."),
-    ("carbonapi.imports.staging", "MOST_UNITS", "{:,}".format, "Different units in an imported file."),
-    ("carbonapi.imports.jobs.queue", "MOST_ATTEMPTS", str, "Attempts to run a queued import."),
+    ("carbonapi.imports.staging", "MAX_DISTINCT_UNITS", "{:,}".format, "Different units in an imported file."),
+    ("carbonapi.imports.jobs.queue", "MAX_ATTEMPTS", str, "Attempts to run a queued import."),
 )
 
 

@@ -16,7 +16,7 @@ from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
 from .fields import MEDIA_TYPES
 from .idempotency import idempotent
-from .paging import CountRows, List, render_page
+from .paging import CountRows, render_page
 from .query import ExportQuerySchema, ListQuerySchema, QuerySchema
 from .rate_limit_headers import consume_before
 from .request_parsing import StrictParser, uploaded_file
@@ -96,7 +96,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def respond_with_page(resource: Any, narrow: Any, **path: Any) -> Any:
                 use_autocommit()
-                body, headers = render_page(List(view(resource, narrow, **path), schema, narrow, count_rows))
+                body, headers = render_page(view(resource, narrow, **path), schema, narrow, count_rows)
                 return Response(body, mimetype="application/json", headers=headers)
 
             return self._guard(respond_with_page, EVERYONE, query, reads=True, paged=True)

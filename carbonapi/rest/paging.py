@@ -25,7 +25,7 @@ SIGNATURE_BYTES = 12
 DEEP_OFFSET = 1000  # Skipping more rows than this is slow: narrow the range first.
 MAX_CACHED_PAGES = 500
 Headers = dict[str, str]
-# The compiled SELECTs of pages, and the names in them of the parameters of rows and number, in order.
+# The compiled SELECTs of pages, and the names in them of the parameters of the view's SELECT, in order.
 _CACHED_PAGES: dict[Hashable, tuple[CompiledStatement, list[str]]] = {}
 
 
@@ -81,79 +81,82 @@ class RowCount:
 CountRows = Callable[[QueryFilter], RowCount | None]
 
 
-@dataclass(frozen=True)
-class List:
-    """All rows of a list.
+def render_page(
+    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, count_rows: CountRows | None = None
+) -> tuple[bytes, Headers]:
+    """Return the JSON of the page that the request asks for, by number or by cursor, and its headers.
 
-    statement: the SELECT that the view returned. count_rows: returns the number of rows without counting them, or None
+    statement: the SELECT of all rows of the list. count_rows: returns the number of rows without counting them, or None
     if it cannot.
     """
-
-    statement: sa.Select[Any]
-    schema: type[ma.Schema]
-    query_filter: QueryFilter
-    count_rows: CountRows | None = None
-
-    def row_count(self) -> RowCount:
-        return (self.count_rows and self.count_rows(self.query_filter)) or RowCount(_count(self.statement))
-
-    def page(self, row_count: RowCount, offset: int, page_size: int) -> sa.Select[Any]:
-        """Return the SELECT of a page, with the total in each row. Offset and size are named parameters."""
-        statement = self.statement
-        skipped: Any = sa.bindparam("page_offset", offset, sa.BigInteger)
-        limit = sa.bindparam("page_size", page_size, sa.BigInteger)
-        if row_count.around and offset >= DEEP_OFFSET:
-            criterion, skipped = row_count.around(skipped, limit)
-            statement = statement.where(criterion)
-        statement = statement.order_by(*self.query_filter.order).limit(limit).offset(skipped)
-        return _with_json(statement, self.schema, _sort_keys(self.query_filter)).add_columns(row_count.total)
+    if "cursor" in query_filter.arguments:
+        return _page_by_cursor(statement, schema, query_filter)
+    row_count = count_rows(query_filter) if count_rows else None
+    return _page_by_number(statement, schema, query_filter, row_count)
 
 
-def render_page(rows: List) -> tuple[bytes, Headers]:
-    """Return the JSON of the page that the request asks for, by number or by cursor, and its headers."""
-    if "cursor" in rows.query_filter.arguments:
-        return _page_by_cursor(rows.statement, rows.schema, rows.query_filter)
-    return _page_by_number(rows)
-
-
-def _page_by_number(all_rows: List) -> tuple[bytes, Headers]:
+def _page_by_number(
+    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, row_count: RowCount | None
+) -> tuple[bytes, Headers]:
     """Read rows and total in one statement. A page after the last has no rows, so its total takes a second one."""
-    arguments = all_rows.query_filter.arguments
-    page, page_size = arguments.get("page", 1), arguments["page_size"]
-    rows = _read_page(all_rows, (page - 1) * page_size, page_size)
+    page, page_size = query_filter.arguments.get("page", 1), query_filter.arguments["page_size"]
+    offset = (page - 1) * page_size
+    if row_count and row_count.around and offset >= DEEP_OFFSET:
+        rows = db.session.execute(_deep_page(statement, schema, query_filter, row_count, offset)).all()
+    else:
+        rows = _read_page(statement, schema, query_filter, row_count, offset)
     if rows or page == 1:
         total = rows[0][-1] if rows else 0
     else:
-        total = db.session.scalars(sa.select(all_rows.row_count().total)).one()
-    return _json(rows, all_rows.schema), PagePosition(page, page_size, total).headers()
+        total = db.session.scalars(sa.select(row_count.total if row_count else _count(statement))).one()
+    return _json(rows, schema), PagePosition(page, page_size, total).headers()
 
 
-def _read_page(all_rows: List, offset: int, page_size: int) -> Sequence[Any]:
+def _read_page(
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    row_count: RowCount | None,
+    offset: int,
+) -> Sequence[Any]:
     """Execute the SELECT of a page.
 
-    Wrapping the view's SELECT into that of a page and compiling it takes longer than all the rest of the request. So the
-    text is cached under SQLAlchemy's cache keys of the two parts that vary, the rows and their number. A cache key holds
-    the structure of a statement, and lists its parameters in order.
+    Wrapping and compiling the view's SELECT takes longer than the rest of the request, so the text is cached. Its key
+    is that of SQLAlchemy's own cache, which has the structure of a statement, and its parameters in order.
     """
-    query_filter, row_count = all_rows.query_filter, all_rows.row_count()
-    keys = all_rows.statement._generate_cache_key(), row_count.total._generate_cache_key()
-    is_deep = row_count.around is not None and offset >= DEEP_OFFSET
-    parameters = [parameter for key in keys if key for parameter in key.bindparams]
-    if None in keys or is_deep or query_filter.rewrites or any(parameter.expanding for parameter in parameters):
-        return db.session.execute(all_rows.page(row_count, offset, page_size)).all()
-    cache_key = (*(key.key for key in keys if key), all_rows.schema, tuple(query_filter.arguments["sort"]))
-    cached = _CACHED_PAGES.get(cache_key)
+    parts = [statement._generate_cache_key()]
+    if row_count:
+        parts.append(row_count.total._generate_cache_key())
+    parameters = [parameter for part in parts if part for parameter in part.bindparams]
+    limits = {"page_offset": offset, "page_size": query_filter.arguments["page_size"]}
+    key = (*(part and part.key for part in parts), schema, tuple(query_filter.arguments["sort"]))
+    cached = _CACHED_PAGES.get(key)
     if cached is None:
-        statement = all_rows.page(row_count, offset, page_size)
-        if not isinstance(statement.column_descriptions[0]["type"], sa.Text):  # The session loads these rows.
-            return db.session.execute(statement).all()
+        offset_parameter, page_size = (sa.bindparam(name, value, sa.BigInteger) for name, value in limits.items())
+        page = statement.order_by(*query_filter.order).limit(page_size).offset(offset_parameter)
+        total = row_count.total if row_count else _count(statement)
+        page = _with_json(page, schema, _sort_keys(query_filter)).add_columns(total)
+        is_json = isinstance(page.column_descriptions[0]["type"], sa.Text)
+        if not is_json or None in parts or any(parameter.expanding for parameter in parameters):
+            return db.session.execute(page).all()
         if len(_CACHED_PAGES) >= MAX_CACHED_PAGES:
             _CACHED_PAGES.clear()
-        compiled = CompiledStatement(statement)
-        cached = _CACHED_PAGES[cache_key] = compiled, [compiled.names[parameter.key] for parameter in parameters]
+        compiled = CompiledStatement(page)
+        cached = _CACHED_PAGES[key] = compiled, [compiled.names[parameter.key] for parameter in parameters]
     compiled, names = cached
     values = dict(zip(names, (parameter.effective_value for parameter in parameters), strict=True))
-    return compiled.execute(values | {"page_offset": offset, "page_size": page_size}).all()
+    return compiled.execute(values | limits).all()
+
+
+def _deep_page(
+    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, row_count: RowCount, offset: int
+) -> sa.Select[Any]:
+    """Return the SELECT of a page for which the range of rows is narrowed first."""
+    assert row_count.around is not None
+    page_size = sa.literal(query_filter.arguments["page_size"], sa.BigInteger)
+    criterion, remaining_offset = row_count.around(sa.literal(offset, sa.BigInteger), page_size)
+    page = statement.where(criterion).order_by(*query_filter.order).limit(page_size).offset(remaining_offset)
+    return _with_json(page, schema, _sort_keys(query_filter)).add_columns(row_count.total)
 
 
 def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:

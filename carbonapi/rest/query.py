@@ -141,21 +141,11 @@ class QueryFilter:
 
     @cached_property
     def criteria(self) -> Mapping[str, sa.ColumnElement[bool]]:
-        return {name: criterion(self.parameter(name)) for name, criterion in self.filters.items()}
+        return {name: criterion(_parameters(self.arguments[name])) for name, criterion in self.filters.items()}
 
     @cached_property
     def order(self) -> tuple[sa.ColumnElement[Any], ...]:
         return tuple(self.sort.order_by(self.arguments["sort"])) if self.sort else ()
-
-    def parameter(self, name: str) -> Any:
-        """Return the named parameter, or the list of them, that stands for an argument's value in a statement.
-
-        It takes its type from the column it is compared with: from its value, an id would become a 4-byte integer.
-        """
-        value = self.arguments[name]
-        if isinstance(value, list):
-            return [sa.bindparam(f"{name}_{place}", element, NULLTYPE) for place, element in enumerate(value)]
-        return sa.bindparam(name, value, NULLTYPE)
 
     @property
     def start(self) -> dt.datetime | None:
@@ -168,6 +158,11 @@ class QueryFilter:
     @property
     def timezone(self) -> str:
         return str(self.arguments["timezone"])
+
+
+def _parameters(value: Any) -> Any:
+    """Return a list as one parameter for each element, of the type of the column that they are compared with."""
+    return [sa.bindparam(None, element, NULLTYPE) for element in value] if isinstance(value, list) else value
 
 
 class FilterSchema(QuerySchema):

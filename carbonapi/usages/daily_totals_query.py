@@ -62,7 +62,7 @@ def matching_daily_totals(query_filter: QueryFilter) -> sa.Select[Any] | None:
     actor = current_actor()
     if actor.role not in ROLES or query_filter.rewrites or not names <= FILTERS.keys():
         return None
-    criteria = (FILTERS[name](query_filter.parameter(name)) for name in sorted(names))
+    criteria = (FILTERS[name](query_filter.arguments[name]) for name in sorted(names))
     return sa.select(DailyTotal).where(DailyTotal.organization_id == actor.organization_id, *criteria)
 
 

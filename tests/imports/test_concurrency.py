@@ -5,8 +5,9 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import SEEING_ALL, operating
 from tests.support import factories
+from tests.support.apps import operator_context
+from tests.support.databases import ALL_ORGANIZATIONS
 from tests.support.processes import wait_until
 
 HEADER = "usage_type_id,usage_at,amount,external_id\n"
@@ -15,14 +16,14 @@ WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database(
 
 @pytest.fixture
 def engine(fresh_database_url):
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=SEEING_ALL)
+    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
 def usage_type(committing):
-    with operating(committing.http.application):
+    with operator_context(committing.http.application):
         return factories.usage_type("heat").id
 
 

@@ -114,7 +114,7 @@ def _write(imp: Import, plan: Outcomes) -> Any:
     if plan.changed:
         reason = f"Corrected by import {imp.id}."
         corrected = ledger.update_many(valid_rows(CHANGED), imp.recorded_at, imp.organization_id, reason)
-    # The locks of the checks prevent this, except for a usage that was deleted before it could be locked.
+    # New rows depend on locked rows only, but another transaction may have deleted or moved a usage to correct.
     if (sums.usage_count, corrected) != (plan.new, plan.changed):
         raise Conflict("The ledger changed during the import, so nothing was recorded. Send the file again.")
     return sums

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...auth import scope_criteria
 from ...catalogue.models import UsageType
@@ -25,8 +24,6 @@ def match_existing(imp: Import, columns: Collection[str]) -> None:
         _find_by_external_id(imp.organization_id)
         _find_by_time(imp)
         _compare(imp)
-        if imp.on_conflict == "replace":
-            _lock_changed(imp.organization_id)
     if "external_id" in columns:
         _reject_existing(imp.organization_id)
 
@@ -71,18 +68,6 @@ def _compare(imp: Import) -> None:
         .values(outcome=sa.case((is_same, UNCHANGED), else_=SKIPPED if imp.on_conflict == "skip" else CHANGED))
     )
     db.session.execute(compared)
-
-
-def _lock_changed(organization_id: int) -> None:
-    """Lock the usages that the import will correct, in the order of their ids, so that two imports cannot deadlock."""
-    ids = sa.func.array(sa.select(Row.usage_id).where(Row.outcome == CHANGED).scalar_subquery())
-    changed = (
-        sa.select(Usage.id)
-        .where(Usage.organization_id == organization_id, Usage.id == sa.any_(sa.type_coerce(ids, ARRAY(sa.BigInteger))))
-        .order_by(Usage.id)
-        .with_for_update()
-    )
-    db.session.execute(sa.select(sa.func.count()).select_from(changed.subquery("locked")))
 
 
 def _reject_existing(organization_id: int) -> None:

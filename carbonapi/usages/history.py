@@ -14,8 +14,8 @@ from .models import Usage, UsageVersion, ledger_columns
 def ledger_as_of(statement: sa.Select[Any], instant: dt.datetime) -> sa.Select[Any]:
     """Return the statement, reading the ledger as it was at an instant.
 
-    The statement gets a CTE named `usages`. In SQL the name of a CTE hides the table of the same name, so wherever the
-    statement reads `Usage`, it reads the versions that were current at the instant. Only the CTE itself reads the tables.
+    The statement gets a CTE named `usages`. In SQL the name of a CTE hides the table of that name, so wherever the
+    statement reads `Usage`, it reads the versions that were current at the instant. Only the CTE reads the tables.
     """
     current = sa.select(*ledger_columns(Usage)).where(*scope_criteria(Usage), Usage.recorded_at <= instant)
     superseded = sa.select(*ledger_columns(UsageVersion)).where(
@@ -48,5 +48,5 @@ def _with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
 
 
 def _hiding_cte(model: type[Usage] | type[UsageVersion], rows: sa.CompoundSelect[Any]) -> sa.CTE:
-    """Return a CTE that hides the table of a model. It is not materialized, so that criteria use the tables' indexes."""
+    """Return a CTE that hides the table of a model. It is not materialized, so that criteria use indexes."""
     return rows.cte(model.__tablename__).prefix_with("NOT MATERIALIZED", dialect="postgresql")

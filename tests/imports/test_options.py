@@ -136,7 +136,7 @@ def test_a_partial_import_leaves_out_what_the_ledger_cannot_take(as_member):
     assert counts(imported) == (1, 0, 0, 0, 2)
     assert [(fault["line"], fault["found"], fault["message"]) for fault in imported["errors"]] == [
         (3, "999999", "There is no usage type 999999; GET /usage-types lists them."),
-        (4, str(archived.id), "gone (kwh) is archived: nothing new is recorded for it."),
+        (4, str(archived.id), "gone (kwh) is archived and accepts no new usages."),
     ]
 
 

@@ -274,14 +274,14 @@ HOLES = (
         "carbonapi/rest/etag.py",
         'if wanted is not None and wanted.strip() != "*" and',
         "if False and",
-        ("tests/usages/test_ledger.py::test_of_simultaneous_writers_with_one_tag_exactly_one_wins",),
+        ("tests/usages/test_ledger.py::test_concurrent_writes_with_one_etag_have_one_winner",),
     ),
     Hole(
         "tags: what is to be changed is not locked",
         "carbonapi/rest/etag.py",
         "fetch(model, id_, lock=True)",
         "fetch(model, id_)",
-        ("tests/usages/test_ledger.py::test_simultaneous_writers_without_a_tag_all_succeed_one_after_the_other",),
+        ("tests/usages/test_ledger.py::test_concurrent_writes_without_etag_all_succeed",),
     ),
     # Bodies, arguments, files.
     Hole(

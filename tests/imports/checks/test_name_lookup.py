@@ -102,7 +102,7 @@ def test_an_archived_type_stands_back_for_one_that_is_not(as_member):
 
     assert booked(as_member, post(as_member, f"usage_at,amount,usage_type\n{lines}"))[0][1] == new.id != old.id
     told = errors(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n"))
-    assert told == {"3": ["usage_type: gone (kwh) is archived: nothing new is recorded for it."]}
+    assert told == {"3": ["usage_type: gone (kwh) is archived and accepts no new usages."]}
 
 
 def test_names_that_nobody_has_are_faults_of_their_columns(as_manager, as_other_manager):

@@ -30,6 +30,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+USAGE_COLUMNS = ("organization_id", "usage_type_id", "method", "restatement_id")
+
+
 @dataclass(frozen=True)
 class PartialDays:
     """The ends of a range that cut a day."""
@@ -121,10 +124,10 @@ class DailyRows:
             .where(total.day >= self.first, total.day < self.last, total.usage_count + total.carried_count > 0)
         ]  # fmt: skip
         if partial_days.has_front:
-            front = prorated_rows(self.front)
+            front = prorated_rows(self.front, USAGE_COLUMNS)
             sources.append(sa.select(*(front.c[name] for name in COLUMNS)))
         if partial_days.has_back:
-            back = prorated_rows(self.back)
+            back = prorated_rows(self.back, USAGE_COLUMNS)
             is_counted_here = sa.or_(self.back_is_place, back.c.usage_at >= self.back.first)
             replaced = {"place": self.count, "usage_count": sa.case((is_counted_here, 1), else_=0)}
             sources.append(sa.select(*(replaced.get(name, back.c[name]).label(name) for name in COLUMNS)))

@@ -5,7 +5,7 @@ overlaps.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,8 +25,13 @@ USAGE_COLUMNS = (
     Usage.usage_until, Usage.amount_in_type_unit, Usage.co2e_kg, Usage.factor, Usage.method, Usage.quality,
     Usage.adjusts_closed_period_id, Usage.restatement_id,
 )  # fmt: skip
-SELECTED_USAGES: Any = sa.table("selected_usages", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
-SELECTED_TOTALS: Any = sa.table("selected_totals", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
+SELECTED_USAGES: Any = sa.table("usage_rows", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
+SELECTED_TOTALS: Any = sa.table("total_rows", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
+
+# The columns of a usage that its parts have.
+PART_COLUMNS = tuple(
+    column.key for column in USAGE_COLUMNS if column.key not in ("usage_until", "amount_in_type_unit", "co2e_kg")
+)
 
 
 @dataclass(frozen=True)
@@ -85,14 +90,14 @@ def within(start: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnEleme
     )
 
 
-def prorated_rows(edges: TimeEdges) -> Any:
+def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> Any:
     """Return the parts of the selected usages between the edges, as a table.
 
-    Columns: `place`; the part's `amount`, in the unit of the type, its `co2e_kg`, and `estimated_kg` if it is estimated;
-    `usage_count`, 1; and other columns of the usage.
+    Columns: `place`; the part's `amount`, in the unit of the type; its `co2e_kg`; `estimated_kg` if it is estimated;
+    `usage_count`, 1; and the named columns of the usage, with those that the amounts depend on.
     """
     usage = SELECTED_USAGES.c
-    others = [column for column in usage if column.name not in ("usage_until", "amount_in_type_unit", "co2e_kg")]
+    others = [usage[name] for name in dict.fromkeys(("usage_at", "quality", "factor", *columns))]
     is_instant, is_interval = within(edges.first, edges.last)
     whole = (
         sa.select(
@@ -110,7 +115,7 @@ def prorated_rows(edges: TimeEdges) -> Any:
         .select_from(SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()))
         # Two edges are equal around a day that has no counterpart a year before.
         .where(is_interval, start < end)
-        .subquery("interval_parts")
+        .subquery("pieces")
     )
     prorated = sa.select(
         part.c.place, part.c.amount, part.c.amount * part.c.factor, *(part.c[column.name] for column in others)

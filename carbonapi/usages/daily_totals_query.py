@@ -96,6 +96,7 @@ def count_from_daily_totals(query_filter: QueryFilter) -> RowCount | None:
         )
         start, end = (
             sa.select(day_start(Organization.timezone, day))
+            .join_from(page_days, Organization, sa.true())
             .where(Organization.id == current_actor().organization_id)
             .scalar_subquery()
             for day in (page_days.c.first, page_days.c.last + 1)

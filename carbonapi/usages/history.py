@@ -14,8 +14,8 @@ from .models import Usage, UsageVersion, ledger_columns
 def ledger_as_of(statement: sa.Select[Any], instant: dt.datetime) -> sa.Select[Any]:
     """Return the statement, reading the ledger as it was at an instant.
 
-    The statement gets a CTE named `usages`. In SQL the name of a CTE hides the table of the same name, so wherever the
-    statement reads `Usage`, it reads the versions that were current at the instant. Only the CTE itself reads the tables.
+    The statement gets a CTE named `usages`. In SQL the name of a CTE hides the table of that name, so wherever the
+    statement reads `Usage`, it reads the versions that were current at the instant. Only the CTE reads the tables.
     """
     current = sa.select(*ledger_columns(Usage)).where(*scope_criteria(Usage), Usage.recorded_at <= instant)
     superseded = sa.select(*ledger_columns(UsageVersion)).where(

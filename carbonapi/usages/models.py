@@ -53,7 +53,7 @@ class UsageColumns(TenantScoped):
 
     @staticmethod
     def references(**names: str) -> tuple[sa.ForeignKeyConstraint, ...]:
-        """Return the foreign keys of several columns. `names` has names for those whose usual names would be too long."""
+        """Return the foreign keys of several columns. `names` replaces names that would be too long."""
         return (
             sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
             sa.ForeignKeyConstraint(
@@ -112,7 +112,7 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
 class UsageVersion(UsageColumns, Model):
     """A superseded version of a usage, which was current within [recorded_at, superseded_at).
 
-    Rows are never deleted. `id` is the ID of the usage. The last version of a deleted usage says who deleted it and why.
+    Rows are never deleted. `id` is the usage's. The last version of a deleted usage says who deleted it and why.
     """
 
     __tablename__ = "usage_versions"

@@ -1,4 +1,4 @@
-"""What usages look like on the wire."""
+"""Request and response schemas of usages, and their filters."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ from .validation import interval_error
 def quality(**kwargs: object) -> Text:
     return Text(
         validate=ma.validate.OneOf(QUALITIES),
-        metadata={"example": "measured", "description": "How the amount is known."},
+        metadata={"example": "measured", "description": "Whether the amount was measured or estimated."},
         **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
     )
 
@@ -38,7 +38,10 @@ def quality(**kwargs: object) -> Text:
 def adjusted_period(**kwargs: object) -> StrictInteger:
     return StrictInteger(
         allow_none=True,
-        metadata={"example": None, "description": "The closed period that this usage, dated after it, makes up for."},
+        metadata={
+            "example": None,
+            "description": "Closed period that this usage corrects. The usage is dated after it.",
+        },
         **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
     )
 
@@ -46,14 +49,14 @@ def adjusted_period(**kwargs: object) -> StrictInteger:
 def reason() -> Text:
     return Text(
         validate=ma.validate.Length(max=2000),
-        metadata={"example": "The meter was read again.", "description": "Why; kept with the versions."},
+        metadata={"example": "The meter was read again.", "description": "Reason, stored with the version."},
     )
 
 
 class NewUsageSchema(Schema):
-    """A usage as it is recorded. Its factor and its CO2e follow from it."""
+    """A usage to record. The service derives its factor and its CO2e."""
 
-    user_id = StrictInteger(metadata={"description": "Whose usage it is; your own by default."})
+    user_id = StrictInteger(metadata={"description": "Owner of the usage; by default you."})
     usage_type_id = StrictInteger(required=True, metadata={"example": 100})
     usage_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
     usage_until = UtcDateTime(
@@ -61,28 +64,28 @@ class NewUsageSchema(Schema):
         allow_none=True,
         metadata={
             "example": None,
-            "description": "The end, not included, of a period that began at `usage_at`, such as a bill's; at most "
-            "ten years later.",
+            "description": "End, exclusive, of an interval that begins at `usage_at`, such as a bill. At most ten "
+            "years later. `null` for a single instant.",
         },
     )
     amount = DecimalInput(
         6,
         signed=True,
         required=True,
-        metadata={"example": 12.5, "description": "How many of `unit`; below zero only for an adjustment."},
+        metadata={"example": 12.5, "description": "Amount in `unit`; negative only for an adjustment."},
     )
     unit = Name(
         validate=ma.validate.Length(1, 50),
         metadata={
             "example": "kWh",
-            "description": "The usage type's own by default, or another of its dimension: `/usage-types/{id}/units`.",
+            "description": "Unit of the type by default, or a convertible one: see `/usage-types/{id}/units`.",
         },
     )
     region = Region(
         load_default=None,
         allow_none=True,
         metadata={
-            "description": "Whose emission factor applies; the organization's region by default.",
+            "description": "Region of the emission factor; by default the region of the organization.",
             "example": "GB",
         },
     )
@@ -96,7 +99,7 @@ class NewUsageSchema(Schema):
         load_default=None,
         allow_none=True,
         validate=ma.validate.Length(1, 200),
-        metadata={"description": "Your own id of it, unique in your organization."},
+        metadata={"description": "Your own ID of the usage, unique in your organization."},
     )
 
     @ma.validates_schema
@@ -106,17 +109,19 @@ class NewUsageSchema(Schema):
             raise ma.ValidationError("Must not be negative.", "amount")
 
     @ma.validates_schema
-    def a_period_ends_after_it_begins(self, fields: dict[str, Any], **kwargs: Any) -> None:
-        begins, ends = fields.get("usage_at"), fields.get("usage_until")
-        fault = interval_error(begins, ends) if begins is not None and ends is not None else None
-        if fault:
-            raise ma.ValidationError(fault, "usage_until")
+    def interval_is_valid(self, fields: dict[str, Any], **kwargs: Any) -> None:
+        start, end = fields.get("usage_at"), fields.get("usage_until")
+        error = interval_error(start, end) if start is not None and end is not None else None
+        if error:
+            raise ma.ValidationError(error, "usage_until")
 
 
 class UsageChangesSchema(NewUsageSchema):
-    """Any of the fields of a usage. Type, time, region and method choose the factor anew; the others keep it."""
+    """Changes of a usage. A change of type, time, region or method also changes the factor."""
 
-    usage_until = UtcDateTime(allow_none=True, metadata={"example": None, "description": "null: it is no period."})
+    usage_until = UtcDateTime(
+        allow_none=True, metadata={"example": None, "description": "`null` for a single instant."}
+    )
     region = Region(allow_none=True, metadata={"example": "GB"})
     method = method()
     quality = quality()
@@ -132,14 +137,14 @@ class UsageReplacementSchema(NewUsageSchema):
     unit = Name(
         load_default=None,
         validate=ma.validate.Length(1, 50),
-        metadata={"example": "kWh", "description": "The usage type's own by default, or another of its dimension."},
+        metadata={"example": "kWh", "description": "Unit of the usage type by default, or a convertible one."},
     )
 
     reason = reason()
 
 
 class UsageSchema(Schema):
-    """A recorded usage, with the factor that is frozen into it and the kg CO2e that it caused."""
+    """A recorded usage, with its frozen factor and its kg CO2e."""
 
     id = ma.fields.Integer(required=True, metadata={"example": 1})
     organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
@@ -149,20 +154,24 @@ class UsageSchema(Schema):
     usage_until = UtcDateTime(
         required=True,
         allow_none=True,
-        metadata={"example": None, "description": "The end, not included, of a period; null: it was at an instant."},
+        metadata={"example": None, "description": "End of the interval, exclusive. `null` for a single instant."},
     )
-    amount = ExactDecimal(required=True, metadata={"example": 12.5, "description": "As it was given."})
-    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "As it was given."})
+    amount = ExactDecimal(required=True, metadata={"example": 12.5, "description": "Amount as recorded, in `unit`."})
+    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "Unit as recorded."})
     amount_in_type_unit = ExactDecimal(
         required=True,
-        metadata={"example": 12.5, "description": "In the usage type's own unit, at most 12 digits after the point."},
+        metadata={
+            "example": 12.5,
+            "description": "Amount in the unit of the usage type, with at most 12 decimal digits.",
+        },
     )
-    factor = ExactDecimal(required=True, metadata={"example": 1.5, "description": "kg CO2e per unit, frozen."})
-    emission_factor_id = ma.fields.Integer(
-        required=True, metadata={"example": 1, "description": "Which factor it was."}
+    factor = ExactDecimal(
+        required=True, metadata={"example": 1.5, "description": "kg CO2e per unit, frozen into the usage."}
     )
+    emission_factor_id = ma.fields.Integer(required=True, metadata={"example": 1, "description": "ID of the factor."})
     co2e_kg = ExactDecimal(
-        required=True, metadata={"example": 18.75, "description": "amount_in_type_unit times factor, exactly."}
+        required=True,
+        metadata={"example": 18.75, "description": "The exact product of `amount_in_type_unit` and `factor`."},
     )
     region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
     method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})
@@ -172,93 +181,104 @@ class UsageSchema(Schema):
     adjusts_closed_period_id = ma.fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"example": None, "description": "The closed period that it makes up for."},
+        metadata={"example": None, "description": "Closed period that the usage corrects."},
     )
     import_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "The import it came with."}
+        required=True, allow_none=True, metadata={"example": None, "description": "Import that recorded the usage."}
     )
     restatement_id = ma.fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"example": None, "description": "The restatement that booked it anew."},
+        metadata={"example": None, "description": "Restatement that set the factor of this version."},
     )
-    version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Counts its corrections from 1."})
+    version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Version number, from 1."})
     recorded_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
-    recorded_by = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user who wrote it."})
+    recorded_by = ma.fields.Integer(
+        required=True, metadata={"example": 1, "description": "User who recorded this version."}
+    )
     reason = ma.fields.String(
         required=True,
         allow_none=True,
-        metadata={"example": None, "description": "Why it was corrected to this, as they say."},
+        metadata={"example": None, "description": "Reason for the correction to this version."},
     )
 
 
 class ConversionSchema(UnitSchema):
-    """From the unit that was given into the usage type's own: one is numerator / denominator of the other, exactly."""
+    """The conversion of the recorded unit: one is exactly numerator / denominator units of the usage type."""
 
     type_unit = ma.fields.String(required=True, metadata={"example": "kwh"})
     calculation = ma.fields.String(required=True, metadata={"example": "2 MWh × 1000 kwh/MWh = 2000 kwh"})
 
 
 class ExplanationSchema(Schema):
-    """How a number came about."""
+    """The explanation of a usage."""
 
-    usage = ma.fields.Nested(UsageSchema, required=True, metadata={"description": "The input."})
+    usage = ma.fields.Nested(UsageSchema, required=True, metadata={"description": "The usage."})
     usage_type = ma.fields.Nested(UsageTypeSchema, required=True)
     region_of_organization = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": "GB", "description": "Stands in where the usage has none."}
+        required=True, allow_none=True, metadata={"example": "GB", "description": "Applies if the usage has no region."}
     )
     conversion = ma.fields.Nested(ConversionSchema, required=True)
     factor = ma.fields.Nested(
-        EmissionFactorSchema, required=True, metadata={"description": "The factor that won, with its source."}
+        EmissionFactorSchema, required=True, metadata={"description": "The chosen factor, with its source."}
     )
-    why = ma.fields.String(required=True, metadata={"example": "The usage is of region GB. …"})
+    why = ma.fields.String(required=True, metadata={"example": "The region is GB. …"})
     candidates = ma.fields.List(
         ma.fields.Nested(EmissionFactorSchema),
         required=True,
         metadata={
-            "description": "What the catalogue, as it is now, has for that time; the one that goes first, first."
+            "description": "Factors of the current catalogue that could apply at that time, highest precedence first."
         },
     )
     outdated = ma.fields.Boolean(
         required=True,
-        metadata={"example": False, "description": "Whether another would win today: a restatement books it."},
+        metadata={
+            "example": False,
+            "description": "Whether the current catalogue has another factor. A restatement applies it.",
+        },
     )
     calculation = ma.fields.String(required=True, metadata={"example": "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e"})
     co2e_kg = ExactDecimal(required=True, metadata={"example": 3000})
-    versions = ma.fields.Integer(required=True, metadata={"example": 1, "description": "How many there have been."})
+    versions = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Number of versions."})
     restatement_ids = ma.fields.List(
         ma.fields.Integer(),
         required=True,
-        metadata={"example": [], "description": "The restatements that booked a version of it."},
+        metadata={"example": [], "description": "Restatements that set the factor of a version."},
     )
     canonical = ma.fields.String(
         required=True,
         metadata={
             "example": '{"amount":"2","co2e_kg":"3000"}',
-            "description": "JSON of all that the number depends on, always written the same way.",
+            "description": "Canonical JSON of everything that the number depends on.",
         },
     )
     sha256 = ma.fields.String(
-        required=True, metadata={"example": "1b0e…", "description": "Of the canonical form, in UTF-8."}
+        required=True, metadata={"example": "1b0e…", "description": "Hash of `canonical`, in UTF-8."}
     )
 
 
 class UsageVersionSchema(UsageSchema):
-    """What was believed of a usage, [recorded_at, superseded_at)."""
+    """A version of a usage, which was current within [recorded_at, superseded_at)."""
 
     superseded_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "null: it is believed now."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "End of the version. `null` for the current version."},
     )
     superseded_by = ma.fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"example": None, "description": "The user who corrected or deleted it."},
+        metadata={"example": None, "description": "User who corrected or deleted the usage."},
     )
     superseded_reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "Why they did, as they say."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "Reason for the correction or deletion."},
     )
     deleted = ma.fields.Boolean(
-        required=True, allow_none=True, metadata={"example": None, "description": "Whether it ended by a deletion."}
+        required=True,
+        allow_none=True,
+        metadata={"example": None, "description": "Whether the usage was deleted, rather than corrected."},
     )
 
 
@@ -267,23 +287,23 @@ class UsageVersionQuery(ListQuerySchema):
 
 
 class AsOfQuery(FilterSchema):
-    """As of when a usage is read."""
+    """A past instant, to read a usage as it was."""
 
     as_of = as_of(ledger_as_of)
 
 
 class ReasonSchema(QuerySchema):
-    """Why something is done."""
+    """The reason for a change."""
 
     reason = reason()
 
 
 class IdsAndReasonSchema(IdsSchema, ReasonSchema):
-    """Which usages, and why."""
+    """The IDs of usages, and the reason."""
 
 
 class UsageFilter(FilterSchema):
-    """Which usages: shared by the list and by all figures made of usages."""
+    """The filters of usages, which lists and figures share."""
 
     as_of = as_of(ledger_as_of)
 
@@ -294,7 +314,7 @@ class UsageFilter(FilterSchema):
     scope = any_of(
         lambda scopes: Usage.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
         StrictInteger(1, 3),
-        "Only of usage types of this scope.",
+        "Filter by the scope of the usage type.",
     )
     method = equal_to(Usage.method, method())
     quality = equal_to(Usage.quality, quality())
@@ -304,14 +324,14 @@ class UsageFilter(FilterSchema):
 
 
 class OrderedUsages(UsageFilter):
-    """Which usages, and in which order."""
+    """Filters and order of usages."""
 
     sort = Sort(Usage.usage_at, Usage.amount, Usage.co2e_kg, Usage.recorded_at, Usage.id, default="-usage_at")
 
 
 class UsageQuery(ListQuerySchema, OrderedUsages):
-    """A page of them."""
+    """A page of usages."""
 
 
 class UsageExportQuery(ExportQuerySchema, OrderedUsages):
-    """A file of them."""
+    """A file of usages."""

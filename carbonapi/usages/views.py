@@ -48,8 +48,8 @@ class Usages(MethodView):
     def post(self, fields: dict[str, Any]) -> Usage:
         """Record a usage
 
-        The emission factor that is valid at `usage_at` is frozen into the usage, so later factors do not change it. If no
-        factor is valid at that time, the response is 422.
+        The emission factor that is valid at `usage_at` is frozen into the usage, so later factors do not change it. If
+        no factor is valid at that time, the response is 422.
         """
         return service.record(now(), **fields)
 
@@ -76,8 +76,8 @@ class UsageById(MethodView):
     def put(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Replace a usage
 
-        Omitted fields get their defaults, except `user_id`, which does not change. The frozen factor changes only if type,
-        time, region or method change: then the usage gets the factor of that time.
+        Omitted fields get their defaults, except `user_id`, which does not change. The frozen factor changes only if
+        type, time, region or method change: then the usage gets the factor of that time.
         """
         return service.correct(lock_for_update(Usage, usage_id), now(), **fields)
 
@@ -105,8 +105,8 @@ class Explanation(MethodView):
     def get(self, narrow: Any, usage_id: int) -> Any:
         """Explain a usage
 
-        The input, the conversion with its exact ratio, the factor that won and why, its source, the multiplication, and
-        a hash over all that the number depends on. Anybody can do the sum again.
+        Returns every step from the amount to the kg CO2e: the input, the unit conversion, the chosen factor with its
+        source and the reason, the calculation, and a hash of everything that the number depends on.
         """
         return explain(get_visible(Usage, usage_id, narrow))
 

@@ -1,4 +1,4 @@
-"""What a request costs the database: the number of its statements, and the shape of their plans."""
+"""The cost of a request for PostgreSQL: the number and the length of its statements, and their plans."""
 
 import datetime as dt
 import re
@@ -51,7 +51,7 @@ def signed_in_before(app, as_member, monkeypatch):
         ("POST", "/usages", USAGE | {"note": "x", "region": "GB", "quality": "estimated", "external_id": "x"}, 1),
     ],
 )
-def test_a_request_sends_so_many_statements(signed_in_before, statements, method, path, body, number):
+def test_request_sends_a_fixed_number_of_statements(signed_in_before, statements, method, path, body, number):
     answer = signed_in_before.open(path, method, json=body)
 
     assert answer.status_code in (200, 201), answer.text
@@ -59,9 +59,7 @@ def test_a_request_sends_so_many_statements(signed_in_before, statements, method
 
 
 @pytest.mark.parametrize(("more", "before"), [({}, 0), ({"unit": "MWh"}, 1), ({"adjusts_closed_period_id": ...}, 2)])
-def test_a_usage_is_written_by_a_single_statement_after_what_is_looked_up(
-    as_manager, signed_in_before, statements, more, before
-):
+def test_record_writes_by_a_single_statement(as_manager, signed_in_before, statements, more, before):
     if "adjusts_closed_period_id" in more:
         period = as_manager.post("/closed-periods", json={"until": "2023-01-01T00:00:00Z"}).json
         more = {"adjusts_closed_period_id": period["id"]}
@@ -73,9 +71,7 @@ def test_a_usage_is_written_by_a_single_statement_after_what_is_looked_up(
     assert [statement.split()[0] for statement in statements] == ["SELECT"] * before + ["WITH"]
 
 
-def test_of_many_writes_one_in_a_fiftieth_of_the_limit_asks_for_the_count_that_workers_share(
-    app, signed_in_before, statements, monkeypatch
-):
+def test_write_limit_is_leased_in_batches(app, signed_in_before, statements, monkeypatch):
     monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_ACCOUNT", Limit(100, 60))
     monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", Limit(200, 61))
     moment = factories.now() + dt.timedelta(minutes=5)
@@ -89,7 +85,7 @@ def test_of_many_writes_one_in_a_fiftieth_of_the_limit_asks_for_the_count_that_w
     assert sent == [3, 1, 2, 1, 3, 1, 2, 1, 3]
 
 
-def test_reading_the_session_is_one_statement_more(app, signed_in_before, statements, monkeypatch):
+def test_uncached_session_takes_one_more_statement(app, signed_in_before, statements, monkeypatch):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 0)
     app.extensions["carbonapi"].actors.clear()
 
@@ -98,7 +94,7 @@ def test_reading_the_session_is_one_statement_more(app, signed_in_before, statem
     assert len(statements) == 2
 
 
-def test_a_correction_reads_the_row_keeps_what_was_believed_and_writes_it(signed_in_before, statements):
+def test_correction_reads_archives_and_writes(signed_in_before, statements):
     usage_id = signed_in_before.get("/usages").json[0]["id"]
     statements.clear()
 
@@ -109,7 +105,7 @@ def test_a_correction_reads_the_row_keeps_what_was_believed_and_writes_it(signed
     assert len(statements) == 4  # What has left a day may leave an hour empty there.
 
 
-def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, statements):
+def test_import_statements_do_not_depend_on_its_length(signed_in_before, statements):
     for lines in (10, 1000):
         file = "usage_at,amount\n" + "2024-01-01T00:00:00Z,1\n" * lines
         statements.clear()
@@ -128,9 +124,7 @@ def test_an_import_sends_a_handful_whatever_its_length(signed_in_before, stateme
         ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 16),
     ],
 )
-def test_the_checks_of_an_import_are_statements_over_all_its_lines(
-    signed_in_before, statements, query, header, line, number
-):
+def test_import_checks_do_not_depend_on_its_length(signed_in_before, statements, query, header, line, number):
     for lines in (10, 1000):
         file = header + "".join(line.format(n=f"{lines}-{n}") for n in range(lines))
         statements.clear()
@@ -140,20 +134,86 @@ def test_the_checks_of_an_import_are_statements_over_all_its_lines(
 
 
 @pytest.mark.parametrize("query", ["", "&as_of=2024-01-01T00:00:00Z", "&sort=-amount&quality=measured"])
-def test_an_export_sets_its_time_out_and_copies(signed_in_before, statements, query):
+def test_export_sets_a_timeout_and_copies(signed_in_before, statements, query):
     answer = signed_in_before.get(f"/usages/export?format=csv{query}")
 
     assert answer.text.startswith("id,organization_id,")
     assert [statement.split()[0] for statement in statements] == ["SET"]  # COPY is sent by the driver itself.
 
 
-def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_before, statements):
+def test_verification_sends_one_statement_per_5000_lines(signed_in_before, statements):
     for lines, number in ((1, 1), (5000, 1), (5001, 2)):
         file = "id,version,co2e_kg\n" + "1,1,1\n" * lines
         statements.clear()
         answer = signed_in_before.post("/verify", data=file, content_type="text/csv")
         assert answer.status_code == 200
         assert len(statements) == COUNTED + number
+
+
+TREND = 12_000
+WRITE = 8_000  # One statement validates a usage, writes it, its audit entry and its daily totals.
+COMPARED = 24_000  # Both ranges are one statement; each may have whole days and two ends.
+CUT = "start=2024-06-01T10:00:00Z&end=2024-09-01T03:00:00Z"
+IMPORT = {"data": "usage_at,amount,external_id\n2024-06-01T00:00:00Z,1,a\n", "content_type": "text/csv"}
+REPLACING = {"data": "usage_at,usage_until,amount,external_id\n2024-06-01T00:00:00Z,2024-06-02T00:00:00Z,2,a\n",
+             "content_type": "text/csv"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("longest", "method", "path", "body"),
+    [
+        (6_000, "GET", "/usages", {}),
+        (6_000, "GET", f"/usages?{SUMMER}", {}),
+        (6_000, "GET", f"/usages?{CUT}&usage_type_id=100&usage_type_id=101&scope=2&method=location", {}),
+        (6_000, "GET", f"/usages?{SUMMER}&page=1001&page_size=1", {}),
+        (6_000, "GET", f"/usages?{SUMMER}&as_of=2024-01-01T00:00:00Z", {}),
+        (6_000, "GET", f"/usages?{SUMMER}&cursor=&sort=-amount&quality=measured", {}),
+        (6_000, "GET", "/usages/{usage_id}", {}),
+        (6_000, "GET", "/usages/{usage_id}/explain", {}),
+        (10_000, "GET", "/usages/{usage_id}/versions", {}),  # The JSON of 28 columns, and the versions of two tables.
+        (6_000, "GET", "/users/{user_id}/usages", {}),
+        (TREND, "GET", f"/emissions/trend?{SUMMER}", {}),
+        (TREND, "GET", "/emissions/trend", {}),
+        (TREND, "GET", "/emissions/trend?bucket=hour&start=2024-06-03&end=2024-06-10", {}),
+        (TREND, "GET", f"/emissions/trend?{CUT}&group_by=usage_type", {}),
+        (COMPARED, "GET", f"/emissions/trend?{SUMMER}&compare=previous_year&group_by=scope", {}),
+        (COMPARED, "GET", f"/emissions/trend?{CUT}&compare=previous_year&group_by=scope", {}),
+        (6_000, "GET", f"/emissions/summary?{SUMMER}", {}),
+        (TREND, "GET", f"/emissions/summary?{CUT}&by=scope&by=usage_type", {}),  # Whole days and two ends.
+        (TREND, "GET", f"/emissions/bridge?{SUMMER}&compare_start=2023-06-01&compare_end=2023-09-01", {}),
+        (WRITE, "POST", "/usages", {"json": USAGE}),
+        (WRITE, "POST", "/usages", {"json": USAGE | {"usage_until": "2024-02-03T00:00:00Z", "unit": "MWh"}}),
+        (WRITE, "PATCH", "/usages/{usage_id}", {"json": {"amount": 3}}),
+        (WRITE, "PATCH", "/usages/{usage_id}", {"json": {"usage_at": "2024-01-01T00:00:00Z", "amount": 4}}),
+        (WRITE, "PUT", "/usages/{usage_id}", {"json": USAGE}),
+        (WRITE, "DELETE", "/usages/{usage_id}", {}),
+        (WRITE, "POST", "/imports?usage_type_id=100", IMPORT),
+        (TREND, "POST", "/imports?usage_type_id=100&on_conflict=replace", REPLACING),  # Archives and updates.
+        (6_000, "POST", "/restatements", {"json": {"usage_type_id": 100, "reason": "x", "mode": "preview"}}),
+    ],
+)  # fmt: skip
+def test_statements_of_a_request_are_short(as_manager, statements, longest, method, path, body):
+    usage = factories.usage(as_manager.user, usage_at="2024-06-01", external_id="a" if "replace" in path else None)
+    statements.clear()
+
+    answer = as_manager.open(path.format(usage_id=usage.id, user_id=as_manager.user.id), method, **body)
+
+    assert answer.status_code in (200, 201, 204), answer.text
+    assert max(map(len, statements)) <= longest, max(statements, key=len)
+
+
+def test_statements_of_every_list_are_short(app, as_manager, statements):
+    paths = [
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/v1/") and "GET" in rule.methods and not rule.arguments
+    ]
+    for path in paths:
+        statements.clear()
+        as_manager.get(path)
+        longest = TREND if path.endswith("/trend") else 6_000
+        assert max(map(len, statements), default=0) <= longest, (path, max(statements, key=len))
+    assert len(paths) >= 10
 
 
 @pytest.mark.parametrize(
@@ -166,7 +226,7 @@ def test_verifying_sends_one_statement_for_each_five_thousand_lines(signed_in_be
         ("true", "id DESC", "pk_usages"),
     ],
 )
-def test_a_page_is_read_off_an_index_without_sorting(many_usages, criteria, order, index):
+def test_page_is_read_from_an_index_without_sorting(many_usages, criteria, order, index):
     plan = plan_of(
         f"SELECT * FROM usages WHERE organization_id = {many_usages.organization_id} "
         f"AND {criteria.format(user_id=many_usages.id)} ORDER BY {order} LIMIT 50"
@@ -203,9 +263,7 @@ def many_days(organization):
         f"summary?by=scope&by=usage_type&{SUMMER}",
     ],
 )
-def test_whole_days_of_an_organization_are_read_off_their_key_and_no_usage_is(
-    app, as_manager, many_days, monkeypatch, question
-):
+def test_whole_days_are_read_from_daily_totals_by_key(app, as_manager, many_days, monkeypatch, question):
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     as_manager.get("/auth/me")
     sent = []
@@ -233,7 +291,7 @@ def test_whole_days_of_an_organization_are_read_off_their_key_and_no_usage_is(
 
 
 @pytest.mark.parametrize("many", ["replaced", "restated"])
-def test_many_usages_are_joined_by_hash_although_postgresql_takes_their_table_for_empty(as_manager, many):
+def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
     usage_type = factories.usage_type(factor="1")
     times = [f"2024-01-{day:02}T{hour:02}:00:00Z" for day in range(1, 29) for hour in range(24)]
 

@@ -43,7 +43,7 @@ def power(as_manager):
     return usage_type
 
 
-def test_more_is_used_of_what_causes_less(as_manager, power):
+def test_bridge_separates_activity_and_factor(as_manager, power):
     factories.usage(as_manager.user, "10", "2023-05-01", power.id)
     factories.usage(as_manager.user, "15", "2024-05-01", power.id)
 
@@ -66,7 +66,7 @@ def test_more_is_used_of_what_causes_less(as_manager, power):
     assert of_power == named | found
 
 
-def test_types_start_and_end_and_the_largest_change_comes_first(as_manager):
+def test_bridge_has_started_and_ended_types_largest_first(as_manager):
     wood, coal = factories.usage_type("wood"), factories.usage_type("coal")
     factories.usage(as_manager.user, "3", "2023-05-01", coal.id)
     factories.usage(as_manager.user, "1", "2024-05-01", wood.id)
@@ -80,7 +80,7 @@ def test_types_start_and_end_and_the_largest_change_comes_first(as_manager):
     ]
 
 
-def test_what_restatements_changed_is_told_apart_also_of_corrected_usages(as_manager, power):
+def test_bridge_separates_restatements_of_corrected_usages(as_manager, power):
     usage = factories.usage(as_manager.user, "10", "2023-05-01", power.id)
     factories.usage(as_manager.user, "15", "2024-05-01", power.id)
     before = query_now()
@@ -97,14 +97,14 @@ def test_what_restatements_changed_is_told_apart_also_of_corrected_usages(as_man
     assert parts(then) == {"activity_kg": 10, "factor_kg": Decimal("-7.5")}
 
 
-def test_what_a_unit_caused_of_nothing_cannot_be_told_so_all_is_activity(as_manager, power):
+def test_bridge_from_zero_amount_is_all_activity(as_manager, power):
     factories.usage(as_manager.user, "0", "2023-05-01", power.id)
     factories.usage(as_manager.user, "15", "2024-05-01", power.id)
 
     assert parts(bridge(as_manager, YEARS)) == {"activity_kg": Decimal("22.5")}
 
 
-def test_of_a_bill_each_range_has_its_part(as_manager, power):
+def test_bridge_prorates_a_bill_to_each_range(as_manager, power):
     factories.usage(as_manager.user, "20", "2023-12-22", power.id, usage_until=factories.at("2024-01-11"))
 
     found = bridge(as_manager, YEARS)
@@ -112,13 +112,13 @@ def test_of_a_bill_each_range_has_its_part(as_manager, power):
     assert (found["before_kg"], found["after_kg"], parts(found)) == (20, 20, {})
 
 
-def test_nothing_is_a_bridge_of_zeros(as_manager):
+def test_bridge_without_usages_is_zero(as_manager):
     found = bridge(as_manager, YEARS)
 
     assert (found["before_kg"], found["difference_kg"], found["by_usage_type"]) == (0, 0, [])
 
 
-def test_filters_narrow_it_and_methods_are_never_added(as_manager, as_member, power):
+def test_bridge_is_filtered_and_rejects_mixed_methods(as_manager, as_member, power):
     factories.usage(as_manager.user, "10", "2023-05-01", power.id)
     factories.usage(as_member.user, "15", "2024-05-01", power.id)
     factories.emission_factor(power, "1", method="market")
@@ -141,7 +141,7 @@ def test_filters_narrow_it_and_methods_are_never_added(as_manager, as_member, po
         ("start=2024-01-01&end=2023-01-01&compare_start=2023-01-01&compare_end=2024-01-01", {"end"}),
     ],
 )
-def test_it_takes_two_ranges(as_manager, query, fields):
+def test_bridge_requires_two_ranges(as_manager, query, fields):
     answer = as_manager.get(f"/emissions/bridge?{query}")
 
     assert answer.status_code == 422
@@ -149,7 +149,7 @@ def test_it_takes_two_ranges(as_manager, query, fields):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_between_random_ranges_the_parts_add_up_with_no_remainder(as_manager, seed):
+def test_bridge_parts_add_up_exactly_for_random_ranges(as_manager, seed):
     chance = random.Random(seed)
     types = [factories.usage_type(factor=f"0.{chance.randrange(10**12):012}") for _ in range(4)]
     begin = factories.at("2023-01-01")

@@ -53,7 +53,7 @@ def begins(start, end, bucket, timezone):
         ("year", "UTC", "2200-12-31", "2201-01-01", ["01-01 00:00", "01-01 00:00"]),
     ],
 )  # fmt: skip
-def test_buckets_begin_where_the_local_clock_says(bucket, timezone, start, end, expected):
+def test_buckets_begin_at_local_time(bucket, timezone, start, end, expected):
     assert begins(start, end, bucket, timezone) == expected
 
 
@@ -66,7 +66,7 @@ def test_buckets_begin_where_the_local_clock_says(bucket, timezone, start, end, 
          "Africa/Casablanca", "Asia/Gaza", "Antarctica/Troll", "America/Godthab"]
     ),
 )  # fmt: skip
-def test_buckets_cover_the_range_without_gap_and_begin_on_local_boundaries(start, minutes, bucket, timezone):
+def test_buckets_cover_the_range_without_gaps(start, minutes, bucket, timezone):
     end = start + dt.timedelta(minutes=minutes)
 
     edges = bucket_edges(start, end, bucket, timezone)
@@ -93,7 +93,7 @@ def period(local, bucket):
     }[bucket]
 
 
-def test_too_many_buckets_are_refused_before_they_are_counted_out():
+def test_too_many_buckets_are_rejected_early():
     with pytest.raises(ValidationFailed) as refusal:
         bucket_edges(at("1900-01-01"), at("2200-01-01"), "hour", "UTC")
     assert list(refusal.value.errors["query"]) == ["bucket"]

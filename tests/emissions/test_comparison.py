@@ -28,7 +28,7 @@ def compared(client, query):
     ]
 
 
-def test_every_bucket_stands_beside_the_one_a_year_before(as_member):
+def test_each_bucket_has_the_one_of_the_previous_year(as_member):
     use(as_member, "2023-01-10", "2023-03-31T23:59:59", "2024-01-05", "2024-02-05")
     factories.usage(as_member.user, "4", "2023-01-11")
 
@@ -62,7 +62,7 @@ def test_every_bucket_stands_beside_the_one_a_year_before(as_member):
     assert "previous" not in as_member.get("/emissions/trend").json[0]
 
 
-def test_the_previous_period_has_as_many_buckets(as_member):
+def test_previous_period_has_equally_many_buckets(as_member):
     use(as_member, "2023-11-15", "2023-12-15", "2024-01-15")
 
     assert compared(as_member, "bucket=month&start=2024-01-01&end=2024-03-01&compare=previous_period") == [
@@ -74,7 +74,7 @@ def test_the_previous_period_has_as_many_buckets(as_member):
     ]
 
 
-def test_what_the_range_cuts_is_compared_with_as_much(as_member):
+def test_cut_bucket_is_compared_with_an_equal_length(as_member):
     use(as_member, "2023-03-10", "2023-03-20", "2024-02-10", "2024-02-20", "2024-03-10")
 
     assert compared(as_member, "start=2024-03-01&end=2024-03-15&compare=previous_year")[0][4] == 3
@@ -82,7 +82,7 @@ def test_what_the_range_cuts_is_compared_with_as_much(as_member):
     assert compared(as_member, "start=2024-03-01&end=2024-03-31&compare=previous_period")[0][4] == 6
 
 
-def test_29_february_is_folded_into_the_28th_and_nothing_is_lost(as_member):
+def test_29_february_is_folded_into_the_28th(as_member):
     use(as_member, "2023-02-28", "2023-03-01", "2024-02-28", "2024-02-29", "2024-03-01", "2025-02-28")
 
     assert compared(as_member, "bucket=day&start=2024-02-28&end=2024-03-02&compare=previous_year") == [
@@ -98,7 +98,7 @@ def test_29_february_is_folded_into_the_28th_and_nothing_is_lost(as_member):
     assert folded["previous"]["co2e_kg_per_day"] is None
 
 
-def test_weeks_keep_their_weekday_and_local_days_their_clock(as_member):
+def test_compared_weeks_keep_weekday_and_local_time(as_member):
     use(as_member, "2022-12-26", "2023-03-25T23:30")
 
     assert compared(as_member, "bucket=week&start=2023-12-25&end=2024-01-01&compare=previous_year") == [
@@ -112,7 +112,7 @@ def test_weeks_keep_their_weekday_and_local_days_their_clock(as_member):
     assert (previous["bucket_start"], previous["bucket_end"]) == ("2023-03-30T23:00:00Z", "2023-03-31T23:00:00Z")
 
 
-def test_groups_and_filters_and_as_of_go_with_it(as_member):
+def test_comparison_supports_groups_filters_and_as_of(as_member):
     use(as_member, "2023-01-10", "2024-01-10")
     as_of = query_now()
     use(as_member, "2023-01-11")
@@ -128,7 +128,7 @@ def test_groups_and_filters_and_as_of_go_with_it(as_member):
 
 @pytest.mark.parametrize("bucket", ["hour", "day", "week", "month", "quarter", "year"])
 @pytest.mark.parametrize("timezone", ["Europe/London", "Australia/Lord_Howe", "America/Havana"])
-def test_nothing_is_lost_between_the_counterparts(as_member, bucket, timezone):
+def test_counterparts_lose_no_usage(as_member, bucket, timezone):
     use(as_member, *(f"2023-{month:02}-{day:02}T12:34" for month in (3, 4, 10, 11) for day in (1, 12, 26)))
     days = "start=2024-03-01&end=2024-05-01" if bucket == "hour" else "start=2024-01-01&end=2025-01-01"
     expected = 18 if bucket == "hour" else 36
@@ -140,13 +140,13 @@ def test_nothing_is_lost_between_the_counterparts(as_member, bucket, timezone):
     assert [found["previous"]["bucket_end"] for found in trend[:-1]] == edges[1:]
 
 
-def test_another_comparison_is_refused_by_name(as_member):
+def test_unknown_comparison_is_422(as_member):
     answer = as_member.get("/emissions/trend?compare=yesterday")
 
     assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, ["compare"])
 
 
-def test_what_a_long_range_is_compared_with_may_lie_before_all_usages(as_manager):
+def test_comparison_may_precede_all_usages(as_manager):
     at = {"usage_type_id": 100, "usage_at": "2026-12-01T00:00:00Z", "amount": 1}
     assert as_manager.post("/usages", json=at).status_code == 201
 

@@ -26,20 +26,20 @@ def coverage(client, query, name="coverage"):
     return [bucket[name] for bucket in answer.json]
 
 
-def test_a_reading_lasts_until_the_next_but_no_longer_than_is_usual(as_member):
+def test_reading_covers_at_most_the_usual_step(as_member):
     read_hourly(as_member, "2024-01-01", set(range(48)) - {5, 6, 30})
 
     assert coverage(as_member, "start=2024-01-01&end=2024-01-04&bucket=day") == [0.916666, 0.958333, 0]
     assert coverage(as_member, "start=2024-01-01T04:00:00Z&end=2024-01-01T08:00:00Z&bucket=hour") == [1, 0, 0, 1]
 
 
-def test_what_the_range_leaves_out_is_missing_of_its_bucket(as_member):
+def test_time_outside_the_range_counts_as_missing(as_member):
     read_hourly(as_member, "2024-01-01", range(24))
 
     assert coverage(as_member, "start=2024-01-01T12:00:00Z&end=2024-01-02&bucket=day") == [0.5]
 
 
-def test_local_days_and_months_are_whole_however_long_they_are(as_member):
+def test_coverage_of_days_of_any_length_is_whole(as_member):
     berlin = ZoneInfo("Europe/Berlin")
     daily, monthly = factories.usage_type().id, factories.usage_type().id
     days = [dt.datetime(2024, 1, 1, tzinfo=berlin) + dt.timedelta(days=day) for day in range(366)]
@@ -51,21 +51,21 @@ def test_local_days_and_months_are_whole_however_long_they_are(as_member):
     assert coverage(as_member, f"{query}&bucket=month&usage_type_id={monthly}") == [1] * 12
 
 
-def test_a_short_range_knows_what_is_usual_from_the_time_around_it(as_member):
+def test_short_range_uses_the_usual_step_around_it(as_member):
     read(as_member, *(f"2024-03-{day:02}" for day in range(1, 32) if day != 20))
 
     assert coverage(as_member, "start=2024-03-19&end=2024-03-22&bucket=day") == [1, 0, 1]
     assert coverage(as_member, "start=2024-03-30&end=2024-04-02&bucket=day") == [1, 1, 0]
 
 
-def test_a_bill_covers_its_period_and_a_lone_reading_nothing(as_member):
+def test_bill_covers_its_interval_lone_reading_nothing(as_member):
     factories.usage(as_member.user, "1", "2024-02-10", usage_until=factories.at("2024-03-05"))
     read(as_member, "2024-04-01")
 
     assert coverage(as_member, "start=2024-02-01&end=2024-05-01") == [0.689655, 0.129032, 0]
 
 
-def test_bills_that_overlap_count_once_and_fill_the_gaps_of_readings(as_member):
+def test_overlapping_bills_count_once_and_fill_gaps(as_member):
     factories.usage(as_member.user, "1", "2024-01-01", usage_until=factories.at("2024-01-02"))
     factories.usage(as_member.user, "1", "2024-01-01T12:00", usage_until=factories.at("2024-01-02T12:00"))
     read_hourly(as_member, "2024-01-02T06:00", range(12))
@@ -73,7 +73,7 @@ def test_bills_that_overlap_count_once_and_fill_the_gaps_of_readings(as_member):
     assert coverage(as_member, "start=2024-01-01&end=2024-01-03&bucket=day") == [1, 0.75]
 
 
-def test_of_several_types_it_is_the_mean_of_those_asked_for(as_member):
+def test_coverage_is_the_mean_of_the_requested_types(as_member):
     read_hourly(as_member, "2024-01-01", range(24))
     read_hourly(as_member, "2024-01-01T12:00", range(12), usage_type_id=101)
     day = "start=2024-01-01&end=2024-01-02&bucket=day"
@@ -84,7 +84,7 @@ def test_of_several_types_it_is_the_mean_of_those_asked_for(as_member):
     assert coverage(as_member, f"{day}&usage_type_id=102") == [0]
 
 
-def test_a_type_that_has_ceased_is_missing_for_two_months(as_member):
+def test_ended_type_is_missing_for_two_months(as_member):
     read_hourly(as_member, "2024-03-01", range(24 * 31))
     read(as_member, "2024-01-30", "2024-01-31", usage_type_id=101)
 
@@ -93,7 +93,7 @@ def test_a_type_that_has_ceased_is_missing_for_two_months(as_member):
     assert coverage(as_member, "start=2024-01-01&end=2024-04-01") == [0.032258, 0, 0.5]
 
 
-def test_one_meters_interval_is_not_broken_by_anothers(as_manager, as_member):
+def test_two_meters_of_a_type_share_their_usual_step(as_manager, as_member):
     read_hourly(as_manager, "2024-01-01", range(24))
     read_hourly(as_member, "2024-01-01T00:01", [hour for hour in range(24) if hour not in (3, 4)])
     day = "start=2024-01-01&end=2024-01-02&bucket=day"
@@ -102,14 +102,14 @@ def test_one_meters_interval_is_not_broken_by_anothers(as_manager, as_member):
     assert coverage(as_manager, f"{day}&user_id={as_member.user.id}") == [0.916666]
 
 
-def test_an_adjustment_is_no_reading(as_manager):
+def test_adjustment_is_not_a_reading(as_manager):
     period_id = as_manager.post("/closed-periods", json={"until": "2024-01-01T00:00:00Z"}).json["id"]
     read(as_manager, "2024-01-01", "2024-01-02", adjusts_closed_period_id=period_id)
 
     assert coverage(as_manager, "start=2024-01-01&end=2024-01-02&bucket=day") == [0]
 
 
-def test_what_it_is_compared_with_has_its_own(as_member):
+def test_compared_bucket_has_its_own_coverage(as_member):
     read_hourly(as_member, "2023-01-01", range(12))
     read_hourly(as_member, "2024-01-01", range(24), quality="estimated")
 
@@ -119,14 +119,14 @@ def test_what_it_is_compared_with_has_its_own(as_member):
     assert (bucket["estimated_share"], bucket["previous"]["estimated_share"]) == (1, 0)
 
 
-def test_the_estimated_share_is_of_the_kg_and_of_nothing_there_is_none(as_member):
+def test_estimated_share_is_of_co2e_or_null(as_member):
     read(as_member, "2024-01-01")
     factories.usage(as_member.user, "2", "2024-01-20", quality="estimated", usage_until=factories.at("2024-02-09"))
 
     assert coverage(as_member, "start=2024-01-01&end=2024-04-01", "estimated_share") == [0.545455, 1, None]
 
 
-def test_it_is_as_of_then_too(as_member):
+def test_coverage_supports_as_of(as_member):
     read_hourly(as_member, "2024-01-01", range(24))
     before = factories.now().isoformat().replace("+00:00", "Z")
     usages = as_member.get("/usages?sort=usage_at").json
@@ -174,7 +174,7 @@ def lasting(read):
 
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu", "Pacific/Auckland"])
 @pytest.mark.parametrize("usual", [15, 60, 120, 360, 1440, 2880])
-def test_it_is_what_counting_the_hours_says(sign_in, timezone, usual):
+def test_coverage_equals_counted_hours(sign_in, timezone, usual):
     """Random readings and bills of two people, against sets of hours; from days, and from usages."""
     chance, zone = random.Random(f"{timezone} {usual}"), ZoneInfo(timezone)
     organization = factories.organization(timezone=timezone)

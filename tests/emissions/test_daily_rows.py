@@ -15,18 +15,18 @@ TIMES = ["", "T00:00:00Z", "T09:30:00Z", "T23:00:00Z", "T23:59:59.999999Z"]
 
 
 @pytest.fixture
-def asked_of(monkeypatch):
-    """Of what each question was asked, in their order: "days" or "usages"."""
-    asked = []
-    for name in ("_by_days", "_of_usages"):
-        kept = getattr(figures_query, name)
+def sources(monkeypatch):
+    """The source of each statement, in order: "days" or "usages"."""
+    sources = []
+    for name, source in (("_statement_from_totals", "days"), ("_statement", "usages")):
+        original = getattr(figures_query, name)
 
-        def noting(*arguments, kept=kept, name=name):
-            asked.append("days" if name == "_by_days" else "usages")
-            return kept(*arguments)
+        def record_source(*arguments, original=original, source=source):
+            sources.append(source)
+            return original(*arguments)
 
-        monkeypatch.setattr(figures_query, name, noting)
-    return asked
+        monkeypatch.setattr(figures_query, name, record_source)
+    return sources
 
 
 def span(dice, first=2010, last=2026):
@@ -36,7 +36,7 @@ def span(dice, first=2010, last=2026):
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Europe/London", "Australia/Lord_Howe"])
-def test_both_ways_give_the_same_answers(sign_in, asked_of, timezone):
+def test_totals_and_usages_give_the_same_figures(sign_in, sources, timezone):
     dice = random.Random(timezone)
     manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
     record_at_random(manager, dice, examples(30, 60))
@@ -58,17 +58,17 @@ def test_both_ways_give_the_same_answers(sign_in, asked_of, timezone):
         queries.append(f"summary?by=scope&by=usage_type&{span(dice)}{narrowed}")
     queries += ["summary?by=scope", "summary?by=usage_type&start=1990-01-01", "summary?by=usage_type&end=1990-01-01"]
     for query in queries:
-        asked_of.clear()
+        sources.clear()
         by_days = manager.get(f"/emissions/{query}")
         by_usages = manager.get(f"/emissions/{query}&as_of={format_datetime(factories.now())}")
         assert by_days.status_code == by_usages.status_code
         assert by_days.json == by_usages.json, query
-        assert asked_of[-1] == "usages"
+        assert sources[-1] == "usages"
         if "T" not in query:
-            assert asked_of == ["days", "usages"], query
+            assert sources == ["days", "usages"], query
 
 
-def test_a_day_that_has_begun_goes_on_while_the_clock_shows_the_day_before(sign_in):
+def test_day_continues_after_a_shift_across_midnight(sign_in):
     """Newfoundland, 2010: at 2:31 UTC, one minute past midnight, clocks were set back to 23:01."""
     manager = sign_in(factories.user(factories.organization(timezone="America/St_Johns"), "manager"))
     for time in ("02:29", "02:30", "02:31", "03:29", "03:30"):
@@ -105,20 +105,20 @@ def test_a_day_that_has_begun_goes_on_while_the_clock_shows_the_day_before(sign_
         ("summary", "usages"),
     ],
 )
-def test_days_are_asked_wherever_they_can_tell(as_manager, asked_of, query, source):
+def test_figures_read_daily_totals_where_they_suffice(as_manager, sources, query, source):
     factories.usage(as_manager.user, "1", "2024-01-02")
 
     assert as_manager.get(f"/emissions/{query}").status_code == 200
-    assert asked_of == [source]
+    assert sources == [source]
 
 
-def test_a_members_figures_and_an_admins_are_not_those_of_an_organizations_days(as_member, as_admin, asked_of):
+def test_figures_of_members_and_admins_read_usages(as_member, as_admin, sources):
     for client in (as_member, as_admin):
         assert client.get("/emissions/summary?by=scope").status_code == 200
-    assert asked_of == ["usages", "usages"]
+    assert sources == ["usages", "usages"]
 
 
-def test_days_of_another_time_zone_are_not_asked(app, as_manager, asked_of, monkeypatch):
+def test_daily_totals_of_another_time_zone_are_not_read(app, as_manager, sources, monkeypatch):
     """As a worker would that has not heard of the change, or where Python and PostgreSQL know other time zones."""
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     factories.usage(as_manager.user, "1", "2024-01-02T20:00")
@@ -126,7 +126,7 @@ def test_days_of_another_time_zone_are_not_asked(app, as_manager, asked_of, monk
     assert as_manager.get(day).json[0]["usage_count"] == 1
     path = f"/organizations/{as_manager.user.organization_id}"
     assert as_manager.patch(path, json={"timezone": "Asia/Tokyo"}).status_code == 200
-    asked_of.clear()
+    sources.clear()
 
     assert as_manager.get(day).json[0]["usage_count"] == 1
-    assert asked_of == ["days", "usages"]
+    assert sources == ["days", "usages"]

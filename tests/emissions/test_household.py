@@ -10,7 +10,7 @@ def digits(answer, *names):
     return [tuple(bucket[name] for name in names) for bucket in buckets]
 
 
-def test_the_household_adds_up_to_the_last_digit(household):
+def test_household_adds_up_to_the_last_digit(household):
     usage_types = {usage_type["name"]: usage_type["id"] for usage_type in household.get("/usage-types").json}
     electricity = f"usage_type_id={usage_types['grid electricity']}"
 

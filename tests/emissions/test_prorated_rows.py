@@ -56,7 +56,7 @@ def hourly():
         }
 
 
-def test_bills_spread_over_months_come_close_to_what_was_metered(sign_in, organization, hourly):
+def test_prorated_bills_approximate_metered_months(sign_in, organization, hourly):
     """These bills are one of the schedules under which spreading is closer in every single month.
 
     Over random schedules of two years of this load, a month's spread bills were off by 49 kWh on average, bills booked
@@ -94,7 +94,7 @@ def test_bills_spread_over_months_come_close_to_what_was_metered(sign_in, organi
 
 
 @pytest.mark.parametrize("seed", range(examples(3, 8)))
-def test_random_periods_in_all_zones_add_up_to_the_last_digit(as_manager, seed):
+def test_random_intervals_in_all_zones_add_up_exactly(as_manager, seed):
     """1,000 periods: each part is its exact share to the last digit, and all are the whole, however they are cut."""
     chance = random.Random(seed)
     zones = sorted(timezone_names())
@@ -126,7 +126,7 @@ def test_random_periods_in_all_zones_add_up_to_the_last_digit(as_manager, seed):
             assert bucket["usage_count"] == 1
 
 
-def test_a_day_of_25_hours_gets_25_hours_worth(as_member):
+def test_day_of_25_hours_gets_25_hours_worth(as_member):
     factories.usage(
         as_member.user, "73", "2023-10-28T00:00:00+02:00", usage_until=factories.at("2023-10-31T00:00+01:00")
     )
@@ -136,7 +136,7 @@ def test_a_day_of_25_hours_gets_25_hours_worth(as_member):
     assert [bucket["amount"] for bucket in trend] == [24, 25, 24]
 
 
-def test_thirds_are_rounded_so_that_days_add_up_to_months(as_member):
+def test_rounded_days_add_up_to_months(as_member):
     factories.usage(as_member.user, "10", "2024-01-30", usage_until=factories.at("2024-02-02"))
 
     days = as_member.get("/emissions/trend?bucket=day").text
@@ -149,7 +149,7 @@ def test_thirds_are_rounded_so_that_days_add_up_to_months(as_member):
     assert '"amount":3.333333333333,' in months
 
 
-def test_a_range_that_cuts_a_period_takes_the_part_within(as_member):
+def test_range_takes_its_part_of_an_interval(as_member):
     usage_type = factories.usage_type(factor="2", scope=1)
     factories.usage(as_member.user, "31", "2024-01-01", usage_type.id, usage_until=factories.at("2024-02-01"))
     inside = "start=2024-01-11&end=2024-01-21"
@@ -165,7 +165,7 @@ def test_a_range_that_cuts_a_period_takes_the_part_within(as_member):
     assert as_member.get("/emissions/trend?start=2024-02-01").json == []
 
 
-def test_an_adjustment_that_is_a_period_is_spread_as_well(as_manager):
+def test_adjustment_with_an_interval_is_prorated(as_manager):
     factories.usage(as_manager.user, "5", "2020-01-01")
     period_id = as_manager.post("/closed-periods", json={"until": "2024-01-01T00:00:00Z"}).json["id"]
     credit = {"usage_type_id": 100, "amount": -1, "adjusts_closed_period_id": period_id}

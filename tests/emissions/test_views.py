@@ -17,7 +17,7 @@ def ledger(as_manager, as_member):
     return power, gas
 
 
-def test_empty_buckets_are_there(as_manager, ledger):
+def test_trend_includes_empty_buckets(as_manager, ledger):
     trend = as_manager.get("/emissions/trend?start=2024-01-01&end=2024-05-01").json
 
     assert trend == [
@@ -62,7 +62,7 @@ def test_empty_buckets_are_there(as_manager, ledger):
     ]
 
 
-def test_without_a_range_the_trend_reaches_from_the_first_usage_to_the_last(as_manager, ledger):
+def test_trend_without_range_covers_all_usages(as_manager, ledger):
     trend = as_manager.get("/emissions/trend?bucket=month&timezone=Europe/Berlin").json
 
     # 23:30 UTC on 31 January is February in Berlin, and 22:30 UTC on 31 March is April.
@@ -75,7 +75,7 @@ def test_without_a_range_the_trend_reaches_from_the_first_usage_to_the_last(as_m
     assert not any(bucket["partial"] for bucket in trend)
 
 
-def test_days_are_the_organizations_own_by_default(as_manager, ledger):
+def test_trend_uses_the_organization_time_zone(as_manager, ledger):
     as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Asia/Kathmandu"})
 
     trend = as_manager.get("/emissions/trend?bucket=day&start=2024-02-01&end=2024-02-02").json
@@ -83,13 +83,13 @@ def test_days_are_the_organizations_own_by_default(as_manager, ledger):
     assert [(bucket["bucket_start"], bucket["usage_count"]) for bucket in trend] == [("2024-01-31T18:15:00Z", 1)]
 
 
-def test_the_range_cuts_the_buckets_at_its_ends(as_manager, ledger):
+def test_range_cuts_the_outer_buckets(as_manager, ledger):
     trend = as_manager.get("/emissions/trend?start=2024-01-20&end=2024-03-01T00:00:00.000001Z").json
 
     assert [(bucket["usage_count"], bucket["partial"]) for bucket in trend] == [(1, True), (0, False), (1, True)]
 
 
-def test_nothing_recorded_is_an_empty_trend_and_an_empty_total(as_manager):
+def test_figures_without_usages_are_empty(as_manager):
     assert as_manager.get("/emissions/trend").json == []
     assert as_manager.get("/emissions/trend?end=2024-01-01").json == []
     assert len(as_manager.get("/emissions/trend?start=2024-01-01&end=2025-01-01").json) == 12
@@ -134,12 +134,12 @@ def test_groups_add_up_to_their_bucket(as_manager, as_member, ledger, group_by):
         ("end=2024-01-31T23:30:00Z", 5),
     ],
 )
-def test_trend_and_summary_are_narrowed_as_the_list_is(as_manager, ledger, query, co2e_kg):
+def test_trend_and_summary_have_the_filters_of_the_list(as_manager, ledger, query, co2e_kg):
     assert as_manager.get(f"/emissions/summary?{query}").json["co2e_kg"] == co2e_kg
     assert sum(bucket["co2e_kg"] for bucket in as_manager.get(f"/emissions/trend?{query}").json) == co2e_kg
 
 
-def test_the_summary_tells_shares(as_manager, as_member, ledger):
+def test_summary_has_shares(as_manager, as_member, ledger):
     power, gas = ledger
 
     summary = as_manager.get("/emissions/summary").json
@@ -167,7 +167,7 @@ def test_the_summary_tells_shares(as_manager, as_member, ledger):
     ]
 
 
-def test_a_total_of_nothing_has_no_shares(as_manager):
+def test_zero_total_has_no_shares(as_manager):
     factories.usage(as_manager.user, "0")
 
     summary = as_manager.get("/emissions/summary").json
@@ -175,13 +175,13 @@ def test_a_total_of_nothing_has_no_shares(as_manager):
     assert (summary["co2e_kg"], summary["by_scope"][0]["share"]) == (0, None)
 
 
-def test_a_member_adds_up_their_own_and_an_auditor_everyones(as_member, as_auditor, as_other_manager, ledger):
+def test_figures_are_of_the_usages_visible_to_the_actor(as_member, as_auditor, as_other_manager, ledger):
     assert as_member.get("/emissions/summary").json["co2e_kg"] == 0.5
     assert as_auditor.get("/emissions/summary").json["co2e_kg"] == 11.55
     assert as_other_manager.get("/emissions/summary").json["usage_count"] == 0
 
 
-def test_a_user_who_was_deleted_keeps_their_numbers_without_a_name(as_manager, as_member, ledger):
+def test_deleted_user_keeps_figures_without_a_name(as_manager, as_member, ledger):
     assert as_manager.delete(f"/users/{as_member.user.id}").status_code == 204
 
     by_user = as_manager.get("/emissions/summary").json["by_user"]
@@ -197,7 +197,7 @@ def test_a_user_who_was_deleted_keeps_their_numbers_without_a_name(as_manager, a
     [("bucket=decade", "bucket"), ("group_by=mood", "group_by"), ("page=1", "page"), ("sort=id", "sort"),
      ("bucket=hour&start=1900-01-01&end=2200-01-01", "bucket")],
 )  # fmt: skip
-def test_a_trend_that_cannot_be_is_refused_by_name(as_manager, query, argument):
+def test_invalid_trend_argument_is_422(as_manager, query, argument):
     answer = as_manager.get(f"/emissions/trend?{query}")
 
     assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, [argument])

@@ -137,7 +137,7 @@ def test_partial_import_rejects_rows_without_references(as_member):
     assert counts(imported) == (1, 0, 0, 0, 2)
     assert [(error["line"], error["found"], error["message"]) for error in imported["errors"]] == [
         (3, "999999", "There is no usage type 999999; GET /usage-types lists them."),
-        (4, str(archived.id), "gone (kwh) is archived: nothing new is recorded for it."),
+        (4, str(archived.id), "gone (kwh) is archived and accepts no new usages."),
     ]
 
 

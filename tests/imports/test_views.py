@@ -151,7 +151,7 @@ def test_errors_of_ledger_are_reported_by_line(as_member, as_manager, as_other_m
     answer = post(as_manager, header + "\n".join(lines) + "\n", "")
     assert answer.json["errors"]["file"] == {
         "3": ["usage_type_id: There is no usage type 999999; GET /usage-types lists them."],
-        "4": ["usage_type_id: gone (kwh) is archived: nothing new is recorded for it."],
+        "4": ["usage_type_id: gone (kwh) is archived and accepts no new usages."],
         "5": [
             "usage_at: late (kwh) has no emission factor at 2019-01-01T00:00:00Z; "
             "the first is valid from 2020-01-01T00:00:00Z."

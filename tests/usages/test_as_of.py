@@ -189,7 +189,7 @@ def history_of(sign_in):
     return History
 
 
-def test_every_past_answer_stays(sign_in):
+def test_as_of_reproduces_every_past_answer(sign_in):
     run_state_machine_as_test(
         history_of(sign_in),
         settings=settings(

@@ -14,7 +14,7 @@ from tests.support.daily_totals import assert_totals_match_usages, stored_totals
 @pytest.mark.parametrize(
     "timezone", ["UTC", "Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns"]
 )
-def test_after_random_acts_the_days_are_what_the_usages_add_up_to(sign_in, timezone):
+def test_daily_totals_equal_the_usages_after_random_writes(sign_in, timezone):
     dice = random.Random(timezone)
     organization = factories.organization(timezone=timezone)
     manager = sign_in(factories.user(organization, "manager"))
@@ -93,7 +93,7 @@ def test_after_random_acts_the_days_are_what_the_usages_add_up_to(sign_in, timez
     assert len(stored_totals(organization.id)) > 15
 
 
-def test_the_days_are_those_of_the_time_zone_that_an_organization_is_given(as_manager):
+def test_daily_totals_follow_the_time_zone(as_manager):
     organization_id = as_manager.user.organization_id
     factories.usage(as_manager.user, usage_at="2024-01-02T20:00")
     factories.usage(as_manager.user, "48", usage_at="2024-01-02", usage_until=factories.at("2024-01-04"))

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.accounts import service
 from carbonapi.accounts.models import Organization
+from carbonapi.accounts.service import change_organization
 from carbonapi.auth import Actor, acting_as
 from carbonapi.db import db
 from carbonapi.usages import ledger, service
@@ -89,7 +89,7 @@ def delete_and_hold(usage_id):
 
 
 def move_and_hold(manager):
-    service.change_organization(db.session.get_one(Organization, manager.user.organization_id), timezone="Asia/Tokyo")
+    change_organization(db.session.get_one(Organization, manager.user.organization_id), timezone="Asia/Tokyo")
 
 
 def days_of(manager):
@@ -105,7 +105,7 @@ def days_of(manager):
     ("before", "days"),
     [([], {"2024-01-03": (1, 1 << 5)}), ([MORNING], {"2024-01-02": (1, 1 << 10), "2024-01-03": (1, 1 << 5)})],
 )
-def test_what_is_being_recorded_when_the_time_zone_changes_is_counted_in_the_new_one(manager, before, days):
+def test_time_zone_change_waits_for_running_writes(manager, before, days):
     for usage_at in before:
         factories.usage(manager.user, usage_at=usage_at)
     record_and_hold(manager, EVENING)
@@ -120,7 +120,7 @@ def test_what_is_being_recorded_when_the_time_zone_changes_is_counted_in_the_new
     ("before", "days"),
     [([], {}), ([MORNING], {"2024-01-02": (1, 1 << 10)}), ([EVENING], {"2024-01-03": (1, 1 << 5)})],
 )
-def test_what_was_counted_in_a_time_zone_that_has_just_gone_is_to_be_sent_again(manager, before, days):
+def test_write_in_the_old_time_zone_must_be_retried(manager, before, days):
     for usage_at in before:
         factories.usage(manager.user, usage_at=usage_at)
     move_and_hold(manager)
@@ -135,7 +135,7 @@ def test_what_was_counted_in_a_time_zone_that_has_just_gone_is_to_be_sent_again(
     assert days_of(manager)["2024-01-03"] == (1 + before.count(EVENING), 1 << 5)
 
 
-def test_what_was_to_be_deleted_while_the_time_zone_changed_is_there_still(manager):
+def test_delete_in_the_old_time_zone_keeps_the_usage(manager):
     usage_id = factories.usage(manager.user, usage_at=MORNING).id
     move_and_hold(manager)
 
@@ -146,7 +146,7 @@ def test_what_was_to_be_deleted_while_the_time_zone_changed_is_there_still(manag
     assert manager.get(f"/usages/{usage_id}").json["version"] == 1
 
 
-def test_an_hour_stays_when_its_only_reading_is_deleted_while_two_others_are_recorded(manager):
+def test_hour_survives_delete_during_two_other_writes(manager):
     usage_id = factories.usage(manager.user, usage_at=EVENING).id
     delete_and_hold(usage_id)
 
@@ -156,7 +156,7 @@ def test_an_hour_stays_when_its_only_reading_is_deleted_while_two_others_are_rec
     assert days_of(manager) == {"2024-01-02": (2, 1 << 20)}
 
 
-def test_an_hour_stays_when_its_last_reading_is_deleted_while_another_is_being_recorded(manager):
+def test_hour_survives_delete_during_another_write(manager):
     usage_id = factories.usage(manager.user, usage_at=EVENING).id
     record_and_hold(manager, LATER)
 
@@ -166,7 +166,7 @@ def test_an_hour_stays_when_its_last_reading_is_deleted_while_another_is_being_r
     assert days_of(manager) == {"2024-01-02": (1, 1 << 20)}
 
 
-def test_what_is_recorded_while_all_is_counted_anew_is_counted_once(manager):
+def test_write_during_rebuild_is_counted_once(manager):
     factories.usage(manager.user, usage_at=MORNING)
     ledger.rebuild_daily_totals(manager.user.organization_id)
 

@@ -13,7 +13,7 @@ from tests.support.client import query_now
 from tests.support.random_ledger import record_at_random
 
 
-def test_every_step_is_told(as_member, as_manager):
+def test_explanation_contains_every_step(as_member, as_manager):
     as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"region": "GB"})
     usage_type = factories.usage_type("steam", "kWh", factor="0.3")
     factories.emission_factor(usage_type, "0.2", region="GB", source="a British table")
@@ -35,8 +35,8 @@ def test_every_step_is_told(as_member, as_manager):
     assert (told["factor"]["factor"], told["factor"]["source"]) == (0.2, "a British table")
     assert [factor["factor"] for factor in told["candidates"]] == [0.2, 0.3]
     assert told["why"] == (
-        "The usage is of region GB. Own factors go before shared ones, and among these a region's before the general "
-        "one; the location-based factor that won at that time is the shared one for region GB."
+        "The region is GB. An organization's own factor takes precedence over a shared one; within each, a regional "
+        "factor over the general one. The location-based factor that applies at that time is the shared factor for region GB."
     )
     assert told["calculation"] == "0.833333333333 kWh × 0.2 kg CO2e/kWh = 0.1666666666666 kg CO2e"
     assert (told["co2e_kg"], told["outdated"], told["versions"]) == (usage["co2e_kg"], False, 1)
@@ -45,7 +45,7 @@ def test_every_step_is_told(as_member, as_manager):
     assert json.loads(told["canonical"])["co2e_kg"] == "0.1666666666666"
 
 
-def test_what_touched_it_is_told(as_member, as_manager):
+def test_explanation_contains_restatements_and_versions(as_member, as_manager):
     usage_type = factories.usage_type(factor="2")
     usage = factories.usage(as_member.user, usage_type_id=usage_type.id)
     path = f"/usages/{usage.id}/explain"
@@ -66,7 +66,7 @@ def test_what_touched_it_is_told(as_member, as_manager):
 
 
 @pytest.mark.parametrize("number", [300, pytest.param(10_000, marks=pytest.mark.thorough)])
-def test_the_explanation_reproduces_every_number(as_manager, number):
+def test_explanation_reproduces_every_number(as_manager, number):
     """Usages in all units, corrected and restated ones among them, by their explanations' own ratios and factors."""
     record_at_random(as_manager, random.Random(42), number)
     last = json.loads(as_manager.get("/usages?page_size=1000").headers["X-Pagination"])["total_pages"]

@@ -12,7 +12,7 @@ from tests.support.client import query_now
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
 
 
-def test_every_version_tells_when_it_was_believed_by_whom_and_why(as_member, as_manager):
+def test_versions_contain_their_time_author_and_reason(as_member, as_manager):
     path = as_member.post("/usages", json=USAGE).headers["Location"]
     as_manager.patch(path, json={"amount": 3, "reason": "The meter was read again."})
     as_member.put(path, json=USAGE | {"usage_type_id": 101})
@@ -43,7 +43,7 @@ def test_every_version_tells_when_it_was_believed_by_whom_and_why(as_member, as_
     ]
 
 
-def test_what_is_believed_now_is_the_last_version(as_member, as_other_manager):
+def test_current_version_is_the_last(as_member, as_other_manager):
     usage = as_member.post("/usages", json=USAGE)
     path = usage.headers["Location"]
 
@@ -54,14 +54,14 @@ def test_what_is_believed_now_is_the_last_version(as_member, as_other_manager):
     assert as_member.get("/usages/987654321/versions").status_code == 404
 
 
-def test_a_correction_that_changes_nothing_keeps_nothing(as_member):
+def test_correction_without_changes_archives_nothing(as_member):
     path = as_member.post("/usages", json=USAGE).headers["Location"]
 
     assert as_member.patch(path, json={"amount": 2.0, "reason": "none"}).json["reason"] is None
     assert len(as_member.get(f"{path}/versions").json) == 1
 
 
-def test_several_deletions_are_one_act_with_one_reason(as_member):
+def test_bulk_delete_has_one_time_and_one_reason(as_member):
     ids = [as_member.post("/usages", json=USAGE).json["id"] for _ in range(3)]
 
     assert as_member.delete(f"/usages?id={ids[0]}&id={ids[1]}&id={ids[2]}&reason=twice").status_code == 204
@@ -70,7 +70,7 @@ def test_several_deletions_are_one_act_with_one_reason(as_member):
         assert [version["superseded_reason"] for version in as_member.get(f"/usages/{id_}/versions").json] == ["twice"]
 
 
-def test_everything_answers_as_of_a_moment(as_member):
+def test_lists_and_figures_support_as_of(as_member):
     questions = (
         "/usages?sort=-amount&page_size=2",
         "/usages?usage_type_id=101",
@@ -111,7 +111,7 @@ def test_everything_answers_as_of_a_moment(as_member):
         assert answers(as_of) == then
 
 
-def test_one_usage_answers_as_of_a_moment(as_member):
+def test_single_usage_supports_as_of(as_member):
     before = query_now()
     usage = as_member.post("/usages", json=USAGE)
     path, recorded = usage.headers["Location"], query_now()
@@ -126,7 +126,7 @@ def test_one_usage_answers_as_of_a_moment(as_member):
     assert as_member.get(f"{path}?as_of={query_now()}").status_code == 404
 
 
-def test_as_of_its_very_instant_a_version_is_believed(as_member):
+def test_version_is_current_as_of_its_own_instant(as_member):
     usage = as_member.post("/usages", json=USAGE).json
     corrected = as_member.patch(f"/usages/{usage['id']}", json={"amount": 3}).json
 
@@ -134,7 +134,7 @@ def test_as_of_its_very_instant_a_version_is_believed(as_member):
         assert as_member.get(f"/usages?as_of={quote(version['recorded_at'])}").json == [version]
 
 
-def test_erasing_a_person_and_archiving_a_type_change_no_past_answer(as_manager, as_member, as_admin):
+def test_as_of_ignores_erased_users_and_archived_types(as_manager, as_member, as_admin):
     factories.usage(as_member.user, "2")
     questions = ("/usages", f"/usages?user_id={as_member.user.id}", "/emissions/trend")
     as_of = query_now()
@@ -147,20 +147,20 @@ def test_erasing_a_person_and_archiving_a_type_change_no_past_answer(as_manager,
 
 
 @pytest.mark.parametrize("as_of", ["2024-01-01", "yesterday", "2024-01-01T00:00:00", "2199-01-01T00:00:00Z"])
-def test_a_moment_that_cannot_be_asked_for_is_refused_by_name(as_member, as_of):
+def test_invalid_as_of_is_422(as_member, as_of):
     for path in ("/usages", "/usages/1", "/emissions/trend", "/emissions/summary"):
         answer = as_member.get(f"{path}?as_of={as_of}")
         assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, ["as_of"])
 
 
-def test_as_of_a_clock_that_is_a_little_ahead_is_now(as_member):
+def test_as_of_accepts_a_clock_that_is_slightly_ahead(as_member):
     usage = as_member.post("/usages", json=USAGE).json
     ahead = quote(format_datetime(factories.now() + dt.timedelta(seconds=30)))
 
     assert as_member.get(f"/usages?as_of={ahead}").json == [usage]
 
 
-def test_a_version_is_read_where_the_rows_can_be_found(as_member, as_auditor, as_other_manager):
+def test_version_is_read_by_its_key(as_member, as_auditor, as_other_manager):
     path = as_member.post("/usages", json=USAGE).headers["Location"]
     as_member.delete(path)
     as_of = quote(as_member.get(f"{path}/versions").json[0]["recorded_at"])

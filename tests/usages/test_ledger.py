@@ -25,7 +25,7 @@ def client(committing):
     return lambda: Client(app, committing.tokens, committing.user)
 
 
-def test_of_simultaneous_writers_with_one_tag_exactly_one_wins(client):
+def test_concurrent_writes_with_one_etag_have_one_winner(client):
     path = f"/usages/{client().get('/usages').json[0]['id']}"
     for round_ in range(10):
         tag = client().get(path).headers["ETag"]
@@ -43,7 +43,7 @@ def test_of_simultaneous_writers_with_one_tag_exactly_one_wins(client):
     assert client().get(path).headers["ETag"] == '"11"'
 
 
-def test_simultaneous_writers_without_a_tag_all_succeed_one_after_the_other(client):
+def test_concurrent_writes_without_etag_all_succeed(client):
     path = f"/usages/{client().get('/usages').json[0]['id']}"
 
     answers = at_once(6, lambda place: client().patch(path, json={"amount": place + 2}))
@@ -52,7 +52,7 @@ def test_simultaneous_writers_without_a_tag_all_succeed_one_after_the_other(clie
     assert sorted(answer.json["version"] for answer in answers) == [2, 3, 4, 5, 6, 7]
 
 
-def test_an_external_id_is_taken_once_by_simultaneous_writers(client):
+def test_external_id_is_unique_under_concurrency(client):
     body = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1, "external_id": "one"}
 
     answers = at_once(6, lambda place: client().post("/usages", json=body))
@@ -61,7 +61,7 @@ def test_an_external_id_is_taken_once_by_simultaneous_writers(client):
     assert len(client().get("/usages?external_id=one").json) == 1
 
 
-def test_a_deletion_and_a_correction_at_once_leave_no_half(client):
+def test_concurrent_delete_and_correction_are_atomic(client):
     path = f"/usages/{client().get('/usages').json[0]['id']}"
 
     answers = at_once(2, lambda place: client().delete(path) if place else client().patch(path, json={"amount": 9}))
@@ -70,7 +70,7 @@ def test_a_deletion_and_a_correction_at_once_leave_no_half(client):
     assert client().get(path).status_code == 404
 
 
-def test_nobody_records_without_acting_as_somebody(app, organization):
+def test_record_requires_an_actor(app, organization):
     user = factories.user(organization)
     refusals = []
 
@@ -89,7 +89,7 @@ def test_nobody_records_without_acting_as_somebody(app, organization):
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Usage)) == 0
 
 
-def test_one_usage_is_recorded_without_a_transaction_around_it_and_corrected_within_one(client, monkeypatch):
+def test_record_autocommits_and_correction_has_transaction(client, monkeypatch):
     monkeypatch.setitem(client().http.application.config, "SESSION_CACHE_SECONDS", 5)
     usage = client().get("/usages").json[0]
     moment = factories.now()  # A part of their limit of writes is leased, in a window that does not end meanwhile.
@@ -112,7 +112,7 @@ def test_one_usage_is_recorded_without_a_transaction_around_it_and_corrected_wit
     assert client().get("/usages").headers["X-Pagination"].startswith('{"total": 2,')
 
 
-def test_of_two_who_record_one_after_the_other_each_is_told_of_as_themself(as_manager, as_other_manager):
+def test_consecutive_actors_are_recorded_as_themselves(as_manager, as_other_manager):
     moments = {"2024-01-01T00:00:00Z": "one", "2024-02-01T00:00:00Z": "another"}
     for client, (usage_at, request_id) in zip((as_manager, as_other_manager), moments.items(), strict=True):
         body = {"usage_type_id": 100, "usage_at": usage_at, "amount": 1}

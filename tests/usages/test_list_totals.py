@@ -25,7 +25,7 @@ def total_of(answer):
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Europe/London", "Australia/Lord_Howe"])
-def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, monkeypatch):
+def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
     monkeypatch.setattr(paging, "DEEP_OFFSET", 1)
     dice = random.Random(timezone)
     manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
@@ -54,7 +54,7 @@ def test_totals_and_pages_are_those_of_the_usages_themselves(sign_in, timezone, 
             assert told.json == as_counted.json, f"{asked}&page={page}"
 
 
-def test_what_is_kept_of_a_page_answers_everybody_for_themselves(sign_in, monkeypatch):
+def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
     """The statement is built for the first of each role; a page by cursor is built for each."""
     monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
     monkeypatch.setattr(paging, "_CACHED_PAGES", kept := {})
@@ -111,7 +111,7 @@ def read(app):
 
 
 @pytest.mark.parametrize("sort", ["usage_at", "-usage_at"])
-def test_a_total_and_a_deep_page_read_the_usages_of_few_days(app, sign_in, many_usages, read, sort, monkeypatch):
+def test_total_and_deep_page_read_usages_of_few_days(app, sign_in, many_usages, read, sort, monkeypatch):
     """Of 192 usages a day, for 42 days."""
     manager = sign_in(db.session.get_one(User, many_usages.id))
     many_usages.role = "manager"

@@ -22,18 +22,18 @@ def measures(answer):
         ("MJ", (2, "MJ", 0.555555555556, 0.833333333334)),
     ],
 )
-def test_an_amount_is_kept_as_given_and_converted(as_member, unit, expected):
+def test_amount_is_stored_as_recorded_and_converted(as_member, unit, expected):
     assert measures(as_member.post("/usages", json=USAGE | {"unit": unit})) == expected
 
 
-def test_a_unit_that_does_not_fit_is_refused_and_tells_what_does(as_member):
+def test_inconvertible_unit_is_422_with_alternatives(as_member):
     for unit in ("kg", "nonsense", "kilowatt_hour", "1000*Wh", "__import__('os')"):
         answer = as_member.post("/usages", json=USAGE | {"unit": unit})
         assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["unit"])
         assert "Use one of: kwh, Wh, MWh, GWh, kJ, MJ, GJ, TJ, therm, MMBtu." in answer.json["detail"]
 
 
-def test_a_correction_keeps_the_unit_or_takes_another(as_member):
+def test_correction_keeps_or_changes_the_unit(as_member):
     path = as_member.post("/usages", json=USAGE | {"unit": "MWh"}).headers["Location"]
 
     assert measures(as_member.patch(path, json={"amount": 3})) == (3, "MWh", 3000, 4500)
@@ -48,14 +48,14 @@ def test_a_correction_keeps_the_unit_or_takes_another(as_member):
     assert measures(as_member.patch(path, json={"amount": 5})) == (5, "kwh", 5, 7.5)
 
 
-def test_replacing_a_usage_by_itself_is_no_new_version(as_member):
+def test_put_without_changes_makes_no_version(as_member):
     path = as_member.post("/usages", json=USAGE).headers["Location"]
 
     assert as_member.put(path, json=USAGE | {"unit": "kwh"}).json["version"] == 1
     assert as_member.put(path, json=USAGE).json["version"] == 1
 
 
-def test_a_file_may_have_units(as_member):
+def test_file_can_have_units(as_member):
     file = (
         "usage_type_id,usage_at,amount,unit\n100,2024-01-01T00:00:00Z,1,MWh\n"
         "101,2024-01-01T00:00:00Z,1,t\n100,2024-01-01T00:00:00Z,1,\n"
@@ -74,7 +74,7 @@ def test_a_file_may_have_units(as_member):
     assert refused.json["errors"]["file"]["6"][0].startswith("usage_type_id: There is no usage type 999999;")
 
 
-def test_the_trend_adds_up_in_the_types_own_unit(as_member):
+def test_trend_adds_up_in_the_type_unit(as_member):
     for unit in ("MWh", "kWh"):
         as_member.post("/usages", json=USAGE | {"unit": unit})
 
@@ -83,7 +83,7 @@ def test_the_trend_adds_up_in_the_types_own_unit(as_member):
     assert (bucket["amount"], bucket["unit"], bucket["co2e_kg"]) == (2002, "kwh", 3003)
 
 
-def test_the_units_of_a_type_are_told_with_their_ratios(as_member):
+def test_units_of_a_type_have_exact_ratios(as_member):
     units = {unit.pop("unit"): unit for unit in as_member.get("/usage-types/104/units").json}
 
     assert list(units) == ["m3", "ml", "l", "ft3", "gallon", "imperial gallon"]
@@ -92,7 +92,7 @@ def test_the_units_of_a_type_are_told_with_their_ratios(as_member):
     assert as_member.get("/usage-types/999999/units").status_code == 404
 
 
-def test_the_unit_of_a_type_with_factors_stays(as_admin):
+def test_unit_of_a_type_with_factors_cannot_change(as_admin):
     usage_type = factories.usage_type(unit="kWh")
 
     refused = as_admin.patch(f"/usage-types/{usage_type.id}", json={"unit": "MWh"})

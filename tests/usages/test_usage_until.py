@@ -10,7 +10,7 @@ BILL = {
     "usage_until": "2024-02-14T00:00:00+01:00",
     "amount": 300,
 }
-TOO_EARLY = "Must be later than usage_at: a period is [usage_at, usage_until)."
+TOO_EARLY = "usage_until must be later than usage_at."
 
 
 def errors(answer):
@@ -18,7 +18,7 @@ def errors(answer):
     return answer.json["errors"]["json"]
 
 
-def test_a_bill_keeps_the_period_that_it_covers(as_member):
+def test_bill_keeps_its_interval(as_member):
     answer = as_member.post("/usages", json=BILL)
 
     assert answer.status_code == 201
@@ -28,7 +28,7 @@ def test_a_bill_keeps_the_period_that_it_covers(as_member):
 
 
 @pytest.mark.parametrize("usage_until", ["2024-01-15T00:00:00Z", "2024-01-14T23:59:59Z"])
-def test_a_period_must_not_end_before_it_has_begun(as_member, usage_until):
+def test_interval_must_end_after_its_start(as_member, usage_until):
     assert errors(as_member.post("/usages", json=BILL | {"usage_until": usage_until})) == {"usage_until": [TOO_EARLY]}
     usage_id = as_member.post("/usages", json=BILL).json["id"]
 
@@ -39,7 +39,7 @@ def test_a_period_must_not_end_before_it_has_begun(as_member, usage_until):
     assert as_member.get(path).json["version"] == 1
 
 
-def test_a_corrected_end_keeps_the_factor_and_what_was_believed(as_member):
+def test_corrected_end_keeps_factor_and_history(as_member):
     usage_type = factories.usage_type(factor="2")
     path = f"/usages/{as_member.post('/usages', json=BILL | {'usage_type_id': usage_type.id}).json['id']}"
 
@@ -52,7 +52,7 @@ def test_a_corrected_end_keeps_the_factor_and_what_was_believed(as_member):
     assert ends == ["2024-02-13T23:00:00Z", "2024-03-01T00:00:00Z", None]
 
 
-def test_a_replacement_without_an_end_is_at_an_instant_again(as_member):
+def test_put_without_end_makes_it_an_instant(as_member):
     path = f"/usages/{as_member.post('/usages', json=BILL).json['id']}"
 
     replaced = as_member.put(path, json={name: BILL[name] for name in ("usage_type_id", "usage_at", "amount")})
@@ -60,7 +60,7 @@ def test_a_replacement_without_an_end_is_at_an_instant_again(as_member):
     assert replaced.json["usage_until"] is None
 
 
-def test_a_file_may_have_bills(as_member):
+def test_file_can_have_bills(as_member):
     file = "usage_at,usage_until,amount\n2024-01-15T00:00:00Z,2024-02-14T00:00:00Z,300\n2024-02-14T00:00:00Z,,1\n"
 
     imported = as_member.post("/imports?usage_type_id=100", data=file, content_type="text/csv").json["id"]

@@ -10,7 +10,7 @@ from tests.support import factories
 ELECTRICITY = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 12.5}
 
 
-def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
+def test_usage_gets_the_valid_factor(as_member):
     answer = as_member.post("/usages", json=ELECTRICITY)
 
     assert answer.status_code == 201
@@ -61,7 +61,7 @@ def test_a_usage_is_recorded_with_the_factor_in_force(as_member):
         ("12.500000000", "12.5", "25"),
     ],
 )
-def test_digits_pass_exactly_from_the_request_to_the_answer(as_member, amount, digits, co2e_kg):
+def test_digits_are_exact_from_request_to_response(as_member, amount, digits, co2e_kg):
     usage_type = factories.usage_type(factor="2")
     body = f'{{"usage_type_id": {usage_type.id}, "usage_at": "2024-01-01T00:00:00Z", "amount": {amount}}}'
 
@@ -72,7 +72,7 @@ def test_digits_pass_exactly_from_the_request_to_the_answer(as_member, amount, d
     assert f'"co2e_kg":{co2e_kg},' in answer.text
 
 
-def test_the_product_is_never_rounded(as_member):
+def test_co2e_is_never_rounded(as_member):
     usage_type = factories.usage_type(factor="0.123456789012")
 
     answer = as_member.post("/usages", json=ELECTRICITY | {"usage_type_id": usage_type.id, "amount": "0.654321"})
@@ -80,7 +80,7 @@ def test_the_product_is_never_rounded(as_member):
     assert '"co2e_kg":0.080780369643120852,' in answer.text
 
 
-def test_a_later_factor_changes_no_recorded_usage(as_member, as_admin):
+def test_later_factor_keeps_recorded_co2e(as_member, as_admin):
     usage_type = factories.usage_type(factor="0.4")
     usage = as_member.post("/usages", json=ELECTRICITY | {"usage_type_id": usage_type.id}).json
 
@@ -93,7 +93,7 @@ def test_a_later_factor_changes_no_recorded_usage(as_member, as_admin):
     assert (moved["factor"], moved["co2e_kg"], moved["version"]) == (0.1, 1, 3)
 
 
-def test_put_replaces_and_keeps_the_frozen_factor_of_the_same_time(as_member, as_admin):
+def test_put_keeps_the_factor_of_the_same_time(as_member, as_admin):
     usage_type = factories.usage_type(factor="0.4")
     body = ELECTRICITY | {"usage_type_id": usage_type.id}
     usage = as_member.post("/usages", json=body | {"note": "first", "external_id": "a"}).json
@@ -114,7 +114,7 @@ def test_put_replaces_and_keeps_the_frozen_factor_of_the_same_time(as_member, as
     }
 
 
-def test_a_region_takes_its_own_factor_before_the_general_one(as_member, as_manager):
+def test_regional_factor_takes_precedence(as_member, as_manager):
     usage_type = factories.usage_type(factor="1")
     factories.emission_factor(usage_type, "0.5", region="GB")
     body = ELECTRICITY | {"usage_type_id": usage_type.id, "amount": 2}
@@ -135,7 +135,7 @@ def test_a_region_takes_its_own_factor_before_the_general_one(as_member, as_mana
         ("2022-05-01T00:00:00Z", "FR", "region", "in region FR; there is one for region GB."),
     ],
 )
-def test_a_time_without_a_factor_is_refused_and_says_what_there_is(as_member, usage_at, region, field, message):
+def test_missing_factor_is_422_with_known_factors(as_member, usage_at, region, field, message):
     usage_type = factories.usage_type(name="steam", factor=None)
     factories.emission_factor(usage_type, "1", "2020-01-01", "2021-01-01")
     factories.emission_factor(usage_type, "1", "2022-01-01", "2023-01-01", region="GB")
@@ -151,7 +151,7 @@ def test_a_time_without_a_factor_is_refused_and_says_what_there_is(as_member, us
     assert as_member.get("/usages").json == []
 
 
-def test_an_archived_type_takes_nothing_new(as_member):
+def test_archived_type_accepts_no_usages(as_member):
     usage_type = factories.usage_type(archived=True)
 
     answer = as_member.post("/usages", json=ELECTRICITY | {"usage_type_id": usage_type.id})
@@ -159,7 +159,7 @@ def test_an_archived_type_takes_nothing_new(as_member):
     assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["usage_type_id"])
 
 
-def test_a_manager_records_for_others_and_a_member_for_themself(as_member, as_manager, as_other_manager):
+def test_manager_records_for_others_member_only_for_self(as_member, as_manager, as_other_manager):
     theirs = as_manager.post("/usages", json=ELECTRICITY | {"user_id": as_member.user.id})
     assert (theirs.status_code, theirs.json["user_id"]) == (201, as_member.user.id)
     assert theirs.json["recorded_by"] == as_manager.user.id
@@ -174,7 +174,7 @@ def test_a_manager_records_for_others_and_a_member_for_themself(as_member, as_ma
         assert answer.json["errors"] == {"json": {"user_id": [f"There is no user {user_id}."]}}
 
 
-def test_a_usage_moves_to_a_colleague_but_not_to_a_stranger(as_member, as_manager, as_other_manager):
+def test_usage_moves_only_within_the_organization(as_member, as_manager, as_other_manager):
     usage = as_manager.post("/usages", json=ELECTRICITY).json
 
     moved = as_manager.patch(f"/usages/{usage['id']}", json={"user_id": as_member.user.id})
@@ -183,7 +183,7 @@ def test_a_usage_moves_to_a_colleague_but_not_to_a_stranger(as_member, as_manage
     assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["user_id"])
 
 
-def test_an_external_id_is_unique_in_the_organization(as_member, as_other_manager):
+def test_external_id_is_unique_in_the_organization(as_member, as_other_manager):
     body = ELECTRICITY | {"external_id": "meter-1"}
     first = as_member.post("/usages", json=body)
     assert first.status_code == 201
@@ -195,7 +195,7 @@ def test_an_external_id_is_unique_in_the_organization(as_member, as_other_manage
     assert as_member.patch(f"/usages/{other['id']}", json={"external_id": "meter-1"}).status_code == 409
 
 
-def test_several_usages_are_deleted_or_none(as_member, as_other_manager):
+def test_bulk_delete_is_all_or_nothing(as_member, as_other_manager):
     mine = [as_member.post("/usages", json=ELECTRICITY).json["id"] for _ in range(3)]
     foreign = as_other_manager.post("/usages", json=ELECTRICITY).json["id"]
 
@@ -212,7 +212,7 @@ def test_several_usages_are_deleted_or_none(as_member, as_other_manager):
     assert as_member.get(f"/usages/{mine[2]}").status_code == 404
 
 
-def test_one_version_is_changed_once(as_member):
+def test_stale_etag_is_412(as_member):
     usage = as_member.post("/usages", json=ELECTRICITY)
     path, tag = usage.headers["Location"], usage.headers["ETag"]
 
@@ -231,7 +231,7 @@ def test_one_version_is_changed_once(as_member):
     assert as_member.delete(path, headers={"If-Match": '"1", "2"'}).status_code == 204
 
 
-def test_a_correction_that_changes_nothing_is_no_new_version(as_member):
+def test_correction_without_changes_makes_no_version(as_member):
     usage = as_member.post("/usages", json=ELECTRICITY).json
 
     same = as_member.patch(f"/usages/{usage['id']}", json={"amount": 12.5})
@@ -239,7 +239,7 @@ def test_a_correction_that_changes_nothing_is_no_new_version(as_member):
     assert same.json == usage
 
 
-def test_a_correction_tells_when_and_by_whom(as_member, as_manager):
+def test_correction_records_time_and_author(as_member, as_manager):
     usage = as_member.post("/usages", json=ELECTRICITY).json
 
     corrected = as_manager.patch(f"/usages/{usage['id']}", json={"amount": 1}).json
@@ -284,15 +284,15 @@ def amounts(answer):
         ("page=4&page_size=2", []),
     ],
 )
-def test_a_list_is_narrowed_sorted_and_paged(five, query, expected):
+def test_list_is_filtered_sorted_and_paged(five, query, expected):
     assert amounts(five.get(f"/usages?{query}")) == expected
 
 
-def test_a_trailing_slash_changes_nothing(five):
+def test_trailing_slash_is_ignored(five):
     assert five.get("/usages/").json == five.get("/usages").json
 
 
-def test_a_page_tells_where_it_stands(five):
+def test_page_headers_have_its_position(five):
     answer = five.get("/usages?page_size=2&page=2&sort=usage_at&quality=measured&quality=estimated")
 
     assert json.loads(answer.headers["X-Pagination"]) == {
@@ -311,7 +311,7 @@ def test_a_page_tells_where_it_stands(five):
     )
 
 
-def test_pages_meet_without_overlap_where_all_is_equal(as_member):
+def test_pages_of_equal_rows_do_not_overlap(as_member):
     recorded = [factories.usage(as_member.user).id for _ in range(7)]
 
     pages = [as_member.get(f"/usages?page_size=3&page={page}").json for page in (1, 2, 3)]
@@ -319,7 +319,7 @@ def test_pages_meet_without_overlap_where_all_is_equal(as_member):
     assert [usage["id"] for page in pages for usage in page] == recorded[::-1]
 
 
-def test_past_the_end_is_an_empty_page(five):
+def test_page_past_the_end_is_empty(five):
     answer = five.get("/usages?page=1000000000&page_size=1000")
 
     assert (answer.status_code, answer.json) == (200, [])
@@ -360,7 +360,7 @@ def test_past_the_end_is_an_empty_page(five):
         ("cursor=&page=1", "cursor"),
     ],
 )
-def test_a_query_argument_that_is_not_right_is_named(five, query, argument):
+def test_invalid_query_argument_is_named(five, query, argument):
     answer = five.get(f"/usages?{query}")
 
     assert answer.status_code == 422
@@ -368,7 +368,7 @@ def test_a_query_argument_that_is_not_right_is_named(five, query, argument):
     assert answer.content_type == "application/problem+json"
 
 
-def test_every_operation_refuses_unknown_query_arguments(five):
+def test_every_operation_rejects_unknown_query_arguments(five):
     usage_id = five.get("/usages").json[0]["id"]
     for request in (
         lambda: five.get(f"/usages/{usage_id}?fields=id"),
@@ -383,7 +383,7 @@ def test_every_operation_refuses_unknown_query_arguments(five):
     assert len(five.get("/usages").json) == 5
 
 
-def test_usages_of_one_user(five, as_manager, as_other_manager):
+def test_user_usages_are_listed(five, as_manager, as_other_manager):
     path = f"/users/{five.user.id}/usages"
 
     assert amounts(as_manager.get(f"{path}?sort=usage_at&page_size=2")) == [3, 1]

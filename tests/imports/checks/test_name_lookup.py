@@ -103,7 +103,7 @@ def test_active_type_takes_precedence_over_archived(as_member):
 
     assert recorded(as_member, post(as_member, f"usage_at,amount,usage_type\n{lines}", ""))[0][1] == new.id != old.id
     shown = errors(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n", ""))
-    assert shown == {"3": ["usage_type: gone (kwh) is archived: nothing new is recorded for it."]}
+    assert shown == {"3": ["usage_type: gone (kwh) is archived and accepts no new usages."]}
 
 
 def test_unknown_names_are_errors_of_their_columns(as_manager, as_other_manager):

@@ -15,8 +15,8 @@ from carbonapi.errors import ValidationFailed
 from carbonapi.imports.profiles import SHIPPED_PROFILES, load_profile
 from carbonapi.imports.service import import_file
 from tests.support import factories
+from tests.support.household import series_path
 
-DATA = Path(__file__).parents[1] / "data"
 FACTORS = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
 
 
@@ -44,7 +44,7 @@ def import_profiled(as_manager, app):
     ],
 )
 def test_shipped_profile_reads_its_file(import_profiled, name, usage_type, count, total, co2e_kg):
-    content = gzip.decompress((DATA / f"{name}-kwh.csv.gz").read_bytes())
+    content = gzip.decompress(series_path(name).read_bytes())
 
     recorded = import_profiled(content, SHIPPED_PROFILES / f"{name}.toml", usage_type)
 

@@ -35,9 +35,9 @@ WALK = """
     record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
     record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
-    list_faults_of_import export_rejected_lines revert_import
+    list_errors_of_import export_rejected_lines revert_import
     export_usages verify_export
-    close_period list_periods get_period reopen_period list_audit_entries export_audit_entries
+    close_period list_closed_periods get_closed_period reopen_period list_audit_entries export_audit_entries
     delete_usage_type check_liveness check_readiness change_password log_out
 """
 CREATED = {

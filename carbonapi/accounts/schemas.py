@@ -46,6 +46,14 @@ def password(example: str = "unrelated words make good ones", *, required: bool 
     )
 
 
+def current_password() -> Text:
+    return Text(
+        required=True,
+        validate=ma.validate.Length(1, MAX_LENGTH),
+        metadata={"format": "password", "example": "unrelated words make good ones"},
+    )
+
+
 def role() -> Text:
     return Text(required=True, validate=ma.validate.OneOf(ROLES), metadata={"example": "member"})
 
@@ -72,11 +80,7 @@ class CredentialsSchema(Schema):
     """The credentials for a login."""
 
     email = Text(required=True, validate=ma.validate.Length(1, 254), metadata={"example": "ada@example.org"})
-    password = Text(
-        required=True,
-        validate=ma.validate.Length(1, MAX_LENGTH),
-        metadata={"format": "password", "example": "unrelated words make good ones"},
-    )
+    password = current_password()
 
 
 class TokensSchema(Schema):
@@ -105,11 +109,7 @@ class SessionQuery(ListQuerySchema):
 class PasswordChangeSchema(Schema):
     """The current password and the new one."""
 
-    current_password = Text(
-        required=True,
-        validate=ma.validate.Length(1, MAX_LENGTH),
-        metadata={"format": "password", "example": "unrelated words make good ones"},
-    )
+    current_password = current_password()
     new_password = password("quite other words for a change")
 
 

@@ -68,6 +68,14 @@ def start_of_day(day: dt.date, timezone: str) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(), ZoneInfo(timezone)).astimezone(dt.UTC)
 
 
+def returned(
+    field: type[ma.fields.Field[Any]], example: Any, description: str | None = None, *, nullable: bool = False
+) -> ma.fields.Field[Any]:
+    """Return a field that every response has."""
+    metadata = {"example": example} | ({"description": description} if description else {})
+    return field(required=True, allow_none=nullable, metadata=metadata)
+
+
 class Text(ma.fields.String):
     """Text without control characters, except tab and line breaks, and without unpaired surrogates.
 

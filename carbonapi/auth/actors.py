@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import g, has_request_context, request
 
-from ..db import row_security
+from ..db import Viewer, row_security
 from ..errors import Unauthenticated
 
 ROLES = ("admin", "manager", "member", "auditor")
@@ -19,12 +19,11 @@ ADMINS = frozenset({"admin"})
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
-    """An authenticated user, with the attributes that access rules depend on."""
+class Actor(Viewer):
+    """An authenticated user."""
 
     id: int
     organization_id: int
-    role: str
     timezone: str
     session_id: int | None = None
     api_key_id: int | None = None

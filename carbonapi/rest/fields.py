@@ -69,11 +69,16 @@ def start_of_day(day: dt.date, timezone: str) -> dt.datetime:
 
 
 def returned(
-    field: type[ma.fields.Field[Any]], example: Any, description: str | None = None, *, nullable: bool = False
+    field: type[ma.fields.Field[Any]],
+    example: Any,
+    description: str | None = None,
+    *,
+    nullable: bool = False,
+    **metadata: Any,
 ) -> ma.fields.Field[Any]:
-    """Return a field that every response has."""
-    metadata = {"example": example} | ({"description": description} if description else {})
-    return field(required=True, allow_none=nullable, metadata=metadata)
+    """Return a field that every response has. metadata: further keywords of its JSON Schema."""
+    described = {"description": description} if description else {}
+    return field(required=True, allow_none=nullable, metadata={"example": example} | described | metadata)
 
 
 class Text(ma.fields.String):

@@ -20,14 +20,14 @@ COUNTED = 2  # Statements by which an import is counted: by account and by addre
 def signed_in_before(app, as_member, monkeypatch):
     """A member whose session the worker has read already, with a few usages; returns their client.
 
-    The worker has leased a part of their limit of writes, too, in a window that does not end meanwhile.
+    The worker has also leased a part of their limit of writes, in a window that does not end during the test.
     """
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     moment = factories.now()
     monkeypatch.setattr("carbonapi.rest.rate_limit_headers.now", lambda: moment)
     for month in (6, 7, 8):
         factories.usage(as_member.user, usage_at=f"2024-{month:02}-01")
-    as_member.post("/usages", json={})  # It is refused, and counted.
+    as_member.post("/usages", json={})  # It is rejected, and counted.
     return as_member
 
 
@@ -102,7 +102,7 @@ def test_correction_reads_archives_and_writes(signed_in_before, statements):
     assert len(statements) == 3
     statements.clear()
     assert signed_in_before.delete(f"/usages/{usage_id}").status_code == 204
-    assert len(statements) == 4  # What has left a day may leave an hour empty there.
+    assert len(statements) == 4  # A usage that leaves a day may leave an hour empty there.
 
 
 def test_import_statements_do_not_depend_on_its_length(signed_in_before, statements):

@@ -295,12 +295,12 @@ def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
     usage_type = factories.usage_type(factor="1")
     times = [f"2024-01-{day:02}T{hour:02}:00:00Z" for day in range(1, 29) for hour in range(24)]
 
-    def book(amount):
+    def import_amounts(amount):
         file = "usage_at,external_id,amount\n" + "".join(f"{time},{time},{amount}\n" for time in times)
         path = f"/imports?usage_type_id={usage_type.id}&on_conflict=replace"
         return as_manager.post(path, data=file, content_type="text/csv")
 
-    assert book(1).status_code == 201
+    assert import_amounts(1).status_code == 201
     factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": "Tests"}
     assert as_manager.post(f"/usage-types/{usage_type.id}/factors", json=factor).status_code == 201
     # As when it is looked at while many usages are recorded and not committed yet.
@@ -316,7 +316,7 @@ def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
         if many == "replaced":
-            answer = book(3).json
+            answer = import_amounts(3).json
         else:
             body = {"usage_type_id": usage_type.id, "mode": "apply", "reason": "Tests"}
             answer = as_manager.post("/restatements", json=body).json

@@ -36,7 +36,8 @@ def test_explanation_contains_every_step(as_member, as_manager):
     assert [factor["factor"] for factor in explained["candidates"]] == [0.2, 0.3]
     assert explained["why"] == (
         "The region is GB. An organization's own factor takes precedence over a shared one; within each, a regional "
-        "factor over the general one. The location-based factor that applies at that time is the shared factor for region GB."
+        "factor over the general one. The location-based factor that applies at that time is the shared factor for "
+        "region GB."
     )
     assert explained["calculation"] == "0.833333333333 kWh × 0.2 kg CO2e/kWh = 0.1666666666666 kg CO2e"
     assert (explained["co2e_kg"], explained["outdated"], explained["versions"]) == (usage["co2e_kg"], False, 1)

@@ -40,7 +40,7 @@ def parts_of(expected):
 
 
 def history_of(sign_in):
-    """A machine that writes one organization's ledger through HTTP, and has its own dictionary of the expected ledger."""
+    """A machine that writes an organization's ledger through HTTP, and a dictionary of the expected ledger."""
 
     class History(RuleBasedStateMachine):
         usages = Bundle("usages")

@@ -127,7 +127,7 @@ def test_write_in_the_old_time_zone_must_be_retried(manager, before, days):
 
     (rejected,) = commit_while_waiting(recording(manager, EVENING))
 
-    detail = "The organization's time zone has been changed meanwhile. Send it again."
+    detail = "The organization's time zone changed at the same time. Retry the request."
     assert (rejected.status_code, rejected.headers["Retry-After"], rejected.json["detail"]) == (503, "2", detail)
     assert days_of(manager) == days
     assert len(manager.get("/usages").json) == len(before)

@@ -61,7 +61,7 @@ def test_explanation_contains_restatements_and_versions(as_member, as_manager):
     explained = as_member.get(path).json
     assert (explained["outdated"], explained["co2e_kg"], explained["versions"]) == (False, 5, 3)
     assert explained["restatement_ids"] == [restatement["id"]]
-    assert "the organization's own for any region" in explained["why"]
+    assert "the organization's own factor for any region" in explained["why"]
     assert explained["sha256"] != before["sha256"]
     assert as_member.get(f"{path}?as_of={as_of}").json["sha256"] == before["sha256"]
 

@@ -73,8 +73,8 @@ def test_factors_and_usages_are_imported(carbonapi, tmp_path):
         1,
         "Error: 1 invalid row; nothing was recorded. First error: line 2.\n  line 2: amount: Must not be negative.\n",
     )
-    code, output = carbonapi("usages", "import", file, "--user", "nobody@example.org")
-    assert (code, output) == (1, "Error: There is no user nobody@example.org.\n")
+    code, output = carbonapi("usages", "import", file, "--user", "unknown@example.org")
+    assert (code, output) == (1, "Error: There is no user unknown@example.org.\n")
 
 
 def test_published_factor_table_is_imported_by_format(carbonapi):

@@ -48,16 +48,16 @@ def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
         total = total_of(counted)
         assert counted.status_code == 200
         for page in {1, 2, 3, total // size // 2 + 1, max(total // size, 1), total // size + 1, total // size + 2}:
-            told = manager.get(f"{asked}&page={page}")
+            answer = manager.get(f"{asked}&page={page}")
             as_counted = manager.get(f"{asked}&page={page}&as_of={now}")
-            assert total_of(told) == total
-            assert told.json == as_counted.json, f"{asked}&page={page}"
+            assert total_of(answer) == total
+            assert answer.json == as_counted.json, f"{asked}&page={page}"
 
 
 def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
     """The statement is built for the first of each role; a page by cursor is built for each."""
     monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
-    monkeypatch.setattr(paging, "_CACHED_PAGES", kept := {})
+    monkeypatch.setattr(paging, "_CACHED_PAGES", cached := {})
     clients = []
     for place in (1, 2):
         organization = factories.organization()
@@ -86,7 +86,7 @@ def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
 
     assert seen > 2500
     # Other values of the same filters share a statement.
-    assert 0 < len(kept) <= 4 * 2 * 2 * 7
+    assert 0 < len(cached) <= 4 * 2 * 2 * 7
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from .aggregation import Figures, aggregate, check_single_method, group_column, 
 from .buckets import bucket_edges
 from .comparison import comparison_range, is_folded, per_day
 from .coverage import covered_seconds, hours_by_type
-from .figures_query import CachedQuery, RowSource, UsageSelection
 from .prorated_rows import TimeEdges
+from .service import CachedQuery, RowSource, UsageSelection
 
 CURRENT, PREVIOUS = TimeEdges("edges"), TimeEdges("previous_edges")
 ORDER = "is_whole DESC, group_id NULLS LAST"

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from carbonapi.emissions import figures_query
+from carbonapi.emissions import service
 from carbonapi.rest.fields import format_datetime
 from tests.support import factories
 from tests.support.random_ledger import record_at_random
@@ -19,14 +19,14 @@ def sources(monkeypatch):
     """The source of each statement, in order: "days", "usages", or "hours of days" for usages with hours of days."""
     sources = []
     for name, source in (("_statement_from_totals", "days"), ("_statement", "usages")):
-        original = getattr(figures_query, name)
+        original = getattr(service, name)
 
         def record_source(*arguments, original=original, source=source):
             is_whole = source == "usages" or all(found.partial_days for found in arguments[1])
             sources.append(source if is_whole else "hours of days")
             return original(*arguments)
 
-        monkeypatch.setattr(figures_query, name, record_source)
+        monkeypatch.setattr(service, name, record_source)
     return sources
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from carbonapi.auth import Actor, acting_as, visible
-from carbonapi.emissions.figures_query import UsageSelection
+from carbonapi.emissions.service import UsageSelection
 from carbonapi.emissions.summary import summary
 from carbonapi.emissions.trend import trend
 from carbonapi.rest.fields import format_datetime, timezone_names

@@ -24,10 +24,18 @@ TIMEZONE = sa.bindparam("totals_timezone", type_=sa.Text)
 
 @dataclass(frozen=True)
 class RowSource:
-    """The source of the parts between edges: daily totals with these partial days, or usages alone if that is None."""
+    """The source of the parts between edges: daily totals with these partial days, or usages alone if that is None.
+
+    has_totals: whether the statement can read the selected daily totals.
+    """
 
     edges: TimeEdges
     partial_days: PartialDays | None = None
+    has_totals: bool = False
+
+    @property
+    def reads_usages(self) -> bool:
+        return self.partial_days is None or self.partial_days.exist
 
     @property
     def parts(self) -> Any:
@@ -68,37 +76,59 @@ class UsageSelection:
         return cls(usages, matching_daily_totals(query_filter), current_actor().timezone)
 
     def rows(
-        self, query: CachedQuery, ranges: Mapping[TimeEdges, Instants], *, by_days: bool, **parameters: Any
+        self,
+        query: CachedQuery,
+        ranges: Mapping[TimeEdges, Instants],
+        *,
+        by_days: bool,
+        hours_by_days: bool = False,
+        **parameters: Any,
     ) -> Sequence[sa.Row[Any]]:
-        """Return the rows of a query. ranges: the instants of its edges. by_days: whether it may read daily totals."""
-        if by_days and self.totals is not None:
-            rows = self._rows_from_totals(self.totals, query, ranges, parameters)
-            if rows is not None:
-                return rows
+        """Return the rows of a query.
+
+        ranges: the instants of its edges. by_days: whether parts between edges of days may come from daily totals.
+        hours_by_days: whether the query reads hours, which may come from daily totals whatever the edges are.
+        """
+        if self.totals is not None and (by_days or hours_by_days):
+            sources = self._sources_with_totals(ranges, by_days=by_days, hours_by_days=hours_by_days)
+            if sources is not None:
+                rows = self._rows_from_totals(self.totals, query, sources, parameters)
+                if rows is not None:
+                    return rows
         for edges, instants in ranges.items():
             parameters |= edges.parameters(instants)
         statement = _statement(query, tuple(map(RowSource, ranges)))
         return db.session.execute(statement.add_cte(_rows_as(SELECTED_USAGES, self.usages)), parameters).all()
 
+    def _sources_with_totals(
+        self, ranges: Mapping[TimeEdges, Instants], *, by_days: bool, hours_by_days: bool
+    ) -> dict[RowSource, dict[str, Any]] | None:
+        """Return the source of each range and its parameters, or None if one of them cannot use daily totals."""
+        sources = {}
+        for edges, instants in ranges.items():
+            days = daily_rows(edges).divide(instants, self.timezone) if by_days else None
+            if days is not None:
+                partial_days, parameters = days
+                sources[RowSource(edges, partial_days, has_totals=True)] = parameters
+            elif hours_by_days:
+                sources[RowSource(edges, has_totals=True)] = edges.parameters(instants)
+            else:
+                return None
+        return sources
+
     def _rows_from_totals(
         self,
         totals: sa.Select[Any],
         query: CachedQuery,
-        ranges: Mapping[TimeEdges, Instants],
+        sources: Mapping[RowSource, dict[str, Any]],
         parameters: dict[str, Any],
     ) -> Sequence[sa.Row[Any]] | None:
-        """Return the rows of a query from daily totals, or None if its edges are not the edges of days."""
+        """Return the rows of a query, or None if the days of PostgreSQL and Python differ."""
         parameters = parameters | {ORGANIZATION_ID.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
-        sources = []
-        for edges, instants in ranges.items():
-            days = daily_rows(edges).divide(instants, self.timezone)
-            if days is None:
-                return None
-            partial_days, day_parameters = days
-            sources.append(RowSource(edges, partial_days))
-            parameters |= day_parameters
+        for of_source in sources.values():
+            parameters |= of_source
         statement = _statement_from_totals(query, tuple(sources)).add_cte(_rows_as(SELECTED_TOTALS, totals))
-        if any(source.partial_days and source.partial_days.exist for source in sources):
+        if any(source.reads_usages for source in sources):
             statement = statement.add_cte(_rows_as(SELECTED_USAGES, self.usages))
         rows = db.session.execute(statement, parameters).all()
         return [row for row in rows if row.is_row] if rows and rows[0].days_agree else None
@@ -123,7 +153,7 @@ def _statement_from_totals(query: CachedQuery, sources: tuple[RowSource, ...]) -
     """
     found = query.build(sources, *query.options).subquery("found")
     answer = sa.select(found, sa.literal(True).label("is_row")).subquery("answer")
-    agreements = [daily_rows(source.edges).agree() for source in sources]
+    agreements = [daily_rows(source.edges).agree() for source in sources if source.partial_days is not None]
     check = (
         sa.select(sa.and_(Organization.timezone == TIMEZONE, *agreements).label("days_agree"))
         .where(Organization.id == ORGANIZATION_ID)

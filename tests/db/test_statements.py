@@ -280,8 +280,8 @@ def many_days(organization):
     db.session.execute(
         sa.text(
             """
-            INSERT INTO daily_totals (organization_id, usage_type_id, day, method, restatement_id, timezone, usage_count,
-                                    carried_count, amount, co2e_kg, estimated_kg, reading_hours, period_hours,
+            INSERT INTO daily_totals (organization_id, usage_type_id, day, method, restatement_id, timezone,
+                                    usage_count, carried_count, amount, co2e_kg, estimated_kg, reading_hours, period_hours,
                                     hours_stale)
             SELECT o.id, t.id, date '2022-01-01' + n, 'location', 0, o.timezone, 24, 0, 24, 36, 0, 16777215, 0, false
             FROM organizations o, usage_types t, generate_series(0, 1094) n

@@ -52,6 +52,8 @@ def test_totals_and_usages_give_the_same_figures(sign_in, sources, timezone):
         first = 2018 if bucket == "day" else 1975
         queries.append(f"trend?bucket={bucket}{compare}{group_by}&{span(dice, first, first + 6)}")
     queries += [f"trend?bucket={bucket}" for bucket in ("month", "year")]
+    for group_by in ("", "&group_by=user", "&group_by=scope&compare=previous_year"):
+        queries.append(f"trend?bucket=hour{group_by}&{span(dice, 2018, 2019)}")
     for _ in range(20):
         narrowed = dice.choice(["", f"&usage_type_id={dice.choice(types)['usage_type_id']}", "&method=location"])
         queries.append(f"summary?by=scope&by=usage_type&{span(dice)}{narrowed}")
@@ -95,11 +97,11 @@ def test_day_continues_after_a_shift_across_midnight(sign_in):
         ("trend?bucket=day&start=2024-01-01&end=2024-01-08", "days"),
         ("trend?bucket=week&start=2024-01-01T09:30:00Z&end=2024-02-08T10:00:00Z", "days"),
         ("trend?bucket=month&start=2024-01-01&end=2024-03-01&scope=2&method=location", "days"),
-        ("trend?bucket=hour&start=2024-01-01&end=2024-01-02", "usages"),
+        ("trend?bucket=hour&start=2024-01-01&end=2024-01-02", "days"),
         ("trend?bucket=day&start=2024-01-01&end=2024-01-08&timezone=Asia/Tokyo", "usages"),
         ("trend?bucket=day&start=2024-01-01&end=2024-01-08&quality=measured", "usages"),
-        ("trend?bucket=day&start=2024-01-01&end=2024-01-08&group_by=user", "usages"),
-        ("trend?bucket=day&start=2024-01-01T08:00:00Z&end=2024-01-01T09:00:00Z", "usages"),
+        ("trend?bucket=day&start=2024-01-01&end=2024-01-08&group_by=user", "days"),
+        ("trend?bucket=day&start=2024-01-01T08:00:00Z&end=2024-01-01T09:00:00Z", "days"),
         ("summary?by=scope", "days"),
         ("summary", "usages"),
     ],

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.accounts.service import change_organization
 from carbonapi.accounts.models import Organization
+from carbonapi.accounts.service import change_organization
 from carbonapi.auth import Actor, acting_as
 from carbonapi.db import db
 from carbonapi.usages import ledger, service
@@ -126,7 +126,7 @@ def test_write_in_the_old_time_zone_must_be_retried(manager, before, days):
 
     (refused,) = commit_while_waiting(recording(manager, EVENING))
 
-    told = "The organization's time zone has been changed meanwhile. Send it again."
+    told = "The organization's time zone changed at the same time. Retry the request."
     assert (refused.status_code, refused.headers["Retry-After"], refused.json["detail"]) == (503, "2", told)
     assert days_of(manager) == days
     assert len(manager.get("/usages").json) == len(before)

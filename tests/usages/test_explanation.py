@@ -36,7 +36,8 @@ def test_explanation_contains_every_step(as_member, as_manager):
     assert [factor["factor"] for factor in told["candidates"]] == [0.2, 0.3]
     assert told["why"] == (
         "The region is GB. An organization's own factor takes precedence over a shared one; within each, a regional "
-        "factor over the general one. The location-based factor that applies at that time is the shared factor for region GB."
+        "factor over the general one. The location-based factor that applies at that time is the shared factor "
+        "for region GB."
     )
     assert told["calculation"] == "0.833333333333 kWh × 0.2 kg CO2e/kWh = 0.1666666666666 kg CO2e"
     assert (told["co2e_kg"], told["outdated"], told["versions"]) == (usage["co2e_kg"], False, 1)
@@ -60,7 +61,7 @@ def test_explanation_contains_restatements_and_versions(as_member, as_manager):
     told = as_member.get(path).json
     assert (told["outdated"], told["co2e_kg"], told["versions"]) == (False, 5, 3)
     assert told["restatement_ids"] == [restatement["id"]]
-    assert "the organization's own for any region" in told["why"]
+    assert "the organization's own factor for any region" in told["why"]
     assert told["sha256"] != before["sha256"]
     assert as_member.get(f"{path}?as_of={as_of}").json["sha256"] == before["sha256"]
 

@@ -17,16 +17,16 @@ COUNTED = 2  # Statements by which an import is counted: by account and by addre
 
 @pytest.fixture
 def signed_in_before(app, as_member, monkeypatch):
-    """A member whose session the worker has read already, with a few usages; returns their client.
+    """Return the client of a member with a few usages, whose session the worker has cached.
 
-    The worker has leased a part of their limit of writes, too, in a window that does not end meanwhile.
+    The worker has also leased writes of their rate limit, in a window that does not end during the test.
     """
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     moment = factories.now()
     monkeypatch.setattr("carbonapi.rest.rate_limit_headers.now", lambda: moment)
     for month in (6, 7, 8):
         factories.usage(as_member.user, usage_at=f"2024-{month:02}-01")
-    as_member.post("/usages", json={})  # It is refused, and counted.
+    as_member.post("/usages", json={})  # It is rejected, and counted.
     return as_member
 
 
@@ -101,7 +101,7 @@ def test_correction_reads_archives_and_writes(signed_in_before, statements):
     assert len(statements) == 3
     statements.clear()
     assert signed_in_before.delete(f"/usages/{usage_id}").status_code == 204
-    assert len(statements) == 4  # What has left a day may leave an hour empty there.
+    assert len(statements) == 4  # The hours of the day are read again.
 
 
 def test_import_statements_do_not_depend_on_its_length(signed_in_before, statements):
@@ -221,7 +221,7 @@ def plan_of(statement, parameters=None):
     return [
         (node["Node Type"], node.get("Index Name") or node.get("Relation Name"))
         for node in nodes_of(explained.scalar()[0]["Plan"])
-        # What the policies of row-level security ask is asked once for the statement, and reads no table.
+        # Row-level security policies are evaluated once per statement and read no table.
         if node.get("Parent Relationship") != "InitPlan" or node["Node Type"] != "Result"
     ]
 
@@ -234,7 +234,7 @@ def nodes_of(plan):
 
 @pytest.fixture
 def many_usages(organization):
-    """So many usages that a plan matters, of four people, two types and other organizations. One of the people."""
+    """Insert enough usages for realistic plans, of several users and organizations. Return one of the users."""
     people = [factories.user(organization) for _ in range(4)]
     people += [factories.user(factories.organization()) for _ in range(4)]
     db.session.execute(
@@ -281,8 +281,8 @@ def many_days(organization):
         sa.text(
             """
             INSERT INTO daily_totals (organization_id, usage_type_id, day, method, restatement_id, timezone,
-                                    usage_count, carried_count, amount, co2e_kg, estimated_kg, reading_hours, period_hours,
-                                    hours_stale)
+                                      usage_count, carried_count, amount, co2e_kg, estimated_kg, reading_hours,
+                                      period_hours, hours_stale)
             SELECT o.id, t.id, date '2022-01-01' + n, 'location', 0, o.timezone, 24, 0, 24, 36, 0, 16777215, 0, false
             FROM organizations o, usage_types t, generate_series(0, 1094) n
             WHERE o.id = ANY (:ids) AND t.id IN (100, 101)
@@ -333,12 +333,12 @@ def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
     usage_type = factories.usage_type(factor="1")
     times = [f"2024-01-{day:02}T{hour:02}:00:00Z" for day in range(1, 29) for hour in range(24)]
 
-    def book(amount):
+    def import_file(amount):
         file = "usage_at,external_id,amount\n" + "".join(f"{time},{time},{amount}\n" for time in times)
         path = f"/imports?usage_type_id={usage_type.id}&on_conflict=replace"
         return as_manager.post(path, data=file, content_type="text/csv")
 
-    assert book(1).status_code == 201
+    assert import_file(1).status_code == 201
     factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": "Tests"}
     assert as_manager.post(f"/usage-types/{usage_type.id}/factors", json=factor).status_code == 201
     # As when it is looked at while many usages are recorded and not committed yet.
@@ -354,7 +354,7 @@ def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
         if many == "replaced":
-            answer = book(3).json
+            answer = import_file(3).json
         else:
             body = {"usage_type_id": usage_type.id, "mode": "apply", "reason": "Tests"}
             answer = as_manager.post("/restatements", json=body).json

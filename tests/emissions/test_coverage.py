@@ -153,7 +153,7 @@ def median(values):
 
 
 def lasting(read):
-    """The hours for which these hours with readings last, told once more."""
+    """Return the hours that readings in these hours cover, computed independently."""
     days = {day: sorted(hour for of, hour in read if of == day) for day, _ in read}
     if median([len(hours) for hours in days.values()]) > 1:
         steps = [

@@ -31,7 +31,7 @@ def readings(name):
 
 @pytest.fixture
 def household(as_manager, app):
-    """A manager whose London organization has both series in its ledger, booked with each year's factors."""
+    """A manager whose London organization has both series in its ledger, recorded with each year's factors."""
     import_factors(FACTORS)
     db.session.commit()
     as_manager.patch(

@@ -1,4 +1,4 @@
-"""What the ledger said before: versions, and every answer as of a moment."""
+"""The history of the ledger: versions, and responses as of an earlier instant."""
 
 import datetime as dt
 from urllib.parse import quote
@@ -12,7 +12,7 @@ USAGE = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 2}
 
 
 def moment():
-    """Now, as it stands in a query."""
+    """Return the current time for a query string."""
     return quote(format_datetime(factories.now()))
 
 

@@ -48,14 +48,14 @@ def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
         total = total_of(counted)
         assert counted.status_code == 200
         for page in {1, 2, 3, total // size // 2 + 1, max(total // size, 1), total // size + 1, total // size + 2}:
-            told = manager.get(f"{asked}&page={page}")
+            listed = manager.get(f"{asked}&page={page}")
             as_counted = manager.get(f"{asked}&page={page}&as_of={now}")
-            assert total_of(told) == total
-            assert told.json == as_counted.json, f"{asked}&page={page}"
+            assert total_of(listed) == total
+            assert listed.json == as_counted.json, f"{asked}&page={page}"
 
 
 def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
-    """The statement is built for the first of each role; a page by cursor is built for each."""
+    """The statement is compiled once for each role. A page by cursor is built for each request."""
     monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
     monkeypatch.setattr(paging, "_KEPT", kept := {})
     clients = []

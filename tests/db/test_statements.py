@@ -18,7 +18,7 @@ COUNTED = 2  # Statements by which an import is counted: by account and by addre
 
 @pytest.fixture
 def signed_in_before(app, as_member, monkeypatch):
-    """A member whose session the worker has read already, with a few usages; returns their client.
+    """Return the client of a member with a few usages, whose session the worker has cached.
 
     The worker has also leased a part of their limit of writes, in a window that does not end during the test.
     """

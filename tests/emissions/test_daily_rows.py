@@ -54,6 +54,8 @@ def test_totals_and_usages_give_the_same_figures(sign_in, sources, timezone):
         first = 2018 if bucket == "day" else 1975
         queries.append(f"trend?bucket={bucket}{compare}{group_by}&{span(dice, first, first + 6)}")
     queries += [f"trend?bucket={bucket}" for bucket in ("month", "year")]
+    for group_by in ("", "&group_by=user", "&group_by=scope&compare=previous_year"):
+        queries.append(f"trend?bucket=hour{group_by}&{span(dice, 2018, 2019)}")
     for _ in range(examples(8, 20)):
         narrowed = dice.choice(["", f"&usage_type_id={dice.choice(types)['usage_type_id']}", "&method=location"])
         queries.append(f"summary?by=scope&by=usage_type&{span(dice)}{narrowed}")

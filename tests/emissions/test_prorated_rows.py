@@ -57,7 +57,7 @@ def hourly():
 
 
 def test_prorated_bills_approximate_metered_months(sign_in, organization, hourly):
-    """These bills are one of the schedules under which spreading is closer in every single month.
+    """These bills are one of the schedules for which proration is closer in every single month.
 
     Over random schedules of two years of this load, a month's spread bills were off by 49 kWh on average, bills
     recorded by their begin by 165, by their end by 168; spreading was closer in three months of four.

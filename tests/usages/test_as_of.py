@@ -166,7 +166,7 @@ def history_of(sign_in):
                 self.remember()
 
         def check(self, as_of, ledger):
-            """Everything that can be asked answers as the dictionary has it."""
+            """Compare every response with the dictionary."""
             listed = self.manager.get(f"/usages?page_size=1000&as_of={as_of}").json
             answered = {
                 usage["id"]: (usage["usage_type_id"], usage["usage_at"], usage["amount"], usage["factor"])

@@ -55,7 +55,7 @@ def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
 
 
 def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
-    """The statement is built for the first of each role; a page by cursor is built for each."""
+    """The statement is compiled once for each role. A page by cursor is built for each request."""
     monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
     monkeypatch.setattr(paging, "_CACHED_PAGES", cached := {})
     clients = []

@@ -93,32 +93,16 @@ class UsageSelection:
         statement = _statement(query, tuple(map(RowSource, ranges)))
         return db.session.execute(statement.add_cte(_rows_as(SELECTED_USAGES, self.usages)), parameters).all()
 
-    def _sources_with_totals(
-        self, ranges: Mapping[TimeEdges, Instants], *, by_days: bool, hours_by_days: bool
-    ) -> dict[RowSource, dict[str, Any]] | None:
-        """Return the source of each range and its parameters, or None if one of them cannot use daily totals."""
-        sources = {}
-        for edges, instants in ranges.items():
-            days = daily_rows(edges).divide(instants, self.timezone) if by_days else None
-            if days is not None:
-                partial_days, parameters = days
-                sources[RowSource(edges, partial_days, has_totals=True)] = parameters
-            elif hours_by_days:
-                sources[RowSource(edges, has_totals=True)] = edges.parameters(instants)
-            else:
-                return None
-        return sources
-
     def _rows_from_totals(
         self,
         totals: sa.Select[Any],
         query: CachedQuery,
-        sources: Mapping[RowSource, dict[str, Any]],
+        ranges: Mapping[TimeEdges, Instants],
         parameters: dict[str, Any],
         *,
         by_days: bool,
     ) -> Sequence[sa.Row[Any]] | None:
-        """Return the rows of a query, or None if the days of PostgreSQL and Python differ."""
+        """Return the rows of a query from daily totals, or None if its edges are not the edges of days."""
         parameters = parameters | {ORGANIZATION_ID.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
         sources = []
         for edges, instants in ranges.items():

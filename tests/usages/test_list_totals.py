@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
+from carbonapi import audit
 from carbonapi.accounts.models import User
 from carbonapi.db import db
 from carbonapi.rest import paging
@@ -115,6 +116,7 @@ def test_total_and_deep_page_read_usages_of_few_days(app, sign_in, many_usages, 
     """Of 192 usages a day, for 42 days."""
     manager = sign_in(db.session.get_one(User, many_usages.id))
     many_usages.role = "manager"
+    audit.flush()
     ledger.rebuild_daily_totals(many_usages.organization_id)
     db.session.commit()
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)

@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     db.init_app(app)
     Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
     flask_jwt_extended.JWTManager(app)
+    rate_limiting.init_app(app)
     api = rest.init_app(app)
     for blueprint in (
         # The order of the OpenAPI document.
@@ -74,13 +75,10 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         api.register_blueprint(blueprint)
     app.register_blueprint(dashboard.dashboard)
     app.register_blueprint(postman.pages)
-    counters = rate_limiting.create_counters(settings["REDIS_URL"])
     app.extensions["carbonapi"] = auth.State(
         find_actor=accounts.find_actor,
         find_key_actor=accounts.find_key_actor,
         on_timezone_change=usages.ledger.rebuilding_daily_totals,
-        counters=counters,
-        allowances=rate_limiting.LocalAllowances(counters),
         hashing_slots=accounts.create_slots(settings["WORKERS"]),
         export_slots=rest.create_slots(settings["DATABASE_POOL_SIZE"]),
         api=api,

@@ -289,23 +289,21 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
 
     Raise SettingsError that names all missing and invalid settings at once, without their values.
     """
-    values: Settings = {}
+    values = DEFAULTS.copy()
     errors = []
     for setting in SETTINGS:
         text = environ.get(setting.variable)
-        if text is None and setting.required:
-            errors.append(f"{setting.variable} is not set. {setting.description}")
-        elif text is None:
-            values[setting.name] = setting.default
-        else:
-            try:
+        try:
+            if text is not None:
                 values[setting.name] = setting.parse(text)
-            except ValueError as error:
-                errors.append(f"{setting.variable} {error}.")
+            elif setting.required:
+                errors.append(f"{setting.variable} is not set. {setting.description}")
+        except ValueError as error:
+            errors.append(f"{setting.variable} {error}.")
     for variable in ("FLASK_DEBUG", "DEBUG"):
         if environ.get(variable, "").lower() not in ("", "0", "false", "no", "off"):
             errors.append(f"{variable} is set. Unset it: debug mode shows internals to clients.")
-    if values.get("SMTP_URL") and values.get("MAIL_FROM", "invalid") is None:
+    if values["SMTP_URL"] and "CARBONAPI_MAIL_FROM" not in environ:
         errors.append("CARBONAPI_MAIL_FROM is not set. CARBONAPI_SMTP_URL requires it.")
     if errors:
         raise SettingsError("\n".join(errors))

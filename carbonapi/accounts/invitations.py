@@ -58,22 +58,18 @@ def set_password(token: str, password: str, now: dt.datetime) -> None:
         user = _find_user(parsed, now) if parsed else None
         if user is None:
             raise ValidationFailed("This token is unknown, used or expired. Ask for a new one.", field="token")
-        _set_password(user, password, now)
+        check_password_strength(password, user.email, "password")
+        user.password_hash = hash_password(password)
+        audit.flush()
+        revoke(user)
+        sessions.end_all(user, now, "password set by token")
+        audit.record("accepted", User, user.id, user.organization_id)
 
 
 def revoke(user: User) -> None:
     """Revoke the password token of the user, if there is one."""
     criteria = (PasswordToken.organization_id == user.organization_id, PasswordToken.user_id == user.id)
     db.session.execute(sa.delete(PasswordToken).where(*criteria))
-
-
-def _set_password(user: User, password: str, now: dt.datetime) -> None:
-    check_password_strength(password, user.email, "password")
-    user.password_hash = hash_password(password)
-    audit.flush()
-    revoke(user)
-    sessions.end_all(user, now, "password set by token")
-    audit.record("accepted", User, user.id, user.organization_id)
 
 
 def _create_token(user: User, now: dt.datetime, action: str) -> tuple[str, dt.datetime]:

@@ -44,39 +44,33 @@ def send_token(address: str, token: str, expires_at: dt.datetime, now: dt.dateti
     page = current_app.config["PASSWORD_PAGE_URL"]
     # A browser does not send the fragment, so the token appears in no server's log.
     link_or_token = f"{page}#token={token}" if page else token
-    text = TEXT.format(link_or_token=link_or_token, expires_at=format_datetime(expires_at))
-    message = _message(current_app.config["MAIL_FROM"], address, "Set your password", text, now)
-    try:
-        _send(urlsplit(current_app.config["SMTP_URL"]), message, address)
-    except smtplib.SMTPRecipientsRefused as error:
-        codes = [code for code, _ in error.recipients.values()]
-        if all(code >= 500 for code in codes):
-            raise ValidationFailed(f"The mail server rejects {address}. Nothing was changed.") from None
-        raise _unavailable(error) from None
-    except OSError as error:  # The base class of the errors of smtplib and ssl.
-        raise _unavailable(error) from None
-
-
-def _message(sender: str, address: str, subject: str, text: str, now: dt.datetime) -> EmailMessage:
-    """Return the message. Raise ValueError for an address that contains a line break."""
+    sender = current_app.config["MAIL_FROM"]
+    domain = sender.rpartition("@")[2]
     message = EmailMessage(POLICY)
     message["From"], message["To"] = Address(addr_spec=sender), Address(addr_spec=address)
-    message["Subject"] = subject
+    message["Subject"] = "Set your password"
     message["Date"] = utils.format_datetime(now)
-    message["Message-ID"] = utils.make_msgid(domain=_domain(sender))
+    message["Message-ID"] = utils.make_msgid(domain=domain)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: do not send out-of-office replies.
-    message.set_content(text)
-    return message
+    message.set_content(TEXT.format(link_or_token=link_or_token, expires_at=format_datetime(expires_at)))
+    try:
+        _send(urlsplit(current_app.config["SMTP_URL"]), message, sender, address, domain)
+    except OSError as error:  # The base class of the errors of smtplib and ssl.
+        rejections = error.recipients if isinstance(error, smtplib.SMTPRecipientsRefused) else {}
+        if rejections and all(code >= 500 for code, _ in rejections.values()):
+            raise ValidationFailed(f"The mail server rejects {address}. Nothing was changed.") from None
+        current_app.logger.warning("mail was not sent: %s", type(error).__name__)
+        raise Unavailable("The mail server does not accept mail now. Nothing was changed. Try again shortly.") from None
 
 
-def _send(url: SplitResult, message: EmailMessage, address: str) -> None:
+def _send(url: SplitResult, message: EmailMessage, sender: str, address: str, domain: str) -> None:
     assert url.hostname is not None
-    sender, tls = current_app.config["MAIL_FROM"], ssl.create_default_context()
+    tls = ssl.create_default_context()
     server: smtplib.SMTP
     if url.scheme == "smtps":
-        server = smtplib.SMTP_SSL(url.hostname, url.port or 465, _domain(sender), timeout=TIMEOUT_SECONDS, context=tls)
+        server = smtplib.SMTP_SSL(url.hostname, url.port or 465, domain, timeout=TIMEOUT_SECONDS, context=tls)
     else:
-        server = smtplib.SMTP(url.hostname, url.port or 587, _domain(sender), timeout=TIMEOUT_SECONDS)
+        server = smtplib.SMTP(url.hostname, url.port or 587, domain, timeout=TIMEOUT_SECONDS)
     with server:
         if url.scheme == "smtp" and not _is_local(url.hostname):
             server.starttls(context=tls)
@@ -91,12 +85,3 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2]
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    current_app.logger.warning("mail was not sent: %s", type(error).__name__)
-    return Unavailable("The mail server does not accept mail now. Nothing was changed. Try again shortly.")

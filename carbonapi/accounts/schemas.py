@@ -18,6 +18,7 @@ from ..rest.fields import (
     Text,
     TimeZoneName,
     UtcDateTime,
+    returned,
 )
 from .models import DEFAULT_SIGNIFICANCE_THRESHOLD, DEFAULT_TIMEZONE, Organization, Session, User
 from .passwords import MAX_LENGTH, MIN_LENGTH
@@ -42,6 +43,14 @@ def password(example: str = "unrelated words make good ones", *, required: bool 
             "example": example,
             "description": f"{MIN_LENGTH} to {MAX_LENGTH} characters, not easy to guess.",
         },
+    )
+
+
+def current_password() -> Text:
+    return Text(
+        required=True,
+        validate=ma.validate.Length(1, MAX_LENGTH),
+        metadata={"format": "password", "example": "unrelated words make good ones"},
     )
 
 
@@ -71,38 +80,26 @@ class CredentialsSchema(Schema):
     """The credentials for a login."""
 
     email = Text(required=True, validate=ma.validate.Length(1, 254), metadata={"example": "ada@example.org"})
-    password = Text(
-        required=True,
-        validate=ma.validate.Length(1, MAX_LENGTH),
-        metadata={"format": "password", "example": "unrelated words make good ones"},
-    )
+    password = current_password()
 
 
 class TokensSchema(Schema):
     """An access token for requests, and a refresh token to get the next pair, which can be used once."""
 
-    access_token = ma.fields.String(required=True, metadata={"example": "header.claims.signature"})
-    refresh_token = ma.fields.String(required=True, metadata={"example": "header.claims.signature"})
-    token_type = ma.fields.String(required=True, metadata={"example": "Bearer"})
-    expires_in = ma.fields.Integer(
-        required=True, metadata={"example": 900, "description": "Lifetime of the access token in seconds."}
-    )
+    access_token = returned(ma.fields.String, "header.claims.signature")
+    refresh_token = returned(ma.fields.String, "header.claims.signature")
+    token_type = returned(ma.fields.String, "Bearer")
+    expires_in = returned(ma.fields.Integer, 900, "Lifetime of the access token in seconds.")
 
 
 class SessionSchema(Schema):
     """One login, with the tokens that descend from it."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    started_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z", "description": "Login time."})
-    refreshed_at = UtcDateTime(
-        required=True, metadata={"example": "2026-02-01T08:00:00Z", "description": "Time of the last refresh."}
-    )
-    expires_at = UtcDateTime(
-        required=True, metadata={"example": "2026-03-03T08:00:00Z", "description": "When it ends, unless refreshed."}
-    )
-    current = ma.fields.Boolean(
-        required=True, metadata={"example": True, "description": "Whether your token belongs to this session."}
-    )
+    id = returned(ma.fields.Integer, 1)
+    started_at = returned(UtcDateTime, "2026-01-31T12:00:00Z", "Login time.")
+    refreshed_at = returned(UtcDateTime, "2026-02-01T08:00:00Z", "Time of the last refresh.")
+    expires_at = returned(UtcDateTime, "2026-03-03T08:00:00Z", "When it ends, unless refreshed.")
+    current = returned(ma.fields.Boolean, True, "Whether your token belongs to this session.")
 
 
 class SessionQuery(ListQuerySchema):
@@ -112,24 +109,20 @@ class SessionQuery(ListQuerySchema):
 class PasswordChangeSchema(Schema):
     """The current password and the new one."""
 
-    current_password = Text(
-        required=True,
-        validate=ma.validate.Length(1, MAX_LENGTH),
-        metadata={"format": "password", "example": "unrelated words make good ones"},
-    )
+    current_password = current_password()
     new_password = password("quite other words for a change")
 
 
 class UserSchema(Schema):
     """A person who can log in."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    email = ma.fields.String(required=True, metadata={"example": "ada@example.org"})
-    name = ma.fields.String(required=True, metadata={"example": "Ada Lovelace"})
+    id = returned(ma.fields.Integer, 1)
+    organization_id = returned(ma.fields.Integer, 1)
+    email = returned(ma.fields.String, "ada@example.org")
+    name = returned(ma.fields.String, "Ada Lovelace")
     role = ma.fields.String(required=True, metadata={"enum": list(ROLES), "example": "member"})
-    active = ma.fields.Boolean(required=True, metadata={"example": True, "description": "Whether they can log in."})
-    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    active = returned(ma.fields.Boolean, True, "Whether they can log in.")
+    created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
 
 
 class ProfileChangesSchema(Schema):
@@ -182,7 +175,7 @@ class PasswordTokenSchema(Schema):
     token = ma.fields.String(
         metadata={"example": TOKEN, "description": "For `/auth/accept`. Returned once, if the service sends no mail."}
     )
-    expires_at = UtcDateTime(required=True, metadata={"example": "2026-02-01T12:00:00Z"})
+    expires_at = returned(UtcDateTime, "2026-02-01T12:00:00Z")
 
 
 class PasswordTokenAcceptanceSchema(Schema):
@@ -226,12 +219,12 @@ class OrganizationChangesSchema(NewOrganizationSchema):
 class OrganizationSchema(Schema):
     """A customer, which owns users and a ledger."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    name = ma.fields.String(required=True, metadata={"example": "Analytical Engines"})
-    timezone = ma.fields.String(required=True, metadata={"example": "Europe/London"})
-    region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
-    significance_threshold = ExactDecimal(required=True, metadata={"example": 5, "description": "Percentage."})
-    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    id = returned(ma.fields.Integer, 1)
+    name = returned(ma.fields.String, "Analytical Engines")
+    timezone = returned(ma.fields.String, "Europe/London")
+    region = returned(ma.fields.String, "GB", nullable=True)
+    significance_threshold = returned(ExactDecimal, 5, "Percentage.")
+    created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
 
 
 class OrganizationQuery(ListQuerySchema):

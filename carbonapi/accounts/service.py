@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime as dt
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from flask import current_app
@@ -17,6 +17,8 @@ from .api_keys.service import delete_api_keys_of
 from .models import Organization, Session, User
 from .passwords import check_password_strength, hash_password, password_matches
 
+Row = TypeVar("Row", Organization, User)
+
 
 def register(email: str, password: str, name: str, organization: str | None, now: dt.datetime) -> User:
     """Create an organization and its first manager.
@@ -30,15 +32,13 @@ def register(email: str, password: str, name: str, organization: str | None, now
     password_hash = hash_password(password)  # Hash before the first write, because hashing may wait for a slot.
     with row_security.for_all_organizations():  # The organization has no id yet.
         created = create_organization(name=organization or f"{name}'s organization")
-        return _create_user(created.id, password_hash, email=email, name=name, role="manager")
+        fields = {"email": email, "name": name, "role": "manager"}
+        return _add(User(organization_id=created.id, password_hash=password_hash, **fields))
 
 
 def create_organization(**fields: Any) -> Organization:
     """Create an organization."""
-    organization = Organization(**fields)
-    db.session.add(organization)
-    audit.flush()
-    return organization
+    return _add(Organization(**fields))
 
 
 def change_organization(organization: Organization, **fields: Any) -> Organization:
@@ -76,9 +76,9 @@ def create_user(
     _check_promotion(actor, fields["role"])
     organization = get_referenced(Organization, organization_id or actor.organization_id, "organization_id")
     if password is None:
-        return invitations.invite(_create_user(organization.id, None, **fields), now)
+        return invitations.invite(_add(User(organization_id=organization.id, **fields)), now)
     check_password_strength(password, fields["email"], "password")
-    return _create_user(organization.id, hash_password(password), **fields)
+    return _add(User(organization_id=organization.id, password_hash=hash_password(password), **fields))
 
 
 def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
@@ -127,11 +127,10 @@ def erase_users(users: list[User], now: dt.datetime) -> None:
         delete_api_keys_of(user)
 
 
-def _create_user(organization_id: int, password_hash: str | None, **fields: Any) -> User:
-    user = User(organization_id=organization_id, password_hash=password_hash, **fields)
-    db.session.add(user)
+def _add(row: Row) -> Row:
+    db.session.add(row)
     audit.flush()
-    return user
+    return row
 
 
 def _check_promotion(actor: Actor, role: str) -> None:

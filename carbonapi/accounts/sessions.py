@@ -22,7 +22,7 @@ from .models import Organization, Session, User
 from .passwords import password_matches
 
 # Within this time, a second refresh gets the same answer: for two tabs at once, or a client that lost its answer.
-RETRY_SECONDS = 30
+RETRY_TIME = dt.timedelta(seconds=30)
 
 
 def log_in(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
@@ -40,9 +40,8 @@ def log_in(email: str, password: str, now: dt.datetime) -> dict[str, Any]:
     with row_security.for_organization(user.organization_id if user else audit.NO_ORGANIZATION):
         if user is not None and matches and user.active:
             reset(LOGIN, email.lower(), now)
-            tokens = create(user, now)
             on_commit(metrics.LOGINS.labels("succeeded").inc)
-            return tokens
+            return create(user, now)
         _record_failure(email, user, matches)
         db.session.commit()  # The error below rolls the transaction back.
         metrics.LOGINS.labels("failed").inc()
@@ -57,7 +56,7 @@ def create(user: User, now: dt.datetime) -> dict[str, Any]:
         generation=1,
         started_at=now,
         refreshed_at=now,
-        expires_at=now + _refresh_lifetime(),
+        expires_at=now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
     )
     db.session.add(session)
     db.session.flush()
@@ -74,31 +73,25 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
     """
     consume(REFRESH, claims["sub"], now)
     with row_security.for_organization(claims["org"]):
-        return _next_tokens(claims, now)
-
-
-def _next_tokens(claims: Claims, now: dt.datetime) -> dict[str, Any]:
-    session = db.session.scalar(
-        sa.select(Session)
-        .where(Session.organization_id == claims["org"], Session.id == claims["sid"])
-        .with_for_update()
-    )
-    if session is None or session.ended_at or session.expires_at <= now:
-        raise Unauthenticated("This session has ended. Log in again.")
-    generation = claims["gen"]
-    if generation == session.generation:
-        session.generation += 1
-        session.refreshed_at = now
-        session.expires_at = now + _refresh_lifetime()
-    elif not (
-        generation == session.generation - 1 and now - session.refreshed_at < dt.timedelta(seconds=RETRY_SECONDS)
-    ):
-        session.ended_at, session.end_reason = now, "a refresh token was used twice"
-        audit.record("session_ended", Session, session.id, session.organization_id, reason=session.end_reason)
-        db.session.commit()  # The error below rolls the transaction back.
-        raise Unauthenticated("This refresh token was used before, so its session has been ended. Log in again.")
-    db.session.flush()
-    return _tokens(session)
+        session = db.session.scalar(
+            sa.select(Session)
+            .where(Session.organization_id == claims["org"], Session.id == claims["sid"])
+            .with_for_update()
+        )
+        if session is None or session.ended_at or session.expires_at <= now:
+            raise Unauthenticated("This session has ended. Log in again.")
+        is_retry = claims["gen"] == session.generation - 1 and now - session.refreshed_at < RETRY_TIME
+        if claims["gen"] == session.generation:
+            session.generation += 1
+            session.refreshed_at = now
+            session.expires_at = now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"]
+        elif not is_retry:
+            session.ended_at, session.end_reason = now, "a refresh token was used twice"
+            audit.record("session_ended", Session, session.id, session.organization_id, reason=session.end_reason)
+            db.session.commit()  # The error below rolls the transaction back.
+            raise Unauthenticated("This refresh token was used before, so its session has been ended. Log in again.")
+        db.session.flush()
+        return _tokens(session)
 
 
 def active(now: dt.datetime) -> sa.Select[Session]:
@@ -162,12 +155,10 @@ def _log_out(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -
 
 
 def _end_statement(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> sa.Update:
-    """Return the UPDATE that ends the active sessions that meet these criteria."""
     return sa.update(Session).where(*criteria, Session.ended_at.is_(None)).values(ended_at=now, end_reason=reason)
 
 
 def _record_failure(email: str, user: User | None, matches: bool) -> None:
-    """Write the audit entry of a failed login."""
     if user is not None:
         reason = "deactivated" if matches else "wrong password"
         audit.record("login_failed", User, user.id, user.organization_id, reason=reason)
@@ -175,11 +166,6 @@ def _record_failure(email: str, user: User | None, matches: bool) -> None:
         # Text without an @ may be a password in the wrong field.
         new = {"email": email if "@" in email else None}
         audit.record("login_failed", User, None, audit.NO_ORGANIZATION, new=new, reason="unknown e-mail address")
-
-
-def _refresh_lifetime() -> dt.timedelta:
-    lifetime: dt.timedelta = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"]
-    return lifetime
 
 
 def _tokens(session: Session) -> dict[str, Any]:

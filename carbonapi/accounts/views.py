@@ -8,29 +8,8 @@ from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, get_all_visible, g
 from ..errors import Forbidden, Unauthenticated
 from ..rate_limiting import PASSWORD_CHANGE
 from ..rest import Blueprint, IdsSchema, lock_for_update, now, public, raises, rate_limited, requires, shown_once
-from . import invitations, service, sessions
+from . import invitations, schemas, service, sessions
 from .models import Organization, Session, User
-from .schemas import (
-    CreatedUserSchema,
-    CredentialsSchema,
-    NewOrganizationSchema,
-    NewUserSchema,
-    OrganizationChangesSchema,
-    OrganizationQuery,
-    OrganizationSchema,
-    PasswordChangeSchema,
-    PasswordTokenAcceptanceSchema,
-    PasswordTokenSchema,
-    ProfileChangesSchema,
-    RegistrationSchema,
-    SessionQuery,
-    SessionSchema,
-    TokensSchema,
-    UserChangesSchema,
-    UserQuery,
-    UserReplacementSchema,
-    UserSchema,
-)
 
 auth = Blueprint(
     "Auth",
@@ -52,7 +31,7 @@ users = Blueprint(
 
 @auth.route("/register")
 class Register(MethodView):
-    @auth.post(RegistrationSchema, UserSchema, location="/api/v1/users")
+    @auth.post(schemas.RegistrationSchema, schemas.UserSchema, location="/api/v1/users")
     @public
     @raises(Forbidden)
     def post(self, fields: dict[str, Any]) -> User:
@@ -65,7 +44,7 @@ class Register(MethodView):
 
 @auth.route("/login")
 class Login(MethodView):
-    @auth.post(CredentialsSchema, TokensSchema, 200)
+    @auth.post(schemas.CredentialsSchema, schemas.TokensSchema, 200)
     @public
     @raises(Unauthenticated)
     def post(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +57,7 @@ class Login(MethodView):
 
 @auth.route("/refresh")
 class Refresh(MethodView):
-    @auth.post(None, TokensSchema, 200)
+    @auth.post(None, schemas.TokensSchema, 200)
     @public
     @auth.doc(security=[{"refresh_token": []}])
     def post(self) -> dict[str, Any]:
@@ -104,7 +83,7 @@ class Logout(MethodView):
 
 @auth.route("/sessions")
 class Sessions(MethodView):
-    @auth.list(SessionSchema, SessionQuery)
+    @auth.list(schemas.SessionSchema, schemas.SessionQuery)
     @requires(EVERYONE, api_key=False)
     def get(self, narrow: Any) -> Any:
         """List sessions
@@ -128,7 +107,7 @@ class SessionById(MethodView):
 
 @auth.route("/password")
 class Password(MethodView):
-    @auth.post(PasswordChangeSchema, None)
+    @auth.post(schemas.PasswordChangeSchema, None)
     @requires(EVERYONE, api_key=False)
     @rate_limited(PASSWORD_CHANGE)
     def post(self, fields: dict[str, Any]) -> None:
@@ -141,7 +120,7 @@ class Password(MethodView):
 
 @auth.route("/accept")
 class Acceptance(MethodView):
-    @auth.post(PasswordTokenAcceptanceSchema, None)
+    @auth.post(schemas.PasswordTokenAcceptanceSchema, None)
     @public
     def post(self, fields: dict[str, Any]) -> None:
         """Accept an invitation
@@ -154,7 +133,7 @@ class Acceptance(MethodView):
 
 @auth.route("/me")
 class Me(MethodView):
-    @auth.get(UserSchema)
+    @auth.get(schemas.UserSchema)
     def get(self) -> User:
         """Get yourself
 
@@ -162,7 +141,7 @@ class Me(MethodView):
         """
         return get_visible(User, current_actor().id)
 
-    @auth.patch(ProfileChangesSchema(partial=True), UserSchema)
+    @auth.patch(schemas.ProfileChangesSchema(partial=True), schemas.UserSchema)
     @requires(EVERYONE, api_key=False)
     def patch(self, fields: dict[str, Any]) -> User:
         """Change yourself
@@ -174,7 +153,7 @@ class Me(MethodView):
 
 @organizations.route("/organizations")
 class Organizations(MethodView):
-    @organizations.list(OrganizationSchema, OrganizationQuery)
+    @organizations.list(schemas.OrganizationSchema, schemas.OrganizationQuery)
     def get(self, narrow: Any) -> Any:
         """List organizations
 
@@ -182,7 +161,7 @@ class Organizations(MethodView):
         """
         return narrow(visible(Organization))
 
-    @organizations.post(NewOrganizationSchema, OrganizationSchema)
+    @organizations.post(schemas.NewOrganizationSchema, schemas.OrganizationSchema)
     @requires(ADMINS)
     def post(self, fields: dict[str, Any]) -> Organization:
         """Create an organization
@@ -194,7 +173,7 @@ class Organizations(MethodView):
 
 @organizations.route("/organizations/<int:organization_id>")
 class OrganizationById(MethodView):
-    @organizations.get(OrganizationSchema)
+    @organizations.get(schemas.OrganizationSchema)
     def get(self, organization_id: int) -> Organization:
         """Get an organization
 
@@ -202,7 +181,7 @@ class OrganizationById(MethodView):
         """
         return get_visible(Organization, organization_id)
 
-    @organizations.put(NewOrganizationSchema, OrganizationSchema)
+    @organizations.put(schemas.NewOrganizationSchema, schemas.OrganizationSchema)
     @requires(MANAGERS)
     def put(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Replace an organization
@@ -211,7 +190,7 @@ class OrganizationById(MethodView):
         """
         return service.change_organization(lock_for_update(Organization, organization_id), **fields)
 
-    @organizations.patch(OrganizationChangesSchema(partial=True), OrganizationSchema)
+    @organizations.patch(schemas.OrganizationChangesSchema(partial=True), schemas.OrganizationSchema)
     @requires(MANAGERS)
     def patch(self, fields: dict[str, Any], organization_id: int) -> Organization:
         """Change an organization
@@ -232,7 +211,7 @@ class OrganizationById(MethodView):
 
 @users.route("/users")
 class Users(MethodView):
-    @users.list(UserSchema, UserQuery)
+    @users.list(schemas.UserSchema, schemas.UserQuery)
     def get(self, narrow: Any) -> Any:
         """List users
 
@@ -240,7 +219,7 @@ class Users(MethodView):
         """
         return narrow(visible(User))
 
-    @users.post(NewUserSchema, CreatedUserSchema)
+    @users.post(schemas.NewUserSchema, schemas.CreatedUserSchema)
     @requires(MANAGERS, api_key=False)
     @shown_once("invitation_token")
     def post(self, fields: dict[str, Any]) -> User:
@@ -264,7 +243,7 @@ class Users(MethodView):
 
 @users.route("/users/<int:user_id>")
 class UserById(MethodView):
-    @users.get(UserSchema)
+    @users.get(schemas.UserSchema)
     def get(self, user_id: int) -> User:
         """Get a user
 
@@ -272,7 +251,7 @@ class UserById(MethodView):
         """
         return get_visible(User, user_id)
 
-    @users.put(UserReplacementSchema, UserSchema)
+    @users.put(schemas.UserReplacementSchema, schemas.UserSchema)
     @requires(MANAGERS, api_key=False)
     def put(self, fields: dict[str, Any], user_id: int) -> User:
         """Replace a user
@@ -281,7 +260,7 @@ class UserById(MethodView):
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
-    @users.patch(UserChangesSchema(partial=True), UserSchema)
+    @users.patch(schemas.UserChangesSchema(partial=True), schemas.UserSchema)
     @requires(MANAGERS, api_key=False)
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
         """Change a user
@@ -303,7 +282,7 @@ class UserById(MethodView):
 
 @users.route("/users/<int:user_id>/reset")
 class Reset(MethodView):
-    @users.post(None, PasswordTokenSchema, 200)
+    @users.post(None, schemas.PasswordTokenSchema, 200)
     @requires(MANAGERS, api_key=False)
     @shown_once("token")
     def post(self, user_id: int) -> dict[str, Any]:

@@ -3,51 +3,33 @@
 import marshmallow as ma
 
 from ..rest import ExportQuerySchema, FilterSchema, ListQuerySchema, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import StrictInteger, Text, UtcDateTime
+from ..rest.fields import StrictInteger, Text, UtcDateTime, returned
 from .models import ACTIONS, AuditEntry
 
 
 class AuditEntrySchema(Schema):
     """One act: the actor, the action, its subject, and the values before and after."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    organization_id = ma.fields.Integer(
-        required=True, metadata={"example": 1, "description": "`0` if none, as at a login with an unknown address."}
-    )
-    occurred_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
-    actor_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 1, "description": "`null` without a login."}
-    )
-    actor_role = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": "manager", "description": "The actor's role at that time."}
-    )
-    api_key_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "The actor's key, if one was used."}
-    )
+    id = returned(ma.fields.Integer, 1)
+    organization_id = returned(ma.fields.Integer, 1, "`0` if none, as at a login with an unknown address.")
+    occurred_at = returned(UtcDateTime, "2026-01-31T12:00:01Z")
+    actor_id = returned(ma.fields.Integer, 1, "`null` without a login.", nullable=True)
+    actor_role = returned(ma.fields.String, "manager", "The actor's role at that time.", nullable=True)
+    api_key_id = returned(ma.fields.Integer, None, "The actor's key, if one was used.", nullable=True)
     action = ma.fields.String(required=True, metadata={"enum": list(ACTIONS), "example": "changed"})
-    subject = ma.fields.String(required=True, metadata={"example": "organization"})
-    subject_id = ma.fields.Integer(required=True, allow_none=True, metadata={"example": 1})
-    address = ma.fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"example": "192.0.2.1", "description": "IP address of the client. `null` for the command line."},
+    subject = returned(ma.fields.String, "organization")
+    subject_id = returned(ma.fields.Integer, 1, nullable=True)
+    address = returned(
+        ma.fields.String, "192.0.2.1", "IP address of the client. `null` for the command line.", nullable=True
     )
-    request_id = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": "0f8fad5bd9cb469fa16570867728950e"}
+    request_id = returned(ma.fields.String, "0f8fad5bd9cb469fa16570867728950e", nullable=True)
+    old = returned(
+        ma.fields.Dict, {"region": None}, "Values before the change. For a deletion, all values.", nullable=True
     )
-    old = ma.fields.Dict(
-        required=True,
-        allow_none=True,
-        metadata={"example": {"region": None}, "description": "Values before the change. For a deletion, all values."},
+    new = returned(
+        ma.fields.Dict, {"region": "GB"}, "Values after the change. For a new row, all values.", nullable=True
     )
-    new = ma.fields.Dict(
-        required=True,
-        allow_none=True,
-        metadata={"example": {"region": "GB"}, "description": "Values after the change. For a new row, all values."},
-    )
-    reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "From the request."}
-    )
+    reason = returned(ma.fields.String, None, "From the request.", nullable=True)
 
 
 class OrderedAuditEntries(FilterSchema):

@@ -28,16 +28,14 @@ def flush() -> None:
     session = db.session()
     created = _audited_rows(session.new)
     changes = [_changed_entry(row) for row in _audited_rows(session.dirty)]
-    deletions = [_deleted_entry(row) for row in _audited_rows(session.deleted)]
+    deletions = [_row_entry(row, "deleted", _values(row), None) for row in _audited_rows(session.deleted)]
     session.info[IS_AUDITED] = True
     try:
         session.flush()
     finally:
         del session.info[IS_AUDITED]
-    creations = [_created_entry(row) for row in sorted(created, key=_id)]
-    entries = [entry for entry in (*creations, *changes, *deletions) if entry is not None]
-    if entries:
-        _write(entries)
+    creations = [_row_entry(row, row.AUDIT.created_action, None, _values(row)) for row in sorted(created, key=_id)]
+    _write([entry for entry in (*creations, *changes, *deletions) if entry is not None])
 
 
 @sa.event.listens_for(db.session, "before_flush")
@@ -65,7 +63,7 @@ def record(
     organization_id: the organization of the row. Default: the actor's.
     actor: the actor, if it is not the current one, as at a login.
     """
-    _write([_entry(action, model, id_, organization_id, actor, old, new, reason)])
+    _write([_entry(action, model, id_, _origin_columns(organization_id, actor), old, new, reason)])
 
 
 def entries_cte(
@@ -82,17 +80,17 @@ def entries_cte(
     rows: at least the columns organization_id and id.
     old, new: an expression from `as_jsonb`, or the same values for all rows.
     """
-    columns = AuditEntry.__table__.c
     entry: dict[str, Any] = {
-        name: sa.bindparam(PARAMETER_PREFIX + name, value, columns[name].type)
+        name: sa.bindparam(PARAMETER_PREFIX + name, value, AuditEntry.__table__.c[name].type)
         for name, value in _origin_columns().items()
     }
     entry |= {"action": sa.literal(action), "subject": sa.literal(display_name(model))}
     if reason is not None:
         entry["reason"] = sa.literal(reason)
     # Columns by name: looking one up in a CTE takes longer than everything else here.
-    entry["organization_id"] = sa.func.coalesce(_column(rows, "organization_id"), entry["organization_id"])
-    entry["subject_id"] = _column(rows, "id")
+    organization_id: sa.ColumnElement[int] = sa.literal_column(f"{rows.name}.organization_id")
+    entry["organization_id"] = sa.func.coalesce(organization_id, entry["organization_id"])
+    entry["subject_id"] = sa.literal_column(f"{rows.name}.id")
     for name, values in (("old", old), ("new", new)):
         if isinstance(values, sa.ColumnElement):
             entry[name] = values
@@ -122,10 +120,6 @@ def as_jsonb(rows: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any
     return sa.literal_column(f"jsonb_build_object({', '.join(pairs)})", JSONB)
 
 
-def _column(rows: sa.CTE, name: str) -> sa.ColumnElement[Any]:
-    return sa.literal_column(f"{rows.name}.{name}")
-
-
 def _audited_rows(rows: Iterable[Any]) -> list[Any]:
     """Return the rows whose models have an `AuditConfig`, by id; new rows have none yet."""
     return sorted((row for row in rows if isinstance(getattr(row, "AUDIT", None), AuditConfig)), key=_id)
@@ -135,9 +129,8 @@ def _id(row: Any) -> int:
     return int(row.id or 0)
 
 
-def _created_entry(row: Any) -> dict[str, Any]:
-    config: AuditConfig = row.AUDIT
-    return _row_entry(row, config.created_action, None, {name: getattr(row, name) for name in config.columns})
+def _values(row: Any) -> Values:
+    return {name: getattr(row, name) for name in row.AUDIT.columns}
 
 
 def _changed_entry(row: Any) -> dict[str, Any] | None:
@@ -149,50 +142,37 @@ def _changed_entry(row: Any) -> dict[str, Any] | None:
     if not changed:
         return None
     action = next((action for name, action in config.actions.items() if name in changed), "changed")
-    before = {name: _value_before(history) for name, history in histories.items()}
+    # A value that was not loaded has neither part, so it appears as null.
+    before = {name: next(iter((*past.deleted, *past.unchanged)), None) for name, past in histories.items()}
     if action == "deleted":
-        return _row_entry(row, action, _without_personal(before, config), None)
+        return _row_entry(row, action, {name: before[name] for name in config.columns}, None)
     audited = [name for name in config.columns if name in changed]
     old = {name: before[name] for name in audited}
     new = {name: getattr(row, name) for name in audited}
     return _row_entry(row, action, old or None, new or None)
 
 
-def _deleted_entry(row: Any) -> dict[str, Any]:
-    config: AuditConfig = row.AUDIT
-    old = {name: getattr(row, name) for name in config.columns}
-    return _row_entry(row, "deleted", _without_personal(old, config), None)
-
-
-def _value_before(history: Any) -> Any:
-    """Return the value that an attribute had when the row was loaded; None if it was not loaded."""
-    return next(iter((*history.deleted, *history.unchanged)), None)
-
-
-def _without_personal(values: Values, config: AuditConfig) -> Values:
-    return {name: values[name] for name in config.columns if name not in config.personal}
-
-
 def _row_entry(row: Any, action: str, old: Values | None, new: Values | None) -> dict[str, Any]:
     config: AuditConfig = row.AUDIT
+    if action == "deleted" and old is not None:
+        old = {name: value for name, value in old.items() if name not in config.personal}
     reason = getattr(row, config.reason_column) if config.reason_column else None
-    organization_id = getattr(row, config.organization_column, None)
-    return _entry(action, type(row), row.id, organization_id, None, old, new, reason)
+    origin = _origin_columns(getattr(row, config.organization_column, None))
+    return _entry(action, type(row), row.id, origin, old, new, reason)
 
 
 def _entry(
     action: str,
     model: type[Any],
     id_: int | None,
-    organization_id: int | None,
-    actor: Actor | None,
+    origin: Values,
     old: Values | None,
     new: Values | None,
     reason: str | None,
 ) -> dict[str, Any]:
     """Return the columns of an entry, except for those that the database generates."""
     return {
-        **_origin_columns(organization_id, actor),
+        **origin,
         "action": action,
         "subject": display_name(model),
         "subject_id": id_,
@@ -206,10 +186,9 @@ def _origin_columns(organization_id: int | None = None, actor: Actor | None = No
     """Return the columns for the organization, the actor and the request of an entry."""
     request = request_origin()
     actor = actor or request.actor
-    if organization_id is None:
-        organization_id = actor.organization_id if actor else NO_ORGANIZATION
+    own_organization = actor.organization_id if actor else NO_ORGANIZATION
     return {
-        "organization_id": organization_id,
+        "organization_id": own_organization if organization_id is None else organization_id,
         "actor_id": actor.id if actor else None,
         "actor_role": actor.role if actor else None,
         "api_key_id": actor.api_key_id if actor else None,
@@ -226,4 +205,5 @@ def _json_values(values: Values | None) -> Values | None:
 
 
 def _write(entries: list[dict[str, Any]]) -> None:
-    db.session.connection().execute(sa.insert(AuditEntry), entries)
+    if entries:
+        db.session.connection().execute(sa.insert(AuditEntry), entries)

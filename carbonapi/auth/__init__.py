@@ -17,7 +17,6 @@ from .actors import (
 from .decorators import require_login
 from .scoping import (
     Narrow,
-    ViewerParameters,
     display_name,
     get_all_visible,
     get_referenced,
@@ -25,12 +24,12 @@ from .scoping import (
     scope_criteria,
     visible,
 )
-from .state import Allowances, Claims, Counters, State, state
+from .state import Claims, State, state
 from .tokens import API_KEY_PREFIX, cached_identity, token_claims
 
 __all__ = [
-    "ADMINS", "API_KEY_PREFIX", "EVERYONE", "MANAGERS", "REVIEWERS", "ROLES", "WRITERS", "Actor", "Allowances",
-    "Claims", "Counters", "Narrow", "Origin", "State", "ViewerParameters", "acting_as", "acting_on_behalf_of",
+    "ADMINS", "API_KEY_PREFIX", "EVERYONE", "MANAGERS", "REVIEWERS", "ROLES", "WRITERS", "Actor", "Claims",
+    "Narrow", "Origin", "State", "acting_as", "acting_on_behalf_of",
     "cached_identity", "current_actor", "display_name", "get_all_visible", "get_referenced", "get_visible",
     "request_origin", "require_login", "scope_criteria", "state", "token_claims", "visible",
 ]  # fmt: skip

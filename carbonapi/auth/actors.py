@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import g, has_request_context, request
 
-from ..db import row_security
+from ..db import Viewer, row_security
 from ..errors import Unauthenticated
 
 ROLES = ("admin", "manager", "member", "auditor")
@@ -19,12 +19,11 @@ ADMINS = frozenset({"admin"})
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
-    """An authenticated user, with the attributes that access rules depend on."""
+class Actor(Viewer):
+    """An authenticated user."""
 
     id: int
     organization_id: int
-    role: str
     timezone: str
     session_id: int | None = None
     api_key_id: int | None = None
@@ -52,27 +51,19 @@ _REQUEST: ContextVar[tuple[str | None, str | None]] = ContextVar("request", defa
 @contextlib.contextmanager
 def acting_as(actor: Actor) -> Iterator[Actor]:
     """Act as `actor` within the block. Unless they are an admin, only the rows of their organization are visible."""
-    token = _ACTOR.set(actor)
-    try:
-        with (
-            row_security.for_all_organizations()
-            if actor.is_admin
-            else row_security.for_organization(actor.organization_id)
-        ):
-            yield actor
-    finally:
-        _ACTOR.reset(token)
+    if actor.is_admin:
+        scope = row_security.for_all_organizations()
+    else:
+        scope = row_security.for_organization(actor.organization_id)
+    with row_security.during_block(_ACTOR, actor), scope:
+        yield actor
 
 
 @contextlib.contextmanager
 def acting_on_behalf_of(actor: Actor, address: str | None, request_id: str | None) -> Iterator[Actor]:
     """Act as `actor` within the block, for a request that has already been answered."""
-    token = _REQUEST.set((address, request_id))
-    try:
-        with acting_as(actor):
-            yield actor
-    finally:
-        _REQUEST.reset(token)
+    with row_security.during_block(_REQUEST, (address, request_id)), acting_as(actor):
+        yield actor
 
 
 def current_actor() -> Actor:

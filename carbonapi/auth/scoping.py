@@ -1,7 +1,6 @@
 """The rows that the actor may see."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -13,15 +12,6 @@ from .actors import current_actor
 M = TypeVar("M", bound=Model)
 
 Narrow = Callable[[sa.Select[Any]], sa.Select[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class ViewerParameters:
-    """A viewer whose ids are parameters, for a statement that is compiled once for all viewers of a role."""
-
-    id: sa.ColumnElement[int]
-    organization_id: sa.ColumnElement[int]
-    role: str
 
 
 def scope_criteria(model: Any) -> tuple[sa.ColumnElement[bool], ...]:

@@ -12,7 +12,7 @@ from flask import Flask, current_app, request
 from ..db import row_security
 from ..errors import Unauthenticated
 from .actors import Actor
-from .state import CachedActor, Claims, CredentialKey, state
+from .state import Claims, CredentialKey, state
 
 # `sid` is the session, `org` its organization.
 REQUIRED_CLAIMS = ["exp", "iat", "nbf", "sub", "jti", "aud", "iss", "type", "sid", "org"]
@@ -116,9 +116,9 @@ def _cached(key: CredentialKey, find: Callable[[], tuple[Actor, dt.datetime | No
     """
     cache = state().actors
     now = time.monotonic()
-    cached = cache.get(key)
-    if cached and now < cached.expires_at:
-        return cached.actor
+    cached_actor, cached_until = cache.get(key, (None, now))
+    if now < cached_until:
+        return cached_actor
     found = find()
     if found is None:
         cache.pop(key, None)
@@ -130,5 +130,5 @@ def _cached(key: CredentialKey, find: Callable[[], tuple[Actor, dt.datetime | No
     if expires_at is not None:
         seconds = min(seconds, (expires_at - dt.datetime.now(dt.UTC)).total_seconds())
     if seconds > 0:
-        cache[key] = CachedActor(actor, now + seconds)
+        cache[key] = (actor, now + seconds)
     return actor

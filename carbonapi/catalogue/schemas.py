@@ -5,7 +5,17 @@ from typing import Any
 import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort, equal_to
-from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictBoolean, StrictInteger, Text, UtcDateTime
+from ..rest.fields import (
+    DecimalInput,
+    ExactDecimal,
+    Name,
+    Region,
+    StrictBoolean,
+    StrictInteger,
+    Text,
+    UtcDateTime,
+    returned,
+)
 from .models import DEFAULT_METHOD, METHODS, EmissionFactor, UsageType
 
 SCOPE = {"description": "GHG Protocol: 1 direct emissions, 2 purchased energy, 3 all others.", "example": 2}
@@ -25,22 +35,20 @@ def method(**kwargs: object) -> Text:
 class UsageTypeSchema(Schema):
     """A usage type, with its current factor."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 100})
-    name = ma.fields.String(required=True, metadata={"example": "electricity"})
-    unit = ma.fields.String(required=True, metadata={"example": "kwh"})
+    id = returned(ma.fields.Integer, 100)
+    name = returned(ma.fields.String, "electricity")
+    unit = returned(ma.fields.String, "kwh")
     scope = ma.fields.Integer(required=True, allow_none=True, metadata=SCOPE)
-    category = ma.fields.String(required=True, allow_none=True, metadata={"example": "energy"})
-    description = ma.fields.String(required=True, allow_none=True, metadata={"example": "Purchased electricity."})
-    archived = ma.fields.Boolean(required=True, metadata={"example": False})
-    factor = ExactDecimal(
-        required=True,
-        allow_none=True,
-        metadata={
-            "example": 1.5,
-            "description": "kg CO2e per unit: the current shared factor for all regions, if there is one.",
-        },
+    category = returned(ma.fields.String, "energy", nullable=True)
+    description = returned(ma.fields.String, "Purchased electricity.", nullable=True)
+    archived = returned(ma.fields.Boolean, False)
+    factor = returned(
+        ExactDecimal,
+        1.5,
+        "kg CO2e per unit: the current shared factor for all regions, if there is one.",
+        nullable=True,
     )
-    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
 
 
 class NewUsageTypeSchema(Schema):
@@ -84,36 +92,34 @@ class UsageTypeQuery(ListQuerySchema):
 class UnitSchema(Schema):
     """A unit for amounts. One of it is exactly numerator / denominator of the usage type's unit."""
 
-    unit = ma.fields.String(required=True, metadata={"example": "MWh"})
-    numerator = ma.fields.Integer(required=True, metadata={"example": 1000})
-    denominator = ma.fields.Integer(required=True, metadata={"example": 1})
+    unit = returned(ma.fields.String, "MWh")
+    numerator = returned(ma.fields.Integer, 1000)
+    denominator = returned(ma.fields.Integer, 1)
 
 
 class EmissionFactorSchema(Schema):
     """The kg CO2e per unit, in one region or in all, within [valid_from, valid_until)."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
-    organization_id = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "The organization that owns the factor. `null` if it is shared."},
+    id = returned(ma.fields.Integer, 1)
+    usage_type_id = returned(ma.fields.Integer, 100)
+    organization_id = returned(
+        ma.fields.Integer, None, "The organization that owns the factor. `null` if it is shared.", nullable=True
     )
-    region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
-    method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": DEFAULT_METHOD})
-    factor = ExactDecimal(required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
-    valid_from = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
-    valid_until = UtcDateTime(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
-    source = ma.fields.String(required=True, metadata={"example": "UK Government GHG Conversion Factors 2025"})
-    note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Generation only."})
-    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    region = returned(ma.fields.String, "GB", nullable=True)
+    method = returned(ma.fields.String, DEFAULT_METHOD, enum=list(METHODS))
+    factor = returned(ExactDecimal, 0.177, "kg CO2e per unit.")
+    valid_from = returned(UtcDateTime, "2026-01-01T00:00:00Z")
+    valid_until = returned(UtcDateTime, "2027-01-01T00:00:00Z", nullable=True)
+    source = returned(ma.fields.String, "UK Government GHG Conversion Factors 2025")
+    note = returned(ma.fields.String, "Generation only.", nullable=True)
+    created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
 
 
 class NewEmissionFactorSchema(Schema):
     """A factor with its validity and its source."""
 
     factor = DecimalInput(12, required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
-    valid_from = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
+    valid_from = returned(UtcDateTime, "2026-01-01T00:00:00Z")
     valid_until = UtcDateTime(
         load_default=None,
         allow_none=True,

@@ -72,10 +72,10 @@ def import_usage_file(file: Path, email: str, usage_type: str | None, profile: P
         if user is None:
             raise click.ClickException(f"There is no user {email}.")
         import_settings = load_options(user.id, usage_type, profile, **options)
-        size, is_terminal = file.stat().st_size, sys.stderr.isatty()
+        size = file.stat().st_size
         with (
             acting_as(Actor(user.id, user.organization_id, "manager", "UTC")),
-            click.progressbar(length=size, label="Reading", file=sys.stderr, hidden=not is_terminal) as bar,
+            click.progressbar(length=size, label="Reading", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar,
             ProgressReader(file.open("rb", buffering=0), lambda read: bar.update(read - bar.pos)) as content,
         ):
             completed = import_file(content, now(), **import_settings)
@@ -94,8 +94,7 @@ def load_options(user_id: int, usage_type: str | None, profile: Path | None, **o
         merged = without_types(merged) | {"usage_type_id" if is_id else "usage_type": usage_type}
     merged |= {name: value for name, value in options.items() if value not in (None, ())}
     try:
-        loaded: dict[str, Any] = ImportOptions().load({**merged, "user_id": str(user_id)})
-        return loaded
+        return dict(ImportOptions().load({**merged, "user_id": str(user_id)}))
     except ma.ValidationError as error:
         (name, (message, *_)), *_ = error.normalized_messages().items()
         raise click.BadParameter(message, param_hint=f"--{name.removesuffix('_id').replace('_', '-')}") from None

@@ -1,20 +1,19 @@
 """Columns and access rules that tables share."""
 
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 
-class Viewer(Protocol):
+@dataclass(frozen=True, slots=True)
+class Viewer:
     """The attributes of an actor that access rules depend on. The ids may be parameters of a statement."""
 
-    @property
-    def id(self) -> int | sa.ColumnElement[int]: ...
-    @property
-    def organization_id(self) -> int | sa.ColumnElement[int]: ...
-    @property
-    def role(self) -> str: ...
+    id: Any
+    organization_id: Any
+    role: str
 
 
 class TenantScoped:

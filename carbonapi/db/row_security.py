@@ -9,11 +9,13 @@ The setting is sent in the same message as a statement, and only if it differs f
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+T = TypeVar("T")
 SETTING = "carbonapi.organization_id"
 EVERYWHERE = "*"
 _NO_ORGANIZATION = ""
@@ -23,26 +25,26 @@ _SCOPE: ContextVar[str] = ContextVar("scope", default=_NO_ORGANIZATION)
 
 
 @contextlib.contextmanager
-def for_organization(organization_id: int) -> Iterator[None]:
-    """Restrict the block to the rows of one organization."""
-    token = _SCOPE.set(str(int(organization_id)))
+def during_block(variable: ContextVar[T], value: T) -> Iterator[T]:
+    """Set a context variable within the block."""
+    token = variable.set(value)
     try:
-        yield
+        yield value
     finally:
-        _SCOPE.reset(token)
+        variable.reset(token)
 
 
-@contextlib.contextmanager
-def for_all_organizations() -> Iterator[None]:
+def for_organization(organization_id: int) -> AbstractContextManager[str]:
+    """Restrict the block to the rows of one organization."""
+    return during_block(_SCOPE, str(int(organization_id)))
+
+
+def for_all_organizations() -> AbstractContextManager[str]:
     """Let the block read and write the rows of all organizations.
 
     For admins, operators, and the few queries that determine the organization of a request.
     """
-    token = _SCOPE.set(EVERYWHERE)
-    try:
-        yield
-    finally:
-        _SCOPE.reset(token)
+    return during_block(_SCOPE, EVERYWHERE)
 
 
 def install(engine: sa.Engine) -> None:

@@ -21,8 +21,8 @@ from ..catalogue.models import UsageType
 from ..local_time.proration import LAST_DIGIT
 from ..usages.models import UsageVersion
 from .aggregation import Figures, check_single_method
-from .figures_query import CachedQuery, RowSource, UsageSelection
 from .prorated_rows import TimeEdges
+from .service import CachedQuery, RowSource, UsageSelection
 
 BEFORE, AFTER = TimeEdges("edges_before"), TimeEdges("edges_after")
 PARTS = ("activity_kg", "factor_kg", "restated_kg", "started_kg", "ended_kg")

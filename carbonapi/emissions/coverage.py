@@ -75,7 +75,12 @@ def hours_by_type(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
 
 
 def _day(instant: Any) -> Any:
-    return day_of(local_clock(TIMEZONE, instant))
+    return _once(day_of(local_clock(TIMEZONE, instant)))
+
+
+def _once(expression: Any) -> Any:
+    """Return an expression that PostgreSQL computes once for the statement, not for each row."""
+    return sa.select(expression).scalar_subquery()
 
 
 def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
@@ -86,7 +91,7 @@ def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
 
 def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     usage = SELECTED_USAGES.c
-    is_instant, is_interval = within(day_start(TIMEZONE, first), day_start(TIMEZONE, last + 1))
+    is_instant, is_interval = within(_once(day_start(TIMEZONE, first)), _once(day_start(TIMEZONE, last + 1)))
     is_data = usage.adjusts_closed_period_id.is_(None)
     first_time, last_time = (
         local_clock(TIMEZONE, usage.usage_at),

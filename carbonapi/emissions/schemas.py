@@ -3,7 +3,7 @@
 import marshmallow as ma
 
 from ..rest import Schema
-from ..rest.fields import ExactDecimal, UtcDateTime, UtcDateTimeOrDate
+from ..rest.fields import ExactDecimal, UtcDateTime, UtcDateTimeOrDate, returned
 from ..usages.schemas import UsageFilter
 from .aggregation import GROUPS
 from .buckets import BUCKETS
@@ -39,27 +39,17 @@ class SummaryQuery(UsageFilter):
 
 
 class BridgeQuery(UsageFilter):
-    start = UtcDateTimeOrDate(
-        required=True, metadata={"description": "Start of the later range, inclusive.", "example": "2026-01-01"}
-    )
-    end = UtcDateTimeOrDate(
-        required=True, metadata={"description": "End of the later range, exclusive.", "example": "2027-01-01"}
-    )
-    compare_start = UtcDateTimeOrDate(
-        required=True, metadata={"description": "Start of the earlier range, inclusive.", "example": "2025-01-01"}
-    )
-    compare_end = UtcDateTimeOrDate(
-        required=True, metadata={"description": "End of the earlier range, exclusive.", "example": "2026-01-01"}
-    )
+    start = returned(UtcDateTimeOrDate, "2026-01-01", "Start of the later range, inclusive.")
+    end = returned(UtcDateTimeOrDate, "2027-01-01", "End of the later range, exclusive.")
+    compare_start = returned(UtcDateTimeOrDate, "2025-01-01", "Start of the earlier range, inclusive.")
+    compare_end = returned(UtcDateTimeOrDate, "2026-01-01", "End of the earlier range, exclusive.")
 
 
 class FiguresSchema(Schema):
     """The sum of usages."""
 
-    co2e_kg = ExactDecimal(required=True, metadata={"example": 18.75, "description": "The exact sum."})
-    usage_count = ma.fields.Integer(
-        required=True, metadata={"example": 1, "description": "Number of usages that are part of the sum."}
-    )
+    co2e_kg = returned(ExactDecimal, 18.75, "The exact sum.")
+    usage_count = returned(ma.fields.Integer, 1, "Number of usages that are part of the sum.")
     amount = ExactDecimal(
         metadata={"example": 12.5, "description": "Sum of the amounts, if all usages are of one usage type."}
     )
@@ -72,39 +62,26 @@ class GroupSchema(FiguresSchema):
     class Meta:
         fields = ("id", "name", "co2e_kg", "usage_count", "amount", "unit")
 
-    id = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"example": 100, "description": "ID of the group, or the number of the scope."},
-    )
-    name = ma.fields.String(
-        required=True,
-        allow_none=True,
-        metadata={
-            "example": "electricity",
-            "description": "Name of the group. `null` without a scope, and for a deleted user.",
-        },
+    id = returned(ma.fields.Integer, 100, "ID of the group, or the number of the scope.", nullable=True)
+    name = returned(
+        ma.fields.String,
+        "electricity",
+        "Name of the group. `null` without a scope, and for a deleted user.",
+        nullable=True,
     )
 
 
 class SpanSchema(FiguresSchema):
     """The sum of usages within a span of time."""
 
-    coverage = ExactDecimal(
-        required=True,
-        allow_none=True,
-        metadata={
-            "example": 1,
-            "description": "Share of the time that has data, rounded down to six digits. `null` without time.",
-        },
+    coverage = returned(
+        ExactDecimal,
+        1,
+        "Share of the time that has data, rounded down to six digits. `null` without time.",
+        nullable=True,
     )
-    estimated_share = ExactDecimal(
-        required=True,
-        allow_none=True,
-        metadata={
-            "example": 0,
-            "description": "Estimated share of the CO2e, to six digits. `null` if there is no CO2e.",
-        },
+    estimated_share = returned(
+        ExactDecimal, 0, "Estimated share of the CO2e, to six digits. `null` if there is no CO2e.", nullable=True
     )
 
 
@@ -123,13 +100,10 @@ class PreviousBucketSchema(SpanSchema):
             "co2e_kg_per_day", "folded",
         )  # fmt: skip
 
-    bucket_start = UtcDateTime(required=True, metadata={"example": "2025-01-01T00:00:00Z"})
-    bucket_end = UtcDateTime(required=True, metadata={"example": "2025-02-01T00:00:00Z"})
+    bucket_start = returned(UtcDateTime, "2025-01-01T00:00:00Z")
+    bucket_end = returned(UtcDateTime, "2025-02-01T00:00:00Z")
     co2e_kg_per_day = ExactDecimal(required=True, allow_none=True, metadata=PER_DAY)
-    folded = ma.fields.Boolean(
-        required=True,
-        metadata={"example": False, "description": "Whether 29 February is folded into or out of the bucket."},
-    )
+    folded = returned(ma.fields.Boolean, False, "Whether 29 February is folded into or out of the bucket.")
 
 
 class BucketSchema(SpanSchema):
@@ -151,11 +125,10 @@ class BucketSchema(SpanSchema):
             "previous",
         )
 
-    bucket_start = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z"})
-    bucket_end = UtcDateTime(required=True, metadata={"example": "2026-02-01T00:00:00Z"})
-    partial = ma.fields.Boolean(  # type: ignore[assignment]  # The API's name; Schema has an attribute of this name too.
-        required=True, metadata={"example": False, "description": "Whether `start` or `end` cuts the bucket."}
-    )
+    bucket_start = returned(UtcDateTime, "2026-01-01T00:00:00Z")
+    bucket_end = returned(UtcDateTime, "2026-02-01T00:00:00Z")
+    # The name in the API; marshmallow's Schema has an attribute of this name too.
+    partial = returned(ma.fields.Boolean, False, "Whether `start` or `end` cuts the bucket.")  # type: ignore[assignment]
     co2e_kg_per_day = ExactDecimal(metadata=PER_DAY)
     previous = ma.fields.Nested(PreviousBucketSchema, metadata={"description": "With `compare`: the earlier bucket."})
     groups = ma.fields.List(ma.fields.Nested(GroupSchema), metadata={"description": "With `group_by`: the groups."})
@@ -167,11 +140,7 @@ class ContributionSchema(GroupSchema):
     class Meta:
         fields = (*GroupSchema.Meta.fields, "share")
 
-    share = ExactDecimal(
-        required=True,
-        allow_none=True,
-        metadata={"example": 1, "description": "Share of the CO2e, 0 to 1, to six digits."},
-    )
+    share = returned(ExactDecimal, 1, "Share of the CO2e, 0 to 1, to six digits.", nullable=True)
 
 
 class SummarySchema(FiguresSchema):
@@ -196,25 +165,14 @@ class SummarySchema(FiguresSchema):
 class DifferenceSchema(Schema):
     """Two totals and the five parts of their difference, which add up to it exactly."""
 
-    before_kg = ExactDecimal(required=True, metadata={"example": 100, "description": "kg CO2e of the earlier range."})
-    after_kg = ExactDecimal(required=True, metadata={"example": 90, "description": "kg CO2e of the later range."})
-    difference_kg = ExactDecimal(required=True, metadata={"example": -10})
-    activity_kg = ExactDecimal(
-        required=True,
-        metadata={"example": 20, "description": "Change of the amount, at the earlier average kg CO2e per unit."},
-    )
-    factor_kg = ExactDecimal(
-        required=True, metadata={"example": -30, "description": "Change of the average kg CO2e per unit."}
-    )
-    restated_kg = ExactDecimal(
-        required=True, metadata={"example": 0, "description": "Change by restatements since the usages were recorded."}
-    )
-    started_kg = ExactDecimal(
-        required=True, metadata={"example": 0, "description": "Usage types with usages in the later range only."}
-    )
-    ended_kg = ExactDecimal(
-        required=True, metadata={"example": 0, "description": "Usage types with usages in the earlier range only."}
-    )
+    before_kg = returned(ExactDecimal, 100, "kg CO2e of the earlier range.")
+    after_kg = returned(ExactDecimal, 90, "kg CO2e of the later range.")
+    difference_kg = returned(ExactDecimal, -10)
+    activity_kg = returned(ExactDecimal, 20, "Change of the amount, at the earlier average kg CO2e per unit.")
+    factor_kg = returned(ExactDecimal, -30, "Change of the average kg CO2e per unit.")
+    restated_kg = returned(ExactDecimal, 0, "Change by restatements since the usages were recorded.")
+    started_kg = returned(ExactDecimal, 0, "Usage types with usages in the later range only.")
+    ended_kg = returned(ExactDecimal, 0, "Usage types with usages in the earlier range only.")
 
 
 class TypeBridgeSchema(DifferenceSchema):
@@ -223,11 +181,11 @@ class TypeBridgeSchema(DifferenceSchema):
     class Meta:
         fields = ("id", "name", "unit", "before_amount", "after_amount", *DifferenceSchema().fields)
 
-    id = ma.fields.Integer(required=True, metadata={"example": 100})
-    name = ma.fields.String(required=True, metadata={"example": "electricity"})
-    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "Unit of the amounts."})
-    before_amount = ExactDecimal(required=True, metadata={"example": 50})
-    after_amount = ExactDecimal(required=True, metadata={"example": 60})
+    id = returned(ma.fields.Integer, 100)
+    name = returned(ma.fields.String, "electricity")
+    unit = returned(ma.fields.String, "kwh", "Unit of the amounts.")
+    before_amount = returned(ExactDecimal, 50)
+    after_amount = returned(ExactDecimal, 60)
 
 
 class BridgeSchema(DifferenceSchema):

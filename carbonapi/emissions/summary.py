@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from ..rest.fields import start_of_day
 from .aggregation import Figures, aggregate, check_single_method, group_column, join_names, share, to_figures, totals
-from .figures_query import CachedQuery, RowSource, UsageSelection
 from .prorated_rows import TimeEdges
+from .service import CachedQuery, RowSource, UsageSelection
 
 BREAKDOWNS = ("scope", "usage_type", "user")
 EDGES = TimeEdges("edges")

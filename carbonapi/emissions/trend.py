@@ -15,8 +15,8 @@ from .aggregation import Figures, aggregate, check_single_method, group_column, 
 from .buckets import bucket_edges
 from .comparison import comparison_range, is_folded, per_day
 from .coverage import covered_seconds, hours_by_type
-from .figures_query import CachedQuery, RowSource, UsageSelection
 from .prorated_rows import TimeEdges
+from .service import CachedQuery, RowSource, UsageSelection
 
 CURRENT, PREVIOUS = TimeEdges("edges"), TimeEdges("previous_edges")
 ORDER = "is_whole DESC, group_id NULLS LAST"
@@ -56,11 +56,11 @@ def trend(
         before = comparison_range(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
         instants[PREVIOUS] = _clip(before.edges, before.start, before.end)
         series[PREVIOUS] = _empty_buckets(before.edges)
-    # Daily totals have neither hours nor users, and they have the days of a single time zone.
-    by_days = bucket != "hour" and group_by != "user" and timezone == selection.timezone
-    rows = selection.rows(
-        CachedQuery(_sums_and_hours, ORDER, (group_by,)), instants, by_days=by_days, timezone=timezone
-    )
+    # Daily totals have sums of neither hours nor users, and they have the days of a single time zone.
+    has_days = timezone == selection.timezone
+    by_days = has_days and bucket != "hour" and group_by != "user"
+    query = CachedQuery(_sums_and_hours, ORDER, (group_by,))
+    rows = selection.rows(query, instants, by_days=by_days, hours_by_days=has_days, timezone=timezone)
     check_single_method(rows)
     for edges_name, buckets in series.items():
         of_series = [row for row in rows if row.is_previous == (edges_name == PREVIOUS)]
@@ -142,7 +142,7 @@ def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None) -> sa.
         is_previous = source.edges == PREVIOUS
         group = None if is_previous else group_by
         added = aggregate(source.parts, [group] if group else [], "place")
-        hours = hours_by_type(source.edges, by_days=source.partial_days is not None)
+        hours = hours_by_type(source.edges, by_days=source.has_totals)
         statements += [_sums(added, group, is_previous=is_previous), _hours(hours, is_previous=is_previous)]
     return sa.union_all(*statements)
 

@@ -6,8 +6,8 @@ from flask.views import MethodView
 
 from ..rest import Blueprint
 from .bridge import bridge
-from .figures_query import UsageSelection
 from .schemas import BridgeQuery, BridgeSchema, BucketSchema, SummaryQuery, SummarySchema, TrendQuery
+from .service import UsageSelection
 from .summary import summary
 from .trend import trend
 

@@ -3,22 +3,17 @@
 import marshmallow as ma
 
 from ..rest import Schema
+from ..rest.fields import returned
 
 
 class VerificationSchema(Schema):
     """The result of verifying an export."""
 
-    lines = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Number of lines in the file."})
-    reproduced = ma.fields.Integer(
-        required=True, metadata={"example": 0, "description": "Lines whose values could all be reproduced."}
-    )
-    differing = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Lines with errors."})
-    sha256 = ma.fields.String(
-        required=True,
-        metadata={
-            "description": "SHA-256 of the file.",
-            "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        },
+    lines = returned(ma.fields.Integer, 1, "Number of lines in the file.")
+    reproduced = returned(ma.fields.Integer, 0, "Lines whose values could all be reproduced.")
+    differing = returned(ma.fields.Integer, 1, "Lines with errors.")
+    sha256 = returned(
+        ma.fields.String, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "SHA-256 of the file."
     )
     errors = ma.fields.Dict(
         keys=ma.fields.String(),

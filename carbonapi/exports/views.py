@@ -9,7 +9,7 @@ from ..rest import Blueprint, requires
 from ..usages.models import Usage
 from ..usages.schemas import UsageExportQuery, UsageSchema
 from .schemas import VerificationSchema
-from .verification import verify
+from .service import verify
 
 exports = Blueprint("Exports", __name__, description="Export usages as a file, and verify such a file later.")
 

@@ -7,7 +7,7 @@ import marshmallow as ma
 
 from ..catalogue.schemas import method
 from ..rest import ExportQuerySchema, ListQuerySchema, QuerySchema, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Email, ExactDecimal, Name, Region, StrictInteger, Text, TimeZoneName, UtcDateTime
+from ..rest.fields import Email, ExactDecimal, Name, Region, StrictInteger, Text, TimeZoneName, UtcDateTime, returned
 from ..usages.schemas import quality, reason
 from .formats.green_button import COMMODITIES
 from .formats.rows import FORMATS, NAMES, CellsSchema, FileFormat
@@ -137,7 +137,7 @@ def gap_time(description: str) -> ma.fields.String:
 class WarningSchema(Schema):
     """A warning about a row that was recorded."""
 
-    line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header is line 1."})
+    line = returned(ma.fields.Integer, 3, "The header is line 1.")
     kind = ma.fields.String(
         required=True,
         dump_default="overlap",  # Older warnings have no kind.
@@ -148,13 +148,9 @@ class WarningSchema(Schema):
             "missing.",
         },
     )
-    message = ma.fields.String(required=True, metadata={"example": "Its interval overlaps line 2."})
-    overlaps_line = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 2, "description": "Line of the file that it overlaps."}
-    )
-    overlaps_usage_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "Usage that it overlaps."}
-    )
+    message = returned(ma.fields.String, "Its interval overlaps line 2.")
+    overlaps_line = returned(ma.fields.Integer, 2, "Line of the file that it overlaps.", nullable=True)
+    overlaps_usage_id = returned(ma.fields.Integer, None, "Usage that it overlaps.", nullable=True)
     gap_start = gap_time("Time of the reading before the gap, or end of the interval before it.")
     gap_end = gap_time("Time of this reading, or start of this interval.")
 
@@ -162,12 +158,10 @@ class WarningSchema(Schema):
 class ImportRowErrorSchema(Schema):
     """An error of a rejected row."""
 
-    line = ma.fields.Integer(required=True, metadata={"example": 3, "description": "The header of CSV is line 1."})
-    column = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": "amount", "description": "`null` for the row as a whole."}
-    )
-    found = ma.fields.String(required=True, allow_none=True, metadata={"example": "two"})
-    message = ma.fields.String(required=True, metadata={"example": "Not a number."})
+    line = returned(ma.fields.Integer, 3, "The header of CSV is line 1.")
+    column = returned(ma.fields.String, "amount", "`null` for the row as a whole.", nullable=True)
+    found = returned(ma.fields.String, "two", nullable=True)
+    message = returned(ma.fields.String, "Not a number.")
 
 
 def cell(example: str | None) -> ma.fields.String:
@@ -181,31 +175,21 @@ def count(example: int, description: str) -> ma.fields.Integer:
 class ImportSchema(Schema):
     """An import of a file, and the outcomes of its rows."""
 
-    id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 1, "description": "`null` for a dry run."}
+    id = returned(ma.fields.Integer, 1, "`null` for a dry run.", nullable=True)
+    organization_id = returned(ma.fields.Integer, 1)
+    mode = returned(ma.fields.String, "atomic", enum=list(MODES))
+    on_conflict = returned(ma.fields.String, "reject", enum=list(ON_CONFLICT))
+    status = returned(
+        ma.fields.String,
+        "completed",
+        (
+            "`queued`, `running`, then `completed` or `failed`. The usages are in the ledger once the "
+            "import has completed. `checked`: a dry run."
+        ),
+        enum=[*STATUSES, "checked"],
     )
-    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    mode = ma.fields.String(required=True, metadata={"enum": list(MODES), "example": "atomic"})
-    on_conflict = ma.fields.String(required=True, metadata={"enum": list(ON_CONFLICT), "example": "reject"})
-    status = ma.fields.String(
-        required=True,
-        metadata={
-            "enum": [*STATUSES, "checked"],
-            "example": "completed",
-            "description": "`queued`, `running`, then `completed` or `failed`. The usages are in the ledger once the "
-            "import has completed. `checked`: a dry run.",
-        },
-    )
-    progress = ExactDecimal(
-        required=True,
-        metadata={
-            "example": 1,
-            "description": "Share of the file that has been read. The rows are recorded after that.",
-        },
-    )
-    failure = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "Why the import failed."}
-    )
+    progress = returned(ExactDecimal, 1, "Share of the file that has been read. The rows are recorded after that.")
+    failure = returned(ma.fields.String, None, "Why the import failed.", nullable=True)
     usage_count = count(8760, "Usages recorded: new and changed.")
     new_count = count(8760, "Rows recorded as new usages.")
     changed_count = count(0, "Rows that corrected a usage.")
@@ -214,18 +198,14 @@ class ImportSchema(Schema):
     rejected_count = count(0, "Rows with errors, which were not recorded.")
     blank_count = count(0, "Rows without an amount, which were skipped.")
     rounded_count = count(0, "Amounts that were rounded.")
-    co2e_kg = ExactDecimal(
-        required=True,
-        allow_none=True,
-        metadata={"example": 4102.5, "description": "Sum of the new usages as recorded. `null` for a failed import."},
+    co2e_kg = returned(
+        ExactDecimal, 4102.5, "Sum of the new usages as recorded. `null` for a failed import.", nullable=True
     )
-    amount = ExactDecimal(
-        required=True,
-        allow_none=True,
-        metadata={
-            "example": 2735,
-            "description": "Sum of the new usages in the unit of their usage type. `null` for several usage types.",
-        },
+    amount = returned(
+        ExactDecimal,
+        2735,
+        "Sum of the new usages in the unit of their usage type. `null` for several usage types.",
+        nullable=True,
     )
     error_count = count(0, "Errors of the rejected rows.")
     errors = ma.fields.List(
@@ -236,28 +216,19 @@ class ImportSchema(Schema):
             "description": "Errors of the first 100 rejected rows. `/imports/{id}/errors` lists all.",
         },
     )
-    sha256 = ma.fields.String(
-        required=True,
-        metadata={
-            "description": "SHA-256 of the file.",
-            "example": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        },
+    sha256 = returned(
+        ma.fields.String, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "SHA-256 of the file."
     )
-    warning_count = ma.fields.Integer(required=True, metadata={"example": 0})
+    warning_count = returned(ma.fields.Integer, 0)
     warnings = ma.fields.List(
         ma.fields.Nested(WarningSchema),
         required=True,
         metadata={"example": [], "description": "First 100 warnings about overlaps and gaps, by line."},
     )
-    recorded_at = UtcDateTime(
-        required=True,
-        metadata={"example": "2026-01-31T12:00:01Z", "description": "While queued, the time of the request."},
-    )
-    recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
-    reverted_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "When the import was reverted."}
-    )
-    reverted_by = ma.fields.Integer(required=True, allow_none=True, metadata={"example": None})
+    recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z", "While queued, the time of the request.")
+    recorded_by = returned(ma.fields.Integer, 1)
+    reverted_at = returned(UtcDateTime, None, "When the import was reverted.", nullable=True)
+    reverted_by = returned(ma.fields.Integer, None, nullable=True)
 
 
 class ImportRowErrorQuery(ListQuerySchema):
@@ -291,8 +262,8 @@ class RejectedSchema(Schema):
     external_id = cell("meter-1/2026-01")
     usage_type = cell(None)
     user_email = cell(None)
-    rejected_line = ma.fields.Integer(required=True, metadata={"example": 3})
-    rejected_because = ma.fields.String(required=True, metadata={"example": "amount: Not a number."})
+    rejected_line = returned(ma.fields.Integer, 3)
+    rejected_because = returned(ma.fields.String, "amount: Not a number.")
 
 
 class ImportQuery(ListQuerySchema):

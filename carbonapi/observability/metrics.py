@@ -40,12 +40,7 @@ DATABASE_UNAVAILABLE = Counter(
     "Requests that failed because the database was unavailable or busy.",
     registry=REGISTRY,
 )
-IMPORTS = Counter(
-    "carbonapi_imports_total",
-    "Imports, by outcome.",
-    ["outcome"],
-    registry=REGISTRY,
-)
+IMPORTS = Counter("carbonapi_imports_total", "Imports, by outcome.", ["outcome"], registry=REGISTRY)
 IMPORTED_USAGES = Counter("carbonapi_imported_usages_total", "Usages recorded by imports.", registry=REGISTRY)
 LOGINS = Counter("carbonapi_logins_total", "Logins, by outcome.", ["outcome"], registry=REGISTRY)
 RATE_LIMITED = Counter(

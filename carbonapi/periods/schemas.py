@@ -3,34 +3,28 @@
 import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort
-from ..rest.fields import Name, Text, UtcDateTime
+from ..rest.fields import Name, Text, UtcDateTime, returned
 from .models import ClosedPeriod
 
 
 class ClosedPeriodSchema(Schema):
     """The accounting period of an organization up to an instant, closed."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive."})
-    note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Annual report 2025"})
-    closed_at = UtcDateTime(required=True, metadata={"example": "2026-03-31T12:00:00Z"})
-    closed_by = ma.fields.Integer(required=True, metadata={"example": 1})
-    reopened_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "`null` while the period is closed."}
-    )
-    reopened_by = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "The user who reopened it."}
-    )
-    reopen_reason = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": None, "description": "Why it was reopened."}
-    )
+    id = returned(ma.fields.Integer, 1)
+    organization_id = returned(ma.fields.Integer, 1)
+    until = returned(UtcDateTime, "2026-01-01T00:00:00Z", "Exclusive.")
+    note = returned(ma.fields.String, "Annual report 2025", nullable=True)
+    closed_at = returned(UtcDateTime, "2026-03-31T12:00:00Z")
+    closed_by = returned(ma.fields.Integer, 1)
+    reopened_at = returned(UtcDateTime, None, "`null` while the period is closed.", nullable=True)
+    reopened_by = returned(ma.fields.Integer, None, "The user who reopened it.", nullable=True)
+    reopen_reason = returned(ma.fields.String, None, "Why it was reopened.", nullable=True)
 
 
 class NewClosedPeriodSchema(Schema):
     """The end of the period to close."""
 
-    until = UtcDateTime(required=True, metadata={"example": "2026-01-01T00:00:00Z", "description": "Exclusive."})
+    until = returned(UtcDateTime, "2026-01-01T00:00:00Z", "Exclusive.")
     note = Text(
         load_default=None,
         allow_none=True,

@@ -12,8 +12,6 @@ from ..errors import Conflict, ValidationFailed
 from ..rest.fields import format_datetime
 from .models import ClosedPeriod
 
-LOCK_TIMEOUT_SECONDS = 1
-
 
 def close(now: dt.datetime, until: dt.datetime, note: str | None) -> ClosedPeriod:
     """Close the period of the actor's organization before `until`.
@@ -25,7 +23,7 @@ def close(now: dt.datetime, until: dt.datetime, note: str | None) -> ClosedPerio
         raise ValidationFailed("Must not be in the future: only a past period can be closed.", field="until")
     # The lock waits for current writers and blocks later ones, which check for closed periods in the statement that
     # takes their lock. All writers wait behind it, so it times out soon, and the client gets a transient error.
-    allow(lock_seconds=LOCK_TIMEOUT_SECONDS)
+    allow(lock_seconds=1)
     db.session.execute(sa.text("LOCK TABLE usages, usage_versions IN SHARE ROW EXCLUSIVE MODE"))
     period = closing_period_at(actor.organization_id, until - dt.timedelta(microseconds=1))
     if period is not None:
@@ -49,24 +47,18 @@ def reopen(period: ClosedPeriod, now: dt.datetime, reason: str) -> ClosedPeriod:
 
 def is_open(organization_id: Any, usage_at: Any) -> sa.ColumnElement[bool]:
     """Return the condition that no closed period of the organization covers this time."""
-    return ~sa.exists().where(
-        ClosedPeriod.organization_id == organization_id,
-        ClosedPeriod.reopened_at.is_(None),
-        ClosedPeriod.until > usage_at,
-    )
+    return ~sa.exists().where(*_covers(organization_id, usage_at))
 
 
 def closing_period_at(organization_id: int, usage_at: dt.datetime) -> ClosedPeriod | None:
     """Return the closed period of the organization that covers this time; of several, the one that ends last."""
-    statement = (
-        sa.select(ClosedPeriod)
-        .where(ClosedPeriod.organization_id == organization_id, ClosedPeriod.reopened_at.is_(None))
-        .where(ClosedPeriod.until > usage_at)
-        .order_by(ClosedPeriod.until.desc())
-        .limit(1)
-    )
-    period: ClosedPeriod | None = db.session.scalar(statement)
-    return period
+    criteria = _covers(organization_id, usage_at)
+    return db.session.scalar(sa.select(ClosedPeriod).where(*criteria).order_by(ClosedPeriod.until.desc()).limit(1))
+
+
+def _covers(organization_id: Any, usage_at: Any) -> tuple[sa.ColumnElement[bool], ...]:
+    is_closed = ClosedPeriod.reopened_at.is_(None)
+    return (ClosedPeriod.organization_id == organization_id, is_closed, ClosedPeriod.until > usage_at)
 
 
 def closed_error(organization_id: int, *moments: dt.datetime) -> Conflict:

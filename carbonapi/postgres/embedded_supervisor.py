@@ -76,9 +76,6 @@ class PostgreSQL:
                 raise StartError(f"PostgreSQL was not ready within {START_SECONDS} seconds.")
             time.sleep(0.05)
 
-    def has_died(self) -> bool:
-        return self.server is not None and self.server.poll() is not None
-
     def stop(self) -> None:
         """Roll back open transactions, write a checkpoint, and wait until all processes have ended."""
         if self.server is None or self.server.poll() is not None:
@@ -185,7 +182,7 @@ def supervise(postgresql: PostgreSQL, listener: socket.socket) -> int:
                 postgresql.stop()
                 _send(source, "stopped")
                 return 0
-        if postgresql.has_died():
+        if postgresql.server is not None and postgresql.server.poll() is not None:
             postgresql.start()
 
 

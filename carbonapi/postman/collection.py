@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import flask
@@ -14,7 +14,6 @@ from .scripts import test_script
 
 pages = flask.Blueprint("postman", __name__)
 
-SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 DESCRIPTION = """\
 
 This collection is a tutorial. Run it as a whole, from the first request to the last, or request by request. Set
@@ -50,7 +49,7 @@ def build_collection(document: dict[str, Any]) -> dict[str, Any]:
         "info": {
             "name": document["info"]["title"],
             "description": document["info"]["description"] + DESCRIPTION,
-            "schema": SCHEMA,
+            "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
         },
         "auth": _bearer("token"),
         "variable": [{"key": name, "value": value} for name, value in VARIABLES.items()],
@@ -61,11 +60,10 @@ def build_collection(document: dict[str, Any]) -> dict[str, Any]:
 def _folder(
     chapter: Chapter, tags: dict[str, str], operations: dict[str, Any], document: dict[str, Any]
 ) -> dict[str, Any]:
-    requests = [_request(request, operations[request.operation], document) for request in chapter.requests]
     folder: dict[str, Any] = {
         "name": chapter.name,
         "description": chapter.description or tags[chapter.name],
-        "item": requests,
+        "item": [_request(request, operations[request.operation], document) for request in chapter.requests],
     }
     folder |= {"auth": _bearer(chapter.bearer)} if chapter.bearer else {}
     return folder | ({"event": [_event("prerequest", chapter.prerequest)]} if chapter.prerequest else {})
@@ -104,26 +102,24 @@ def _body(body: Any) -> dict[str, Any]:
 def _url(request: Request, operation: dict[str, Any]) -> dict[str, Any]:
     """Return the URL. The query parameters that the request does not use are present, but disabled."""
     path = re.sub(r"\{(\w+)\}", r"{{\1}}", operation["path"])
-    used = [{"key": name, "value": value} for name, value in request.query]
-    raw = "&".join(f"{parameter['key']}={parameter['value']}" for parameter in used)
+    used = [part.split("=", 1) for part in request.query.split("&") if part]
     url: dict[str, Any] = {
-        "raw": f"{{{{base_url}}}}{path}" + (f"?{raw}" if raw else ""),
+        "raw": f"{{{{base_url}}}}{path}" + (f"?{request.query}" if request.query else ""),
         "host": ["{{base_url}}"],
         "path": path.strip("/").split("/"),
     }
-    query = [*used, *_disabled_parameters(request, operation)]
+    query: list[dict[str, Any]] = [{"key": name, "value": value} for name, value in used]
+    query += [
+        {"key": parameter["name"], "value": "", "description": parameter["description"], "disabled": True}
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "query" and parameter["name"] not in dict(used)
+    ]
     return url | ({"query": query} if query else {})
-
-
-def _disabled_parameters(request: Request, operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for parameter in operation.get("parameters", []):
-        if parameter["in"] == "query" and parameter["name"] not in dict(request.query):
-            yield {"key": parameter["name"], "value": "", "description": parameter["description"], "disabled": True}
 
 
 def _bearer(variable: str) -> dict[str, Any]:
     return {"type": "bearer", "bearer": [{"key": "token", "value": f"{{{{{variable}}}}}", "type": "string"}]}
 
 
-def _event(name: str, lines: tuple[str, ...]) -> dict[str, Any]:
+def _event(name: str, lines: Iterable[str]) -> dict[str, Any]:
     return {"listen": name, "script": {"type": "text/javascript", "exec": list(lines)}}

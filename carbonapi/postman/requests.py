@@ -5,14 +5,12 @@ from typing import Any
 
 from ..errors import CarbonError
 
-Query = tuple[tuple[str, str], ...]
-
 
 @dataclass(frozen=True)
 class Request:
     """A request: the documented example of an operation, with the changes given here.
 
-    Values may contain variables, such as `{{usage_id}}`.
+    Values may contain variables, such as `{{usage_id}}`. The query is not percent-encoded.
     status: the expected status, if the operation has several for success; error: the expected error.
     expects: further checks, as JavaScript expressions of `answer` and their values.
     saves: variables to set, and the JavaScript expressions of their values.
@@ -22,7 +20,7 @@ class Request:
 
     operation: str
     name: str | None = None
-    query: Query = ()
+    query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     status: int | None = None

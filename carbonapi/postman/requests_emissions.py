@@ -3,12 +3,6 @@
 from .. import errors
 from .requests import Request
 
-COMPARISON = (
-    ("start", "2026-02-01"),
-    ("end", "2026-03-01"),
-    ("compare_start", "2026-01-01"),
-    ("compare_end", "2026-02-01"),
-)
 FACTOR = {
     "factor": 1.2,
     "valid_from": "2026-01-01T00:00:00Z",
@@ -19,17 +13,21 @@ RESTATEMENT = {"usage_type_id": 100, "reason": "Our supplier published its facto
 EMISSIONS = (
     Request(
         "get_trend",
-        query=(("bucket", "month"), ("start", "2026-01-01"), ("end", "2026-04-01"), ("usage_type_id", "100")),
+        query="bucket=month&start=2026-01-01&end=2026-04-01&usage_type_id=100",
         expects={"answer.map(month => month.co2e_kg)": [65.25, 42, 0]},
     ),
-    Request("get_summary", query=(("by", "usage_type"),), expects={'Object.keys(answer).includes("by_user")': False}),
+    Request("get_summary", query="by=usage_type", expects={'Object.keys(answer).includes("by_user")': False}),
     Request(
         "get_summary",
         "Get the summary as of an earlier time",
-        query=(("as_of", "{{recorded_at}}"),),
+        query="as_of={{recorded_at}}",
         expects={"answer.co2e_kg": 18.75},
     ),
-    Request("get_bridge", query=COMPARISON, expects={"answer.difference_kg": 30.61}),
+    Request(
+        "get_bridge",
+        query="start=2026-02-01&end=2026-03-01&compare_start=2026-01-01&compare_end=2026-02-01",
+        expects={"answer.difference_kg": 30.61},
+    ),
 )
 RESTATEMENTS = (
     Request("enter_emission_factor", "Enter your supplier's factor", body=FACTOR, saves={"factor_id": "answer.id"}),

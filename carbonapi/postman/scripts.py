@@ -8,21 +8,14 @@ from ..rest.errors import STATUS
 from .requests import Request
 
 
-def test_script(request: Request, operation: dict[str, Any], document: dict[str, Any]) -> tuple[str, ...]:
-    """Return the lines of the script: checks against the OpenAPI document, then those of the request."""
-    status = str(STATUS[request.error] if request.error else request.status or _success_status(operation))
-    return tuple(_lines(request, status, _resolved(operation["responses"][status], document), document))
-
-
-def _success_status(operation: dict[str, Any]) -> int:
-    """Return the usual status for success. Only requests with `Prefer: respond-async` get 202."""
-    return max(int(status) for status in operation["responses"] if status.startswith("2") and status != "202")
-
-
-def _lines(request: Request, status: str, response: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
+def test_script(request: Request, operation: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the script: checks against the OpenAPI document, then those of the request."""
+    # Only requests with `Prefer: respond-async` get 202.
+    success = max(status for status in operation["responses"] if status.startswith("2") and status != "202")
+    status = str(STATUS[request.error] if request.error else request.status or success)
+    response = _resolved(operation["responses"][status], document)
     yield _test(f"Status {status}", f"pm.response.to.have.status({status})")
-    headers = {name for name, header in response.get("headers", {}).items() if header["required"]}
-    for name in sorted(headers):
+    for name in sorted(name for name, header in response.get("headers", {}).items() if header["required"]):
         yield _test(f"Header {name}", f"pm.response.to.have.header({json.dumps(name)})")
     content = response.get("content", {})
     if not content:
@@ -43,18 +36,14 @@ def _lines(request: Request, status: str, response: dict[str, Any], document: di
 
 def _fields(schema: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
     """Yield checks that the response, or each row of a list, has the fields that its schema requires."""
-    if schema.get("type") == "array":
+    is_list = schema.get("type") == "array"
+    if is_list:
         yield _test("List", 'pm.expect(answer).to.be.an("array")')
-        names, answers = _required(schema["items"], document), "answer.forEach(row => pm.expect(row)"
-        closing = ")"
-    else:
-        names, answers, closing = _required(schema, document), "pm.expect(answer)", ""
+    names = sorted(_resolved(schema["items"] if is_list else schema, document).get("required", []))
+    has_fields = f"to.include.all.keys({json.dumps(names)})"
     if names:
-        yield _test("Required fields", f"{answers}.to.include.all.keys({json.dumps(names)}){closing}")
-
-
-def _required(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
-    return sorted(_resolved(schema, document).get("required", []))
+        check = f"answer.forEach(row => pm.expect(row).{has_fields})" if is_list else f"pm.expect(answer).{has_fields}"
+        yield _test("Required fields", check)
 
 
 def _resolved(part: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -62,8 +51,7 @@ def _resolved(part: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     if "$ref" not in part:
         return part
     _, _, kind, name = part["$ref"].split("/")
-    target: dict[str, Any] = document["components"][kind][name]
-    return target
+    return dict(document["components"][kind][name])
 
 
 def _test(name: str, expectation: str) -> str:

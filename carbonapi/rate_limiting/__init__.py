@@ -1,7 +1,5 @@
 """Rate limits, counted across all workers before a request is executed."""
 
-from .counters import create_counters
-from .leases import LocalAllowances
 from .limits import (
     IMPORTS,
     INVITATION_ACCEPTANCE,
@@ -13,10 +11,11 @@ from .limits import (
     LimitStatus,
     RateLimit,
     consume,
+    init_app,
     reset,
 )
 
 __all__ = [
     "IMPORTS", "INVITATION_ACCEPTANCE", "LOGIN", "PASSWORD_CHANGE", "REFRESH", "REGISTRATION", "WRITES",
-    "LimitStatus", "LocalAllowances", "RateLimit", "consume", "create_counters", "reset",
+    "LimitStatus", "RateLimit", "consume", "init_app", "reset",
 ]  # fmt: skip

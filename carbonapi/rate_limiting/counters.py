@@ -13,7 +13,6 @@ from flask import current_app
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..auth import Counters
 from ..db import Model, NotAudited, autocommit_connection, db
 
 MAX_EXPIRED_DELETED = 10  # Expired counters that each increment deletes.
@@ -41,15 +40,11 @@ COUNTERS = Model.metadata.tables[RateLimitCounter.__tablename__]
 PRIMARY_KEY = (COUNTERS.c.bucket, COUNTERS.c.ends_at)
 
 
-def create_counters(redis_url: str | None) -> Counters:
-    """Return counters in Redis, or in PostgreSQL without a URL."""
-    return RedisCounters(redis_url) if redis_url else PostgresCounters()
-
-
 class PostgresCounters:
     """Counters in PostgreSQL."""
 
     def add(self, bucket: bytes, ends_at: dt.datetime, number: int, now: dt.datetime) -> int:
+        """Add to the counter of a window, and return its new value."""
         with autocommit_connection() as connection:
             values = {"bucket": bucket, "ends_at": ends_at, "number": number, "now": now}
             return int(connection.execute(_INCREMENT, values).scalar_one())
@@ -74,7 +69,7 @@ def _increment() -> sa.Executable:
 _INCREMENT = _increment()
 
 
-class RedisCounters:
+class RedisCounters(PostgresCounters):
     """Counters in Redis, and in PostgreSQL while Redis is unavailable, so that limits always apply."""
 
     def __init__(self, url: str) -> None:
@@ -91,7 +86,6 @@ class RedisCounters:
         )
         self._error: type[Exception] = redis.RedisError
         self._retry_at = 0.0
-        self._fallback = PostgresCounters()
 
     def add(self, bucket: bytes, ends_at: dt.datetime, number: int, now: dt.datetime) -> int:
         if time.monotonic() >= self._retry_at:
@@ -103,10 +97,10 @@ class RedisCounters:
                     return int(pipeline.execute()[0])
             except self._error as error:
                 self._pause(error)
-        return self._fallback.add(bucket, ends_at, number, now)
+        return super().add(bucket, ends_at, number, now)
 
     def clear(self, bucket: bytes, ends_at: dt.datetime) -> None:
-        self._fallback.clear(bucket, ends_at)
+        super().clear(bucket, ends_at)
         if time.monotonic() >= self._retry_at:
             try:
                 self._redis.delete(_key(bucket, ends_at))

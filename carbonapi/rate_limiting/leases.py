@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..auth import Counters
+from .counters import PostgresCounters
 
 LEASES_PER_LIMIT = 50
 MAX_LEASES = 10_000
@@ -25,11 +25,11 @@ class _Lease:
     shared: int
 
 
-class LocalAllowances:
-    """The leases of this process."""
+class Leases:
+    """The leases of this process from shared counters."""
 
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+    def __init__(self, counters: PostgresCounters) -> None:
+        self.counters = counters
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._lock = threading.Lock()
 
@@ -41,7 +41,7 @@ class LocalAllowances:
         if remaining is not None:
             return remaining
         size = max(1, limit // LEASES_PER_LIMIT)
-        total = self._counters.add(bucket(), ends_at, size, now)
+        total = self.counters.add(bucket(), ends_at, size, now)
         with self._lock:
             lease = self._leases.get(key)
             if lease is None or lease.ends_at != ends_at:

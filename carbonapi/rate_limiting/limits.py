@@ -6,12 +6,14 @@ import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flask import current_app, g, has_request_context
+from flask import Flask, current_app, g, has_request_context
 
-from ..auth import request_origin, state
+from ..auth import request_origin
 from ..errors import RateLimited
 from ..observability import metrics
 from ..settings import Limit
+from .counters import PostgresCounters, RedisCounters
+from .leases import Leases
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SOURCES = {"account": "account", "ip": "IP address"}  # The names of sources in messages.
@@ -53,6 +55,12 @@ class LimitStatus:
     seconds: int
 
 
+def init_app(app: Flask) -> None:
+    """Count in Redis, or in PostgreSQL without a REDIS_URL."""
+    redis_url = app.config["REDIS_URL"]
+    app.extensions["rate_limiting"] = Leases(RedisCounters(redis_url) if redis_url else PostgresCounters())
+
+
 def consume(rate_limit: RateLimit, account: str, now: dt.datetime) -> None:
     """Count a request for this account and for the request's address, before it is executed.
 
@@ -70,7 +78,7 @@ def reset(rate_limit: RateLimit, account: str, now: dt.datetime) -> None:
     limit = _limit(rate_limit, "account")
     if limit is not None:
         ends_at = _window_end(limit, now)
-        state().counters.clear(_bucket(rate_limit, "account", account), ends_at)
+        _leases().counters.clear(_bucket(rate_limit, "account", account), ends_at)
         _record(LimitStatus(rate_limit.name, limit, limit.count, _seconds_until(ends_at, now)))
 
 
@@ -81,11 +89,11 @@ def _consume(rate_limit: RateLimit, source: str, value: str, now: dt.datetime) -
     name = rate_limit.name if source == "account" else f"{rate_limit.name}-per-{source}"
     ends_at = _window_end(limit, now)
     if rate_limit.is_leased:
-        remaining = state().allowances.consume(
+        remaining = _leases().consume(
             (name, value), lambda: _bucket(rate_limit, source, value), limit.count, ends_at, now
         )
     else:
-        remaining = limit.count - state().counters.add(_bucket(rate_limit, source, value), ends_at, 1, now)
+        remaining = limit.count - _leases().counters.add(_bucket(rate_limit, source, value), ends_at, 1, now)
     status = LimitStatus(name, limit, max(remaining, 0), _seconds_until(ends_at, now))
     _record(status)
     if remaining < 0:
@@ -95,6 +103,11 @@ def _consume(rate_limit: RateLimit, source: str, value: str, now: dt.datetime) -
             f"Try again in {status.seconds} second{'s' * (status.seconds != 1)}.",
             status.seconds,
         )
+
+
+def _leases() -> Leases:
+    leases: Leases = current_app.extensions["rate_limiting"]
+    return leases
 
 
 def _limit(rate_limit: RateLimit, source: str) -> Limit | None:

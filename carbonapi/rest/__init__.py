@@ -8,12 +8,7 @@ import flask
 import orjson
 from flask.json.provider import JSONProvider
 
-from . import (
-    docs_pages,
-    errors,
-    request_log,
-    request_parsing,
-)
+from . import docs_pages, errors, request_log, request_parsing
 from .blueprint import Blueprint
 from .copy_stream import create_slots
 from .errors import early_problem
@@ -55,10 +50,6 @@ class ExactJSON(JSONProvider):
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         return orjson.loads(s)
-
-    def response(self, *args: Any, **kwargs: Any) -> flask.Response:
-        body = orjson.dumps(self._prepare_response_obj(args, kwargs), default=_write_decimal)
-        return flask.Response(body, mimetype="application/json")
 
 
 def dump_json(value: Any) -> str:

@@ -1,6 +1,5 @@
 """The blueprint of a feature: one decorator for each kind of view."""
 
-from copy import deepcopy
 from functools import wraps
 from typing import Any
 
@@ -81,7 +80,6 @@ class Blueprint(flask_smorest.Blueprint):
 
     def __init__(self, name: str, import_name: str, *, description: str, url_prefix: str = "/api/v1") -> None:
         super().__init__(name, import_name, url_prefix=url_prefix, description=description)
-        self._prepare_doc_cbks.append(_add_conventions)
 
     def list(
         self, schema: type[ma.Schema], query: type[ListQuerySchema], *, count_rows: CountRows | None = None
@@ -155,11 +153,39 @@ class Blueprint(flask_smorest.Blueprint):
         status: 201 by default, or 204 if it gives nothing. location: the path of the new row's list, if it differs from
         the path of the request.
         """
-        return self._write(takes, gives, status or (201 if gives else 204), location)
+        success = status or (201 if gives else 204)
+
+        def decorate(view: View) -> View:
+            rules, model = rules_of(view), returned_model(view)
+
+            @self.response(success, gives)
+            @wraps(view)
+            def respond_with_row(*args: Any, **path: Any) -> Any:
+                if rules.is_single_statement:
+                    use_autocommit()
+                row = view(*args, **path)
+                db.session.flush()
+                headers = {"ETag": f'"{row.etag}"'} if has_etag(model) else {}
+                headers |= {"Cache-Control": "no-store"} if rules.secret else {}
+                if success != 201:
+                    return row, headers
+                if row.id is None:  # A preview creates no row.
+                    return row, 200, headers
+                return row, headers | {"Location": f"{location or request.path.rstrip('/')}/{row.id}"}
+
+            step = respond_with_row if rules.is_public else idempotent(respond_with_row, secret=rules.secret)
+            step = retry_on_conflict(commit_after(step))
+            if takes:
+                step = self.arguments(takes() if isinstance(takes, type) else takes)(step)
+            conventions: dict[str, Any] = {"tagged": has_etag(model), "conflicts": can_conflict(model)}
+            conventions |= {"created": success == 201, "idempotent": not rules.is_public, "secret": rules.secret}
+            return self._guard(step, WRITERS, None, WRITES, **conventions)
+
+        return decorate
 
     def put(self, takes: type[ma.Schema] | ma.Schema | None, gives: type[ma.Schema] | None) -> Decorator:
         """PUT or PATCH. The view gets the fields of the body, and returns the changed row. If-Match is supported."""
-        return self._write(takes, gives, 200 if gives else 204)
+        return self.post(takes, gives, 200 if gives else 204)
 
     patch = put
 
@@ -219,41 +245,6 @@ class Blueprint(flask_smorest.Blueprint):
 
         return decorate
 
-    def _write(
-        self,
-        takes: type[ma.Schema] | ma.Schema | None,
-        gives: type[ma.Schema] | None,
-        status: int,
-        location: str | None = None,
-    ) -> Decorator:
-        def decorate(view: View) -> View:
-            rules, model = rules_of(view), returned_model(view)
-
-            @self.response(status, gives)
-            @wraps(view)
-            def respond_with_row(*args: Any, **path: Any) -> Any:
-                if rules.is_single_statement:
-                    use_autocommit()
-                row = view(*args, **path)
-                db.session.flush()
-                headers = {"ETag": f'"{row.etag}"'} if has_etag(model) else {}
-                headers |= {"Cache-Control": "no-store"} if rules.secret else {}
-                if status != 201:
-                    return row, headers
-                if row.id is None:  # A preview creates no row.
-                    return row, 200, headers
-                return row, headers | {"Location": f"{location or request.path.rstrip('/')}/{row.id}"}
-
-            step = respond_with_row if rules.is_public else idempotent(respond_with_row, secret=rules.secret)
-            step = retry_on_conflict(commit_after(step))
-            if takes:
-                step = self.arguments(takes() if isinstance(takes, type) else takes)(step)
-            conventions: dict[str, Any] = {"tagged": has_etag(model), "conflicts": can_conflict(model)}
-            conventions |= {"created": status == 201, "idempotent": not rules.is_public, "secret": rules.secret}
-            return self._guard(step, WRITERS, None, WRITES, **conventions)
-
-        return decorate
-
     def _guard(
         self,
         view: View,
@@ -270,26 +261,16 @@ class Blueprint(flask_smorest.Blueprint):
         """
         rules = rules_of(view)
         allowed = None if rules.is_public else rules.roles or roles
-        # An instance: flask-smorest would instantiate a class in every request.
-        step = self.arguments(query(), location="query")(view) if query else self._reject_query(view)
+        # An instance: flask-smorest would instantiate a class in every request. QuerySchema rejects all arguments.
+        arguments = query() if query else QuerySchema()
+        step = self.arguments(arguments, location="query", as_kwargs=query is None)(view)
         if allowed is not None:
             step = consume_before(step, rules.limit or limit) if limit else step
             step = require_login(step, allowed, reads=reads, in_person=not rules.accepts_api_keys)
-        documented: Any = step
-        documented._apidoc = deepcopy(getattr(step, "_apidoc", {}))
         conventions |= {"roles": allowed, "rate_limited": limit is not None, "reads": reads, "raises": rules.errors}
-        documented._apidoc["conventions"] = conventions | {"accepts_api_keys": rules.accepts_api_keys}
-        return step
-
-    def _reject_query(self, view: View) -> View:
-        no_arguments = QuerySchema()
-
-        @wraps(view)
-        def run_without_query(*args: Any, **kwargs: Any) -> Any:
-            self.ARGUMENTS_PARSER.parse(no_arguments, request, location="query")
-            return view(*args, **kwargs)
-
-        return run_without_query
+        conventions["accepts_api_keys"] = rules.accepts_api_keys
+        documented: View = self.doc(**{"x-conventions": conventions})(step)  # openapi.py turns them into documentation.
+        return documented
 
 
 def _file_content(examples: dict[str, str]) -> dict[str, Any]:
@@ -304,9 +285,3 @@ def _file_content(examples: dict[str, str]) -> dict[str, Any]:
     form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
     content["multipart/form-data"] = {"schema": form, "example": {"file": next(iter(examples.values()))}}
     return content
-
-
-def _add_conventions(doc: dict[str, Any], doc_info: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add a view's conventions to its operation. openapi.py turns them into documentation."""
-    doc["x-conventions"] = doc_info.get("conventions", {})
-    return doc

@@ -8,7 +8,7 @@ import csv
 import io
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -73,12 +73,13 @@ def export_response(rows: sa.Select[Any], schema: type[ma.Schema], file_format: 
     try:
         session.execute(sa.text(SETTINGS))
         columns = _columns(rows, schema, file_format)
-        stream = _Copy(session.connection(), rows.with_only_columns(*columns), file_format, end)
+        copy = _Copy(session.connection(), rows.with_only_columns(*columns), file_format, end)
     except BaseException:
         end()
         raise
-    stream.wait()
-    response = Response(stream, mimetype=MEDIA_TYPES[file_format])
+    # Read here, so that an early error can still become a problem.
+    response = Response(copy.chunks(copy._next_chunk()), mimetype=MEDIA_TYPES[file_format])
+    response.call_on_close(copy.close)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{file_format}"'
     return response
 
@@ -132,7 +133,7 @@ class _Abandoned(Exception):
 
 
 class _Copy:
-    """An iterator over the chunks that COPY writes in a thread of its own.
+    """The chunks that COPY writes in a thread of its own.
 
     The thread closes the session when COPY has finished or `close` is called.
     """
@@ -143,13 +144,11 @@ class _Copy:
         self._driver = cast(Any, connection.connection.driver_connection)
         self._end = end
         self._truncated = TRUNCATED[file_format]
-        self._first: bytes | None = None
-        self._failure: Exception | None = None
         self._buffer = bytearray()
         self._chunks: SimpleQueue[bytes | Exception | None] = SimpleQueue()
         self._room = threading.Semaphore(MAX_CHUNKS)
         self._ending = threading.Lock()
-        self._ended = self._is_abandoned = self._is_over = False
+        self._ended = self._is_abandoned = False
         compiled = rows.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
         with self._driver.cursor() as cursor:
             selected = cursor.mogrify(str(compiled), compiled.params).decode()
@@ -157,24 +156,16 @@ class _Copy:
         self._thread = threading.Thread(target=self._run, args=(statement,), daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
-        """Wait for the first chunk, so that an early error can still become a problem response."""
-        self._first = self._next_chunk()
-
-    def __iter__(self) -> "_Copy":
-        return self
-
-    def __next__(self) -> bytes:
-        if self._failure is not None:
-            raise self._failure
+    def chunks(self, first: bytes | None) -> Iterator[bytes]:
+        """Yield all chunks. A failure ends the file with a malformed line, and is raised after it."""
         try:
-            chunk, self._first = self._first or self._next_chunk(), None
-        except Exception as failure:
-            self._failure = failure
-            return self._truncated
-        if chunk is None:
-            raise StopIteration
-        return chunk
+            chunk = first
+            while chunk is not None:
+                yield chunk
+                chunk = self._next_chunk()
+        except Exception:
+            yield self._truncated
+            raise
 
     def close(self) -> None:
         """Stop the thread and wait for it. WSGI servers always call this."""
@@ -198,11 +189,8 @@ class _Copy:
 
     def _next_chunk(self) -> bytes | None:
         """Return the next chunk, or None at the end."""
-        if self._is_over:
-            return None
         chunk = self._chunks.get()
         self._room.release()
-        self._is_over = not isinstance(chunk, bytes)
         if isinstance(chunk, psycopg2.Error):
             raise sa.exc.DBAPIError("COPY", None, chunk)
         if isinstance(chunk, Exception):

@@ -19,6 +19,7 @@ from .. import errors
 from ..db import constraint_message, db, is_transient, sqlstate
 from ..observability import metrics
 from .cors import cors_headers
+from .fields import returned
 from .request_log import log_early_problem
 from .security_headers import SECURITY_HEADERS
 
@@ -69,29 +70,17 @@ DATABASE_ERRORS: dict[str, tuple[type[errors.CarbonError], str]] = {
 class ProblemSchema(ma.Schema):
     """An error, and how to resolve it (RFC 9457)."""
 
-    type = ma.fields.String(
-        required=True,
-        metadata={
-            "format": "uri",
-            "description": "The kind of problem. It is stable, so programs can rely on it.",
-            "example": "urn:carbonapi:problem:not-found",
-        },
+    type = returned(
+        ma.fields.String,
+        "urn:carbonapi:problem:not-found",
+        "The kind of problem. It is stable, so programs can rely on it.",
+        format="uri",
     )
-    title = ma.fields.String(
-        required=True, metadata={"description": "The name of this kind of problem.", "example": "Not found"}
-    )
-    status = ma.fields.Integer(required=True, metadata={"description": "The HTTP status code.", "example": 404})
-    detail = ma.fields.String(
-        required=True, metadata={"description": "The cause of this error.", "example": "There is no usage 7."}
-    )
-    instance = ma.fields.String(
-        required=True,
-        metadata={"format": "uri-reference", "description": "The path of the request.", "example": "/api/v1/usages/7"},
-    )
-    request_id = ma.fields.String(
-        required=True,
-        metadata={"description": "The id of the request in the log.", "example": "0f8fad5bd9cb469fa16570867728950e"},
-    )
+    title = returned(ma.fields.String, "Not found", "The name of this kind of problem.")
+    status = returned(ma.fields.Integer, 404, "The HTTP status code.")
+    detail = returned(ma.fields.String, "There is no usage 7.", "The cause of this error.")
+    instance = returned(ma.fields.String, "/api/v1/usages/7", "The path of the request.", format="uri-reference")
+    request_id = returned(ma.fields.String, "0f8fad5bd9cb469fa16570867728950e", "The id of the request in the log.")
     errors = ma.fields.Dict(
         keys=ma.fields.String(),
         values=ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.List(ma.fields.String())),

@@ -28,7 +28,8 @@ def check_if_match(row: Any) -> None:
     """Raise PreconditionFailed if the request's If-Match does not have the version of `row`."""
     if_match = request.headers.get("If-Match")
     # If-Match uses strong comparison: a weak tag never matches.
-    if if_match is not None and if_match.strip() != "*" and f'"{row.etag}"' not in _split(if_match):
+    tags = ["*"] if if_match is None else [tag.strip() for tag in if_match.split(",")]
+    if tags != ["*"] and f'"{row.etag}"' not in tags:
         raise PreconditionFailed(
             f"This {display_name(type(row))} has changed: it is at version {row.etag} now. Read it again."
         )
@@ -38,7 +39,3 @@ def matches_if_none_match(row: Any) -> bool:
     """Return whether the client already has this version. If-None-Match uses weak comparison."""
     if_none_match = request.headers.get("If-None-Match")
     return if_none_match is not None and (if_none_match.strip() == "*" or row.etag in _TAG.findall(if_none_match))
-
-
-def _split(header: str) -> list[str]:
-    return [tag.strip() for tag in header.split(",")]

@@ -49,7 +49,7 @@ def json_object(columns: dict[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[s
 def as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Return a number, boolean or time as text, as format_decimal and format_datetime write it."""
     if isinstance(column.type, sa.DateTime):
-        return _rfc3339(column)
+        return sa.func.rfc3339(column, type_=sa.Text)  # A migration defines the function.
     return sa.cast(trim_scale(column), sa.Text)
 
 
@@ -65,8 +65,3 @@ def _json(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if isinstance(column.type, sa.DateTime):
         text = sa.literal('"').concat(text).concat('"')
     return sa.func.coalesce(text, "null")
-
-
-def _rfc3339(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Return an instant as text. A migration defines the function."""
-    return sa.func.rfc3339(column, type_=sa.Text)

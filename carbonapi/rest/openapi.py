@@ -34,21 +34,22 @@ PAGINATION = {
 }
 
 
-def _header(description: str, example: str, **schema: Any) -> dict[str, Any]:
-    return {"description": description, "required": True, "schema": {"type": "string", "example": example, **schema}}
+def _header(description: str, example: str, *, required: bool = True, **schema: str) -> dict[str, Any]:
+    schema = {"type": "string", "example": example, **schema}
+    return {"description": description, "required": required, "schema": schema}
 
 
 LIMITS = {
-    POLICY: {
-        "description": "The rate limits, by account and by IP address: q requests in w seconds.",
-        "required": False,
-        "schema": {"type": "string", "example": '"login";q=10;w=300, "login-per-ip";q=100;w=300'},
-    },
-    REMAINING: {
-        "description": "What remains of each limit: r requests in the next t seconds. Other clients may share it.",
-        "required": False,
-        "schema": {"type": "string", "example": '"login";r=9;t=300, "login-per-ip";r=99;t=300'},
-    },
+    POLICY: _header(
+        "The rate limits, by account and by IP address: q requests in w seconds.",
+        '"login";q=10;w=300, "login-per-ip";q=100;w=300',
+        required=False,
+    ),
+    REMAINING: _header(
+        "What remains of each limit: r requests in the next t seconds. Other clients may share it.",
+        '"login";r=9;t=300, "login-per-ip";r=99;t=300',
+        required=False,
+    ),
 }
 
 # The headers of successful responses by convention, and of errors by class.
@@ -172,6 +173,8 @@ def _complete(path: str, method: str, operation: dict[str, Any], document: dict[
         *most, last = sorted(roles)
         named = f"{', '.join(most)} and {last}" if most else last
         operation["description"] = f"{operation['description']}\n\nAllowed role{'s' * bool(most)}: {named}."
+    if not operation.get("parameters"):
+        operation.pop("parameters", None)
     _add_preconditions(operation, conventions)
     for error in _possible_errors(path, operation, conventions):
         document["components"]["responses"].setdefault(error.__name__, _response(error))

@@ -86,8 +86,15 @@ def as_of(versions_at: Callable[[sa.Select[Any], dt.datetime], sa.Select[Any]]) 
         metadata={
             "description": "Return the ledger as it was at this time, which must not be in the future.",
             "rewrite": versions_at,
-        }
+        },
+        validate=_check_not_future,
     )
+
+
+def _check_not_future(moment: dt.datetime) -> None:
+    # The client's clock may be slightly ahead.
+    if moment > now() + dt.timedelta(minutes=1):
+        raise ma.ValidationError("Must not be in the future.")
 
 
 class Sort(DelimitedList):
@@ -123,8 +130,8 @@ class QueryFilter:
 
     arguments: Mapping[str, Any]
     filters: Mapping[str, Criterion]
-    sort: Sort | None
-    rewrites: tuple[tuple[Callable[..., sa.Select[Any]], Any], ...] = ()
+    rewrites: Mapping[str, Callable[..., sa.Select[Any]]]
+    sort: Any  # The Sort field, or None.
 
     def __call__(self, statement: sa.Select[Any]) -> sa.Select[Any]:
         return self._apply(statement, self.criteria.keys())
@@ -135,8 +142,8 @@ class QueryFilter:
 
     def _apply(self, statement: sa.Select[Any], names: Iterable[str]) -> sa.Select[Any]:
         statement = statement.where(*(self.criteria[name] for name in names))
-        for rewrite, value in self.rewrites:
-            statement = rewrite(statement, value)
+        for name, rewrite in self.rewrites.items():
+            statement = rewrite(statement, self.arguments[name])
         return statement
 
     @cached_property
@@ -173,19 +180,12 @@ class FilterSchema(QuerySchema):
         if "timezone" in self.fields:
             arguments.setdefault("timezone", current_actor().timezone)
             _resolve_bare_dates(arguments)
-        filters: dict[str, Criterion] = {}
-        sort: Sort | None = None
-        rewrites: list[tuple[Callable[..., sa.Select[Any]], Any]] = []
-        for name, value in arguments.items():
-            field = self.fields[name]
-            if isinstance(field, Sort):
-                sort = field
-            elif "criterion" in field.metadata:
-                filters[name] = field.metadata["criterion"]
-            elif "rewrite" in field.metadata:
-                _check_not_future(name, value)
-                rewrites.append((field.metadata["rewrite"], value))
-        return QueryFilter(arguments, filters, sort, tuple(rewrites))
+        metadata = {name: self.fields[name].metadata for name in arguments}
+        filters, rewrites = (
+            {name: of_field[kind] for name, of_field in metadata.items() if kind in of_field}
+            for kind in ("criterion", "rewrite")
+        )
+        return QueryFilter(arguments, filters, rewrites, self.fields.get("sort"))
 
 
 def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
@@ -196,12 +196,6 @@ def _resolve_bare_dates(arguments: dict[str, Any]) -> None:
     for start, end in (("start", "end"), ("compare_start", "compare_end")):
         if start in arguments and end in arguments and arguments[end] <= arguments[start]:
             raise ma.ValidationError(f"Must be later than {start}.", end)
-
-
-def _check_not_future(name: str, moment: dt.datetime) -> None:
-    # The client's clock may be slightly ahead.
-    if moment > now() + dt.timedelta(minutes=1):
-        raise ma.ValidationError("Must not be in the future.", name)
 
 
 class ListQuerySchema(FilterSchema):

@@ -38,8 +38,7 @@ class ViewRules:
 
 
 def rules_of(view: View) -> ViewRules:
-    rules: ViewRules = getattr(view, "rules", ViewRules())
-    return rules
+    return getattr(view, "rules", ViewRules())
 
 
 def _state(**rules: Any) -> Decorator:
@@ -95,8 +94,6 @@ def can_conflict(model: type[Model] | None) -> bool:
     if model is None:
         return False
     table: Any = model.__table__
-    key = {column.name for column in table.primary_key}
-    unique = [rule for rule in table.constraints if isinstance(rule, sa.UniqueConstraint)]
-    unique += [index for index in table.indexes if index.unique]
-    excludes = any(isinstance(rule, ExcludeConstraint) for rule in table.constraints)
-    return excludes or any(not key <= {column.name for column in rule.columns} for rule in unique)
+    rules = [rule for rule in table.constraints if isinstance(rule, sa.UniqueConstraint | ExcludeConstraint)]
+    rules += [index for index in table.indexes if index.unique]
+    return any(not {*table.primary_key} <= {*rule.columns} for rule in rules)

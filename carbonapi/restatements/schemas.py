@@ -5,14 +5,14 @@ from typing import Any
 import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime
+from ..rest.fields import ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, returned
 from .models import Restatement
 
 
 class NewRestatementSchema(Schema):
     """Which usages to restate, and why."""
 
-    usage_type_id = StrictInteger(required=True, metadata={"example": 100})
+    usage_type_id = returned(StrictInteger, 100)
     start = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Earliest usage_at, inclusive."})
     end = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Latest usage_at, exclusive."})
     region = Region(
@@ -39,43 +39,33 @@ class NewRestatementSchema(Schema):
 class RestatedMonthSchema(Schema):
     """The changes of a restatement in one month, in the time zone of the organization."""
 
-    month = ma.fields.String(required=True, metadata={"example": "2026-01"})
-    usage_count = ma.fields.Integer(
-        required=True, metadata={"example": 744, "description": "Number of changed usages with a part in the month."}
-    )
-    before_kg = ExactDecimal(required=True, metadata={"example": 18.75})
-    after_kg = ExactDecimal(required=True, metadata={"example": 15})
-    difference_kg = ExactDecimal(required=True, metadata={"example": -3.75})
+    month = returned(ma.fields.String, "2026-01")
+    usage_count = returned(ma.fields.Integer, 744, "Number of changed usages with a part in the month.")
+    before_kg = returned(ExactDecimal, 18.75)
+    after_kg = returned(ExactDecimal, 15)
+    difference_kg = returned(ExactDecimal, -3.75)
 
 
 class RestatementSchema(Schema):
     """The changes of a restatement, or of its preview."""
 
-    id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": 1, "description": "`null` if nothing was changed."}
-    )
-    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
-    start = UtcDateTime(required=True, allow_none=True, metadata={"example": "2026-01-01T00:00:00Z"})
-    end = UtcDateTime(required=True, allow_none=True, metadata={"example": "2027-01-01T00:00:00Z"})
-    region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
-    reason = ma.fields.String(required=True, metadata={"example": "The supplier has corrected its factors."})
-    usage_count = ma.fields.Integer(required=True, metadata={"example": 744, "description": "Changed usages."})
-    before_kg = ExactDecimal(required=True, metadata={"example": 18.75})
-    after_kg = ExactDecimal(required=True, metadata={"example": 15})
-    difference_kg = ExactDecimal(required=True, metadata={"example": -3.75})
-    difference_percent = ExactDecimal(
-        required=True, allow_none=True, metadata={"example": -20, "description": "Percentage, to four digits."}
-    )
-    significance_threshold = ExactDecimal(
-        required=True, metadata={"example": 5, "description": "Percentage, as it was set at that time."}
-    )
-    significant = ma.fields.Boolean(
-        required=True, metadata={"example": True, "description": "Whether the difference reaches the threshold."}
-    )
+    id = returned(ma.fields.Integer, 1, "`null` if nothing was changed.", nullable=True)
+    organization_id = returned(ma.fields.Integer, 1)
+    usage_type_id = returned(ma.fields.Integer, 100)
+    start = returned(UtcDateTime, "2026-01-01T00:00:00Z", nullable=True)
+    end = returned(UtcDateTime, "2027-01-01T00:00:00Z", nullable=True)
+    region = returned(ma.fields.String, "GB", nullable=True)
+    reason = returned(ma.fields.String, "The supplier has corrected its factors.")
+    usage_count = returned(ma.fields.Integer, 744, "Changed usages.")
+    before_kg = returned(ExactDecimal, 18.75)
+    after_kg = returned(ExactDecimal, 15)
+    difference_kg = returned(ExactDecimal, -3.75)
+    difference_percent = returned(ExactDecimal, -20, "Percentage, to four digits.", nullable=True)
+    significance_threshold = returned(ExactDecimal, 5, "Percentage, as it was set at that time.")
+    significant = returned(ma.fields.Boolean, True, "Whether the difference reaches the threshold.")
     months = ma.fields.List(ma.fields.Nested(RestatedMonthSchema), required=True)
-    recorded_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
-    recorded_by = ma.fields.Integer(required=True, metadata={"example": 1})
+    recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z")
+    recorded_by = returned(ma.fields.Integer, 1)
 
 
 class RestatementQuery(ListQuerySchema):

@@ -98,7 +98,9 @@ class RsgiApplication:
                 client = cached_identity(self._app, environ.get("HTTP_AUTHORIZATION", "")) or environ["REMOTE_ADDR"]
                 slot = Slot(self._queue, client)
                 if length > JSON_MAX_BYTES:
-                    self._check_idle_threads()
+                    # A long body occupies a thread while it arrives.
+                    if self._idle_threads <= self._app.config["WORKER_THREADS"] // 3:
+                        raise Unavailable(FULL)
                     environ["wsgi.input"] = StreamedBody(protocol, length, slot)
                 async with slot:
                     status, headers, chunks = await self._respond(environ)
@@ -125,11 +127,6 @@ class RsgiApplication:
         finally:
             self._buffered_bytes -= len(body)
         return bytes(body)
-
-    def _check_idle_threads(self) -> None:
-        """Raise Unavailable if few threads are idle: a long body occupies one while it arrives."""
-        if self._idle_threads <= self._app.config["WORKER_THREADS"] // 3:
-            raise Unavailable(FULL)
 
     async def _respond(self, environ: dict[str, Any]) -> Response:
         if not self._idle_threads:

@@ -67,8 +67,7 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
 
     Without CARBONAPI_DATABASE_URL, PostgreSQL is embedded, and the secret key is that of its folder.
     """
-    address_error = _check_address(host, port)
-    if address_error is not None:
+    if address_error := _check_address(host, port):
         print(address_error, file=sys.stderr)
         return 1
     signals = StopSignals()
@@ -133,7 +132,7 @@ def _can_reach_database(environ: Mapping[str, str]) -> bool:
         print(f"Cannot reach the database: {error.orig}The service starts, and tries again.", file=sys.stderr)
         return False
     except (ValueError, sa.exc.SQLAlchemyError):
-        return True
+        pass
     return True
 
 
@@ -188,15 +187,13 @@ def _becomes_live(host: str, port: int, web_server: "subprocess.Popen[bytes]", s
     """Wait for /health/live. Return False after START_SECONDS, at the end of the web server, or at a signal."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and web_server.poll() is None and not signals.stop:
-        connection = http.client.HTTPConnection(_client_host(host), port, timeout=5)
-        try:
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(http.client.HTTPConnection(_client_host(host), port, timeout=5)) as connection,
+        ):
             connection.request("GET", "/health/live")
             if connection.getresponse().status == 200:
                 return True
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
         time.sleep(0.1)
     return False
 

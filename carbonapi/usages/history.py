@@ -48,5 +48,5 @@ def _with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
 
 
 def _hiding_cte(model: type[Usage] | type[UsageVersion], rows: sa.CompoundSelect[Any]) -> sa.CTE:
-    """Return a CTE that hides the table of a model. It is not materialized, so that criteria use the tables' indexes."""
+    """Return a CTE that hides the table of a model. Criteria can use its indexes."""
     return inline_cte(rows, model.__tablename__)

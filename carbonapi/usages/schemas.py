@@ -21,7 +21,7 @@ from ..rest import (
     time_range,
     time_zone,
 )
-from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime
+from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, returned
 from .history import ledger_as_of
 from .models import DEFAULT_QUALITY, QUALITIES, Usage, UsageVersion
 from .validation import interval_error
@@ -57,8 +57,8 @@ class NewUsageSchema(Schema):
     """A usage to record. The service derives its factor and its CO2e."""
 
     user_id = StrictInteger(metadata={"description": "Owner of the usage; by default you."})
-    usage_type_id = StrictInteger(required=True, metadata={"example": 100})
-    usage_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
+    usage_type_id = returned(StrictInteger, 100)
+    usage_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
     usage_until = UtcDateTime(
         load_default=None,
         allow_none=True,
@@ -146,68 +146,45 @@ class UsageReplacementSchema(NewUsageSchema):
 class UsageSchema(Schema):
     """A recorded usage, with its frozen factor and its kg CO2e."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    user_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    usage_type_id = ma.fields.Integer(required=True, metadata={"example": 100})
-    usage_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    usage_until = UtcDateTime(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "End of the interval, exclusive. `null` for a single instant."},
+    id = returned(ma.fields.Integer, 1)
+    organization_id = returned(ma.fields.Integer, 1)
+    user_id = returned(ma.fields.Integer, 1)
+    usage_type_id = returned(ma.fields.Integer, 100)
+    usage_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
+    usage_until = returned(
+        UtcDateTime, None, "End of the interval, exclusive. `null` for a single instant.", nullable=True
     )
-    amount = ExactDecimal(required=True, metadata={"example": 12.5, "description": "Amount as recorded, in `unit`."})
-    unit = ma.fields.String(required=True, metadata={"example": "kwh", "description": "Unit as recorded."})
-    amount_in_type_unit = ExactDecimal(
-        required=True,
-        metadata={
-            "example": 12.5,
-            "description": "Amount in the unit of the usage type, with at most 12 decimal digits.",
-        },
+    amount = returned(ExactDecimal, 12.5, "Amount as recorded, in `unit`.")
+    unit = returned(ma.fields.String, "kwh", "Unit as recorded.")
+    amount_in_type_unit = returned(
+        ExactDecimal, 12.5, "Amount in the unit of the usage type, with at most 12 decimal digits."
     )
-    factor = ExactDecimal(
-        required=True, metadata={"example": 1.5, "description": "kg CO2e per unit, frozen into the usage."}
+    factor = returned(ExactDecimal, 1.5, "kg CO2e per unit, frozen into the usage.")
+    emission_factor_id = returned(ma.fields.Integer, 1, "ID of the factor.")
+    co2e_kg = returned(ExactDecimal, 18.75, "The exact product of `amount_in_type_unit` and `factor`.")
+    region = returned(ma.fields.String, "GB", nullable=True)
+    method = returned(ma.fields.String, "location", enum=list(METHODS))
+    quality = returned(ma.fields.String, "measured", enum=list(QUALITIES))
+    note = returned(ma.fields.String, "Main meter.", nullable=True)
+    external_id = returned(ma.fields.String, "meter-1/2026-01", nullable=True)
+    adjusts_closed_period_id = returned(
+        ma.fields.Integer, None, "Closed period that the usage corrects.", nullable=True
     )
-    emission_factor_id = ma.fields.Integer(required=True, metadata={"example": 1, "description": "ID of the factor."})
-    co2e_kg = ExactDecimal(
-        required=True,
-        metadata={"example": 18.75, "description": "The exact product of `amount_in_type_unit` and `factor`."},
+    import_id = returned(ma.fields.Integer, None, "Import that recorded the usage.", nullable=True)
+    restatement_id = returned(
+        ma.fields.Integer, None, "Restatement that set the factor of this version.", nullable=True
     )
-    region = ma.fields.String(required=True, allow_none=True, metadata={"example": "GB"})
-    method = ma.fields.String(required=True, metadata={"enum": list(METHODS), "example": "location"})
-    quality = ma.fields.String(required=True, metadata={"enum": list(QUALITIES), "example": "measured"})
-    note = ma.fields.String(required=True, allow_none=True, metadata={"example": "Main meter."})
-    external_id = ma.fields.String(required=True, allow_none=True, metadata={"example": "meter-1/2026-01"})
-    adjusts_closed_period_id = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "Closed period that the usage corrects."},
-    )
-    import_id = ma.fields.Integer(
-        required=True, allow_none=True, metadata={"example": None, "description": "Import that recorded the usage."}
-    )
-    restatement_id = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "Restatement that set the factor of this version."},
-    )
-    version = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Version number, from 1."})
-    recorded_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:01Z"})
-    recorded_by = ma.fields.Integer(
-        required=True, metadata={"example": 1, "description": "User who recorded this version."}
-    )
-    reason = ma.fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "Reason for the correction to this version."},
-    )
+    version = returned(ma.fields.Integer, 1, "Version number, from 1.")
+    recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z")
+    recorded_by = returned(ma.fields.Integer, 1, "User who recorded this version.")
+    reason = returned(ma.fields.String, None, "Reason for the correction to this version.", nullable=True)
 
 
 class ConversionSchema(UnitSchema):
     """The conversion of the recorded unit: one is exactly numerator / denominator units of the usage type."""
 
-    type_unit = ma.fields.String(required=True, metadata={"example": "kwh"})
-    calculation = ma.fields.String(required=True, metadata={"example": "2 MWh × 1000 kwh/MWh = 2000 kwh"})
+    type_unit = returned(ma.fields.String, "kwh")
+    calculation = returned(ma.fields.String, "2 MWh × 1000 kwh/MWh = 2000 kwh")
 
 
 class ExplanationSchema(Schema):
@@ -215,14 +192,12 @@ class ExplanationSchema(Schema):
 
     usage = ma.fields.Nested(UsageSchema, required=True, metadata={"description": "The usage."})
     usage_type = ma.fields.Nested(UsageTypeSchema, required=True)
-    region_of_organization = ma.fields.String(
-        required=True, allow_none=True, metadata={"example": "GB", "description": "Applies if the usage has no region."}
-    )
+    region_of_organization = returned(ma.fields.String, "GB", "Applies if the usage has no region.", nullable=True)
     conversion = ma.fields.Nested(ConversionSchema, required=True)
     factor = ma.fields.Nested(
         EmissionFactorSchema, required=True, metadata={"description": "The chosen factor, with its source."}
     )
-    why = ma.fields.String(required=True, metadata={"example": "The region is GB. …"})
+    why = returned(ma.fields.String, "The region is GB. …")
     candidates = ma.fields.List(
         ma.fields.Nested(EmissionFactorSchema),
         required=True,
@@ -230,56 +205,30 @@ class ExplanationSchema(Schema):
             "description": "Factors of the current catalogue that could apply at that time, highest precedence first."
         },
     )
-    outdated = ma.fields.Boolean(
-        required=True,
-        metadata={
-            "example": False,
-            "description": "Whether the current catalogue has another factor. A restatement applies it.",
-        },
+    outdated = returned(
+        ma.fields.Boolean, False, "Whether the current catalogue has another factor. A restatement applies it."
     )
-    calculation = ma.fields.String(required=True, metadata={"example": "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e"})
-    co2e_kg = ExactDecimal(required=True, metadata={"example": 3000})
-    versions = ma.fields.Integer(required=True, metadata={"example": 1, "description": "Number of versions."})
+    calculation = returned(ma.fields.String, "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e")
+    co2e_kg = returned(ExactDecimal, 3000)
+    versions = returned(ma.fields.Integer, 1, "Number of versions.")
     restatement_ids = ma.fields.List(
         ma.fields.Integer(),
         required=True,
         metadata={"example": [], "description": "Restatements that set the factor of a version."},
     )
-    canonical = ma.fields.String(
-        required=True,
-        metadata={
-            "example": '{"amount":"2","co2e_kg":"3000"}',
-            "description": "Canonical JSON of everything that the number depends on.",
-        },
+    canonical = returned(
+        ma.fields.String, '{"amount":"2","co2e_kg":"3000"}', "Canonical JSON of everything that the number depends on."
     )
-    sha256 = ma.fields.String(
-        required=True, metadata={"example": "1b0e…", "description": "Hash of `canonical`, in UTF-8."}
-    )
+    sha256 = returned(ma.fields.String, "1b0e…", "Hash of `canonical`, in UTF-8.")
 
 
 class UsageVersionSchema(UsageSchema):
     """A version of a usage, which was current within [recorded_at, superseded_at)."""
 
-    superseded_at = UtcDateTime(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "End of the version. `null` for the current version."},
-    )
-    superseded_by = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "User who corrected or deleted the usage."},
-    )
-    superseded_reason = ma.fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "Reason for the correction or deletion."},
-    )
-    deleted = ma.fields.Boolean(
-        required=True,
-        allow_none=True,
-        metadata={"example": None, "description": "Whether the usage was deleted, rather than corrected."},
-    )
+    superseded_at = returned(UtcDateTime, None, "End of the version. `null` for the current version.", nullable=True)
+    superseded_by = returned(ma.fields.Integer, None, "User who corrected or deleted the usage.", nullable=True)
+    superseded_reason = returned(ma.fields.String, None, "Reason for the correction or deletion.", nullable=True)
+    deleted = returned(ma.fields.Boolean, None, "Whether the usage was deleted, rather than corrected.", nullable=True)
 
 
 class UsageVersionQuery(ListQuerySchema):

@@ -101,8 +101,8 @@ def test_failed_logins_send_the_same_statements(stranger, organization, statemen
 
     assert sent[0] == sent[1]
     assert [statement.split()[:3] for statement in sent[0]] == [
-        ["WITH", "forgotten", "AS"],  # The counter of the IP address,
-        ["WITH", "forgotten", "AS"],  # and that of the account.
+        ["WITH", "deleted", "AS"],  # The counter of the IP address,
+        ["WITH", "deleted", "AS"],  # and that of the account.
         ["SELECT", "users.id,", "users.version,"],
         ["INSERT", "INTO", "audit_entries"],
     ]

@@ -18,16 +18,16 @@ COUNTED = 2  # Statements by which an import is counted: by account and by addre
 
 @pytest.fixture
 def signed_in_before(app, as_member, monkeypatch):
-    """A member whose session the worker has read already, with a few usages; returns their client.
+    """Return the client of a member with a few usages, whose session the worker has cached.
 
-    The worker has leased a part of their limit of writes, too, in a window that does not end meanwhile.
+    The worker has also leased a part of their limit of writes, in a window that does not end during the test.
     """
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
     moment = factories.now()
     monkeypatch.setattr("carbonapi.rest.rate_limit_headers.now", lambda: moment)
     for month in (6, 7, 8):
         factories.usage(as_member.user, usage_at=f"2024-{month:02}-01")
-    as_member.post("/usages", json={})  # It is refused, and counted.
+    as_member.post("/usages", json={})  # It is rejected, and counted.
     return as_member
 
 
@@ -102,7 +102,7 @@ def test_correction_reads_archives_and_writes(signed_in_before, statements):
     assert len(statements) == 3
     statements.clear()
     assert signed_in_before.delete(f"/usages/{usage_id}").status_code == 204
-    assert len(statements) == 4  # What has left a day may leave an hour empty there.
+    assert len(statements) == 4  # A usage that leaves a day may leave an hour empty there.
 
 
 def test_import_statements_do_not_depend_on_its_length(signed_in_before, statements):
@@ -111,17 +111,17 @@ def test_import_statements_do_not_depend_on_its_length(signed_in_before, stateme
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201
-        assert len(statements) == COUNTED + 8
+        assert len(statements) == COUNTED + 12
 
 
 @pytest.mark.parametrize(
     ("query", "header", "line", "number"),
     [
-        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 10),
-        ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 12),
-        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 11),
-        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 16),
-        ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 16),
+        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 14),
+        ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 16),
+        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 15),
+        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 20),
+        ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 19),
     ],
 )
 def test_import_checks_do_not_depend_on_its_length(signed_in_before, statements, query, header, line, number):
@@ -242,8 +242,9 @@ def many_days(organization):
     db.session.execute(
         sa.text(
             """
-            INSERT INTO daily_totals (organization_id, usage_type_id, day, method, restatement_id, timezone, usage_count,
-                                    carried_count, amount, co2e_kg, estimated_kg, reading_hours, period_hours,
+            INSERT INTO daily_totals (organization_id, usage_type_id, day, method, restatement_id, timezone,
+                                    usage_count, carried_count, amount, co2e_kg, estimated_kg,
+                                    reading_hours, period_hours,
                                     hours_stale)
             SELECT o.id, t.id, date '2022-01-01' + n, 'location', 0, o.timezone, 24, 0, 24, 36, 0, 16777215, 0, false
             FROM organizations o, usage_types t, generate_series(0, 1094) n
@@ -295,12 +296,12 @@ def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
     usage_type = factories.usage_type(factor="1")
     times = [f"2024-01-{day:02}T{hour:02}:00:00Z" for day in range(1, 29) for hour in range(24)]
 
-    def book(amount):
+    def import_amounts(amount):
         file = "usage_at,external_id,amount\n" + "".join(f"{time},{time},{amount}\n" for time in times)
         path = f"/imports?usage_type_id={usage_type.id}&on_conflict=replace"
         return as_manager.post(path, data=file, content_type="text/csv")
 
-    assert book(1).status_code == 201
+    assert import_amounts(1).status_code == 201
     factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": "Tests"}
     assert as_manager.post(f"/usage-types/{usage_type.id}/factors", json=factor).status_code == 201
     # As when it is looked at while many usages are recorded and not committed yet.
@@ -316,7 +317,7 @@ def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
         if many == "replaced":
-            answer = book(3).json
+            answer = import_amounts(3).json
         else:
             body = {"usage_type_id": usage_type.id, "mode": "apply", "reason": "Tests"}
             answer = as_manager.post("/restatements", json=body).json

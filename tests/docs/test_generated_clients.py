@@ -144,7 +144,7 @@ def test_python_client_records_reads_and_corrects(service, client):
             recorded.id, client=logged_in, body=models.UsageChanges(amount="13"), if_match='"1"'
         )
         explained = client("api.usages.explain_usage").sync(recorded.id, client=logged_in)
-        exported = client("api.imports.export_usages").sync_detailed(client=logged_in, usage_type_id=[100])
+        exported = client("api.exports.export_usages").sync_detailed(client=logged_in, usage_type_id=[100])
         deleted = client("api.usages.delete_usage").sync_detailed(recorded.id, client=logged_in)
         missing = client("api.usages.get_usage").sync(client=logged_in, usage_id=recorded.id)
 

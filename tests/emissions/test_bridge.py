@@ -90,7 +90,7 @@ def test_bridge_separates_restatements_of_corrected_usages(as_manager, power):
 
     found = bridge(as_manager, YEARS)
 
-    # First booked: 12 × 2 = 24 and 15 × 1.5 = 22.5. Restated, the first is 12 × 2.5 = 30.
+    # Recorded first: 12 × 2 = 24 and 15 × 1.5 = 22.5. Restated, the first is 12 × 2.5 = 30.
     assert parts(found) == {"activity_kg": 6, "factor_kg": Decimal("-7.5"), "restated_kg": -6}
     assert (found["before_kg"], found["after_kg"], found["restatement_ids"]) == (30, Decimal("22.5"), [restatement_id])
     then = bridge(as_manager, f"{YEARS}&as_of={before}")

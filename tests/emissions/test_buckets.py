@@ -82,7 +82,7 @@ def test_buckets_cover_the_range_without_gaps(start, minutes, bucket, timezone):
 
 
 def period(local, bucket):
-    """What tells the bucket of a local time apart from the one before it."""
+    """Return a value that differs between adjacent buckets of local time."""
     return {
         "hour": (local.date(), local.hour),
         "day": local.date(),
@@ -94,9 +94,9 @@ def period(local, bucket):
 
 
 def test_too_many_buckets_are_rejected_early():
-    with pytest.raises(ValidationFailed) as refusal:
+    with pytest.raises(ValidationFailed) as error:
         bucket_edges(at("1900-01-01"), at("2200-01-01"), "hour", "UTC")
-    assert list(refusal.value.errors["query"]) == ["bucket"]
+    assert list(error.value.errors["query"]) == ["bucket"]
     assert (
         len(bucket_edges(at("2021-01-01"), at("2021-01-01") + dt.timedelta(hours=MAX_BUCKETS), "hour", "UTC")) == 10_001
     )

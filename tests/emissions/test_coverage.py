@@ -153,7 +153,7 @@ def median(values):
 
 
 def lasting(read):
-    """The hours for which these hours with readings last, told once more."""
+    """The hours for which these hours with readings last, calculated independently."""
     days = {day: sorted(hour for of, hour in read if of == day) for day, _ in read}
     if median([len(hours) for hours in days.values()]) > 1:
         steps = [

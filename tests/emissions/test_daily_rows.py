@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from carbonapi.emissions import figures_query
+from carbonapi.emissions import service
 from carbonapi.rest.fields import format_datetime
 from tests.support import factories
 from tests.support.random_ledger import record_at_random
@@ -16,16 +16,17 @@ TIMES = ["", "T00:00:00Z", "T09:30:00Z", "T23:00:00Z", "T23:59:59.999999Z"]
 
 @pytest.fixture
 def sources(monkeypatch):
-    """The source of each statement, in order: "days" or "usages"."""
+    """The source of each statement, in order: "days", "usages", or "hours of days" for usages with hours of days."""
     sources = []
     for name, source in (("_statement_from_totals", "days"), ("_statement", "usages")):
-        original = getattr(figures_query, name)
+        original = getattr(service, name)
 
         def record_source(*arguments, original=original, source=source):
-            sources.append(source)
+            is_whole = source == "usages" or all(found.partial_days for found in arguments[1])
+            sources.append(source if is_whole else "hours of days")
             return original(*arguments)
 
-        monkeypatch.setattr(figures_query, name, record_source)
+        monkeypatch.setattr(service, name, record_source)
     return sources
 
 
@@ -53,6 +54,8 @@ def test_totals_and_usages_give_the_same_figures(sign_in, sources, timezone):
         first = 2018 if bucket == "day" else 1975
         queries.append(f"trend?bucket={bucket}{compare}{group_by}&{span(dice, first, first + 6)}")
     queries += [f"trend?bucket={bucket}" for bucket in ("month", "year")]
+    for group_by in ("", "&group_by=user", "&group_by=scope&compare=previous_year"):
+        queries.append(f"trend?bucket=hour{group_by}&{span(dice, 2018, 2019)}")
     for _ in range(examples(8, 20)):
         narrowed = dice.choice(["", f"&usage_type_id={dice.choice(types)['usage_type_id']}", "&method=location"])
         queries.append(f"summary?by=scope&by=usage_type&{span(dice)}{narrowed}")
@@ -96,10 +99,10 @@ def test_day_continues_after_a_shift_across_midnight(sign_in):
         ("trend?bucket=day&start=2024-01-01&end=2024-01-08", "days"),
         ("trend?bucket=week&start=2024-01-01T09:30:00Z&end=2024-02-08T10:00:00Z", "days"),
         ("trend?bucket=month&start=2024-01-01&end=2024-03-01&scope=2&method=location", "days"),
-        ("trend?bucket=hour&start=2024-01-01&end=2024-01-02", "usages"),
+        ("trend?bucket=hour&start=2024-01-01&end=2024-01-02", "hours of days"),
         ("trend?bucket=day&start=2024-01-01&end=2024-01-08&timezone=Asia/Tokyo", "usages"),
         ("trend?bucket=day&start=2024-01-01&end=2024-01-08&quality=measured", "usages"),
-        ("trend?bucket=day&start=2024-01-01&end=2024-01-08&group_by=user", "usages"),
+        ("trend?bucket=day&start=2024-01-01&end=2024-01-08&group_by=user", "hours of days"),
         ("trend?bucket=day&start=2024-01-01T08:00:00Z&end=2024-01-01T09:00:00Z", "usages"),
         ("summary?by=scope", "days"),
         ("summary", "usages"),

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from carbonapi.auth import Actor, acting_as, visible
-from carbonapi.emissions.figures_query import UsageSelection
+from carbonapi.emissions.service import UsageSelection
 from carbonapi.emissions.summary import summary
 from carbonapi.emissions.trend import trend
 from carbonapi.rest.fields import format_datetime, timezone_names
@@ -23,7 +23,7 @@ from tests.support.scale import examples
 
 CHICAGO = "America/Chicago"
 HOURLY = Path(__file__).parents[1] / "data" / "il-electricity-hourly-kwh.csv.gz"
-# The lengths of twelve bills in days, from this day on: all of 2016 lies in them.
+# The lengths of twelve bills in days, from this day on: they contain all of 2016.
 FIRST_BILL = dt.date(2015, 12, 29)
 MICROSECOND = dt.timedelta(microseconds=1)
 BILLS = (33, 28, 31, 33, 29, 33, 33, 30, 33, 28, 31, 33)
@@ -57,10 +57,10 @@ def hourly():
 
 
 def test_prorated_bills_approximate_metered_months(sign_in, organization, hourly):
-    """These bills are one of the schedules under which spreading is closer in every single month.
+    """These bills are one of the schedules for which proration is closer in every single month.
 
-    Over random schedules of two years of this load, a month's spread bills were off by 49 kWh on average, bills booked
-    by their begin by 165, by their end by 168; spreading was closer in three months of four.
+    Over random schedules of two years of this load, a month's spread bills were off by 49 kWh on average, bills
+    recorded by their begin by 165, by their end by 168; spreading was closer in three months of four.
     """
     days = list(accumulate(BILLS, lambda day, length: day + dt.timedelta(days=length), initial=FIRST_BILL))
     spans = list(pairwise(map(midnight, days)))

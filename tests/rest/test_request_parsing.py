@@ -223,12 +223,12 @@ def test_invalid_id_in_a_path_is_404(as_manager, id_):
 
 def test_errors_are_problems(as_member, stranger):
     for answer, status, kind, title in (
-        (stranger.get("/usages"), 401, "not-signed-in", "Unauthenticated"),
+        (stranger.get("/usages"), 401, "unauthenticated", "Unauthenticated"),
         (as_member.get("/nowhere"), 404, "not-found", "Not found"),
         (as_member.get("/usages/1"), 404, "not-found", "Not found"),
         (as_member.open("/usages/1", "POST"), 405, "method-not-allowed", "Method Not Allowed"),
-        (as_member.post("/organizations", json={"name": "x"}), 403, "not-allowed", "Forbidden"),
-        (as_member.post("/usages", json={}), 422, "invalid", "Validation failed"),
+        (as_member.post("/organizations", json={"name": "x"}), 403, "forbidden", "Forbidden"),
+        (as_member.post("/usages", json={}), 422, "validation-failed", "Validation failed"),
     ):
         problem = answer.json
         assert answer.status_code == problem["status"] == status

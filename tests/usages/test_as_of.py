@@ -25,22 +25,22 @@ kinds = st.sampled_from(["shared", "own"])
 MONTHS = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3, 4)]
 
 
-def used_until(moment, believed):
-    """How much of a bill has been used up to a moment: exact, but for the twelfth digit, which is rounded half up."""
-    day, until = believed["day"], believed["until"]
+def used_until(moment, expected):
+    """Return the part of a bill up to a moment: exact, except for the twelfth digit, which is rounded half up."""
+    day, until = expected["day"], expected["until"]
     passed, whole = (min(max(moment, day), until) - day) // SECOND, (until - day) // SECOND
-    return (believed["amount"] * passed / whole).quantize(Decimal("1e-12"), ROUND_HALF_UP)
+    return (expected["amount"] * passed / whole).quantize(Decimal("1e-12"), ROUND_HALF_UP)
 
 
-def parts_of(believed):
-    """What a usage has of each month."""
-    if believed["until"] is None:
-        return [believed["amount"] if start <= believed["day"] < end else Decimal(0) for start, end in pairwise(MONTHS)]
-    return [used_until(end, believed) - used_until(start, believed) for start, end in pairwise(MONTHS)]
+def parts_of(expected):
+    """Return the part of a usage in each month."""
+    if expected["until"] is None:
+        return [expected["amount"] if start <= expected["day"] < end else Decimal(0) for start, end in pairwise(MONTHS)]
+    return [used_until(end, expected) - used_until(start, expected) for start, end in pairwise(MONTHS)]
 
 
 def history_of(sign_in):
-    """A machine that writes one organization's ledger through HTTP, and keeps its own dictionary of what it said."""
+    """A machine that writes an organization's ledger through HTTP, and a dictionary of the expected ledger."""
 
     class History(RuleBasedStateMachine):
         usages = Bundle("usages")
@@ -74,8 +74,8 @@ def history_of(sign_in):
         def remember(self):
             self.past.append((factories.now(), copy.deepcopy(self.ledger)))
 
-        def believe(self, usage, **fields):
-            """Write into the dictionary what the ledger must say of a usage now."""
+        def expect(self, usage, **fields):
+            """Write the expected fields of a usage into the dictionary."""
             self.ledger[usage] = {**self.ledger.get(usage, {}), **fields}
 
         @rule(target=usages, place=st.integers(0, 1), day=days, amount=amounts)
@@ -88,7 +88,7 @@ def history_of(sign_in):
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
             factor = self.factor_at(self.types[place], day)
-            self.believe(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
+            self.expect(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
             self.remember()
             return answer.json["id"]
 
@@ -100,14 +100,14 @@ def history_of(sign_in):
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
             factor = self.factor_at(self.types[place], day)
-            self.believe(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, factor=factor)
+            self.expect(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, factor=factor)
             self.remember()
             return answer.json["id"]
 
         @rule(usage=usages, amount=amounts)
         def correct_the_amount(self, usage, amount):
             assert self.manager.patch(f"/usages/{usage}", json={"amount": format_decimal(amount)}).status_code == 200
-            self.believe(usage, amount=amount)
+            self.expect(usage, amount=amount)
             self.remember()
 
         @rule(usage=usages, day=days)
@@ -116,7 +116,7 @@ def history_of(sign_in):
             until = self.ledger[usage]["until"]
             assert answer.status_code == (200 if until is None or day < until else 422)
             if answer.status_code == 200 and day != self.ledger[usage]["day"]:
-                self.believe(usage, day=day, factor=self.factor_at(self.ledger[usage]["type"], day))
+                self.expect(usage, day=day, factor=self.factor_at(self.ledger[usage]["type"], day))
             self.remember()
 
         @rule(usage=consumes(usages))
@@ -135,7 +135,7 @@ def history_of(sign_in):
             usages = self.manager.get(f"/usages?import_id={imported}&sort=id").json
             for usage, (day, amount) in zip(usages, lines, strict=True):
                 factor = self.factor_at(self.types[place], day)
-                self.believe(usage["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
+                self.expect(usage["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
             self.remember()
 
         @rule(place=st.integers(0, 1), owner=kinds, day=days, factor=st.decimals(0, 10, places=2))
@@ -154,33 +154,33 @@ def history_of(sign_in):
         def restate(self, place):
             body = {"usage_type_id": self.types[place], "reason": "a test", "mode": "apply"}
             assert self.manager.post("/restatements", json=body).status_code in (200, 201)
-            for usage, believed in self.ledger.items():
-                if believed["type"] == self.types[place]:
-                    self.believe(usage, factor=self.factor_at(believed["type"], believed["day"]))
+            for usage, expected in self.ledger.items():
+                if expected["type"] == self.types[place]:
+                    self.expect(usage, factor=self.factor_at(expected["type"], expected["day"]))
             self.remember()
 
         @rule()
-        def erase_somebody(self):
+        def erase_a_member(self):
             if self.members:
                 assert self.manager.delete(f"/users/{self.members.pop().id}").status_code == 204
                 self.remember()
 
         def check(self, as_of, ledger):
-            """Everything that can be asked answers as the dictionary has it."""
+            """Compare every response with the dictionary."""
             listed = self.manager.get(f"/usages?page_size=1000&as_of={as_of}").json
-            told = {
+            answered = {
                 usage["id"]: (usage["usage_type_id"], usage["usage_at"], usage["amount"], usage["factor"])
                 for usage in listed
             }
-            assert told == {
+            assert answered == {
                 usage: (b["type"], format_datetime(b["day"]), float(b["amount"]), float(b["factor"]))
                 for usage, b in ledger.items()
             }
             months, total = defaultdict(Decimal), Decimal(0)
-            for believed in ledger.values():
-                for month, part in enumerate(parts_of(believed), 1):
-                    months[month] += part * believed["factor"]
-                total += believed["amount"] * believed["factor"]
+            for expected in ledger.values():
+                for month, part in enumerate(parts_of(expected), 1):
+                    months[month] += part * expected["factor"]
+                total += expected["amount"] * expected["factor"]
             query = f"start=2024-01-01&end=2024-04-01&as_of={as_of}"
             trend = self.manager.get(f"/emissions/trend?{query}").json
             assert [bucket["co2e_kg"] for bucket in trend] == [float(months[month]) for month in (1, 2, 3)]

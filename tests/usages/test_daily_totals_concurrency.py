@@ -93,7 +93,7 @@ def move_and_hold(manager):
 
 
 def days_of(manager):
-    """The number of usages of each day, and the hours in which they lie; when these are those of the ledger."""
+    """The number of usages of each day, and the hours of these usages. They must equal those of the ledger."""
     assert_totals_match_usages(manager.user.organization_id)
     return {
         str(key[1]): (figures[0], figures[5]) for key, figures in stored_totals(manager.user.organization_id).items()
@@ -125,10 +125,10 @@ def test_write_in_the_old_time_zone_must_be_retried(manager, before, days):
         factories.usage(manager.user, usage_at=usage_at)
     move_and_hold(manager)
 
-    (refused,) = commit_while_waiting(recording(manager, EVENING))
+    (rejected,) = commit_while_waiting(recording(manager, EVENING))
 
-    told = "The organization's time zone has been changed meanwhile. Send it again."
-    assert (refused.status_code, refused.headers["Retry-After"], refused.json["detail"]) == (503, "2", told)
+    detail = "The organization's time zone changed at the same time. Retry the request."
+    assert (rejected.status_code, rejected.headers["Retry-After"], rejected.json["detail"]) == (503, "2", detail)
     assert days_of(manager) == days
     assert len(manager.get("/usages").json) == len(before)
     assert recording(manager, EVENING)().status_code == 201
@@ -139,9 +139,9 @@ def test_delete_in_the_old_time_zone_keeps_the_usage(manager):
     usage_id = factories.usage(manager.user, usage_at=MORNING).id
     move_and_hold(manager)
 
-    (refused,) = commit_while_waiting(deleting(manager, usage_id))
+    (rejected,) = commit_while_waiting(deleting(manager, usage_id))
 
-    assert refused.status_code == 503
+    assert rejected.status_code == 503
     assert days_of(manager) == {"2024-01-02": (1, 1 << 10)}
     assert manager.get(f"/usages/{usage_id}").json["version"] == 1
 

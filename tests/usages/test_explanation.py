@@ -1,4 +1,4 @@
-"""How a number came about, told so that anybody can do the sum again."""
+"""Explanations contain every step of a calculation, so that a reader can repeat it."""
 
 import hashlib
 import json
@@ -20,29 +20,30 @@ def test_explanation_contains_every_step(as_member, as_manager):
     body = {"usage_type_id": usage_type.id, "usage_at": "2024-01-01T00:00:00Z", "amount": 3, "unit": "MJ"}
     usage = as_member.post("/usages", json=body).json
 
-    told = as_member.get(f"/usages/{usage['id']}/explain").json
+    explained = as_member.get(f"/usages/{usage['id']}/explain").json
 
-    assert told["usage"] == usage
-    assert told["usage_type"]["name"] == "steam"
-    assert told["region_of_organization"] == "GB"
-    assert told["conversion"] == {
+    assert explained["usage"] == usage
+    assert explained["usage_type"]["name"] == "steam"
+    assert explained["region_of_organization"] == "GB"
+    assert explained["conversion"] == {
         "unit": "MJ",
         "type_unit": "kWh",
         "numerator": 5,
         "denominator": 18,
         "calculation": "3 MJ × 5/18 kWh/MJ = 0.833333333333 kWh",
     }
-    assert (told["factor"]["factor"], told["factor"]["source"]) == (0.2, "a British table")
-    assert [factor["factor"] for factor in told["candidates"]] == [0.2, 0.3]
-    assert told["why"] == (
+    assert (explained["factor"]["factor"], explained["factor"]["source"]) == (0.2, "a British table")
+    assert [factor["factor"] for factor in explained["candidates"]] == [0.2, 0.3]
+    assert explained["why"] == (
         "The region is GB. An organization's own factor takes precedence over a shared one; within each, a regional "
-        "factor over the general one. The location-based factor that applies at that time is the shared factor for region GB."
+        "factor over the general one. The location-based factor that applies at that time is the shared factor for "
+        "region GB."
     )
-    assert told["calculation"] == "0.833333333333 kWh × 0.2 kg CO2e/kWh = 0.1666666666666 kg CO2e"
-    assert (told["co2e_kg"], told["outdated"], told["versions"]) == (usage["co2e_kg"], False, 1)
-    assert told["restatement_ids"] == []
-    assert told["sha256"] == hashlib.sha256(told["canonical"].encode()).hexdigest()
-    assert json.loads(told["canonical"])["co2e_kg"] == "0.1666666666666"
+    assert explained["calculation"] == "0.833333333333 kWh × 0.2 kg CO2e/kWh = 0.1666666666666 kg CO2e"
+    assert (explained["co2e_kg"], explained["outdated"], explained["versions"]) == (usage["co2e_kg"], False, 1)
+    assert explained["restatement_ids"] == []
+    assert explained["sha256"] == hashlib.sha256(explained["canonical"].encode()).hexdigest()
+    assert json.loads(explained["canonical"])["co2e_kg"] == "0.1666666666666"
 
 
 def test_explanation_contains_restatements_and_versions(as_member, as_manager):
@@ -57,11 +58,11 @@ def test_explanation_contains_restatements_and_versions(as_member, as_manager):
     restatement = as_manager.post("/restatements", json=ask).json
     as_member.patch(f"/usages/{usage.id}", json={"amount": 5})
 
-    told = as_member.get(path).json
-    assert (told["outdated"], told["co2e_kg"], told["versions"]) == (False, 5, 3)
-    assert told["restatement_ids"] == [restatement["id"]]
-    assert "the organization's own for any region" in told["why"]
-    assert told["sha256"] != before["sha256"]
+    explained = as_member.get(path).json
+    assert (explained["outdated"], explained["co2e_kg"], explained["versions"]) == (False, 5, 3)
+    assert explained["restatement_ids"] == [restatement["id"]]
+    assert "the organization's own factor for any region" in explained["why"]
+    assert explained["sha256"] != before["sha256"]
     assert as_member.get(f"{path}?as_of={as_of}").json["sha256"] == before["sha256"]
 
 
@@ -79,14 +80,14 @@ def test_explanation_reproduces_every_number(as_manager, number):
     assert len(ids) == number - min(number, 1000) // 20
 
     for id_ in ids:
-        told = json.loads(as_manager.get(f"/usages/{id_}/explain").text, parse_float=Decimal, parse_int=Decimal)
-        conversion, given, factor = told["conversion"], told["usage"], told["factor"]["factor"]
+        explained = json.loads(as_manager.get(f"/usages/{id_}/explain").text, parse_float=Decimal, parse_int=Decimal)
+        conversion, usage_fields, factor = explained["conversion"], explained["usage"], explained["factor"]["factor"]
         ratio = Fraction(int(conversion["numerator"]), int(conversion["denominator"]))
-        converted = Fraction(round(Fraction(given["amount"]) * ratio * 10**12), 10**12)
-        assert converted == Fraction(given["amount_in_type_unit"])
-        assert converted * Fraction(factor) == Fraction(given["co2e_kg"]) == Fraction(told["co2e_kg"])
-        assert told["sha256"] == hashlib.sha256(told["canonical"].encode()).hexdigest()
-        canonical = json.loads(told["canonical"])
+        converted = Fraction(round(Fraction(usage_fields["amount"]) * ratio * 10**12), 10**12)
+        assert converted == Fraction(usage_fields["amount_in_type_unit"])
+        assert converted * Fraction(factor) == Fraction(usage_fields["co2e_kg"]) == Fraction(explained["co2e_kg"])
+        assert explained["sha256"] == hashlib.sha256(explained["canonical"].encode()).hexdigest()
+        canonical = json.loads(explained["canonical"])
         for name in ("amount", "amount_in_type_unit", "factor", "co2e_kg"):
-            assert canonical[name] == f"{given[name]:f}"
-        assert (canonical["id"], canonical["version"]) == (given["id"], given["version"])
+            assert canonical[name] == f"{usage_fields[name]:f}"
+        assert (canonical["id"], canonical["version"]) == (usage_fields["id"], usage_fields["version"])

@@ -1,4 +1,4 @@
-"""What the ledger said before: versions, and every answer as of a moment."""
+"""Versions of usages, and every answer as of a moment in the past."""
 
 import datetime as dt
 from urllib.parse import quote

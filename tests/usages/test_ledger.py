@@ -72,27 +72,29 @@ def test_concurrent_delete_and_correction_are_atomic(client):
 
 def test_record_requires_an_actor(app, organization):
     user = factories.user(organization)
-    refusals = []
+    errors = []
 
-    def record():  # A thread of its own begins with nobody acting.
+    def record():  # A new thread has no actor.
         with operator_context(app):
             try:
                 service.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
-            except Unauthenticated as refusal:
-                refusals.append(refusal)
+            except Unauthenticated as error:
+                errors.append(error)
 
     thread = threading.Thread(target=record)
     thread.start()
     thread.join()
 
-    assert len(refusals) == 1
+    assert len(errors) == 1
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Usage)) == 0
 
 
 def test_record_autocommits_and_correction_has_transaction(client, monkeypatch):
     monkeypatch.setitem(client().http.application.config, "SESSION_CACHE_SECONDS", 5)
     usage = client().get("/usages").json[0]
-    moment = factories.now()  # A part of their limit of writes is leased, in a window that does not end meanwhile.
+    moment = (
+        factories.now()
+    )  # A part of their limit of writes is leased, in a window that does not end during the test.
     monkeypatch.setattr("carbonapi.rest.rate_limit_headers.now", lambda: moment)
     client().post("/usages", json={})
     begun = []
@@ -124,8 +126,8 @@ def test_consecutive_actors_are_recorded_as_themselves(as_manager, as_other_mana
             user.organization_id, user.id, user.id,
         ]  # fmt: skip
         (entry,) = client.get("/audit-entries?action=recorded").json
-        told = ("organization_id", "actor_id", "actor_role", "address", "request_id", "subject_id", "reason")
-        assert [entry[name] for name in told] == [
+        names = ("organization_id", "actor_id", "actor_role", "address", "request_id", "subject_id", "reason")
+        assert [entry[name] for name in names] == [
             user.organization_id, user.id, "manager", address["REMOTE_ADDR"], request_id, usage["id"], None,
         ]  # fmt: skip
         assert entry["new"]["usage_at"] == usage_at

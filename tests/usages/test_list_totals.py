@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
+from carbonapi import audit
 from carbonapi.accounts.models import User
 from carbonapi.db import db
 from carbonapi.rest import paging
@@ -48,16 +49,16 @@ def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
         total = total_of(counted)
         assert counted.status_code == 200
         for page in {1, 2, 3, total // size // 2 + 1, max(total // size, 1), total // size + 1, total // size + 2}:
-            told = manager.get(f"{asked}&page={page}")
+            answer = manager.get(f"{asked}&page={page}")
             as_counted = manager.get(f"{asked}&page={page}&as_of={now}")
-            assert total_of(told) == total
-            assert told.json == as_counted.json, f"{asked}&page={page}"
+            assert total_of(answer) == total
+            assert answer.json == as_counted.json, f"{asked}&page={page}"
 
 
 def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
-    """The statement is built for the first of each role; a page by cursor is built for each."""
+    """The statement is compiled once for each role. A page by cursor is built for each request."""
     monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
-    monkeypatch.setattr(paging, "_CACHED_PAGES", kept := {})
+    monkeypatch.setattr(paging, "_CACHED_PAGES", cached := {})
     clients = []
     for place in (1, 2):
         organization = factories.organization()
@@ -86,7 +87,7 @@ def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
 
     assert seen > 2500
     # Other values of the same filters share a statement.
-    assert 0 < len(kept) <= 4 * 2 * 2 * 7
+    assert 0 < len(cached) <= 4 * 2 * 2 * 7
 
 
 @pytest.fixture
@@ -115,6 +116,7 @@ def test_total_and_deep_page_read_usages_of_few_days(app, sign_in, many_usages, 
     """Of 192 usages a day, for 42 days."""
     manager = sign_in(db.session.get_one(User, many_usages.id))
     many_usages.role = "manager"
+    audit.flush()
     ledger.rebuild_daily_totals(many_usages.organization_id)
     db.session.commit()
     monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)

@@ -1,4 +1,4 @@
-"""Usages in other units than their type's: what was given stays, and the conversion is exact."""
+"""Usages in other units than their type's: the ledger stores the original amount, and the conversion is exact."""
 
 import pytest
 
@@ -41,8 +41,8 @@ def test_correction_keeps_or_changes_the_unit(as_member):
     assert measures(as_member.patch(path, json={"amount": 4})) == (4, "kwh", 4, 6)
     assert measures(as_member.patch(path, json={"usage_type_id": 101})) == (4, "kg", 4, 107.72)
     assert measures(as_member.patch(path, json={"unit": "t"})) == (4, "t", 4000, 107720)
-    refused = as_member.patch(path, json={"usage_type_id": 100})
-    assert (refused.status_code, list(refused.json["errors"]["json"])) == (422, ["unit"])
+    rejected = as_member.patch(path, json={"usage_type_id": 100})
+    assert (rejected.status_code, list(rejected.json["errors"]["json"])) == (422, ["unit"])
     assert measures(as_member.put(path, json=USAGE)) == (2, "kwh", 2, 3)
     assert measures(as_member.patch(path, json={"amount": 0})) == (0, "kwh", 0, 0)
     assert measures(as_member.patch(path, json={"amount": 5})) == (5, "kwh", 5, 7.5)
@@ -68,10 +68,10 @@ def test_file_can_have_units(as_member):
         ("kwh", 1),
     ]
     wrong = file + "100,2024-01-01T00:00:00Z,1,kg\n999999,2024-01-01T00:00:00Z,1,kg\n"
-    refused = as_member.post("/imports", data=wrong, content_type="text/csv")
-    assert list(refused.json["errors"]["file"]) == ["5", "6"]
-    assert refused.json["errors"]["file"]["5"][0].startswith("unit: kg cannot be converted into kwh.")
-    assert refused.json["errors"]["file"]["6"][0].startswith("usage_type_id: There is no usage type 999999;")
+    rejected = as_member.post("/imports", data=wrong, content_type="text/csv")
+    assert list(rejected.json["errors"]["file"]) == ["5", "6"]
+    assert rejected.json["errors"]["file"]["5"][0].startswith("unit: kg cannot be converted into kwh.")
+    assert rejected.json["errors"]["file"]["6"][0].startswith("usage_type_id: There is no usage type 999999;")
 
 
 def test_trend_adds_up_in_the_type_unit(as_member):
@@ -95,8 +95,8 @@ def test_units_of_a_type_have_exact_ratios(as_member):
 def test_unit_of_a_type_with_factors_cannot_change(as_admin):
     usage_type = factories.usage_type(unit="kWh")
 
-    refused = as_admin.patch(f"/usage-types/{usage_type.id}", json={"unit": "MWh"})
-    assert (refused.status_code, refused.json["title"]) == (409, "Conflict")
+    rejected = as_admin.patch(f"/usage-types/{usage_type.id}", json={"unit": "MWh"})
+    assert (rejected.status_code, rejected.json["title"]) == (409, "Conflict")
     assert as_admin.patch(f"/usage-types/{usage_type.id}", json={"unit": "kWh", "name": "x"}).status_code == 200
     fresh = factories.usage_type(factor=None)
     assert as_admin.patch(f"/usage-types/{fresh.id}", json={"unit": "MWh"}).json["unit"] == "MWh"

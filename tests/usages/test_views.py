@@ -199,8 +199,8 @@ def test_bulk_delete_is_all_or_nothing(as_member, as_other_manager):
     mine = [as_member.post("/usages", json=ELECTRICITY).json["id"] for _ in range(3)]
     foreign = as_other_manager.post("/usages", json=ELECTRICITY).json["id"]
 
-    refused = as_member.delete(f"/usages?id={mine[0]}&id={foreign}")
-    assert (refused.status_code, refused.json["detail"]) == (
+    rejected = as_member.delete(f"/usages?id={mine[0]}&id={foreign}")
+    assert (rejected.status_code, rejected.json["detail"]) == (
         404,
         f"There is no usage {foreign}. Nothing was changed.",
     )

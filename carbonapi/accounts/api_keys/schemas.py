@@ -3,7 +3,7 @@
 import marshmallow as ma
 
 from ...rest import ListQuerySchema, Schema, Sort, equal_to
-from ...rest.fields import Name, Text, UtcDateTime
+from ...rest.fields import Name, Text, UtcDateTime, returned
 from .models import SCOPES, ApiKey
 
 
@@ -22,21 +22,15 @@ class NewApiKeySchema(Schema):
 class ApiKeySchema(Schema):
     """An API key, without the key itself."""
 
-    id = ma.fields.Integer(required=True, metadata={"example": 1})
-    organization_id = ma.fields.Integer(required=True, metadata={"example": 1})
-    user_id = ma.fields.Integer(required=True, metadata={"example": 1, "description": "The user that the key acts as."})
-    name = ma.fields.String(required=True, metadata={"example": "Meter in the cellar"})
+    id = returned(ma.fields.Integer, 1)
+    organization_id = returned(ma.fields.Integer, 1)
+    user_id = returned(ma.fields.Integer, 1, "The user that the key acts as.")
+    name = returned(ma.fields.String, "Meter in the cellar")
     scope = ma.fields.String(required=True, metadata={"enum": list(SCOPES), "example": "write"})
-    prefix = ma.fields.String(
-        required=True, metadata={"example": "carbonapi_1_1_q3nJ", "description": "How the key begins."}
-    )
-    created_at = UtcDateTime(required=True, metadata={"example": "2026-01-31T12:00:00Z"})
-    expires_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "`null` if the key does not expire."}
-    )
-    last_used_at = UtcDateTime(
-        required=True, allow_none=True, metadata={"example": None, "description": "To the minute. `null`: never used."}
-    )
+    prefix = returned(ma.fields.String, "carbonapi_1_1_q3nJ", "How the key begins.")
+    created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
+    expires_at = returned(UtcDateTime, None, "`null` if the key does not expire.", nullable=True)
+    last_used_at = returned(UtcDateTime, None, "To the minute. `null`: never used.", nullable=True)
 
 
 class CreatedApiKeySchema(ApiKeySchema):

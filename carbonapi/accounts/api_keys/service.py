@@ -69,29 +69,25 @@ def find_key_actor(text: str, now: dt.datetime) -> tuple[Actor, dt.datetime | No
     token = parse_token(API_KEY_PREFIX, text)
     if token is None:
         return None
-    with row_security.for_organization(token.organization_id):
-        return _find_actor(token, now)
-
-
-def _find_actor(token: OpaqueToken, now: dt.datetime) -> tuple[Actor, dt.datetime | None] | None:
     criteria = (ApiKey.organization_id == token.organization_id, ApiKey.id == token.id)
-    row = db.session.execute(
-        sa.select(
-            ApiKey.digest, ApiKey.expires_at, ApiKey.last_used_at,
-            User.id, User.organization_id, User.role, Organization.timezone, ApiKey.scope,
-        )
-        .join(User, (User.organization_id == ApiKey.organization_id) & (User.id == ApiKey.user_id))
-        .join(Organization, Organization.id == ApiKey.organization_id)
-        .where(*criteria, User.active)
-    ).first()  # fmt: skip
-    if row is None or not hmac.compare_digest(row.digest, digest_of(token.secret)):
-        return None
-    if row.expires_at is not None and row.expires_at <= now:
-        return None
-    if row.last_used_at is None or row.last_used_at <= now - LAST_USED_PRECISION:
-        _update_last_used(now, *criteria)
-    _, _, _, id_, organization_id, role, timezone, scope = row
-    return Actor(id_, organization_id, role, timezone, api_key_id=token.id, scope=scope), row.expires_at
+    with row_security.for_organization(token.organization_id):
+        row = db.session.execute(
+            sa.select(
+                ApiKey.digest, ApiKey.expires_at, ApiKey.last_used_at,
+                User.id, User.organization_id, User.role, Organization.timezone, ApiKey.scope,
+            )
+            .join(User, (User.organization_id == ApiKey.organization_id) & (User.id == ApiKey.user_id))
+            .join(Organization, Organization.id == ApiKey.organization_id)
+            .where(*criteria, User.active)
+        ).first()  # fmt: skip
+        if row is None or not hmac.compare_digest(row.digest, digest_of(token.secret)):
+            return None
+        if row.expires_at is not None and row.expires_at <= now:
+            return None
+        if row.last_used_at is None or row.last_used_at <= now - LAST_USED_PRECISION:
+            _update_last_used(now, *criteria)
+    actor = Actor(row.id, row.organization_id, row.role, row.timezone, api_key_id=token.id, scope=row.scope)
+    return actor, row.expires_at
 
 
 def _update_last_used(now: dt.datetime, *criteria: sa.ColumnElement[bool]) -> None:

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import make_transient_to_detached
 
 from ... import audit
-from ...auth import ViewerParameters, current_actor
-from ...db import CompiledStatement, db
+from ...auth import current_actor
+from ...db import CompiledStatement, Viewer, db
 from ...periods.service import closed_error, is_open
 from ..candidates import COLUMNS, candidate_row
 from ..models import Usage, UsageVersion, ledger_columns
@@ -56,7 +56,7 @@ def insert(now: dt.datetime, values: Values) -> Usage | None:
 @cache
 def _insert_statement(role: str) -> CompiledStatement:
     """Return the statement that inserts a usage for actors of this role. It is compiled once for each role."""
-    actor = ViewerParameters(_parameter("actor_id"), _parameter("actor_organization_id"), role)
+    actor = Viewer(_parameter("actor_id"), _parameter("actor_organization_id"), role)
     candidate = candidate_row({name: _parameter(name) for name in COLUMNS})
     recorded = insert_usages(candidate, _parameter("now"), actor).returning(*ledger_columns(Usage)).cte("recorded")
     entry = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *AUDITED_COLUMNS))

@@ -24,10 +24,14 @@ TIMEZONE = sa.bindparam("totals_timezone", type_=sa.Text)
 
 @dataclass(frozen=True)
 class RowSource:
-    """The source of the parts between edges: daily totals with these partial days, or usages alone if that is None."""
+    """The source of the parts between edges: daily totals with these partial days, or usages alone if that is None.
+
+    has_totals: whether the statement has the daily totals, so that the hours with data can be read from them.
+    """
 
     edges: TimeEdges
     partial_days: PartialDays | None = None
+    has_totals: bool = False
 
     @property
     def parts(self) -> Any:
@@ -68,11 +72,20 @@ class UsageSelection:
         return cls(usages, matching_daily_totals(query_filter), current_actor().timezone)
 
     def rows(
-        self, query: CachedQuery, ranges: Mapping[TimeEdges, Instants], *, by_days: bool, **parameters: Any
+        self,
+        query: CachedQuery,
+        ranges: Mapping[TimeEdges, Instants],
+        *,
+        by_days: bool,
+        hours_by_days: bool = False,
+        **parameters: Any,
     ) -> Sequence[sa.Row[Any]]:
-        """Return the rows of a query. ranges: the instants of its edges. by_days: whether it may read daily totals."""
-        if by_days and self.totals is not None:
-            rows = self._rows_from_totals(self.totals, query, ranges, parameters)
+        """Return the rows of a query. ranges: the instants of its edges.
+
+        by_days: whether daily totals may replace usages. hours_by_days: whether they may for the hours with data.
+        """
+        if self.totals is not None and (by_days or hours_by_days):
+            rows = self._rows_from_totals(self.totals, query, ranges, parameters, by_days=by_days)
             if rows is not None:
                 return rows
         for edges, instants in ranges.items():
@@ -86,19 +99,25 @@ class UsageSelection:
         query: CachedQuery,
         ranges: Mapping[TimeEdges, Instants],
         parameters: dict[str, Any],
+        *,
+        by_days: bool,
     ) -> Sequence[sa.Row[Any]] | None:
         """Return the rows of a query from daily totals, or None if its edges are not the edges of days."""
         parameters = parameters | {ORGANIZATION_ID.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
         sources = []
         for edges, instants in ranges.items():
+            if not by_days:
+                sources.append(RowSource(edges, has_totals=True))
+                parameters |= edges.parameters(instants)
+                continue
             days = daily_rows(edges).divide(instants, self.timezone)
             if days is None:
                 return None
             partial_days, day_parameters = days
-            sources.append(RowSource(edges, partial_days))
+            sources.append(RowSource(edges, partial_days, has_totals=True))
             parameters |= day_parameters
         statement = _statement_from_totals(query, tuple(sources)).add_cte(_rows_as(SELECTED_TOTALS, totals))
-        if any(source.partial_days and source.partial_days.exist for source in sources):
+        if any(source.partial_days is None or source.partial_days.exist for source in sources):
             statement = statement.add_cte(_rows_as(SELECTED_USAGES, self.usages))
         rows = db.session.execute(statement, parameters).all()
         return [row for row in rows if row.is_row] if rows and rows[0].days_agree else None
@@ -123,7 +142,7 @@ def _statement_from_totals(query: CachedQuery, sources: tuple[RowSource, ...]) -
     """
     found = query.build(sources, *query.options).subquery("found")
     answer = sa.select(found, sa.literal(True).label("is_row")).subquery("answer")
-    agreements = [daily_rows(source.edges).agree() for source in sources]
+    agreements = [daily_rows(source.edges).agree() for source in sources if source.partial_days]
     check = (
         sa.select(sa.and_(Organization.timezone == TIMEZONE, *agreements).label("days_agree"))
         .where(Organization.id == ORGANIZATION_ID)

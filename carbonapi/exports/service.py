@@ -22,7 +22,7 @@ from ..imports.formats.text_files import (
     MAX_ERRORS_SHOWN,
     Cells,
     RowErrors,
-    is_ndjson,
+    detect_format,
     read_csv,
     read_ndjson,
     rows_rejected,
@@ -50,7 +50,7 @@ def verify(file: IO[bytes]) -> dict[str, Any]:
     """
     unreadable: RowErrors = {}
     sha256 = sha256_of_text_file(file)
-    read = read_ndjson if is_ndjson(file) else read_csv
+    read = read_ndjson if detect_format(file) == "ndjson" else read_csv
     lines = read(file, UsageSchema(), REQUIRED, (), unreadable)
     lines_by_key: dict[Key, int] = {}
     differing: RowErrors = {}

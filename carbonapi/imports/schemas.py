@@ -164,12 +164,8 @@ class ImportRowErrorSchema(Schema):
     message = returned(ma.fields.String, "Not a number.")
 
 
-def cell(example: str | None) -> ma.fields.String:
-    return ma.fields.String(required=True, allow_none=True, metadata={"example": example})
-
-
-def count(example: int, description: str) -> ma.fields.Integer:
-    return ma.fields.Integer(required=True, metadata={"example": example, "description": description})
+def cell(example: str | None = None) -> ma.fields.Field[Any]:
+    return returned(ma.fields.String, example, nullable=True)
 
 
 class ImportSchema(Schema):
@@ -182,22 +178,22 @@ class ImportSchema(Schema):
     status = returned(
         ma.fields.String,
         "completed",
-        (
-            "`queued`, `running`, then `completed` or `failed`. The usages are in the ledger once the "
-            "import has completed. `checked`: a dry run."
-        ),
+        "`queued`, `running`, then `completed` or `failed`. The usages are in the ledger once the import has "
+        "completed. `checked`: a dry run.",
         enum=[*STATUSES, "checked"],
     )
     progress = returned(ExactDecimal, 1, "Share of the file that has been read. The rows are recorded after that.")
     failure = returned(ma.fields.String, None, "Why the import failed.", nullable=True)
-    usage_count = count(8760, "Usages recorded: new and changed.")
-    new_count = count(8760, "Rows recorded as new usages.")
-    changed_count = count(0, "Rows that corrected a usage.")
-    unchanged_count = count(0, "Rows equal to a usage in the ledger.")
-    skipped_count = count(0, "Rows that differ from a usage in the ledger, which was not corrected.")
-    rejected_count = count(0, "Rows with errors, which were not recorded.")
-    blank_count = count(0, "Rows without an amount, which were skipped.")
-    rounded_count = count(0, "Amounts that were rounded.")
+    usage_count = returned(ma.fields.Integer, 8760, "Usages recorded: new and changed.")
+    new_count = returned(ma.fields.Integer, 8760, "Rows recorded as new usages.")
+    changed_count = returned(ma.fields.Integer, 0, "Rows that corrected a usage.")
+    unchanged_count = returned(ma.fields.Integer, 0, "Rows equal to a usage in the ledger.")
+    skipped_count = returned(
+        ma.fields.Integer, 0, "Rows that differ from a usage in the ledger, which was not corrected."
+    )
+    rejected_count = returned(ma.fields.Integer, 0, "Rows with errors, which were not recorded.")
+    blank_count = returned(ma.fields.Integer, 0, "Rows without an amount, which were skipped.")
+    rounded_count = returned(ma.fields.Integer, 0, "Amounts that were rounded.")
     co2e_kg = returned(
         ExactDecimal, 4102.5, "Sum of the new usages as recorded. `null` for a failed import.", nullable=True
     )
@@ -207,7 +203,7 @@ class ImportSchema(Schema):
         "Sum of the new usages in the unit of their usage type. `null` for several usage types.",
         nullable=True,
     )
-    error_count = count(0, "Errors of the rejected rows.")
+    error_count = returned(ma.fields.Integer, 0, "Errors of the rejected rows.")
     errors = ma.fields.List(
         ma.fields.Nested(ImportRowErrorSchema),
         required=True,
@@ -249,19 +245,19 @@ class RejectedSchema(Schema):
     """A rejected row: its cells as text, and its errors."""
 
     usage_at = cell("2026-01-31T12:00:00Z")
-    usage_until = cell(None)
+    usage_until = cell()
     amount = cell("two")
-    unit = cell(None)
+    unit = cell()
     usage_type_id = cell("100")
-    user_id = cell(None)
-    region = cell(None)
-    method = cell(None)
-    quality = cell(None)
-    note = cell(None)
-    adjusts_closed_period_id = cell(None)
+    user_id = cell()
+    region = cell()
+    method = cell()
+    quality = cell()
+    note = cell()
+    adjusts_closed_period_id = cell()
     external_id = cell("meter-1/2026-01")
-    usage_type = cell(None)
-    user_email = cell(None)
+    usage_type = cell()
+    user_email = cell()
     rejected_line = returned(ma.fields.Integer, 3)
     rejected_because = returned(ma.fields.String, "amount: Not a number.")
 

@@ -1,6 +1,6 @@
 """The staging table: the rows of a file and their outcomes, for the duration of a transaction."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import IO, Any, cast
 
@@ -14,10 +14,10 @@ from ..usages import candidates
 from ..usages.schemas import UsageSchema
 from .formats.green_button import read_green_button
 from .formats.rows import MAX_CELL_SHOWN, STAGED_COLUMNS, CellsSchema, RowParser, invalid_row
-from .formats.text_files import Cells, RowErrors, is_ndjson, is_xml, read_csv, read_ndjson, rows_rejected
+from .formats.text_files import Cells, RowErrors, detect_format, read_csv, read_ndjson, rows_rejected
 from .models import CHANGED, NEW, REJECTED, Outcomes
 
-MAX_DISTINCT_UNITS = 1000
+MAX_DISTINCT_PAIRS = 1000
 REJECTED_COLUMNS = ("rejected_line", "rejected_because")  # Columns of the export of rejected lines.
 STAGED = sa.Table(
     "staged",
@@ -70,7 +70,7 @@ def _copy_lines(file: IO[bytes], parser: RowParser, ignored: Collection[str]) ->
     skipped = {*ignored, *REJECTED_COLUMNS, *(UsageSchema().fields.keys() - schema.fields.keys())}
     unreadable: RowErrors = {}
     file_format = parser.file_format
-    kind = file_format.format or ("ndjson" if is_ndjson(file) else "greenbutton" if is_xml(file) else "csv")
+    kind = file_format.format or detect_format(file)
     rows: Iterator[tuple[int, Cells | None]]
     if kind == "greenbutton":
         rows = read_green_button(file, file_format.commodity, parser.required, skipped, unreadable)
@@ -109,7 +109,7 @@ def reject(
 
 
 def reject_duplicates(
-    column: str, value: sa.ColumnElement[Any], key: list[sa.ColumnElement[Any]], *criteria: sa.ColumnElement[bool]
+    column: str, value: sa.ColumnElement[Any], key: Sequence[sa.ColumnElement[Any]], *criteria: sa.ColumnElement[bool]
 ) -> None:
     """Reject the valid rows whose key an earlier row has too."""
     first = sa.func.first_value(Row.line).over(partition_by=key, order_by=Row.line).label("first")
@@ -123,12 +123,18 @@ def as_text(value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
     return json_sql.as_text(value) if isinstance(value.type, sa.DateTime) else sa.cast(value, sa.Text)
 
 
+def distinct_pairs(first: sa.ColumnElement[Any], second: sa.ColumnElement[Any], subject: str) -> Sequence[Any]:
+    """Return the different pairs of these columns. Raise ValidationFailed, with the subject, for too many."""
+    pairs = sa.select(first, second).where(IS_VALID, first.is_not(None), second.is_not(None)).distinct()
+    found = db.session.execute(pairs.limit(MAX_DISTINCT_PAIRS + 1)).all()
+    if len(found) > MAX_DISTINCT_PAIRS:
+        raise rows_rejected({1: [f"The file must not have more than {MAX_DISTINCT_PAIRS} different {subject}."]})
+    return found
+
+
 def values_table(rows: list[Any], **columns: Any) -> Any:
     """Return these rows as a table with columns of these types. A statement can have one such table."""
-    arrays = [
-        sa.cast(list(values), ARRAY(type_))
-        for values, type_ in zip(zip(*rows, strict=True), columns.values(), strict=True)
-    ]
+    arrays = [sa.cast([row[place] for row in rows], ARRAY(type_)) for place, type_ in enumerate(columns.values())]
     table = sa.func.unnest(*arrays).table_valued(*(sa.column(name, type_) for name, type_ in columns.items()))
     return table.render_derived(name="lookup")
 

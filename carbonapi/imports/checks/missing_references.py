@@ -136,28 +136,17 @@ def _incomplete_rows(organization_id: int) -> Any:
 
     A message has a text `before` and `after` the time of the row, and names a `field`.
     """
-    rows = (
-        candidates.unrecordable(valid_rows(NEW, CHANGED), User.organization_id == organization_id)
-        .order_by(None)
-        .subquery("incomplete")
-    )
+    incomplete = candidates.unrecordable(valid_rows(NEW, CHANGED), User.organization_id == organization_id)
+    rows = incomplete.order_by(None).subquery("incomplete")
     cause, messages = _factor_messages(organization_id, rows)
-    source: Any = rows
-    parts: list[Any] = [sa.null(), sa.null(), sa.null()]
-    if messages:
-        table = values_table(messages, cause=sa.Text, before=sa.Text, after=sa.Text, field=sa.Text)
-        source = rows.outerjoin(table, table.c.cause == cause)
-        parts = [table.c.before, table.c.after, table.c.field]
+    table = values_table(messages, cause=sa.Text, before=sa.Text, after=sa.Text, field=sa.Text)
     defaults = {
         "before": sa.func.format("%s (%s) has no emission factor at ", rows.c.name, rows.c.unit),
         "after": ".",
         "field": "usage_at",
     }
-    columns = [
-        sa.func.coalesce(part, default).label(name)
-        for part, (name, default) in zip(parts, defaults.items(), strict=True)
-    ]
-    return sa.select(*rows.c, *columns).select_from(source).subquery("explained")
+    columns = (sa.func.coalesce(table.c[name], default).label(name) for name, default in defaults.items())
+    return sa.select(*rows.c, *columns).outerjoin_from(rows, table, table.c.cause == cause).subquery("explained")
 
 
 def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[str], list[tuple[str, ...]]]:
@@ -165,8 +154,16 @@ def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[
 
     Rows with the same usage type, region and method between two validity limits of the type's factors share a cause.
     """
-    cause, is_without_factor = _cause(rows)
+    limits_before = (
+        sa.func.count().filter(limit <= rows.c.usage_at)
+        for limit in (EmissionFactor.valid_from, EmissionFactor.valid_until)
+    )
+    validity = sa.select(sa.func.concat_ws("/", *limits_before))
+    validity = validity.where(EmissionFactor.usage_type_id == rows.c.usage_type_id)
     wanted = (rows.c.usage_type_id, rows.c.region, rows.c.method)
+    texts = (sa.func.coalesce(sa.cast(column, sa.Text), "") for column in wanted)
+    is_without_factor = sa.and_(rows.c.known_user_id.is_not(None), ~rows.c.archived, rows.c.is_open)
+    cause = sa.case((is_without_factor, sa.func.concat_ws(" ", *texts, validity.scalar_subquery())))
     each = sa.select(cause.label("cause"), *wanted, rows.c.usage_at, rows.c.place).where(is_without_factor)
     row = each.subquery("each").c
     key = (row.cause, row.usage_type_id, row.region, row.method)
@@ -182,17 +179,3 @@ def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[
         lookup = FactorLookup(usage_type.id, organization_id, found.region, found.method, found.moment)
         messages.append((found.cause, *missing_factor_parts(usage_type, lookup)))
     return cause, messages
-
-
-def _cause(rows: Any) -> tuple[sa.ColumnElement[str], sa.ColumnElement[bool]]:
-    """Return the cause of a row's missing factor as text, and whether that is the reason to reject the row."""
-    limits_before = (
-        sa.func.count().filter(limit <= rows.c.usage_at)
-        for limit in (EmissionFactor.valid_from, EmissionFactor.valid_until)
-    )
-    validity = sa.select(sa.func.concat_ws("/", *limits_before))
-    validity = validity.where(EmissionFactor.usage_type_id == rows.c.usage_type_id)
-    wanted = (sa.cast(rows.c[name], sa.Text) for name in ("usage_type_id", "region", "method"))
-    cause = sa.func.concat_ws(" ", *(sa.func.coalesce(text, "") for text in wanted), validity.scalar_subquery())
-    is_without_factor = sa.and_(rows.c.known_user_id.is_not(None), ~rows.c.archived, rows.c.is_open)
-    return sa.case((is_without_factor, cause)), is_without_factor

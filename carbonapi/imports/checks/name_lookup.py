@@ -12,11 +12,8 @@ from ...catalogue.units import find_unit
 from ...db import db
 from ...errors import ValidationFailed
 from ...usages.validation import UNKNOWN_USAGE_TYPE, UNKNOWN_USER
-from ..formats.text_files import rows_rejected
 from ..models import Import
-from ..staging import IS_VALID, MAX_DISTINCT_UNITS, STAGED, Row, reject, values_table
-
-TypesByName = dict[str, list[UsageType]]
+from ..staging import IS_VALID, STAGED, Row, distinct_pairs, reject, values_table
 
 
 def default_user(defaults: dict[str, Any]) -> User:
@@ -29,8 +26,7 @@ def default_user(defaults: dict[str, Any]) -> User:
         return get_referenced(User, defaults.setdefault("user_id", current_actor().id), "user_id", "query")
     user: User | None = db.session.scalar(visible(User).where(User.email_key == email.lower()))
     if user is None:
-        message = UNKNOWN_USER % email
-        raise ValidationFailed(message, {"query": {"user_email": [message]}})
+        raise ValidationFailed(UNKNOWN_USER % email, {"query": {"user_email": [UNKNOWN_USER % email]}})
     defaults["user_id"] = user.id
     return user
 
@@ -45,8 +41,7 @@ def resolve_type(defaults: dict[str, Any]) -> None:
         return
     types = types_by_name([name])
     if name not in types:
-        message = UNKNOWN_USAGE_TYPE % name
-        raise ValidationFailed(message, {"query": {"usage_type": [message]}})
+        raise ValidationFailed(UNKNOWN_USAGE_TYPE % name, {"query": {"usage_type": [UNKNOWN_USAGE_TYPE % name]}})
     if len(types[name]) == 1:
         del defaults["usage_type"]
         defaults["usage_type_id"] = types[name][0].id
@@ -60,15 +55,15 @@ def resolve_names(imp: Import, columns: Collection[str]) -> None:
         _resolve_types()
 
 
-def types_by_name(names: Iterable[str]) -> TypesByName:
+def types_by_name(names: Iterable[str]) -> dict[str, list[UsageType]]:
     """Return the usage types with these names. An archived type counts only if all types of its name are archived."""
-    types: TypesByName = {}
+    types: dict[str, list[UsageType]] = {}
     for usage_type in db.session.scalars(visible(UsageType).where(UsageType.name.in_(names)).order_by(UsageType.id)):
         types.setdefault(usage_type.name, []).append(usage_type)
     return {name: [one for one in same_name if not one.archived] or same_name for name, same_name in types.items()}
 
 
-def pick_type(name: str, types: TypesByName, unit: str) -> UsageType:
+def pick_type(name: str, types: dict[str, list[UsageType]], unit: str) -> UsageType:
     """Return the usage type with this name; of several, the one in this unit, which may be empty.
 
     Raise ValidationFailed for an unknown or ambiguous name.
@@ -98,26 +93,18 @@ def _resolve_types() -> None:
     is_named, unit = Row.usage_type.is_not(None), sa.func.coalesce(Row.unit, "")
     exists = sa.exists().where(*scope_criteria(UsageType), UsageType.name == Row.usage_type)
     reject("usage_type", Row.usage_type, sa.func.format(UNKNOWN_USAGE_TYPE, Row.usage_type), is_named, ~exists)
-    distinct = sa.select(Row.usage_type, unit).where(IS_VALID, is_named).distinct().limit(MAX_DISTINCT_UNITS + 1)
-    pairs = db.session.execute(distinct).all()
-    if len(pairs) > MAX_DISTINCT_UNITS:
-        limit = f"The file must not have more than {MAX_DISTINCT_UNITS} different pairs of usage type and unit."
-        raise rows_rejected({1: [limit]})
+    pairs = distinct_pairs(Row.usage_type, unit, "pairs of usage type and unit")
     types = types_by_name({name for name, _ in pairs})
-    known, ambiguous = [], []
+    found: list[tuple[str, str, int | None, str | None]] = []
     for name, row_unit in pairs:
         try:
-            known.append((name, row_unit, pick_type(name, types, row_unit).id))
+            found.append((name, row_unit, pick_type(name, types, row_unit).id, None))
         except ValidationFailed as error:
-            ambiguous.append((name, row_unit, str(error)))
-    if ambiguous:
-        table = values_table(ambiguous, usage_type=sa.Text, unit=sa.Text, message=sa.Text)
-        is_listed = (Row.usage_type == table.c.usage_type, unit == table.c.unit)
-        reject("usage_type", Row.usage_type, table.c.message, *is_listed)
-    if known:
-        table = values_table(known, usage_type=sa.Text, unit=sa.Text, id=sa.BigInteger)
-        is_listed = (Row.usage_type == table.c.usage_type, unit == table.c.unit)
-        db.session.execute(sa.update(STAGED).where(IS_VALID, *is_listed).values(usage_type_id=table.c.id))
+            found.append((name, row_unit, None, str(error)))
+    table = values_table(found, usage_type=sa.Text, unit=sa.Text, id=sa.BigInteger, message=sa.Text)
+    is_found = (Row.usage_type == table.c.usage_type, unit == table.c.unit)
+    reject("usage_type", Row.usage_type, table.c.message, *is_found, table.c.message.is_not(None))
+    db.session.execute(sa.update(STAGED).where(IS_VALID, *is_found).values(usage_type_id=table.c.id))
 
 
 def _is_unit(unit: str, type_unit: str) -> bool:

@@ -12,9 +12,8 @@ from ...db import db
 from ...errors import ValidationFailed
 from ...periods.models import ClosedPeriod
 from ...usages.validation import END_BEFORE_START, INTERVAL_TOO_LONG, MAX_INTERVAL
-from ..formats.text_files import rows_rejected
 from ..models import Import
-from ..staging import IS_VALID, MAX_DISTINCT_UNITS, STAGED, Row, reject, reject_duplicates, values_table
+from ..staging import IS_VALID, STAGED, Row, distinct_pairs, reject, reject_duplicates, values_table
 
 
 def validate(imp: Import, columns: Collection[str]) -> None:
@@ -44,10 +43,7 @@ def _check_adjusted_periods(organization_id: int) -> None:
 
 
 def _convert_amounts() -> None:
-    pairs = sa.select(Row.usage_type_id, Row.unit).where(IS_VALID, Row.unit.is_not(None)).distinct()
-    used = db.session.execute(pairs.limit(MAX_DISTINCT_UNITS + 1)).all()
-    if len(used) > MAX_DISTINCT_UNITS:
-        raise rows_rejected({1: [f"The file must not have more than {MAX_DISTINCT_UNITS} different units."]})
+    used = distinct_pairs(Row.usage_type_id, Row.unit, "units")
     ids = {usage_type_id for usage_type_id, _ in used}
     types = {found.id: found for found in db.session.scalars(visible(UsageType).where(UsageType.id.in_(ids)))}
     known, unknown = [], []

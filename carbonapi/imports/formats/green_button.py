@@ -106,7 +106,7 @@ def read_green_button(
         elif name == "link":
             _add_link(links, record)
         elif name == "IntervalReading":
-            series = _series_of(links, all_series)
+            series = next((all_series[link] for link in links.get("up", []) if link in all_series), all_series.get(""))
             if series is not None and commodity not in (None, series.commodity):
                 continue
             number += 1
@@ -122,15 +122,11 @@ def _cells(reading: Record, series: _Series) -> Cells:
     start, duration = reading.get("start"), reading.get("duration")
     usage_at = _instant(start)
     cells: Cells = {"usage_at": usage_at, "amount": _amount(reading.get("value"), series.exponent), "unit": series.unit}
-    if start and duration and _SECONDS.fullmatch(start) and _SECONDS.fullmatch(duration) and _is_long(duration):
+    if start and duration and all(map(_SECONDS.fullmatch, (start, duration))) and int(duration) > MAX_READING_SECONDS:
         cells["usage_until"] = _instant(str(int(start) + int(duration)))
     cells["quality"] = "estimated" if ESTIMATED.intersection(reading.get("quality", "").split()) else "measured"
     cells["external_id"] = f"{series.meter}/{usage_at}"
     return cells
-
-
-def _is_long(duration: str) -> bool:
-    return int(duration) > MAX_READING_SECONDS
 
 
 def _instant(seconds: str | None) -> str | None:
@@ -195,12 +191,10 @@ def _series_by_block(
         point = links.get("up", [address])[0].removesuffix("/MeterReading")
         found = [types[link] for link in links.get("related", []) if link in types]
         if not found and len(types) == 1:
-            found = list(types.values())
+            found = [*types.values()]
         if found:
-            blocks = [link for link in links.get("related", []) if link not in types]
-            series |= dict.fromkeys(
-                [f"{address}/IntervalBlock", *blocks], _series(found[0], point, services.get(point))
-            )
+            blocks = [f"{address}/IntervalBlock", *(link for link in links.get("related", []) if link not in types)]
+            series |= dict.fromkeys(blocks, _series(found[0], point, services.get(point)))
     if len({*series.values()}) == 1:
         series[""] = next(iter(series.values()))
     elif not meter_readings and len(types) == 1:
@@ -225,10 +219,6 @@ def _series(reading_type: Record, point: str, service: str | None) -> _Series:
     named = COMMODITIES.get(reading_type.get("commodity", "0")) or SERVICES.get(service or "", "unknown")
     meter = hashlib.sha256(point.encode()).hexdigest()[:16]
     return _Series(meter, named, unit, exponent + (0 if error else int(power)), error)
-
-
-def _series_of(links: Links, all_series: Mapping[str, _Series]) -> _Series | None:
-    return next((all_series[link] for link in links.get("up", []) if link in all_series), all_series.get(""))
 
 
 def _add_link(links: Links, attributes: Record) -> None:

@@ -23,10 +23,13 @@ from .text_files import Cells
 
 FORMATS = ("csv", "ndjson", "greenbutton")
 RowError = dict[str, str | None]  # column, found, message
+NAMES = {"usage_type": "usage_type_id", "user_email": "user_id"}  # Columns with names, and those with the ids.
+STAGED_COLUMNS = [*(name for name in COLUMNS if name != "amount_in_type_unit"), *NAMES]
 NULL = r"\N"  # In the text format of COPY.
 MAX_CELL_SHOWN = 100
 BLANKS = {"", "nan", "null", "na", "n/a"}
 # Cells that need no further parsing: a subset of the valid ones.
+_VARIED = {"note", "external_id"}  # Columns with too many different values to cache.
 _PLAIN_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 _PLAIN_INSTANT = re.compile(
     r"(19(0[1-9]|[1-9][0-9])|20[0-9]{2}|21[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])[T ]"
@@ -76,8 +79,7 @@ class RowParser:
         fields = CellsSchema().fields
         self._fields = fields
         self._converters: dict[str, Callable[[str], str]] = {
-            name: self._cached(field) if name in _FEW_VALUES else self._converter(name, field)
-            for name, field in fields.items()
+            name: self._converter(name, known) for name, known in fields.items()
         }
         self._defaults = dict.fromkeys(STAGED_COLUMNS, NULL)
         for name, known in fields.items():
@@ -103,7 +105,7 @@ class RowParser:
                     values[name] = self._converters[name](cell)
                     self.used_columns.add(name)
                 except ma.ValidationError as error:
-                    errors += [_error(name, cell, message) for message in _messages(error)]
+                    errors += [_error(name, cell, str(message)) for message in error.messages]
         for group in self.required:
             if cells.get(group[0]) is None and all(cells.get(name) is None for name in group[1:]):
                 column = next((name for name in group if name in cells), group[0])
@@ -117,17 +119,15 @@ class RowParser:
             errors.append(_error("amount", cells["amount"], "Must not be negative."))
         if errors:
             return invalid_row(line, errors, cells)
-        return f"{line}\t" + "\t".join(values.values()) + _VALID_END
+        return "\t".join([str(line), *values.values(), NEW, NULL, NULL]) + "\n"
 
     def _converter(self, name: str, known: ma.fields.Field[Any]) -> Callable[[str], str]:
         if name == "amount":
             return self._amount
         if name in ("usage_at", "usage_until"):
             return lambda cell: self._instant(cell, known)
-        return lambda cell: cell if _PLAIN_NAME.fullmatch(cell) else known.deserialize(cell).translate(_ESCAPED)
-
-    @staticmethod
-    def _cached(known: ma.fields.Field[Any]) -> Callable[[str], str]:
+        if name in _VARIED:
+            return lambda cell: cell if _PLAIN_NAME.fullmatch(cell) else known.deserialize(cell).translate(_ESCAPED)
         return lru_cache(1000)(lambda cell: str(known.deserialize(cell)).translate(_ESCAPED))
 
     def _amount(self, cell: str) -> str:
@@ -197,20 +197,11 @@ class RowParser:
         return f"{sign}{minutes // 60:02}:{minutes % 60:02}"
 
 
-NAMES = {"usage_type": "usage_type_id", "user_email": "user_id"}  # Columns with names, and those with the ids.
-_FEW_VALUES = {"user_id", "usage_type_id", "unit", "region", "method", "quality", "adjusts_closed_period_id", *NAMES}
-STAGED_COLUMNS = [*(name for name in COLUMNS if name != "amount_in_type_unit"), *NAMES]
-
-
-_VALID_END = f"\t{NEW}\t{NULL}\t{NULL}\n"
-
-
 def invalid_row(line: int, errors: list[RowError], cells: Cells) -> str:
     """Return the line for COPY of a rejected row, which has only errors and cells."""
-    nulls = f"{NULL}\t" * len(STAGED_COLUMNS)
     texts = {name: clean(cell) for name, cell in cells.items() if cell is not None}
     as_json = (json.dumps(value, ensure_ascii=False).translate(_ESCAPED) for value in (errors, texts))
-    return f"{line}\t{nulls}{REJECTED}\t" + "\t".join(as_json) + "\n"
+    return "\t".join([str(line), *[NULL] * len(STAGED_COLUMNS), REJECTED, *as_json]) + "\n"
 
 
 def format_errors(errors: list[RowError]) -> list[str]:
@@ -230,7 +221,3 @@ def excerpt(text: str) -> str:
 
 def _error(column: str, found: str | None, message: str) -> RowError:
     return {"column": column, "found": found and clean(excerpt(found)), "message": message}
-
-
-def _messages(error: ma.ValidationError) -> list[str]:
-    return error.messages if isinstance(error.messages, list) else [str(error.messages)]

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping
-from typing import IO, Any
+from typing import IO
 
 import marshmallow as ma
 
@@ -34,41 +34,32 @@ def sha256_of_text_file(file: IO[bytes]) -> str:
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
     read, last, holds_nul = 0, b"", False
+    is_read = False
     file.seek(0)
-    while chunk := file.read(CHUNK_BYTES):
+    while not is_read:
+        chunk = file.read(CHUNK_BYTES)
+        is_read = not chunk
         pending = len(decoder.getstate()[0])
         try:
-            decoder.decode(chunk)
+            decoder.decode(chunk, final=is_read)
         except UnicodeDecodeError as error:
-            raise _not_utf8(read - pending + error.start) from None
+            offset = read - pending + error.start
+            raise rows_rejected({1: [f"The file must be UTF-8. Byte {offset} is not."]}) from None
         digest.update(chunk)
-        read, last, holds_nul = read + len(chunk), chunk, holds_nul or b"\0" in chunk
-    pending = len(decoder.getstate()[0])
-    if pending:
-        raise _not_utf8(read - pending)
+        read, last, holds_nul = read + len(chunk), chunk or last, holds_nul or b"\0" in chunk
     file.seek(0)
-    if not last.endswith(b"\n") and not is_xml(file):
+    if not last.endswith(b"\n") and detect_format(file) != "greenbutton":
         raise rows_rejected({1: ["The file must end with a line break. Without one, it may have been cut off."]})
     if holds_nul:
         raise rows_rejected({1: ["The file must not contain NUL bytes."]})
-    file.seek(0)
     return digest.hexdigest()
 
 
-def is_ndjson(file: IO[bytes]) -> bool:
-    """Whether a file starts like JSON. Rewinds the file."""
-    return _starts_with(b"{", file)
-
-
-def is_xml(file: IO[bytes]) -> bool:
-    """Whether a file starts like XML. Rewinds the file."""
-    return _starts_with(b"<", file)
-
-
-def _starts_with(prefix: bytes, file: IO[bytes]) -> bool:
+def detect_format(file: IO[bytes]) -> str:
+    """Return the format that the first character of a file indicates, and rewind the file."""
     start = file.read(1024).removeprefix(codecs.BOM_UTF8).lstrip()
     file.seek(0)
-    return start.startswith(prefix)
+    return {b"{": "ndjson", b"<": "greenbutton"}.get(start[:1], "csv")
 
 
 def read_csv(
@@ -101,7 +92,7 @@ def read_csv(
     texts = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
     line = 1
     try:
-        header = _header(next(reader), list(schema.fields), required, skipped, names or {})
+        header = _header(next(reader), schema, required, skipped, names or {})
         line = reader.line_num + 1
         for values in reader:
             length = 0
@@ -137,8 +128,6 @@ def read_ndjson(
 
     The parameters are those of `read_csv`.
     """
-    known = list(schema.fields)
-    texts = {name: field for name, field in schema.fields.items() if isinstance(field, ma.fields.String)}
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")
     line = 0
     try:
@@ -148,23 +137,11 @@ def read_ndjson(
                 errors[line] = [f"Invalid NDJSON: a line has more than {MAX_LINE_LENGTH} characters."]
                 yield line, None
                 return
-            pairs = _pairs(part)
-            if pairs is None:
-                errors[line] = ["The line must be a JSON object."]
-                yield line, None
-                continue
             try:
-                header = _header([name for name, _ in pairs], known, required, skipped, names or {})
+                cells = _object_cells(part, schema, required, skipped, names or {})
             except ValidationFailed as error:
-                errors[line] = error.errors["file"]["1"]
-                yield line, None
-                continue
-            messages = _type_errors(header, pairs, texts, skipped)
-            if messages:
-                errors[line] = messages
-                yield line, None
-                continue
-            yield line, {name: value for name, (_, value) in zip(header, pairs, strict=True) if name not in skipped}
+                errors[line], cells = error.errors["file"]["1"], None
+            yield line, cells
     finally:
         _detach(text)
 
@@ -183,35 +160,36 @@ def rows_rejected(
 
 
 def _detach(text: io.TextIOWrapper) -> None:
-    """Detach the wrapper from the file, so that the file stays open."""
+    """Detach the file, so that it stays open."""
     with contextlib.suppress(ValueError):
         text.detach()
 
 
-def _not_utf8(offset: int) -> ValidationFailed:
-    return rows_rejected({1: [f"The file must be UTF-8. Byte {offset} is not."]})
-
-
-def _type_errors(
-    header: list[str], pairs: list[tuple[str, Any]], texts: Mapping[str, ma.fields.Field[Any]], skipped: Collection[str]
-) -> list[str]:
-    """Return messages about values that are no strings or numbers, and about numbers in text fields."""
-    messages = [f"{name}: Must be a string or a number." for name, value in pairs if not isinstance(value, str | None)]
-    return messages + [
-        f"{name}: {texts[name].error_messages['invalid']}"
-        for name, (_, value) in zip(header, pairs, strict=True)
-        if name in texts and name not in skipped and isinstance(value, JsonNumber)
-    ]
-
-
-def _pairs(line: str) -> list[tuple[str, Any]] | None:
-    """Return the names and values of a JSON object, or None for anything else."""
+def _object_cells(
+    line: str,
+    schema: ma.Schema,
+    required: Collection[Collection[str]],
+    skipped: Collection[str],
+    names: Mapping[str, str],
+) -> Cells:
+    """Return the values of a line of NDJSON. Raise ValidationFailed for anything but an object of known values."""
     try:
         pairs = json.loads(line, parse_float=_digits, parse_int=JsonNumber, parse_constant=str, object_pairs_hook=list)
     except (ValueError, RecursionError):
-        return None
-    is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
-    return pairs if is_object else None
+        pairs = None
+    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+        raise rows_rejected({1: ["The line must be a JSON object."]})
+    header = _header([name for name, _ in pairs], schema, required, skipped, names)
+    messages = [f"{name}: Must be a string or a number." for name, value in pairs if not isinstance(value, str | None)]
+    cells = {name: value for name, (_, value) in zip(header, pairs, strict=True) if name not in skipped}
+    messages += [
+        f"{name}: {schema.fields[name].error_messages['invalid']}"
+        for name, value in cells.items()
+        if isinstance(value, JsonNumber) and isinstance(schema.fields[name], ma.fields.String)
+    ]
+    if messages:
+        raise rows_rejected({1: messages})
+    return cells
 
 
 def _digits(token: str) -> JsonNumber:
@@ -224,7 +202,7 @@ def _digits(token: str) -> JsonNumber:
 
 def _header(
     cells: list[str],
-    known: list[str],
+    schema: ma.Schema,
     required: Collection[Collection[str]],
     skipped: Collection[str],
     names: Mapping[str, str],
@@ -232,9 +210,9 @@ def _header(
     """Return the known names of the columns. Raise ValidationFailed for unknown, duplicate and missing columns."""
     header = [names.get(cell.strip(), cell.strip()) for cell in cells]
     messages = [
-        f"Unknown column {name!r}. Columns: {', '.join(known)}."
+        f"Unknown column {name!r}. Columns: {', '.join(schema.fields)}."
         for name in header
-        if name not in known and name not in skipped
+        if name not in schema.fields and name not in skipped
     ]
     messages += [f"Duplicate column {name}." for name in sorted({name for name in header if header.count(name) > 1})]
     read = {name for name in header if name not in skipped}

@@ -169,9 +169,9 @@ def _fail(imp: Import, error: CarbonError) -> None:
     """Mark an import as failed, and store the errors by line unless `run_import` has stored them."""
     imp.status, imp.failure = FAILED, str(error)
     if not imp.error_count:
-        by_line = {int(line): messages for line, messages in error.errors.get("file", {}).items()}
+        by_line = error.errors.get("file", {})
         errors = [
-            {"line": line, "column": None, "found": None, "message": message}
+            {"line": int(line), "column": None, "found": None, "message": message}
             for line, messages in by_line.items()
             for message in messages
         ]

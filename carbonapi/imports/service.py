@@ -23,9 +23,6 @@ from .models import CHANGED, NEW, RUNNING, Import, Outcomes
 from .staging import count_outcomes, load_staging_table, valid_rows
 
 CHECKS = (resolve_names, validate, match_existing, check_references)
-# Fields of an import in its audit entry; the optional ones only if they are not zero.
-AUDITED = ("usage_count", "co2e_kg", "sha256")
-AUDITED_IF_ANY = ("changed_count", "rejected_count")
 
 
 def import_file(
@@ -33,22 +30,25 @@ def import_file(
     now: dt.datetime,
     mode: str = "atomic",
     on_conflict: str = "reject",
-    ignore: Collection[str] = (),
-    file_format: FileFormat | None = None,
-    **defaults: Any,
+    **options: Any,
 ) -> Import:
     """Record the usages of a file: CSV with a header, NDJSON or Green Button.
 
     mode: "atomic" records all rows or none, "partial" the valid ones. "dry-run" records nothing and returns the outcome
-    of "partial" as an import without an id. ignore: columns of the file to skip. defaults: values for columns that the
-    file lacks; without `user_id` and `user_email`, the usages are the actor's.
+    of "partial" as an import without an id. options: those of `run_import`; without `user_id` and `user_email`, the
+    usages are the actor's.
     Raise ValidationFailed with the errors by line if the file is invalid, or if a row of an atomic import is.
     """
     if mode == "dry-run":
-        return _dry_run(create_import(file, now, mode, on_conflict, defaults), file, ignore, file_format, **defaults)
+        imp = create_import(file, now, mode, on_conflict, options)
+        with db.session.begin_nested() as trial:
+            run_import(imp, file, **options)
+            columns = {column.name: getattr(imp, column.name) for column in Import.__table__.columns}
+            trial.rollback()
+        return Import(**columns | {"id": None, "status": "checked"})
     try:
-        imp = create_import(file, now, mode, on_conflict, defaults)
-        run_import(imp, file, ignore, file_format, **defaults)
+        imp = create_import(file, now, mode, on_conflict, options)
+        run_import(imp, file, **options)
     except CarbonError:
         metrics.IMPORTS.labels("rejected").inc()
         raise
@@ -56,13 +56,13 @@ def import_file(
     return imp
 
 
-def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, defaults: dict[str, Any]) -> Import:
-    """Return a new import of a file, and resolve the names of the default user and usage type to ids.
+def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, options: dict[str, Any]) -> Import:
+    """Return a new import of a file, and replace the names of the user and usage type in the options by ids.
 
     Raise ValidationFailed for a file that is not a complete text, and for an unknown user or usage type.
     """
-    user = default_user(defaults)
-    resolve_type(defaults)
+    user = default_user(options)
+    resolve_type(options)
     return Import(
         organization_id=user.organization_id,
         mode=mode,
@@ -78,6 +78,7 @@ def run_import(
 ) -> None:
     """Stage the rows of a file, check them, and record those that are new or changed.
 
+    ignore: columns of the file to skip. defaults: values for columns that the file lacks.
     Raise ValidationFailed if a row of an atomic import is rejected. A queued import stores the errors of its rows.
     """
     parser = RowParser(file_format or FileFormat(), defaults)
@@ -97,7 +98,8 @@ def run_import(
     if plan.rejected:
         store_errors(imp, plan.rejected)
     db.session.flush()
-    fields = [*AUDITED, *(name for name in AUDITED_IF_ANY if getattr(imp, name))]
+    fields = ["usage_count", "co2e_kg", "sha256"]
+    fields += [name for name in ("changed_count", "rejected_count") if getattr(imp, name)]
     audit.record("imported", Import, imp.id, imp.organization_id, new={name: getattr(imp, name) for name in fields})
 
 
@@ -118,14 +120,6 @@ def _write(imp: Import, plan: Outcomes) -> Any:
     if (sums.usage_count, corrected) != (plan.new, plan.changed):
         raise Conflict("The ledger changed during the import, so nothing was recorded. Send the file again.")
     return sums
-
-
-def _dry_run(imp: Import, file: IO[bytes], *args: Any, **defaults: Any) -> Import:
-    with db.session.begin_nested() as trial:
-        run_import(imp, file, *args, **defaults)
-        columns = {column.name: getattr(imp, column.name) for column in Import.__table__.columns}
-        trial.rollback()
-    return Import(**columns | {"id": None, "status": "checked"})
 
 
 def _warnings(organization_id: int, columns: Collection[str]) -> tuple[int, Warnings]:

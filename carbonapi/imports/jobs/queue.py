@@ -34,19 +34,14 @@ CHECK_CONNECTION = "SET LOCAL client_connection_check_interval = '2s'"
 
 
 def enqueue(
-    file: IO[bytes],
-    received_at: dt.datetime,
-    mode: str = "atomic",
-    on_conflict: str = "reject",
-    file_format: FileFormat | None = None,
-    **options: Any,
+    file: IO[bytes], received_at: dt.datetime, mode: str = "atomic", on_conflict: str = "reject", **options: Any
 ) -> Import:
     """Store a file, to be imported later as `import_file` would do it now. A dry run takes place at once.
 
     Raise ValidationFailed for errors that do not depend on the rows.
     """
     if mode == "dry-run":
-        return import_file(file, received_at, mode, on_conflict, file_format=file_format, **options)
+        return import_file(file, received_at, mode, on_conflict, **options)
     imp = create_import(file, received_at, mode, on_conflict, options)
     imp.status, imp.progress = QUEUED, Decimal(0)
     db.session.add(imp)
@@ -55,15 +50,15 @@ def enqueue(
     upload = ImportUpload(
         organization_id=imp.organization_id,
         import_id=imp.id,
-        options=options | {"file_format": asdict(file_format or FileFormat())},
+        options=options | {"file_format": asdict(options["file_format"])},
         address=origin.address,
         request_id=origin.request_id,
     )
     db.session.add(upload)
     db.session.flush()
+    ids = {"organization_id": upload.organization_id, "upload_id": upload.id}
     while content := file.read(CHUNK_BYTES):
-        chunk = {"organization_id": upload.organization_id, "upload_id": upload.id, "content": content}
-        db.session.execute(sa.insert(ImportChunk), chunk)
+        db.session.execute(sa.insert(ImportChunk), ids | {"content": content})
     return imp
 
 

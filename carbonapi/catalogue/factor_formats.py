@@ -13,7 +13,6 @@ from ..errors import ValidationFailed
 from ..rest.fields import format_decimal
 
 Row = dict[str, str]
-Line = tuple[int, Row | None]  # The line number in the file, and the row; None for a skipped line.
 KG_PER_POUND = Decimal("0.45359237")  # Exactly: International Yard and Pound Agreement, 1959.
 PRECISION = Decimal("1e-12")
 MAX_LINES_BEFORE_HEADER = 50  # Titles and notes of a table that was saved from a spreadsheet.
@@ -59,69 +58,60 @@ _INTENSITY = (
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,30})?([eE]-[0-9]{1,2})?")
 
 
-def own(path: Path) -> Iterator[Line]:
-    """Read our own format, which catalogue/factors/README.md describes."""
-    required = ("usage_type", "unit", "valid_from", "kg_co2e_per_unit", "source")
-    yield from _read_table(path, required, max_lines_before_header=0)
+def read_factors(path: Path, file_format: str) -> Iterator[tuple[int, Row | None]]:
+    """Yield the number of each line and its row, or None for a skipped line. file_format: a key of FORMATS."""
+    columns, convert = FORMATS[file_format]
+    # Only our own format, which catalogue/factors/README.md describes, has no titles and notes before the header.
+    for number, row in _read_table(path, columns, 0 if file_format == "own" else MAX_LINES_BEFORE_HEADER):
+        yield number, convert(row)
 
 
-def uk_government(path: Path) -> Iterator[Line]:
-    """Read the flat file of the UK government's conversion factors, saved as CSV: the total factors of all gases.
+def _uk_government(row: Row) -> Row | None:
+    """Convert a line of the flat file of the UK government's conversion factors: the total factor of all gases.
 
     The levels form the name of the usage type. A factor is valid for the year in the name of its column.
     """
-    for number, row in _read_table(path, ("Scope", *_LEVELS, "UOM", "GHG/Unit", _GOVERNMENT_FACTOR)):
-        name, year = next((name, match[1]) for name in row if (match := re.fullmatch(_GOVERNMENT_FACTOR, name)))
-        if row[name] == "" or row["GHG/Unit"] != "kg CO2e":
-            yield number, None
-            continue
-        # kWh by gross and by net calorific value are two usage types.
-        unit, _, calorific = row["UOM"].partition(" (")
-        # The last level of electricity is the year.
-        levels = [row[level] for level in _LEVELS if row[level] not in ("", year)]
-        scope = row["Scope"].removeprefix("Scope ")
-        yield (
-            number,
-            {
-                "usage_type": ", ".join(levels) + (f" ({calorific}" if calorific else ""),
-                "unit": GOVERNMENT_UNITS.get(unit, unit),
-                "scope": scope if scope != "Outside of Scopes" else "",
-                "region": "GB",
-                "kg_co2e_per_unit": _scaled(row[name], Decimal(1)),
-                "source": f"UK Government GHG Conversion Factors {year}",
-                **_validity(year),
-            },
-        )
+    column, year = next((name, match[1]) for name in row if (match := re.fullmatch(_GOVERNMENT_FACTOR, name)))
+    if row[column] == "" or row["GHG/Unit"] != "kg CO2e":
+        return None
+    # kWh by gross and by net calorific value are two usage types.
+    unit, _, calorific = row["UOM"].partition(" (")
+    # The last level of electricity is the year.
+    levels = [row[level] for level in _LEVELS if row[level] not in ("", year)]
+    scope = row["Scope"].removeprefix("Scope ")
+    return {
+        "usage_type": ", ".join(levels) + (f" ({calorific}" if calorific else ""),
+        "unit": GOVERNMENT_UNITS.get(unit, unit),
+        "scope": scope if scope != "Outside of Scopes" else "",
+        "region": "GB",
+        "kg_co2e_per_unit": _scaled(row[column], Decimal(1)),
+        "source": f"UK Government GHG Conversion Factors {year}",
+        **_validity(year),
+    }
 
 
-def eu_intensity(path: Path) -> Iterator[Line]:
-    """Read grams of CO2 per kWh of electricity by country and year, from Our World in Data or the EEA.
-
-    Lines of states outside the European Union and of groups of states are skipped.
-    """
-    for number, row in _read_table(path, _INTENSITY):
-        country, year, grams = (next(row[name] for name in row if re.fullmatch(column, name)) for column in _INTENSITY)
-        if grams == "" or country not in EUROPEAN_UNION:
-            yield number, None
-            continue
-        yield number, _grid(EUROPEAN_UNION[country], year, _scaled(grams, Decimal("1e-3")), "Electricity intensity")
+def _eu_intensity(row: Row) -> Row | None:
+    """Convert the grams of CO2 per kWh of electricity of a member state of the European Union in a year."""
+    country, year, grams = (next(row[name] for name in row if re.fullmatch(column, name)) for column in _INTENSITY)
+    if grams == "" or country not in EUROPEAN_UNION:
+        return None
+    return _grid(EUROPEAN_UNION[country], year, _scaled(grams, Decimal("1e-3")), "Electricity intensity")
 
 
-def egrid(path: Path) -> Iterator[Line]:
-    """Read the sheet SRL (subregions) of EPA's eGRID, saved as CSV: SRC2ERTA, all gases in pounds per MWh."""
-    for number, row in _read_table(path, ("YEAR", "SUBRGN", "SRC2ERTA")):
-        if row["SRC2ERTA"] == "":
-            yield number, None
-            continue
-        factor = _scaled(row["SRC2ERTA"].replace(",", ""), KG_PER_POUND / 1000)
-        yield number, _grid(f"US-{row['SUBRGN']}", row["YEAR"], factor, "EPA eGRID")
+def _egrid(row: Row) -> Row | None:
+    """Convert SRC2ERTA, all gases in pounds per MWh, of a subregion of EPA's eGRID (sheet SRL, saved as CSV)."""
+    if row["SRC2ERTA"] == "":
+        return None
+    factor = _scaled(row["SRC2ERTA"].replace(",", ""), KG_PER_POUND / 1000)
+    return _grid(f"US-{row['SUBRGN']}", row["YEAR"], factor, "EPA eGRID")
 
 
-FORMATS: dict[str, Callable[[Path], Iterator[Line]]] = {
-    "own": own,
-    "uk-government": uk_government,
-    "eu-intensity": eu_intensity,
-    "egrid": egrid,
+# The required columns of each format, and the function that converts its lines to our own.
+FORMATS: dict[str, tuple[Collection[str], Callable[[Row], Row | None]]] = {
+    "own": (("usage_type", "unit", "valid_from", "kg_co2e_per_unit", "source"), lambda row: row),
+    "uk-government": (("Scope", *_LEVELS, "UOM", "GHG/Unit", _GOVERNMENT_FACTOR), _uk_government),
+    "eu-intensity": (_INTENSITY, _eu_intensity),
+    "egrid": (("YEAR", "SUBRGN", "SRC2ERTA"), _egrid),
 }
 
 
@@ -144,9 +134,7 @@ def _scaled(number: str, ratio: Decimal) -> str:
     return format_decimal(exact if ratio == 1 else exact.quantize(PRECISION, ROUND_HALF_EVEN))
 
 
-def _read_table(
-    path: Path, required: Collection[str], max_lines_before_header: int = MAX_LINES_BEFORE_HEADER
-) -> Iterator[tuple[int, Row]]:
+def _read_table(path: Path, required: Collection[str], max_lines_before_header: int) -> Iterator[tuple[int, Row]]:
     """Yield the lines below the header, which is the first line with all required columns.
 
     required: a regular expression for each column.

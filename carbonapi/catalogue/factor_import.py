@@ -13,7 +13,7 @@ from ..db import db
 from ..errors import ValidationFailed
 from ..rest import Schema
 from ..rest.fields import DecimalInput, Name, Region, StrictInteger, UtcDateTimeOrDate, start_of_day
-from .factor_formats import FORMATS
+from .factor_formats import read_factors
 from .models import DEFAULT_METHOD, EmissionFactor, UsageType
 from .service import create_usage_type, insert_factor
 
@@ -106,7 +106,7 @@ def _read_rows(
 ) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Yield the valid lines of the file with their numbers, None for a skipped one. Add the others to `errors`."""
     schema = FactorRowSchema()
-    for number, row in FORMATS[file_format](path):
+    for number, row in read_factors(path, file_format):
         try:
             yield number, None if row is None else schema.load(row)
         except ma.ValidationError as error:

@@ -15,10 +15,10 @@ from .checks.gaps import gaps
 from .checks.missing_references import check_references
 from .checks.name_lookup import default_user, resolve_names, resolve_type
 from .checks.overlaps import Warnings, overlaps
-from .checks.row_errors import rejection, store_errors
+from .checks.row_errors import first_errors, store_errors
 from .checks.values import validate
-from .formats.rows import FileFormat, RowParser
-from .formats.text_files import MAX_ERRORS_SHOWN, sha256_of_text_file
+from .formats.rows import FileFormat, RowParser, format_errors
+from .formats.text_files import MAX_ERRORS_SHOWN, rows_rejected, sha256_of_text_file
 from .models import CHANGED, NEW, RUNNING, Import, Outcomes
 from .staging import count_outcomes, load_staging_table, valid_rows
 
@@ -89,7 +89,8 @@ def run_import(
     if plan.rejected and imp.mode == "atomic":
         if imp.status == RUNNING:
             store_errors(imp, plan.rejected)
-        raise rejection(plan.rejected)
+        first = {line: format_errors(errors) for line, errors in first_errors().items()}
+        raise rows_rejected(first, count=plan.rejected)
     imp.warning_count, imp.warnings = _warnings(imp.organization_id, parser.used_columns)
     db.session.add(imp)
     db.session.flush()

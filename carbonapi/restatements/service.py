@@ -119,13 +119,8 @@ def _set_changes(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> N
     restatement.usage_count = sum(month["first_count"] for month in months)
     restatement.before_kg = sum((month["before_kg"] for month in months), Decimal(0))
     restatement.after_kg = sum((month["after_kg"] for month in months), Decimal(0))
+    shown = ("month", "usage_count", "before_kg", "after_kg")
     restatement.months = [
-        {
-            "month": month["month"],
-            "usage_count": month["usage_count"],
-            "before_kg": month["before_kg"],
-            "after_kg": month["after_kg"],
-            "difference_kg": month["after_kg"] - month["before_kg"],
-        }
+        {name: month[name] for name in shown} | {"difference_kg": month["after_kg"] - month["before_kg"]}
         for month in months
     ]

@@ -54,19 +54,16 @@ def _overlaps_in_ledger(organization_id: int) -> sa.Select[Any]:
     """Select rows that overlap a usage other than the one that they correct or repeat."""
     return (
         sa.select(Row.line, sa.cast(None, sa.BigInteger), sa.func.min(Usage.id))
-        .join(
-            Usage,
-            sa.and_(
-                Usage.organization_id == organization_id,
-                Usage.user_id == Row.user_id,
-                Usage.usage_type_id == Row.usage_type_id,
-                Usage.usage_at < Row.usage_until,
-                Usage.usage_until > Row.usage_at,
-                meter(Usage.external_id) == meter(Row.external_id),
-                Usage.id.is_distinct_from(Row.usage_id),
-            ),
+        .where(
+            IS_VALID,
+            Usage.organization_id == organization_id,
+            Usage.user_id == Row.user_id,
+            Usage.usage_type_id == Row.usage_type_id,
+            Usage.usage_at < Row.usage_until,
+            Usage.usage_until > Row.usage_at,
+            meter(Usage.external_id) == meter(Row.external_id),
+            Usage.id.is_distinct_from(Row.usage_id),
         )
-        .where(IS_VALID)
         .group_by(Row.line)
     )
 

@@ -6,9 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ...db import db
-from ...errors import ValidationFailed
-from ..formats.rows import NAMES, STAGED_COLUMNS, format_errors
-from ..formats.text_files import MAX_ERRORS_SHOWN, rows_rejected
+from ..formats.rows import NAMES, STAGED_COLUMNS
+from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..models import Import, ImportRowError
 from ..staging import IS_VALID, REJECTED_COLUMNS, STAGED, Row, as_text
 
@@ -17,11 +16,6 @@ def first_errors() -> dict[int, list[dict[str, Any]]]:
     """Return the errors of the first rejected rows, by line."""
     first = sa.select(Row.line, Row.errors).where(~IS_VALID).order_by(Row.line).limit(MAX_ERRORS_SHOWN)
     return {row.line: row.errors for row in db.session.execute(first)}
-
-
-def rejection(count: int) -> ValidationFailed:
-    """Return the error for an import with this many rejected rows."""
-    return rows_rejected({line: format_errors(errors) for line, errors in first_errors().items()}, count=count)
 
 
 def errors_of(imp: Import) -> sa.Select[Any]:

@@ -1,6 +1,5 @@
 """Import profiles: TOML files with the options of one kind of file."""
 
-import gzip
 import io
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +14,8 @@ from carbonapi.errors import ValidationFailed
 from carbonapi.imports.profiles import SHIPPED_PROFILES, load_profile
 from carbonapi.imports.service import import_file
 from tests.support import factories
+from tests.support.series import read_series
 
-DATA = Path(__file__).parents[1] / "data"
 FACTORS = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
 
 
@@ -44,7 +43,7 @@ def import_profiled(as_manager, app):
     ],
 )
 def test_shipped_profile_reads_its_file(import_profiled, name, usage_type, count, total, co2e_kg):
-    content = gzip.decompress((DATA / f"{name}-kwh.csv.gz").read_bytes())
+    content = read_series(name)
 
     recorded = import_profiled(content, SHIPPED_PROFILES / f"{name}.toml", usage_type)
 

@@ -1,6 +1,5 @@
 """Import profiles: TOML files with the options of one kind of file."""
 
-import gzip
 import io
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +14,7 @@ from carbonapi.errors import ValidationFailed
 from carbonapi.imports.profiles import SHIPPED_PROFILES, load_profile
 from carbonapi.imports.service import import_file
 from tests.support import factories
-from tests.support.household import series_path
+from tests.support.series import read_series
 
 FACTORS = Path(__file__).parents[2] / "carbonapi/catalogue/factors/gb-government-conversion-factors.csv"
 
@@ -44,7 +43,7 @@ def import_profiled(as_manager, app):
     ],
 )
 def test_shipped_profile_reads_its_file(import_profiled, name, usage_type, count, total, co2e_kg):
-    content = gzip.decompress(series_path(name).read_bytes())
+    content = read_series(name)
 
     recorded = import_profiled(content, SHIPPED_PROFILES / f"{name}.toml", usage_type)
 

@@ -1,4 +1,4 @@
-"""The ledger of a real British household: hourly readings of electricity and gas of the demo."""
+"""The ledger of a real British household: hourly readings of electricity and gas from tests/data."""
 
 import csv
 import gzip
@@ -17,18 +17,12 @@ FACTORS = PROJECT / "carbonapi/catalogue/factors/gb-government-conversion-factor
 READING_COUNT = 23_508
 
 
-def series_path(name):
-    """Return the path of a series of readings: of the demo if it starts with "gb-household", or of tests/data."""
-    folder = "carbonapi/commands/demo" if name.startswith("gb-household") else "tests/data"
-    return PROJECT / folder / f"{name}-kwh.csv.gz"
-
-
 def readings(series):
     """Return a series as a CSV file for POST /imports, with amounts rounded to 0.001 kWh."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["usage_at", "amount"])
-    with gzip.open(series_path(f"gb-household-{series}-hourly"), "rt") as rows:
+    with gzip.open(PROJECT / f"carbonapi/commands/demo/gb-household-{series}-hourly-kwh.csv.gz", "rt") as rows:
         for row in csv.DictReader(rows):
             writer.writerow([row["start"], Decimal(row["value"]).quantize(Decimal("0.001"))])
     return file.getvalue()

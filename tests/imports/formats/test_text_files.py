@@ -1,21 +1,20 @@
 """Real files of readings: exact sums, exact times, and misread times."""
 
 import datetime as dt
-import gzip
 import json
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
-from tests.support.household import series_path
+from tests.support.series import read_series
 
 CHICAGO = {"timezone": "America/Chicago"}
 AS_THEY_ARE = {"usage_type_id": 100, "columns": "usage_at:start,amount:value", "blank": "skip"}
 
 
 def lines_of(name):
-    return gzip.decompress(series_path(name).read_bytes()).decode().splitlines()
+    return read_series(name).decode().splitlines()
 
 
 def load(client, lines, status=201, **query):

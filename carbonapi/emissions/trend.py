@@ -53,9 +53,11 @@ def trend(
         if group_by:
             found["groups"] = []
     if compare is not None:
-        before = comparison_range(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
-        instants[PREVIOUS] = _clip(before.edges, before.start, before.end)
-        series[PREVIOUS] = _empty_buckets(before.edges)
+        previous_edges, *previous_range = comparison_range(
+            edges, start or edges[0], end or edges[-1], compare, bucket, timezone
+        )
+        instants[PREVIOUS] = _clip(previous_edges, *previous_range)
+        series[PREVIOUS] = _empty_buckets(previous_edges)
     # Daily totals have sums of neither hours nor users, and they have the days of a single time zone.
     has_days = timezone == selection.timezone
     by_days = has_days and bucket != "hour" and group_by != "user"

@@ -23,11 +23,8 @@ from ..rest.fields import start_of_day
 from .prorated_rows import SELECTED_TOTALS, TimeEdges, prorated_rows
 
 ONE_DAY = dt.timedelta(days=1)
-COLUMNS = (
-    "place", "organization_id", "usage_type_id", "method", "restatement_id", "amount", "co2e_kg", "estimated_kg",
-    "usage_count",
-)  # fmt: skip
 USAGE_COLUMNS = ("organization_id", "usage_type_id", "method", "restatement_id")
+COLUMNS = ("place", *USAGE_COLUMNS, "amount", "co2e_kg", "estimated_kg", "usage_count")
 
 
 class PartialDays(NamedTuple):

@@ -89,7 +89,7 @@ def update(usage: Usage, now: dt.datetime, reason: str | None, changes: Values) 
         setattr(usage, name, value)
     db.session.flush()
     if changes.keys() & KEY_COLUMNS:
-        refresh_hours([usage.organization_id])
+        refresh_hours(usage.organization_id)
 
 
 def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None) -> None:
@@ -100,7 +100,8 @@ def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None) -> Non
     statement = sa.select(archived.c.id).add_cte(entry, update_totals_cte(removed(archived)))
     _execute_unless_closed(statement, usages)
     db.session.execute(sa.delete(Usage).where(*_is_one_of(usages)).execution_options(synchronize_session=False))
-    refresh_hours(usage.organization_id for usage in usages)
+    for organization_id in sorted({usage.organization_id for usage in usages}):
+        refresh_hours(organization_id)
 
 
 def _archive_cte(

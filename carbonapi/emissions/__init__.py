@@ -1,7 +1,6 @@
 """Emissions: figures computed from the ledger.
 
-Each kind of figures has a module with its verb: trend, summary and bridge. They share `service`, which executes
-their statements, so there is no service module.
+Each kind of figures has a module with its verb: trend, summary and bridge. `service` executes their statements.
 """
 
 from .views import emissions

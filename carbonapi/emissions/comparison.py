@@ -6,7 +6,6 @@ leap year the bucket of 29 February itself has an empty counterpart. Both are ma
 """
 
 import datetime as dt
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
@@ -28,31 +27,22 @@ PER_DAY_DIGITS = Decimal("0.000001")
 DAY = dt.timedelta(days=1)
 
 
-@dataclass(frozen=True)
-class ComparisonRange:
-    """The earlier edges, one for each edge of the trend and ascending, and the range [start, end) within them."""
-
-    edges: list[dt.datetime]
-    start: dt.datetime
-    end: dt.datetime
-
-
 def comparison_range(
     edges: list[dt.datetime], start: dt.datetime, end: dt.datetime, compare: str, bucket: str, timezone: str
-) -> ComparisonRange:
-    """Return the range to compare with the buckets between `edges`, cut to [start, end).
+) -> tuple[list[dt.datetime], dt.datetime, dt.datetime]:
+    """Return the edges to compare with `edges`, one for each, and the range within them to compare with [start, end).
 
     Raises ValidationFailed for too many buckets.
     """
     if compare == "previous_year":
         moved = [_year_earlier(edge, bucket, timezone) for edge in (*edges, start, end)]
-        return ComparisonRange(list(accumulate(moved[:-2], max)), *moved[-2:])
+        return list(accumulate(moved[:-2], max)), moved[-2], moved[-1]
     length = edges[-1] - edges[0]
     before = bucket_edges(edges[0] - length * 1.05 - _MARGIN[bucket], edges[0], bucket, timezone)[-len(edges) :]
     # A bucket that the range cuts is compared with the same length of its counterpart, which may be shorter.
     cut_start = min(before[0] + (start - edges[0]), before[1])
     cut_end = before[-1] if end == edges[-1] else min(before[-2] + (end - edges[-2]), before[-1])
-    return ComparisonRange(before, cut_start, cut_end)
+    return before, cut_start, cut_end
 
 
 def is_folded(bucket: str, length: dt.timedelta, previous_length: dt.timedelta) -> bool:

@@ -10,9 +10,8 @@ the caller reads the usages instead.
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -24,25 +23,15 @@ from ..rest.fields import start_of_day
 from .prorated_rows import SELECTED_TOTALS, TimeEdges, prorated_rows
 
 ONE_DAY = dt.timedelta(days=1)
-COLUMNS = (
-    "place", "organization_id", "usage_type_id", "method", "restatement_id", "amount", "co2e_kg", "estimated_kg",
-    "usage_count",
-)  # fmt: skip
-
-
 USAGE_COLUMNS = ("organization_id", "usage_type_id", "method", "restatement_id")
+COLUMNS = ("place", *USAGE_COLUMNS, "amount", "co2e_kg", "estimated_kg", "usage_count")
 
 
-@dataclass(frozen=True)
-class PartialDays:
+class PartialDays(NamedTuple):
     """The ends of a range that cut a day."""
 
     has_front: bool
     has_back: bool
-
-    @property
-    def exist(self) -> bool:
-        return self.has_front or self.has_back
 
 
 @cache

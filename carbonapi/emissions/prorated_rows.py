@@ -65,14 +65,6 @@ class TimeEdges:
         """Return the place that holds an instant."""
         return sa.func.width_bucket(instant, self.table.c.instants, type_=sa.Integer)
 
-    def start(self, place: Any) -> Any:
-        """Return the instant at which a place begins."""
-        return self.table.c.instants[place]
-
-    def end(self, place: Any) -> Any:
-        """Return the instant at which a place ends."""
-        return self.table.c.instants[place + 1]
-
     def places_of(self, start: Any, end: Any) -> Any:
         """Return a lateral table of each `place` that overlaps [start, end), which must overlap the edges."""
         first = self.place_of(sa.func.greatest(start, self.first))
@@ -108,10 +100,11 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
         .where(is_instant)
     )
     places = edges.places_of(usage.usage_at, usage.usage_until)
-    start, end = edges.start(places.c.place), edges.end(places.c.place)
+    instants, place = edges.table.c.instants, places.c.place
+    start, end = instants[place], instants[place + 1]
     amount = prorated_amount(usage.amount_in_type_unit, usage.usage_at, usage.usage_until, start, end)
     part = (
-        sa.select(places.c.place, amount.label("amount"), *others)
+        sa.select(place, amount.label("amount"), *others)
         .select_from(SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()))
         # Two edges are equal around a day that has no counterpart a year before.
         .where(is_interval, start < end)

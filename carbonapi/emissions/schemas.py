@@ -1,5 +1,7 @@
 """Request and response schemas of figures."""
 
+from typing import Any
+
 import marshmallow as ma
 
 from ..rest import Schema
@@ -85,6 +87,9 @@ class SpanSchema(FiguresSchema):
     )
 
 
+SPAN_FIELDS = (
+    "bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "coverage", "estimated_share",
+)  # fmt: skip
 PER_DAY = {
     "example": 0.604839,
     "description": "With `compare`: average kg CO2e per day, to six digits. `null` if the bucket has no time.",
@@ -95,10 +100,7 @@ class PreviousBucketSchema(SpanSchema):
     """The earlier bucket that a bucket is compared with."""
 
     class Meta:
-        fields = (
-            "bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "coverage", "estimated_share",
-            "co2e_kg_per_day", "folded",
-        )  # fmt: skip
+        fields = (*SPAN_FIELDS, "co2e_kg_per_day", "folded")
 
     bucket_start = returned(UtcDateTime, "2025-01-01T00:00:00Z")
     bucket_end = returned(UtcDateTime, "2025-02-01T00:00:00Z")
@@ -110,20 +112,7 @@ class BucketSchema(SpanSchema):
     """A bucket of the trend, [bucket_start, bucket_end). An empty bucket has a usage_count of 0."""
 
     class Meta:
-        fields = (
-            "bucket_start",
-            "bucket_end",
-            "co2e_kg",
-            "usage_count",
-            "amount",
-            "unit",
-            "coverage",
-            "estimated_share",
-            "partial",
-            "groups",
-            "co2e_kg_per_day",
-            "previous",
-        )
+        fields = (*SPAN_FIELDS, "partial", "groups", "co2e_kg_per_day", "previous")
 
     bucket_start = returned(UtcDateTime, "2026-01-01T00:00:00Z")
     bucket_end = returned(UtcDateTime, "2026-02-01T00:00:00Z")
@@ -143,23 +132,26 @@ class ContributionSchema(GroupSchema):
     share = returned(ExactDecimal, 1, "Share of the CO2e, 0 to 1, to six digits.", nullable=True)
 
 
-class SummarySchema(FiguresSchema):
-    """The total of usages, and its breakdowns, largest group first."""
-
-    restatement_ids = ma.fields.List(
+def _restatement_ids() -> ma.fields.List[Any]:
+    return ma.fields.List(
         ma.fields.Integer(),
         required=True,
         metadata={"example": [], "description": "Restatements that set the factor of some of the usages."},
     )
-    by_scope = ma.fields.List(
-        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if `by` includes it."}
-    )
-    by_usage_type = ma.fields.List(
-        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if `by` includes it."}
-    )
-    by_user = ma.fields.List(
-        ma.fields.Nested(ContributionSchema), metadata={"description": "Only if `by` includes it."}
-    )
+
+
+def _breakdown() -> ma.fields.List[Any]:
+    described = {"description": "Only if `by` includes it."}
+    return ma.fields.List(ma.fields.Nested(ContributionSchema), metadata=described)
+
+
+class SummarySchema(FiguresSchema):
+    """The total of usages, and its breakdowns, largest group first."""
+
+    restatement_ids = _restatement_ids()
+    by_scope = _breakdown()
+    by_usage_type = _breakdown()
+    by_user = _breakdown()
 
 
 class DifferenceSchema(Schema):
@@ -194,11 +186,7 @@ class BridgeSchema(DifferenceSchema):
     class Meta:
         fields = (*DifferenceSchema().fields, "restatement_ids", "by_usage_type")
 
-    restatement_ids = ma.fields.List(
-        ma.fields.Integer(),
-        required=True,
-        metadata={"example": [], "description": "Restatements that set the factor of some of the usages."},
-    )
+    restatement_ids = _restatement_ids()
     by_usage_type = ma.fields.List(
         ma.fields.Nested(TypeBridgeSchema),
         required=True,

@@ -117,7 +117,7 @@ class UsageSelection:
             sources.append(RowSource(edges, partial_days, has_totals=True))
             parameters |= day_parameters
         statement = _statement_from_totals(query, tuple(sources)).add_cte(_rows_as(SELECTED_TOTALS, totals))
-        if any(source.partial_days is None or source.partial_days.exist for source in sources):
+        if any(source.partial_days is None or any(source.partial_days) for source in sources):
             statement = statement.add_cte(_rows_as(SELECTED_USAGES, self.usages))
         rows = db.session.execute(statement, parameters).all()
         return [row for row in rows if row.is_row] if rows and rows[0].days_agree else None

@@ -53,9 +53,11 @@ def trend(
         if group_by:
             found["groups"] = []
     if compare is not None:
-        before = comparison_range(edges, start or edges[0], end or edges[-1], compare, bucket, timezone)
-        instants[PREVIOUS] = _clip(before.edges, before.start, before.end)
-        series[PREVIOUS] = _empty_buckets(before.edges)
+        previous_edges, *previous_range = comparison_range(
+            edges, start or edges[0], end or edges[-1], compare, bucket, timezone
+        )
+        instants[PREVIOUS] = _clip(previous_edges, *previous_range)
+        series[PREVIOUS] = _empty_buckets(previous_edges)
     # Daily totals have sums of neither hours nor users, and they have the days of a single time zone.
     has_days = timezone == selection.timezone
     by_days = has_days and bucket != "hour" and group_by != "user"
@@ -143,7 +145,8 @@ def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None) -> sa.
         group = None if is_previous else group_by
         added = aggregate(source.parts, [group] if group else [], "place")
         hours = hours_by_type(source.edges, by_days=source.has_totals)
-        statements += [_sums(added, group, is_previous=is_previous), _hours(hours, is_previous=is_previous)]
+        sums = _sums(added, group, is_previous=is_previous)
+        statements += [sums, _hours(hours, sums, is_previous=is_previous)]
     return sa.union_all(*statements)
 
 
@@ -160,28 +163,18 @@ def _sums(added: Any, group_by: str | None, *, is_previous: bool) -> sa.Select[A
     group = (
         sa.cast(key, sa.BigInteger).label("group_id"),
         sa.func.min(name).label("group_name"),
-        sa.func.grouping(key).label("is_whole"),
+        sa.func.grouping(key, type_=sa.Integer).label("is_whole"),
     )
     return join_names(sa.select(*columns, *group, *hours), added).group_by(
         sa.func.grouping_sets(sa.tuple_(added.c.place), sa.tuple_(added.c.place, key))
     )
 
 
-def _hours(of_types: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:
-    """Select the hours of each usage type, in rows with the columns of `_sums`."""
-    hours = of_types.subquery("hours_of_types")
-    sums_and_group = [
-        _null(name, type_)
-        for name, type_ in (
-            ("co2e_kg", sa.Numeric), ("usage_count", sa.BigInteger), ("amount", sa.Numeric), ("unit", sa.Text),
-            ("estimated_kg", sa.Numeric), ("first_method", sa.Text), ("last_method", sa.Text),
-            ("group_id", sa.BigInteger), ("group_name", sa.Text), ("is_whole", sa.Integer),
-        )
-    ]  # fmt: skip
-    place = _null("place", sa.Integer)
-    return sa.select(
-        place, sa.literal(is_previous).label("is_previous"), *sums_and_group, *(hours.c[name] for name in HOUR_COLUMNS)
-    )
+def _hours(of_types: sa.Select[Any], sums: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:
+    """Select the hours of each usage type, in rows with the columns of `sums`."""
+    values: dict[str, Any] = {"is_previous": sa.literal(is_previous).label("is_previous")}
+    values |= {column.name: column for column in of_types.subquery("hours_of_types").c}
+    return sa.select(*(values.get(column.name, _null(column.name, column.type)) for column in sums.selected_columns))
 
 
 def _null(name: str, type_: Any) -> sa.ColumnElement[Any]:

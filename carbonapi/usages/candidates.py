@@ -9,10 +9,10 @@ from ..auth import scope_criteria
 from ..catalogue.factor_selection import FactorLookup, missing_factor_error
 from ..catalogue.models import UsageType
 from ..db import db
-from ..errors import CarbonError
+from ..errors import CarbonError, ValidationFailed
 from ..periods.service import closed_error, is_open
 from .models import Usage
-from .validation import archived_type, unknown_usage_type, unknown_user
+from .validation import UNKNOWN_USER, archived_type, unknown_usage_type
 
 # The columns that a caller sets; the others are derived.
 COLUMNS = {
@@ -93,7 +93,7 @@ def why_unrecordable(candidate: Any) -> CarbonError:
     """Return the error that explains why the only candidate of a table cannot be recorded."""
     row = db.session.execute(unrecordable(candidate).limit(1)).one()
     if row.known_user_id is None:
-        return unknown_user(row.user_id)
+        return ValidationFailed(UNKNOWN_USER % row.user_id, field="user_id")
     if row.known_type_id is None:
         return unknown_usage_type(row.usage_type_id)
     usage_type = db.session.get_one(UsageType, row.known_type_id)

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization
 from ..auth import current_actor
-from ..catalogue.models import UsageType
 from ..local_time.clock import day_start
 from ..rest.paging import RowCount
 from ..rest.query import QueryFilter
@@ -15,19 +14,13 @@ from .models import DailyTotal, Usage
 
 # These roles see all usages of their organization and no others, so its daily totals cover what they see.
 ROLES = frozenset({"manager", "auditor"})
-FILTERS = {
-    "usage_type_id": lambda ids: DailyTotal.usage_type_id.in_(ids),
-    "scope": lambda scopes: DailyTotal.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
-    "method": lambda methods: DailyTotal.method.in_(methods),
-    "restatement_id": lambda ids: DailyTotal.restatement_id.in_(ids),
-}
 RANGE = {"start", "end"}
-# The filters above in the text of COUNTS_BY_DAY, where they apply to daily totals and to usages.
+# The filters that daily totals can answer. The columns have the same names in daily totals and in usages.
 CRITERIA = {
-    "usage_type_id": "AND usage_type_id = ANY (:usage_type_id)",
-    "scope": "AND usage_type_id IN (SELECT id FROM usage_types WHERE scope = ANY (:scope))",
-    "method": "AND method = ANY (:method)",
-    "restatement_id": "AND restatement_id = ANY (:restatement_id)",
+    "usage_type_id": "usage_type_id = ANY (:usage_type_id)",
+    "scope": "usage_type_id IN (SELECT id FROM usage_types WHERE scope = ANY (:scope))",
+    "method": "method = ANY (:method)",
+    "restatement_id": "restatement_id = ANY (:restatement_id)",
 }
 # The number of usages of each whole day within the range, and of the parts of days at its start and its end. The first
 # whole day is the day after the one that holds the microsecond before the start. If the range is within one day, all of
@@ -41,16 +34,16 @@ WITH range AS (
          (SELECT CAST(:start AS timestamptz) AS range_start, CAST(:end AS timestamptz) AS range_end) AS query
     WHERE id = :organization_id)
 SELECT day, sum(usage_count) AS number FROM daily_totals
-WHERE organization_id = :organization_id {criteria}
+WHERE organization_id = :organization_id{criteria}
       AND day >= coalesce((SELECT first FROM range), '-infinity')
       AND day < coalesce((SELECT last FROM range), 'infinity')
 GROUP BY day
 UNION ALL
-SELECT first - 1, (SELECT count(*) FROM usages WHERE organization_id = :organization_id {criteria}
+SELECT first - 1, (SELECT count(*) FROM usages WHERE organization_id = :organization_id{criteria}
                    AND usage_at >= range_start AND usage_at < least(day_start(timezone, first), range_end))
 FROM range WHERE range_start IS NOT NULL
 UNION ALL
-SELECT last, (SELECT count(*) FROM usages WHERE organization_id = :organization_id {criteria}
+SELECT last, (SELECT count(*) FROM usages WHERE organization_id = :organization_id{criteria}
               AND usage_at >= day_start(timezone, last) AND usage_at < range_end)
 FROM range WHERE range_end IS NOT NULL AND coalesce(first <= last, true)
 """
@@ -60,9 +53,9 @@ def matching_daily_totals(query_filter: QueryFilter) -> sa.Select[Any] | None:
     """Select the daily totals of the queried usages, of all time. Return None if they do not cover the query."""
     names = query_filter.filters.keys() - RANGE
     actor = current_actor()
-    if actor.role not in ROLES or query_filter.rewrites or not names <= FILTERS.keys():
+    if actor.role not in ROLES or query_filter.rewrites or not names <= CRITERIA.keys():
         return None
-    criteria = (FILTERS[name](query_filter.arguments[name]) for name in sorted(names))
+    criteria = (sa.text(CRITERIA[name]).bindparams(**{name: query_filter.arguments[name]}) for name in sorted(names))
     return sa.select(DailyTotal).where(DailyTotal.organization_id == actor.organization_id, *criteria)
 
 
@@ -94,12 +87,10 @@ def count_from_daily_totals(query_filter: QueryFilter) -> RowCount | None:
             .where(days.before < offset + page_size, days.until > offset)
             .cte("page_days")
         )
+        own = Organization.id == current_actor().organization_id
+        timezone = sa.select(Organization.timezone).where(own).scalar_subquery()
         start, end = (
-            sa.select(day_start(Organization.timezone, day))
-            .join_from(page_days, Organization, sa.true())
-            .where(Organization.id == current_actor().organization_id)
-            .scalar_subquery()
-            for day in (page_days.c.first, page_days.c.last + 1)
+            sa.select(day_start(timezone, day)).scalar_subquery() for day in (page_days.c.first, page_days.c.last + 1)
         )
         before = sa.select(page_days.c.before).scalar_subquery()
         return (Usage.usage_at >= start) & (Usage.usage_at < end), offset - before
@@ -110,7 +101,7 @@ def count_from_daily_totals(query_filter: QueryFilter) -> RowCount | None:
 def _counts_by_day(query_filter: QueryFilter) -> sa.CTE:
     """Return a CTE with the number of queried usages of each day: `day`, `number`."""
     values = {name: query_filter.arguments[name] for name in query_filter.filters}
-    criteria = " ".join(CRITERIA[name] for name in sorted(values.keys() - RANGE))
+    criteria = "".join(f" AND {CRITERIA[name]}" for name in sorted(values.keys() - RANGE))
     values |= {"organization_id": current_actor().organization_id, "start": query_filter.start, "end": query_filter.end}
     text = sa.text(COUNTS_BY_DAY.format(criteria=criteria)).bindparams(**values)
     return text.columns(sa.column("day", sa.Date), sa.column("number", sa.Numeric)).cte("counts")

@@ -21,32 +21,24 @@ def ledger_as_of(statement: sa.Select[Any], instant: dt.datetime) -> sa.Select[A
     superseded = sa.select(*ledger_columns(UsageVersion)).where(
         *scope_criteria(UsageVersion), UsageVersion.recorded_at <= instant, UsageVersion.superseded_at > instant
     )
-    return statement.add_cte(_hiding_cte(Usage, current.union_all(superseded)))
+    return statement.add_cte(inline_cte(current.union_all(superseded), Usage.__tablename__))
 
 
 def versions(usage_id: int) -> sa.Select[Any]:
     """Select all versions of a usage that the actor may see, including the current one. The usage may be deleted.
 
-    Raises NotFound if no version exists.
+    The current version is a row of UsageVersion without an end. Raises NotFound if no version exists.
     """
-    versions = _with_current(visible(UsageVersion).where(UsageVersion.id == usage_id))
-    if db.session.scalar(versions.with_only_columns(UsageVersion.id).limit(1)) is None:
-        raise NotFound(f"There is no usage {usage_id}.")
-    return versions
-
-
-def _with_current(statement: sa.Select[Any]) -> sa.Select[Any]:
-    """Return the statement, reading current versions as rows of UsageVersion too, without an end."""
+    columns = UsageVersion.__table__.columns
     current = sa.select(
         *(
             Usage.__table__.c[column.name] if column.name in Usage.__table__.c else sa.null().label(column.name)
-            for column in UsageVersion.__table__.columns
+            for column in columns
         )
     ).where(*scope_criteria(Usage))
-    superseded = sa.select(*UsageVersion.__table__.columns).where(*scope_criteria(UsageVersion))
-    return statement.add_cte(_hiding_cte(UsageVersion, current.union_all(superseded)))
-
-
-def _hiding_cte(model: type[Usage] | type[UsageVersion], rows: sa.CompoundSelect[Any]) -> sa.CTE:
-    """Return a CTE that hides the table of a model. Criteria can use its indexes."""
-    return inline_cte(rows, model.__tablename__)
+    superseded = sa.select(*columns).where(*scope_criteria(UsageVersion))
+    every_version = inline_cte(current.union_all(superseded), UsageVersion.__tablename__)
+    versions = visible(UsageVersion).where(UsageVersion.id == usage_id).add_cte(every_version)
+    if db.session.scalar(versions.with_only_columns(UsageVersion.id).limit(1)) is None:
+        raise NotFound(f"There is no usage {usage_id}.")
+    return versions

@@ -180,9 +180,6 @@ class DailyTotal(Model):
     hours_stale: Mapped[bool]
 
 
-LEDGER_COLUMNS = [column.name for column in Usage.__table__.columns]
-
-
 def ledger_columns(table: Any) -> list[Any]:
-    """Return the columns of a model that both models have, in the order of LEDGER_COLUMNS."""
-    return [table.__table__.c[name] for name in LEDGER_COLUMNS]
+    """Return the columns of a model that both models have, in the order of Usage."""
+    return [table.__table__.c[column.name] for column in Usage.__table__.columns]

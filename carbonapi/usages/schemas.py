@@ -110,9 +110,7 @@ class NewUsageSchema(Schema):
 
     @ma.validates_schema
     def interval_is_valid(self, fields: dict[str, Any], **kwargs: Any) -> None:
-        start, end = fields.get("usage_at"), fields.get("usage_until")
-        error = interval_error(start, end) if start is not None and end is not None else None
-        if error:
+        if error := interval_error(fields.get("usage_at"), fields.get("usage_until")):
             raise ma.ValidationError(error, "usage_until")
 
 

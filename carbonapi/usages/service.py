@@ -19,7 +19,7 @@ from .candidates import COLUMNS, candidate_row, why_unrecordable
 from .ledger import single
 from .ledger.sql import FACTOR_DEPENDS_ON
 from .models import DEFAULT_QUALITY, Usage
-from .validation import check_same_organization, get_active_type, interval_error
+from .validation import get_active_type, interval_error
 
 DEFAULTS = {"method": DEFAULT_METHOD, "quality": DEFAULT_QUALITY}
 Values = dict[str, Any]
@@ -74,13 +74,13 @@ def _validate_correction(usage: Usage, changes: Values) -> None:
         for name in ("usage_at", "usage_until", "amount", "adjusts_closed_period_id")
     }
     if "user_id" in changes:
-        check_same_organization(changes["user_id"], usage.organization_id)
+        user = get_referenced(User, changes["user_id"], "user_id")
+        if user.organization_id != usage.organization_id:
+            raise ValidationFailed(f"User {user.id} belongs to a different organization.", field="user_id")
     if changes.get("adjusts_closed_period_id") is not None:
         check_adjusted_period(usage.organization_id, changes["adjusts_closed_period_id"])
-    if after["usage_until"] is not None:
-        error = interval_error(after["usage_at"], after["usage_until"])
-        if error:
-            raise ValidationFailed(error, field="usage_until")
+    if error := interval_error(after["usage_at"], after["usage_until"]):
+        raise ValidationFailed(error, field="usage_until")
     if after["amount"] < 0 and after["adjusts_closed_period_id"] is None:
         raise ValidationFailed("Must not be negative, unless it adjusts a closed period.", field="amount")
 

@@ -2,8 +2,7 @@
 
 import datetime as dt
 
-from ..accounts.models import User
-from ..auth import get_referenced, get_visible
+from ..auth import get_visible
 from ..catalogue.models import UsageType
 from ..errors import NotFound, ValidationFailed
 
@@ -16,16 +15,13 @@ MAX_INTERVAL = dt.timedelta(days=3653)
 INTERVAL_TOO_LONG = "An interval must not be longer than ten years. Divide it into several usages."
 
 
-def interval_error(usage_at: dt.datetime, usage_until: dt.datetime) -> str | None:
-    """Return why an interval is invalid, or None if it is valid."""
+def interval_error(usage_at: dt.datetime | None, usage_until: dt.datetime | None) -> str | None:
+    """Return why an interval is invalid, or None if it is valid or not an interval."""
+    if usage_at is None or usage_until is None:
+        return None
     if usage_until <= usage_at:
         return END_BEFORE_START
     return INTERVAL_TOO_LONG if usage_until - usage_at > MAX_INTERVAL else None
-
-
-def check_same_organization(user_id: int, organization_id: int) -> None:
-    if get_referenced(User, user_id, "user_id").organization_id != organization_id:
-        raise ValidationFailed(f"User {user_id} belongs to a different organization.", field="user_id")
 
 
 def get_active_type(usage_type_id: int, current_id: int | None = None) -> UsageType:
@@ -37,10 +33,6 @@ def get_active_type(usage_type_id: int, current_id: int | None = None) -> UsageT
     if usage_type.archived and usage_type_id != current_id:
         raise archived_type(usage_type)
     return usage_type
-
-
-def unknown_user(user_id: int) -> ValidationFailed:
-    return ValidationFailed(UNKNOWN_USER % user_id, field="user_id")
 
 
 def unknown_usage_type(usage_type_id: int) -> ValidationFailed:

@@ -72,7 +72,7 @@ def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason:
     updated, totals = _update_ctes(replaced, organization_id, now, reason, {name: replaced.c[name] for name in values})
     _disable_nested_loops()
     number = db.session.scalar(sa.select(sa.func.count()).select_from(updated).add_cte(totals)) or 0
-    refresh_hours([organization_id])
+    refresh_hours(organization_id)
     return number
 
 
@@ -92,7 +92,7 @@ def delete_where(now: dt.datetime, organization_id: int, reason: str | None, *cr
         sa.func.coalesce(sa.func.sum(deleted.c.co2e_kg), 0).label("co2e_kg"),
     )
     row = db.session.execute(sa.select(*sums).add_cte(archived, update_totals_cte(removed(deleted)))).one()
-    refresh_hours([organization_id])
+    refresh_hours(organization_id)
     return row
 
 
@@ -135,7 +135,7 @@ def apply_restatement(
     _, totals = _update_ctes(usages, organization_id, now, reason, values)
     _disable_nested_loops()
     rows = db.session.execute(figures.add_cte(totals)).all()
-    refresh_hours([organization_id])
+    refresh_hours(organization_id)
     return rows
 
 

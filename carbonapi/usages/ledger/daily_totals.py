@@ -10,7 +10,7 @@ key requires that it is the organization's.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -117,13 +117,8 @@ def _upsert(rows: sa.Select[Any]) -> sa.CTE:
     ).cte("updated_totals")
 
 
-def refresh_hours(organization_ids: Iterable[int]) -> None:
-    """Read the stale hours of these organizations again, which usages have left in this transaction."""
-    for organization_id in sorted(set(organization_ids)):
-        _refresh_hours_of(organization_id)
-
-
-def _refresh_hours_of(organization_id: int) -> None:
+def refresh_hours(organization_id: int) -> None:
+    """Read the stale hours of an organization again, which usages have left in this transaction."""
     key = [getattr(DailyTotal, name) for name in DailyTotal.KEY]
     start, end = (day_start(DailyTotal.timezone, day) for day in (DailyTotal.day, DailyTotal.day + 1))
     stale = (

@@ -56,16 +56,13 @@ def insert(now: dt.datetime, values: Values) -> Usage | None:
 @cache
 def _insert_statement(role: str) -> CompiledStatement:
     """Return the statement that inserts a usage for actors of this role. It is compiled once for each role."""
-    actor = Viewer(_parameter("actor_id"), _parameter("actor_organization_id"), role)
-    candidate = candidate_row({name: _parameter(name) for name in COLUMNS})
-    recorded = insert_usages(candidate, _parameter("now"), actor).returning(*ledger_columns(Usage)).cte("recorded")
+    parameter: Any = sa.bindparam
+    actor = Viewer(parameter("actor_id"), parameter("actor_organization_id"), role)
+    candidate = candidate_row({name: parameter(name) for name in COLUMNS})
+    recorded = insert_usages(candidate, parameter("now"), actor).returning(*ledger_columns(Usage)).cte("recorded")
     entry = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *AUDITED_COLUMNS))
     every_column = sa.select(sa.text("*")).select_from(recorded)
     return CompiledStatement(every_column.add_cte(entry, update_totals_of_one_cte(recorded)))
-
-
-def _parameter(name: str) -> Any:
-    return sa.bindparam(name)
 
 
 def update(usage: Usage, now: dt.datetime, reason: str | None, changes: Values) -> None:
@@ -79,17 +76,20 @@ def update(usage: Usage, now: dt.datetime, reason: str | None, changes: Values) 
     entry = audit.entries_cte(archived, Usage, "corrected", old=old, new=new, reason=reason)
     statement = sa.select(archived.c.id).add_cte(entry)
     if new.keys() & {column.key for column in SOURCE_COLUMNS}:
-        replacement = {column.key: _new_value(column, archived, new) for column in SOURCE_COLUMNS}
-        after = sa.select(*(value.label(name) for name, value in replacement.items())).subquery("replacement")
+        columns = (
+            sa.cast(new[column.key], column.type).label(column.key) if column.key in new else archived.c[column.key]
+            for column in SOURCE_COLUMNS
+        )
+        replacement = sa.select(*columns).subquery("replacement")
         moves = bool(new.keys() & KEY_COLUMNS)
-        statement = statement.add_cte(update_totals_cte(removed(archived, moves=moves), added(after)))
+        statement = statement.add_cte(update_totals_cte(removed(archived, moves=moves), added(replacement)))
     _execute_unless_closed(statement, [usage], new.get("usage_at"))
     written = {"recorded_at": now, "recorded_by": current_actor().id, "reason": reason}
     for name, value in (changes | written).items():
         setattr(usage, name, value)
     db.session.flush()
     if changes.keys() & KEY_COLUMNS:
-        refresh_hours([usage.organization_id])
+        refresh_hours(usage.organization_id)
 
 
 def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None) -> None:
@@ -100,7 +100,8 @@ def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None) -> Non
     statement = sa.select(archived.c.id).add_cte(entry, update_totals_cte(removed(archived)))
     _execute_unless_closed(statement, usages)
     db.session.execute(sa.delete(Usage).where(*_is_one_of(usages)).execution_options(synchronize_session=False))
-    refresh_hours(usage.organization_id for usage in usages)
+    for organization_id in sorted({usage.organization_id for usage in usages}):
+        refresh_hours(organization_id)
 
 
 def _archive_cte(
@@ -121,10 +122,6 @@ def _execute_unless_closed(
     if len(db.session.execute(statement).all()) < len(usages):
         times = [usage.usage_at for usage in usages] + ([moved_to] if moved_to else [])
         raise closed_error(usages[0].organization_id, *times)
-
-
-def _new_value(column: Any, archived: sa.CTE, new: Values) -> Any:
-    return sa.cast(new[column.key], column.type) if column.key in new else archived.c[column.key]
 
 
 def _difference(usage: Usage, changes: Values) -> tuple[Values, Values]:

@@ -8,6 +8,7 @@ CHAPTERS = (
     Chapter("Catalogue", requests_ledger.CATALOGUE),
     Chapter("Usages", requests_ledger.USAGES),
     Chapter("Imports", requests_ledger.IMPORTS),
+    Chapter("Exports", requests_ledger.EXPORTS),
     Chapter("Emissions", requests_emissions.EMISSIONS),
     Chapter("Restatements", requests_emissions.RESTATEMENTS),
     Chapter("Closed periods", requests_emissions.CLOSED_PERIODS),

@@ -143,6 +143,8 @@ IMPORTS = (
         expects={"answer.status": "queued"},
     ),
     Request("list_imports", expects={"answer.length": 3}),
+)
+EXPORTS = (
     Request("export_usages", query="usage_type_id=101&sort=usage_at", saves={"exported": "pm.response.text()"}),
     Request("verify_export", body="{{exported}}", expects={"answer.lines": 2, "answer.differing": 0}),
 )

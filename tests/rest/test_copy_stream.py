@@ -26,7 +26,7 @@ PATH = "/api/v1/usages/export?sort=id"
 @pytest.fixture
 def real_app(fresh_database_url):
     """The app on a database and a pool of its own, with many usages of one manager."""
-    app = create_app(settings_for(fresh_database_url, POOL_SIZE=2))
+    app = create_app(settings_for(fresh_database_url, DATABASE_POOL_SIZE=2))
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
     with operator_context(app):

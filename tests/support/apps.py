@@ -11,6 +11,7 @@ NO_RATE_LIMITS = {name: 0 for name in DEFAULTS if name.startswith("RATE_LIMIT_")
 
 def settings_for(database_url, **changes):
     """Return the default settings with this database and these changes."""
+    assert changes.keys() <= DEFAULTS.keys(), changes.keys() - DEFAULTS.keys()
     return DEFAULTS | {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SESSION_CACHE_SECONDS": 0} | changes
 
 

@@ -14,7 +14,7 @@ Adjustments are not readings. The usual step and gap, and the types that should 
 
 PostgreSQL returns the hours of each day. Python keeps all hours of a usage type as the bits of one integer: bit
 24 × d + h is hour h of day d. A shift by the step and a bitwise OR then extend all readings of years at once, and
-counting bits counts hours. A set of hours takes about fifty times as long for ten years of hourly readings.
+counting bits counts hours.
 """
 
 import datetime as dt

@@ -88,10 +88,11 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
 
 def _configuration(settings: Settings, *, as_owner: bool) -> dict[str, Any]:
     """Return the settings, and the configuration of Flask's extensions."""
-    _, *older = (script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+    newest, *older = (script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
     return settings | {
         # A database at one of these is not ready. An unknown revision is from a newer version, and is.
         "OLDER_REVISIONS": frozenset(older),
+        "REVISION": newest,
         "SQLALCHEMY_DATABASE_URI": (as_owner and settings["MIGRATION_DATABASE_URL"]) or settings["DATABASE_URL"],
         "SQLALCHEMY_ENGINE_OPTIONS": {
             "connect_args": db.CONNECT_ARGS,

@@ -19,7 +19,7 @@ from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as
 from carbonapi.db import db, row_security
 from carbonapi.observability.logging import LOG, JsonHandler
-from carbonapi.postgres.embedded import running
+from carbonapi.postgres.embedded import ROLE_TIMEOUTS, running
 
 from .support import factories
 from .support.apps import NO_RATE_LIMITS, operator_context, settings_for
@@ -58,6 +58,7 @@ def pytest_configure(config):
     for role in (OWNER, ROLE):
         create_role = f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"
         execute(config.server_url, f"DO $$ BEGIN {create_role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    execute(config.server_url, *(f"ALTER ROLE {ROLE} SET {name} = '{value}'" for name, value in ROLE_TIMEOUTS.items()))
     execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
     app = create_app(settings_for(url_of(config.server_url, TEMPLATE, OWNER)))
     with app.app_context():
@@ -237,7 +238,7 @@ def statements(app):
 
     def record(connection, cursor, statement, parameters, context, executemany):
         if not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
-            sent.append(re.sub(f"^SET {row_security.SETTING} = '[^']*'; ", "", statement))
+            sent.append(re.sub(r"^SELECT carbonapi_use_organization\('[^']*'\); ", "", statement))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", record)
     yield sent

@@ -9,6 +9,7 @@ import click
 import flask
 import flask_migrate
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
 
 from ..db import db, row_security
 from ..postgres import backup as backups
@@ -33,10 +34,16 @@ def migrate() -> None:
 
 
 def migrate_database() -> None:
-    """Migrate the database of the current app, and grant the service's role its privileges."""
+    """Migrate the database of the current app, and grant the service's role its privileges.
+
+    If there is nothing to do, no lock is taken.
+    """
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    flask_migrate.upgrade()
-    with db.engine.begin() as connection:
+    with row_security.without_scope(), db.engine.begin() as connection:
+        is_current = MigrationContext.configure(connection).get_current_revision() == flask.current_app.config["REVISION"]
+    if not is_current:
+        flask_migrate.upgrade()
+    with row_security.without_scope(), db.engine.begin() as connection:
         row_security.grant_service_role(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
 
 

@@ -21,16 +21,14 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 
-# UTC, so that psycopg2 returns the same everywhere; no query uses the session's time zone. The timeouts bound every
-# request; `allow` sets others for long transactions. A lost network is noticed within seconds: during a statement by
-# missing acknowledgments, on an idle connection by keepalive probes.
+# A lost network is noticed within seconds: during a statement by missing acknowledgments, on an idle connection by
+# keepalive probes. There are no startup options, since poolers reject them: the timeouts are settings of the role.
 CONNECT_ARGS = {
     "connect_timeout": 3,
     "keepalives_idle": 30,
     "keepalives_interval": 5,
     "tcp_user_timeout": 5000,
     "application_name": "carbonapi",
-    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s",
 }
 
 IN_USE = metrics.POOL_CONNECTIONS.labels("in_use")

@@ -1,10 +1,11 @@
 """Row-level security: PostgreSQL shows a connection only the rows of one organization.
 
 This is the second layer of defense between organizations, behind the criteria that auth.scoping adds to statements. The
-policies of the tables compare each row with the session setting `carbonapi.organization_id`: the id of an organization,
-or `*` for all of them. Without the setting no row can be read or written, so code that does not set a scope fails.
+policies of the tables compare each row with the setting `carbonapi.organization_id`: the id of an organization, or `*`
+for all of them. Without the setting no row can be read or written, so code that does not set a scope fails.
 
-The setting is sent in the same message as a statement, and only if it differs from the connection's current one.
+The setting never outlives a transaction, since a pooler may give the connection to another client then. The first
+statement of each transaction sets it, in the same message. Outside of a transaction, every statement does.
 """
 
 import contextlib
@@ -20,8 +21,16 @@ SETTING = "carbonapi.organization_id"
 EVERYWHERE = "*"
 _NO_ORGANIZATION = ""
 _GRANT_LOCK = 6_120_743_902  # An advisory lock, distinct from the one of migrations.
+READ_ONLY = {"audit_entries": "UPDATE, DELETE", "alembic_version": "INSERT, UPDATE, DELETE"}
+_LACKS_PRIVILEGES = f"""
+    SELECT bool_or(
+        NOT has_table_privilege(:role, oid, 'SELECT')
+        OR (has_table_privilege(:role, oid, 'UPDATE') OR has_table_privilege(:role, oid, 'DELETE'))
+            = (relname IN ('{"', '".join(READ_ONLY)}')))
+    FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+"""
 _SAVEPOINT_STATEMENTS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
-_SCOPE: ContextVar[str] = ContextVar("scope", default=_NO_ORGANIZATION)
+_SCOPE: ContextVar[str | None] = ContextVar("scope", default=_NO_ORGANIZATION)
 
 
 @contextlib.contextmanager
@@ -34,12 +43,17 @@ def during_block(variable: ContextVar[T], value: T) -> Iterator[T]:
         variable.reset(token)
 
 
-def for_organization(organization_id: int) -> AbstractContextManager[str]:
+def without_scope() -> AbstractContextManager[None]:
+    """Set no scope in the block, which may run before the first migration."""
+    return during_block(_SCOPE, None)
+
+
+def for_organization(organization_id: int) -> AbstractContextManager[str | None]:
     """Restrict the block to the rows of one organization."""
     return during_block(_SCOPE, str(int(organization_id)))
 
 
-def for_all_organizations() -> AbstractContextManager[str]:
+def for_all_organizations() -> AbstractContextManager[str | None]:
     """Let the block read and write the rows of all organizations.
 
     For admins, operators, and the few queries that determine the organization of a request.
@@ -50,8 +64,8 @@ def for_all_organizations() -> AbstractContextManager[str]:
 def install(engine: sa.Engine) -> None:
     """Send the current scope to the engine's connections, together with their statements."""
     sa.event.listen(engine, "before_cursor_execute", _add_scope, retval=True)
-    # PostgreSQL also reverts the setting when a statement fails or its transaction is rolled back.
-    for event in ("rollback", "rollback_savepoint"):
+    # PostgreSQL reverts the setting at the end of a transaction, and when a statement fails.
+    for event in ("commit", "rollback", "rollback_savepoint"):
         sa.event.listen(engine, event, lambda connection, *_: _forget_on(connection))
     sa.event.listen(engine, "handle_error", _forget_after_error)
 
@@ -59,16 +73,16 @@ def install(engine: sa.Engine) -> None:
 def grant_service_role(connection: sa.Connection, role: str | None) -> None:
     """Let a role use the tables of the connected role. It cannot change audit entries.
 
-    Nothing happens if it is the connected role, or None.
+    Nothing happens if it is the connected role, or None, or if it has all privileges already.
     """
     owner = connection.scalar(sa.text("SELECT current_user"))
-    if role is None or role == owner:
+    if role is None or role == owner or not connection.scalar(sa.text(_LACKS_PRIVILEGES), {"role": role}):
         return
     name = connection.dialect.identifier_preparer.quote_identifier(role)
     # Concurrent grants on the same table fail in PostgreSQL.
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _GRANT_LOCK})
     connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
-    for table, revoked in (("audit_entries", "UPDATE, DELETE"), ("alembic_version", "INSERT, UPDATE, DELETE")):
+    for table, revoked in READ_ONLY.items():
         connection.execute(sa.text(f"REVOKE {revoked} ON {table} FROM {name}"))
 
 
@@ -86,12 +100,20 @@ def forget_scope(info: dict[Any, Any]) -> None:
 def _add_scope(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> tuple[str, Any]:
-    scope = _SCOPE.get()
+    scope, is_autocommit = _SCOPE.get(), cursor.connection.autocommit
+    if scope is None:
+        return statement, parameters
     # A failed transaction accepts no other statement.
-    if connection.info.get(SETTING) != scope and not statement.startswith(_SAVEPOINT_STATEMENTS):
-        connection.info[SETTING] = scope
-        statement = f"SET {SETTING} = '{scope}'; {statement}"
+    if (is_autocommit or connection.info.get(SETTING) != scope) and not statement.startswith(_SAVEPOINT_STATEMENTS):
+        if not is_autocommit:
+            connection.info[SETTING] = scope
+        statement = f"{statement_of_scope(scope)}; {statement}"
     return statement, parameters
+
+
+def statement_of_scope(scope: str) -> str:
+    """Return the SQL that sets the scope until the end of the transaction."""
+    return f"SELECT carbonapi_use_organization('{scope}')"
 
 
 def _forget_on(connection: sa.Connection) -> None:

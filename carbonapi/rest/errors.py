@@ -61,6 +61,7 @@ DATABASE_ERRORS: dict[str, tuple[type[errors.CarbonError], str]] = {
     errorcodes.DEADLOCK_DETECTED: _BUSY,
     errorcodes.UNDEFINED_TABLE: _NOT_MIGRATED,
     errorcodes.UNDEFINED_COLUMN: _NOT_MIGRATED,
+    errorcodes.UNDEFINED_FUNCTION: _NOT_MIGRATED,
     "53": _BUSY,
     errorcodes.LOCK_NOT_AVAILABLE: _BUSY,
     "57": _BUSY,  # A timeout, or a shutdown.

@@ -49,12 +49,17 @@ class Ready(MethodView):
         drain_file = flask.current_app.config["DRAIN_FILE"]
         if drain_file and Path(drain_file).exists():
             raise Unavailable("The service is stopping.")
-        if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
-            raise Unavailable("The database is read-only, or a standby.")
-        is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
-        revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
-        if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
-            raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
-        if row_security.bypasses_row_security(db.session.connection()):
-            raise Unavailable("The role of CARBONAPI_DATABASE_URL bypasses row-level security. Use an ordinary one.")
+        with row_security.without_scope():  # The database may not have been migrated yet.
+            _check_database()
         return {"status": "ok"}
+
+
+def _check_database() -> None:
+    if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
+        raise Unavailable("The database is read-only, or a standby.")
+    is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+    revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
+    if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
+        raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
+    if row_security.bypasses_row_security(db.session.connection()):
+        raise Unavailable("The role of CARBONAPI_DATABASE_URL bypasses row-level security. Use an ordinary one.")

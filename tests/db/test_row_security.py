@@ -148,25 +148,39 @@ def test_scope_is_sent_again_after_a_rollback(committing, is_autocommit):
         db.engine.dispose()
 
 
-def test_scope_is_sent_with_a_statement_when_it_changes(committing):
+def test_scope_is_set_in_each_transaction(committing):
     app, sent = committing.http.application, []
 
-    def note(connection, cursor, statement, parameters, context, executemany):
-        sent.append(statement)
+    def record(connection, cursor, statement, parameters, context, executemany):
+        sent.append(statement.removesuffix("SELECT count(*) FROM usages"))
 
     with operator_context(app):
-        sa.event.listen(db.engine, "before_cursor_execute", note)
+        sa.event.listen(db.engine, "before_cursor_execute", record)
+        with db.engine.connect() as connection:
+            for _ in range(2):
+                connection.execute(COUNT)
+                connection.execute(COUNT)
+                with row_security.for_organization(7):
+                    connection.execute(COUNT)
+                connection.commit()
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for _ in range(2):
                 connection.execute(COUNT)
-            with row_security.for_organization(7):
-                connection.execute(COUNT)
-        sa.event.remove(db.engine, "before_cursor_execute", note)
-    assert sent == [
-        "SET carbonapi.organization_id = '*'; SELECT count(*) FROM usages",
-        "SELECT count(*) FROM usages",
-        "SET carbonapi.organization_id = '7'; SELECT count(*) FROM usages",
-    ]
+        sa.event.remove(db.engine, "before_cursor_execute", record)
+    everywhere, seventh = (f"SELECT carbonapi_use_organization('{scope}'); " for scope in ("*", "7"))
+    assert sent == [everywhere, "", seventh] * 2 + [everywhere] * 2
+
+
+def test_setting_ends_with_the_transaction(committing):
+    with operator_context(committing.http.application), db.engine.connect() as connection:
+        for _ in range(2):
+            connection.execute(COUNT)
+            connection.rollback()
+            driver = connection.connection.driver_connection
+            with driver.cursor() as cursor:  # Beside SQLAlchemy, so that no scope is sent.
+                cursor.execute("SELECT current_setting('carbonapi.organization_id', true)")
+                assert cursor.fetchone()[0] in ("", None)
+            driver.rollback()
 
 
 def test_superuser_role_is_rejected_and_never_ready(server_url, fresh_database_url, capsys):

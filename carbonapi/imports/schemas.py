@@ -1,6 +1,7 @@
 """Wire format of imports, their options and their row errors."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
@@ -204,22 +205,19 @@ class ImportSchema(Schema):
         nullable=True,
     )
     error_count = returned(ma.fields.Integer, 0, "Errors of the rejected rows.")
-    errors = ma.fields.List(
-        ma.fields.Nested(ImportRowErrorSchema),
-        required=True,
-        metadata={
-            "example": [],
-            "description": "Errors of the first 100 rejected rows. `/imports/{id}/errors` lists all.",
-        },
+    errors = returned(
+        partial(ma.fields.List, ma.fields.Nested(ImportRowErrorSchema)),
+        [],
+        "Errors of the first 100 rejected rows. `/imports/{id}/errors` lists all.",
     )
     sha256 = returned(
         ma.fields.String, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "SHA-256 of the file."
     )
     warning_count = returned(ma.fields.Integer, 0)
-    warnings = ma.fields.List(
-        ma.fields.Nested(WarningSchema),
-        required=True,
-        metadata={"example": [], "description": "First 100 warnings about overlaps and gaps, by line."},
+    warnings = returned(
+        partial(ma.fields.List, ma.fields.Nested(WarningSchema)),
+        [],
+        "First 100 warnings about overlaps and gaps, by line.",
     )
     recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z", "While queued, the time of the request.")
     recorded_by = returned(ma.fields.Integer, 1)

@@ -3,7 +3,7 @@
 import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort
-from ..rest.fields import Name, Text, UtcDateTime, returned
+from ..rest.fields import Name, Text, UtcDateTime, optional, returned
 from .models import ClosedPeriod
 
 
@@ -25,12 +25,7 @@ class NewClosedPeriodSchema(Schema):
     """The end of the period to close."""
 
     until = returned(UtcDateTime, "2026-01-01T00:00:00Z", "Exclusive.")
-    note = Text(
-        load_default=None,
-        allow_none=True,
-        validate=ma.validate.Length(max=2000),
-        metadata={"example": "Annual report 2025"},
-    )
+    note = optional(Text, ma.validate.Length(max=2000), example="Annual report 2025")
 
 
 class ReopenSchema(Schema):

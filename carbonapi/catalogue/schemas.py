@@ -124,11 +124,7 @@ class NewEmissionFactorSchema(Schema):
     organization_id = StrictInteger(
         metadata={"description": "The organization that owns the factor. Default: your own; for admins, shared."}
     )
-    source = Name(
-        required=True,
-        validate=ma.validate.Length(1, 500),
-        metadata={"example": "UK Government GHG Conversion Factors 2025"},
-    )
+    source = returned(partial(Name, validate=ma.validate.Length(1, 500)), "UK Government GHG Conversion Factors 2025")
     note = optional(Text, ma.validate.Length(max=2000), example="Generation only.")
 
     @ma.validates_schema

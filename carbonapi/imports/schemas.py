@@ -125,29 +125,21 @@ def _parse_columns(text: str) -> dict[str, str]:
     return {column.strip(): name.strip() for name, _, column in pairs}
 
 
-def gap_time(description: str) -> ma.fields.String:
+def gap_time(description: str) -> ma.fields.Field[Any]:
     """A time of a stored warning. Older warnings have none."""
-    return ma.fields.String(
-        required=True,
-        allow_none=True,
-        dump_default=None,
-        metadata={"format": "date-time", "example": None, "description": description},
-    )
+    text = partial(ma.fields.String, dump_default=None)
+    return returned(text, None, description, nullable=True, format="date-time")
 
 
 class WarningSchema(Schema):
     """A warning about a row that was recorded."""
 
     line = returned(ma.fields.Integer, 3, "The header is line 1.")
-    kind = ma.fields.String(
-        required=True,
-        dump_default="overlap",  # Older warnings have no kind.
-        metadata={
-            "enum": ["overlap", "gap"],
-            "example": "overlap",
-            "description": "`overlap`: two intervals overlap. `gap`: an interval or a reading before this one is "
-            "missing.",
-        },
+    kind = returned(
+        partial(ma.fields.String, dump_default="overlap"),  # Older warnings have no kind.
+        "overlap",
+        "`overlap`: two intervals overlap. `gap`: an interval or a reading before this one is missing.",
+        enum=["overlap", "gap"],
     )
     message = returned(ma.fields.String, "Its interval overlaps line 2.")
     overlaps_line = returned(ma.fields.Integer, 2, "Line of the file that it overlaps.", nullable=True)

@@ -1,5 +1,7 @@
 """Closed periods in requests and responses."""
 
+from functools import partial
+
 import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort
@@ -31,9 +33,7 @@ class NewClosedPeriodSchema(Schema):
 class ReopenSchema(Schema):
     """The reason for reopening a period."""
 
-    reason = Name(
-        required=True, validate=ma.validate.Length(1, 2000), metadata={"example": "A meter had been left out."}
-    )
+    reason = returned(partial(Name, validate=ma.validate.Length(1, 2000)), "A meter had been left out.")
 
 
 class ClosedPeriodQuery(ListQuerySchema):

@@ -1,5 +1,6 @@
 """Restatements in requests and responses."""
 
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
@@ -16,11 +17,7 @@ class NewRestatementSchema(Schema):
     start = optional(UtcDateTime, description="Earliest usage_at, inclusive.")
     end = optional(UtcDateTime, description="Latest usage_at, exclusive.")
     region = optional(Region, description="Only usages of this region. Default: all.")
-    reason = Name(
-        required=True,
-        validate=ma.validate.Length(1, 2000),
-        metadata={"example": "The supplier has corrected its factors."},
-    )
+    reason = returned(partial(Name, validate=ma.validate.Length(1, 2000)), "The supplier has corrected its factors.")
     mode = Text(
         load_default="preview",
         validate=ma.validate.OneOf(["preview", "apply"]),

@@ -56,12 +56,7 @@ class NewUsageSchema(Schema):
         description="End, exclusive, of an interval that begins at `usage_at`, such as a bill. At most ten years "
         "later. `null` for a single instant.",
     )
-    amount = DecimalInput(
-        6,
-        signed=True,
-        required=True,
-        metadata={"example": 12.5, "description": "Amount in `unit`; negative only for an adjustment."},
-    )
+    amount = returned(partial(DecimalInput, 6, signed=True), 12.5, "Amount in `unit`; negative only for an adjustment.")
     unit = Name(
         validate=ma.validate.Length(1, 50),
         metadata={
@@ -225,10 +220,8 @@ class IdsAndReasonSchema(IdsSchema, ReasonSchema):
     """The IDs of usages, and the reason."""
 
 
-class UsageFilter(FilterSchema):
+class UsageFilter(AsOfQuery):
     """The filters of usages, which lists and figures share."""
-
-    as_of = as_of(ledger_as_of)
 
     start, end = time_range(Usage.usage_at)
     timezone = time_zone()

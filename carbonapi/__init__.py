@@ -23,11 +23,11 @@ from . import (
     imports,
     periods,
     postman,
-    rate_limiting,
     rest,
     restatements,
     usages,
 )
+from .rate_limiting import limits
 from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
@@ -54,7 +54,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     db.init_app(app)
     Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
     flask_jwt_extended.JWTManager(app)
-    rate_limiting.init_app(app)
+    limits.init_app(app)
     api = rest.init_app(app)
     for blueprint in (
         # The order of the OpenAPI document.

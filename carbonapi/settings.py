@@ -116,22 +116,14 @@ def parse_database_url(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
         raise ValueError("must be a postgresql:// URL")
-    if _has_weak_password(rest):
-        raise ValueError(f"has a password that can be guessed; {GENERATE_SECRET}")
-    return f"postgresql+psycopg2://{rest}"
-
-
-def _has_weak_password(rest: str) -> bool:
-    """Return whether a database URL, without its scheme, sends a common password to another machine.
-
-    A URL without a password is fine: libpq supports password files and certificates.
-    """
+    # A URL without a password is fine: libpq supports password files and certificates.
     parts = re.match(r"([^:/?@]*):([^@]+)@(\[[^\]]*\]|[^:/?]*)", rest)
-    if parts is None:
-        return False
-    user, password, host = (unquote(part).lower() for part in parts.groups())
-    is_local = host in ("", "localhost", "[::1]") or host.startswith(("127.", "/"))
-    return not is_local and password in {user, *WEAK_PASSWORDS}
+    if parts is not None:
+        user, password, host = (unquote(part).lower() for part in parts.groups())
+        is_local = host in ("", "localhost", "[::1]") or host.startswith(("127.", "/"))
+        if not is_local and password in {user, *WEAK_PASSWORDS}:
+            raise ValueError(f"has a password that can be guessed; {GENERATE_SECRET}")
+    return f"postgresql+psycopg2://{rest}"
 
 
 def parse_origins(text: str) -> frozenset[str]:

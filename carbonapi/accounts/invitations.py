@@ -15,7 +15,7 @@ from .. import audit
 from ..auth import current_actor
 from ..db import db, row_security
 from ..errors import Conflict, Forbidden, ValidationFailed
-from ..rate_limiting import INVITATION_ACCEPTANCE, consume
+from ..rate_limiting.limits import INVITATION_ACCEPTANCE, consume
 from . import mail, sessions
 from .models import PasswordToken, User
 from .opaque_tokens import OpaqueToken, digest_of, new_token, parse_token

@@ -11,7 +11,7 @@ from .. import audit
 from ..auth import Actor, current_actor, get_referenced, state
 from ..db import db, row_security
 from ..errors import Conflict, Forbidden, ValidationFailed
-from ..rate_limiting import REGISTRATION, consume
+from ..rate_limiting.limits import REGISTRATION, consume
 from . import invitations, sessions
 from .api_keys.service import delete_api_keys_of
 from .models import Organization, Session, User

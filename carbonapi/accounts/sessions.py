@@ -17,7 +17,7 @@ from ..auth import Actor, Claims, scope_criteria, visible
 from ..db import db, on_commit, row_security
 from ..errors import NotFound, Unauthenticated
 from ..observability import metrics
-from ..rate_limiting import LOGIN, REFRESH, consume, reset
+from ..rate_limiting.limits import LOGIN, REFRESH, consume, reset
 from .models import Organization, Session, User
 from .passwords import password_matches
 

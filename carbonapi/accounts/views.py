@@ -6,7 +6,7 @@ from flask.views import MethodView
 
 from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, get_all_visible, get_visible, token_claims, visible
 from ..errors import Forbidden, Unauthenticated
-from ..rate_limiting import PASSWORD_CHANGE
+from ..rate_limiting.limits import PASSWORD_CHANGE
 from ..rest import Blueprint, IdsSchema, lock_for_update, now, public, raises, rate_limited, requires, shown_once
 from . import invitations, schemas, service, sessions
 from .models import Organization, Session, User

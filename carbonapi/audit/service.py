@@ -63,7 +63,8 @@ def record(
     organization_id: the organization of the row. Default: the actor's.
     actor: the actor, if it is not the current one, as at a login.
     """
-    _write([_entry(action, model, id_, _origin_columns(organization_id, actor), old, new, reason)])
+    origin = _origin_columns(organization_id, actor)
+    _write([_entry(model, origin, old, new, action=action, subject_id=id_, reason=reason)])
 
 
 def entries_cte(
@@ -158,28 +159,13 @@ def _row_entry(row: Any, action: str, old: Values | None, new: Values | None) ->
         old = {name: value for name, value in old.items() if name not in config.personal}
     reason = getattr(row, config.reason_column) if config.reason_column else None
     origin = _origin_columns(getattr(row, config.organization_column, None))
-    return _entry(action, type(row), row.id, origin, old, new, reason)
+    return _entry(type(row), origin, old, new, action=action, subject_id=row.id, reason=reason)
 
 
-def _entry(
-    action: str,
-    model: type[Any],
-    id_: int | None,
-    origin: Values,
-    old: Values | None,
-    new: Values | None,
-    reason: str | None,
-) -> dict[str, Any]:
+def _entry(model: type[Any], origin: Values, old: Values | None, new: Values | None, **columns: Any) -> dict[str, Any]:
     """Return the columns of an entry, except for those that the database generates."""
-    return {
-        **origin,
-        "action": action,
-        "subject": display_name(model),
-        "subject_id": id_,
-        "old": _json_values(old),
-        "new": _json_values(new),
-        "reason": reason,
-    }
+    values = {"old": _json_values(old), "new": _json_values(new)}
+    return {**origin, **columns, "subject": display_name(model), **values}
 
 
 def _origin_columns(organization_id: int | None = None, actor: Actor | None = None) -> dict[str, Any]:

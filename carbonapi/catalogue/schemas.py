@@ -1,5 +1,6 @@
 """Usage types and emission factors in requests and responses."""
 
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
@@ -14,6 +15,7 @@ from ..rest.fields import (
     StrictInteger,
     Text,
     UtcDateTime,
+    optional,
     returned,
 )
 from .models import DEFAULT_METHOD, METHODS, EmissionFactor, UsageType
@@ -21,15 +23,14 @@ from .models import DEFAULT_METHOD, METHODS, EmissionFactor, UsageType
 SCOPE = {"description": "GHG Protocol: 1 direct emissions, 2 purchased energy, 3 all others.", "example": 2}
 
 
-def method(**kwargs: object) -> Text:
-    return Text(
-        validate=ma.validate.OneOf(METHODS),
-        metadata={
-            "example": DEFAULT_METHOD,
-            "description": "`location`: average of the grid. `market`: contract of the supplier (GHG Protocol).",
-        },
-        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
-    )
+method = partial(
+    Text,
+    validate=ma.validate.OneOf(METHODS),
+    metadata={
+        "example": DEFAULT_METHOD,
+        "description": "`location`: average of the grid. `market`: contract of the supplier (GHG Protocol).",
+    },
+)
 
 
 class UsageTypeSchema(Schema):
@@ -57,15 +58,8 @@ class NewUsageTypeSchema(Schema):
     name = Name(required=True, validate=ma.validate.Length(1, 200), metadata={"example": "district cooling"})
     unit = Name(required=True, validate=ma.validate.Length(1, 50), metadata={"example": "kwh"})
     scope = StrictInteger(1, 3, load_default=None, allow_none=True, metadata=SCOPE)
-    category = Name(
-        load_default=None, allow_none=True, validate=ma.validate.Length(1, 200), metadata={"example": "energy"}
-    )
-    description = Text(
-        load_default=None,
-        allow_none=True,
-        validate=ma.validate.Length(max=2000),
-        metadata={"example": "Chilled water."},
-    )
+    category = optional(Name, ma.validate.Length(1, 200), example="energy")
+    description = optional(Text, ma.validate.Length(max=2000), example="Chilled water.")
     archived = StrictBoolean(
         load_default=False,
         metadata={"example": False, "description": "Whether the type is hidden and accepts no new usages."},
@@ -120,34 +114,18 @@ class NewEmissionFactorSchema(Schema):
 
     factor = DecimalInput(12, required=True, metadata={"example": 0.177, "description": "kg CO2e per unit."})
     valid_from = returned(UtcDateTime, "2026-01-01T00:00:00Z")
-    valid_until = UtcDateTime(
-        load_default=None,
-        allow_none=True,
-        metadata={"description": "Exclusive. Without it, the factor is open-ended and ends the previous one."},
+    valid_until = optional(
+        UtcDateTime, description="Exclusive. Without it, the factor is open-ended and ends the previous one."
     )
-    region = Region(
-        load_default=None,
-        allow_none=True,
-        metadata={
-            "example": "GB",
-            "description": "Without it, the factor applies to all regions without one of their own.",
-        },
+    region = optional(
+        Region, example="GB", description="Without it, the factor applies to all regions without one of their own."
     )
     method = method(load_default=DEFAULT_METHOD)
     organization_id = StrictInteger(
         metadata={"description": "The organization that owns the factor. Default: your own; for admins, shared."}
     )
-    source = Name(
-        required=True,
-        validate=ma.validate.Length(1, 500),
-        metadata={"example": "UK Government GHG Conversion Factors 2025"},
-    )
-    note = Text(
-        load_default=None,
-        allow_none=True,
-        validate=ma.validate.Length(max=2000),
-        metadata={"example": "Generation only."},
-    )
+    source = returned(partial(Name, validate=ma.validate.Length(1, 500)), "UK Government GHG Conversion Factors 2025")
+    note = optional(Text, ma.validate.Length(max=2000), example="Generation only.")
 
     @ma.validates_schema
     def valid_for_some_time(self, fields: dict[str, Any], **kwargs: Any) -> None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-
-import pint
+from typing import Any
 
 from ..errors import ValidationFailed
 
@@ -96,7 +95,10 @@ def compatible_units(type_unit: str) -> list[Unit]:
 
 
 @cache
-def _registry() -> pint.UnitRegistry:  # type: ignore[type-arg]
+def _registry() -> Any:
+    # Imported here, because its import takes longer than that of any other package.
+    import pint
+
     return pint.UnitRegistry(non_int_type=Fraction)
 
 

@@ -15,8 +15,6 @@ from ..postgres import embedded
 from ..postgres.embedded_folder import EmbeddedError
 from ..settings import SettingsError, from_environ
 
-OPERATOR = Actor(id=0, organization_id=0, role="admin", timezone="UTC")
-
 
 @contextlib.contextmanager
 def application(*, as_owner: bool = False) -> Iterator[None]:
@@ -25,28 +23,25 @@ def application(*, as_owner: bool = False) -> Iterator[None]:
     The database is that of CARBONAPI_DATABASE_URL, or the embedded one. as_owner: connect as the role that owns the
     tables.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            environ = stack.enter_context(embedded.environment(os.environ))
-        except EmbeddedError as error:
-            raise click.ClickException(str(error)) from None
-        try:
-            with create_app(from_environ(environ), as_owner=as_owner).app_context(), acting_as(OPERATOR):
-                yield
-                db.session.remove()
-                db.engine.dispose()
-        except ValidationFailed as error:
-            raise click.ClickException("\n".join([str(error), *_row_errors(error)])) from None
-        except (CarbonError, SettingsError) as error:
-            raise click.ClickException(str(error)) from None
-        except sa.exc.IntegrityError as error:
-            constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
-            message = constraint_message(constraint)
-            raise click.ClickException(message[0] if message else str(error.orig)) from None
-        except sa.exc.OperationalError:
-            raise click.ClickException("The database is unavailable. Try again shortly.") from None
-
-
-def _row_errors(error: ValidationFailed) -> Iterator[str]:
-    for line, messages in error.errors.get("file", {}).items():
-        yield from (f"  line {line}: {message}" for message in messages)
+    operator = Actor(id=0, organization_id=0, role="admin", timezone="UTC")
+    try:
+        with (
+            embedded.environment(os.environ) as environ,
+            create_app(from_environ(environ), as_owner=as_owner).app_context(),
+            acting_as(operator),
+        ):
+            yield
+            db.session.remove()
+            db.engine.dispose()
+    except ValidationFailed as error:
+        lines = error.errors.get("file", {}).items()
+        row_errors = [f"  line {line}: {message}" for line, messages in lines for message in messages]
+        raise click.ClickException("\n".join([str(error), *row_errors])) from None
+    except (CarbonError, EmbeddedError, SettingsError) as error:
+        raise click.ClickException(str(error)) from None
+    except sa.exc.IntegrityError as error:
+        constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
+        message = constraint_message(constraint)
+        raise click.ClickException(message[0] if message else str(error.orig)) from None
+    except sa.exc.OperationalError:
+        raise click.ClickException("The database is unavailable. Try again shortly.") from None

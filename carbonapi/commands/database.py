@@ -1,7 +1,6 @@
 """`carbonapi migrate`, `backup` and `restore`."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..postgres import backup as backups
 from ..rest import now
 from .application import application
 
-pg_bin_dir_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
+pg_bin_dir_option = click.option(
     "--pg-bin-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of pg_dump, pg_restore and psql. Without it, the command uses those of the embedded PostgreSQL.",

@@ -1,6 +1,7 @@
 """Wire format of imports, their options and their row errors."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
@@ -124,29 +125,21 @@ def _parse_columns(text: str) -> dict[str, str]:
     return {column.strip(): name.strip() for name, _, column in pairs}
 
 
-def gap_time(description: str) -> ma.fields.String:
+def gap_time(description: str) -> ma.fields.Field[Any]:
     """A time of a stored warning. Older warnings have none."""
-    return ma.fields.String(
-        required=True,
-        allow_none=True,
-        dump_default=None,
-        metadata={"format": "date-time", "example": None, "description": description},
-    )
+    text = partial(ma.fields.String, dump_default=None)
+    return returned(text, None, description, nullable=True, format="date-time")
 
 
 class WarningSchema(Schema):
     """A warning about a row that was recorded."""
 
     line = returned(ma.fields.Integer, 3, "The header is line 1.")
-    kind = ma.fields.String(
-        required=True,
-        dump_default="overlap",  # Older warnings have no kind.
-        metadata={
-            "enum": ["overlap", "gap"],
-            "example": "overlap",
-            "description": "`overlap`: two intervals overlap. `gap`: an interval or a reading before this one is "
-            "missing.",
-        },
+    kind = returned(
+        partial(ma.fields.String, dump_default="overlap"),  # Older warnings have no kind.
+        "overlap",
+        "`overlap`: two intervals overlap. `gap`: an interval or a reading before this one is missing.",
+        enum=["overlap", "gap"],
     )
     message = returned(ma.fields.String, "Its interval overlaps line 2.")
     overlaps_line = returned(ma.fields.Integer, 2, "Line of the file that it overlaps.", nullable=True)
@@ -204,22 +197,19 @@ class ImportSchema(Schema):
         nullable=True,
     )
     error_count = returned(ma.fields.Integer, 0, "Errors of the rejected rows.")
-    errors = ma.fields.List(
-        ma.fields.Nested(ImportRowErrorSchema),
-        required=True,
-        metadata={
-            "example": [],
-            "description": "Errors of the first 100 rejected rows. `/imports/{id}/errors` lists all.",
-        },
+    errors = returned(
+        partial(ma.fields.List, ma.fields.Nested(ImportRowErrorSchema)),
+        [],
+        "Errors of the first 100 rejected rows. `/imports/{id}/errors` lists all.",
     )
     sha256 = returned(
         ma.fields.String, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "SHA-256 of the file."
     )
     warning_count = returned(ma.fields.Integer, 0)
-    warnings = ma.fields.List(
-        ma.fields.Nested(WarningSchema),
-        required=True,
-        metadata={"example": [], "description": "First 100 warnings about overlaps and gaps, by line."},
+    warnings = returned(
+        partial(ma.fields.List, ma.fields.Nested(WarningSchema)),
+        [],
+        "First 100 warnings about overlaps and gaps, by line.",
     )
     recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z", "While queued, the time of the request.")
     recorded_by = returned(ma.fields.Integer, 1)

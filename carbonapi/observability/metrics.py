@@ -9,11 +9,9 @@ import functools
 import os
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 REGISTRY = CollectorRegistry()
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -68,21 +66,17 @@ def count_request(method: str, route: str, status: int, seconds: float) -> None:
 
 def render() -> bytes:
     """Return all metrics in the format of Prometheus."""
-    directory = os.environ.get(DIRECTORY_VARIABLE)
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if directory is None:
         return generate_latest(REGISTRY)
-    _remove_dead_gauges(Path(directory))
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, directory)
-    return generate_latest(registry)
-
-
-def _remove_dead_gauges(directory: Path) -> None:
-    """Remove the gauges of processes that have ended. Their counters stay."""
-    for file in directory.glob("gauge_live*.db"):
+    # Remove the gauges of processes that have ended. Their counters stay.
+    for file in Path(directory).glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             with contextlib.suppress(FileNotFoundError):  # Another request may remove them, too.
-                mark_process_dead(pid, str(directory))
+                mark_process_dead(pid, directory)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, directory)
+    return generate_latest(registry)

@@ -1,9 +1,11 @@
 """Closed periods in requests and responses."""
 
+from functools import partial
+
 import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort
-from ..rest.fields import Name, Text, UtcDateTime, returned
+from ..rest.fields import Name, Text, UtcDateTime, optional, returned
 from .models import ClosedPeriod
 
 
@@ -25,20 +27,13 @@ class NewClosedPeriodSchema(Schema):
     """The end of the period to close."""
 
     until = returned(UtcDateTime, "2026-01-01T00:00:00Z", "Exclusive.")
-    note = Text(
-        load_default=None,
-        allow_none=True,
-        validate=ma.validate.Length(max=2000),
-        metadata={"example": "Annual report 2025"},
-    )
+    note = optional(Text, ma.validate.Length(max=2000), example="Annual report 2025")
 
 
 class ReopenSchema(Schema):
     """The reason for reopening a period."""
 
-    reason = Name(
-        required=True, validate=ma.validate.Length(1, 2000), metadata={"example": "A meter had been left out."}
-    )
+    reason = returned(partial(Name, validate=ma.validate.Length(1, 2000)), "A meter had been left out.")
 
 
 class ClosedPeriodQuery(ListQuerySchema):

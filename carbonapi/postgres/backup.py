@@ -93,7 +93,12 @@ def create_backup(file: Path, pg_bin_dir: Path | None, moment: dt.datetime) -> d
             # The backup comes last, so it never exists without its manifest.
             description.rename(_manifest_of(file))
             dump.rename(file)
-            _sync(file.parent)
+            # Write the directory itself to disk, so that new names survive a power failure.
+            descriptor = os.open(file.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
     except OSError as error:
         raise BackupError(f"Cannot write {file}: {error.strerror}.") from None
     return manifest
@@ -207,12 +212,3 @@ def _read_manifest(file: Path) -> dict[str, Any]:
 
 def _manifest_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.manifest.json")
-
-
-def _sync(directory: Path) -> None:
-    """Write the directory itself to disk, so that new names survive a power failure."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -120,7 +120,13 @@ class Psql:
             ) as pg_restore:
                 assert pg_restore.stdout is not None
                 try:
-                    self._copy(pg_restore.stdout)
+                    for line in pg_restore.stdout:
+                        # pg_restore sets it for any server, but PostgreSQL before 17 does not know it.
+                        if not line.startswith(b"SET transaction_timeout "):
+                            self._input.write(line)
+                        if line.startswith(b"SET row_security "):
+                            break
+                    shutil.copyfileobj(pg_restore.stdout, self._input)
                 except BrokenPipeError:
                     raise self._failed() from None
             if pg_restore.returncode != 0:
@@ -132,15 +138,6 @@ class Psql:
         self._output.read()
         if self._process.wait() != 0:
             raise self._failed()
-
-    def _copy(self, script: IO[bytes]) -> None:
-        # pg_restore sets it for any server, but PostgreSQL before 17 does not know it.
-        for line in script:
-            if not line.startswith(b"SET transaction_timeout "):
-                self._input.write(line)
-            if line.startswith(b"SET row_security "):
-                break
-        shutil.copyfileobj(script, self._input)
 
     def _failed(self) -> BackupError:
         self._process.wait()

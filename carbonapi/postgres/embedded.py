@@ -22,8 +22,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import psycopg2
-
 from .embedded_folder import (
     EmbeddedError,
     data_dir,
@@ -32,12 +30,9 @@ from .embedded_folder import (
     prepare_socket_folder,
     secret_key,
 )
+from .embedded_supervisor import OWNER, ROLE
 
 SUPERVISOR = Path(__file__).with_name("embedded_supervisor.py")
-OWNER = "carbonapi"
-ROLE = "carbonapi_app"
-# The service sets the same timeouts. These apply to every other connection with its role.
-ROLE_TIMEOUTS = {"statement_timeout": "30s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 RETRY_SECONDS = 1  # Between attempts to connect to another supervisor.
 
 
@@ -72,7 +67,6 @@ def running(folder: Path) -> Iterator[str]:
     sockets = prepare_socket_folder(folder, account)
     connection = SupervisorConnection(folder, sockets, account)
     try:
-        _create_role(sockets)
         yield f"postgresql+psycopg2://{ROLE}@/carbonapi?host={sockets}"
     finally:
         farewell = connection.close()
@@ -101,17 +95,14 @@ class SupervisorConnection:
             with self._reconnecting:
                 if self._is_closing.is_set():
                     break
-                self._reconnect()
+                self._connection.close()
+                if self._supervisor is not None:
+                    self._supervisor.wait()
+                # After a failure, the connection stays silent, so there is a next attempt.
+                with contextlib.suppress(EmbeddedError, OSError):
+                    self._connection, self._supervisor = _connect_to_supervisor(*self._arguments)
             self._is_closing.wait(RETRY_SECONDS)
         self._farewell = word
-
-    def _reconnect(self) -> None:
-        """Connect to another supervisor. After a failure, the connection stays silent, so there is a next attempt."""
-        self._connection.close()
-        if self._supervisor is not None:
-            self._supervisor.wait()
-        with contextlib.suppress(EmbeddedError, OSError):
-            self._connection, self._supervisor = _connect_to_supervisor(*self._arguments)
 
     def close(self) -> bytes:
         """Close the connection. Return the farewell of the supervisor: `stopped`, `others`, or nothing."""
@@ -195,20 +186,6 @@ def _start_supervisor(
             pass_fds=(listener.fileno(), lock),
             start_new_session=True,  # A Ctrl-C is for the clients.
         )
-
-
-def _create_role(sockets: Path) -> None:
-    """Create the role of the service, unless it exists: older folders do not have it."""
-    with contextlib.closing(psycopg2.connect(host=str(sockets), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE])
-            if cursor.fetchone() is None:
-                # Another process may create it at the same time.
-                with contextlib.suppress(psycopg2.errors.DuplicateObject, psycopg2.errors.UniqueViolation):
-                    cursor.execute(f"CREATE ROLE {ROLE} LOGIN")
-                    for name, value in ROLE_TIMEOUTS.items():
-                        cursor.execute(f"ALTER ROLE {ROLE} SET {name} = '{value}'")
 
 
 def _receive(connection: socket.socket) -> bytes:

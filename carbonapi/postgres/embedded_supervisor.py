@@ -29,6 +29,17 @@ SETTINGS = {
     "log_min_messages": "log",  # The application reports errors of statements, which may contain confidential values.
     "log_checkpoints": "off",
 }
+OWNER = "carbonapi"
+ROLE = "carbonapi_app"
+# Neither is a superuser, who could change the audit log. The service sets the same timeouts as its role, which apply to
+# every other connection with this role.
+CREATE_ROLES = f"""CREATE ROLE {OWNER} LOGIN
+CREATE DATABASE carbonapi OWNER {OWNER}
+CREATE ROLE {ROLE} LOGIN
+ALTER ROLE {ROLE} SET statement_timeout = '30s'
+ALTER ROLE {ROLE} SET lock_timeout = '2s'
+ALTER ROLE {ROLE} SET idle_in_transaction_session_timeout = '10s'
+"""
 
 
 class StartError(Exception):
@@ -123,9 +134,7 @@ class PostgreSQL:
         self._run(
             "initdb", "-D", draft, *options, "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
         )
-        # A superuser could change the audit log.
-        role = "CREATE ROLE carbonapi LOGIN\nCREATE DATABASE carbonapi OWNER carbonapi\n"
-        self._run("postgres", "--single", "-D", draft, "postgres", text=role)
+        self._run("postgres", "--single", "-D", draft, "postgres", text=CREATE_ROLES)
         draft.rename(self.data)
 
     def _launch(self) -> "subprocess.Popen[bytes]":

@@ -16,7 +16,6 @@ from .counters import PostgresCounters, RedisCounters
 from .leases import Leases
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-SOURCES = {"account": "account", "ip": "IP address"}  # The names of sources in messages.
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +97,9 @@ def _consume(rate_limit: RateLimit, source: str, value: str, now: dt.datetime) -
     _record(status)
     if remaining < 0:
         metrics.RATE_LIMITED.labels(rate_limit.name).inc()
+        subject = "account" if source == "account" else "IP address"
         raise RateLimited(
-            f"The limit of {rate_limit.name} is {limit.count} in {limit.seconds} seconds per {SOURCES[source]}. "
+            f"The limit of {rate_limit.name} is {limit.count} in {limit.seconds} seconds per {subject}. "
             f"Try again in {status.seconds} second{'s' * (status.seconds != 1)}.",
             status.seconds,
         )

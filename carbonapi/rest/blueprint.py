@@ -10,7 +10,7 @@ from flask import Response, request
 
 from ..auth import EVERYONE, WRITERS, require_login
 from ..db import Model, db, is_retryable, use_autocommit
-from ..rate_limiting import IMPORTS, WRITES, RateLimit
+from ..rate_limiting.limits import IMPORTS, WRITES, RateLimit
 from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
 from .fields import MEDIA_TYPES

@@ -9,7 +9,7 @@ formats that RFC 3339 does not permit.
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
@@ -28,6 +28,7 @@ MAX_NUMBER_LENGTH = 100  # Of a number in a string, which can have leading and t
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # Except tab and line breaks.
 JSONSchema = dict[str, Any]
+Field = ma.fields.Field[Any]
 
 
 def now() -> dt.datetime:
@@ -69,16 +70,21 @@ def start_of_day(day: dt.date, timezone: str) -> dt.datetime:
 
 
 def returned(
-    field: type[ma.fields.Field[Any]],
+    field: Callable[..., Field],
     example: Any,
     description: str | None = None,
     *,
     nullable: bool = False,
     **metadata: Any,
-) -> ma.fields.Field[Any]:
+) -> Field:
     """Return a field that every response has. metadata: further keywords of its JSON Schema."""
     described = {"description": description} if description else {}
     return field(required=True, allow_none=nullable, metadata={"example": example} | described | metadata)
+
+
+def optional(field: Callable[..., Field], validate: Any = None, **metadata: Any) -> Field:
+    """Return a field that a request can omit or set to null. metadata: keywords of its JSON Schema."""
+    return field(load_default=None, allow_none=True, validate=validate, metadata=metadata)
 
 
 class Text(ma.fields.String):

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, g
 
 from ..auth import current_actor
-from ..rate_limiting import LimitStatus, RateLimit, consume
+from ..rate_limiting.limits import LimitStatus, RateLimit, consume
 from .fields import now
 
 POLICY = "RateLimit-Policy"

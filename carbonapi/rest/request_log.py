@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from ..errors import Unauthenticated
 from ..observability import metrics
@@ -67,4 +68,4 @@ def _metrics() -> Response:
     is_right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), expected.encode())
     if scheme.lower() != "bearer" or not is_right:
         raise Unauthenticated("Send `Authorization: Bearer <the token of CARBONAPI_METRICS_TOKEN>`.")
-    return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)
+    return Response(metrics.render(), content_type=CONTENT_TYPE_LATEST)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from ..db import Model, OptimisticallyLocked
 from ..errors import CarbonError
-from ..rate_limiting import RateLimit
+from ..rate_limiting.limits import RateLimit
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]

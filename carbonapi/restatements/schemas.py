@@ -1,11 +1,12 @@
 """Restatements in requests and responses."""
 
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
 
 from ..rest import ListQuerySchema, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, returned
+from ..rest.fields import ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, optional, returned
 from .models import Restatement
 
 
@@ -13,16 +14,10 @@ class NewRestatementSchema(Schema):
     """Which usages to restate, and why."""
 
     usage_type_id = returned(StrictInteger, 100)
-    start = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Earliest usage_at, inclusive."})
-    end = UtcDateTime(load_default=None, allow_none=True, metadata={"description": "Latest usage_at, exclusive."})
-    region = Region(
-        load_default=None, allow_none=True, metadata={"description": "Only usages of this region. Default: all."}
-    )
-    reason = Name(
-        required=True,
-        validate=ma.validate.Length(1, 2000),
-        metadata={"example": "The supplier has corrected its factors."},
-    )
+    start = optional(UtcDateTime, description="Earliest usage_at, inclusive.")
+    end = optional(UtcDateTime, description="Latest usage_at, exclusive.")
+    region = optional(Region, description="Only usages of this region. Default: all.")
+    reason = returned(partial(Name, validate=ma.validate.Length(1, 2000)), "The supplier has corrected its factors.")
     mode = Text(
         load_default="preview",
         validate=ma.validate.OneOf(["preview", "apply"]),

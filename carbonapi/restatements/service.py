@@ -1,7 +1,7 @@
 """Recalculate usages with the current emission factors, and report the changes by month."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -22,12 +22,12 @@ from .models import Restatement
 def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     """Return the changes of a restatement. With `mode` "apply", make them in one transaction.
 
-    fields: usage_type_id and reason; optionally start, end and region. Only usages of the actor's organization change.
+    fields: usage_type_id, start, end, region and reason. Only usages of the actor's organization change.
     A restatement without changes is not stored and has no id.
     """
     organization = get_visible(Organization, current_actor().organization_id)
     get_referenced(UsageType, fields["usage_type_id"], "usage_type_id")
-    outdated = ledger.with_outdated_factor(*_criteria(organization, **fields))
+    outdated = ledger.with_outdated_factor(*_criteria(organization, fields))
     allow(minutes=10)
     restatement = Restatement(
         organization_id=organization.id,
@@ -59,22 +59,15 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     return restatement
 
 
-def _criteria(
-    organization: Organization,
-    usage_type_id: int,
-    start: dt.datetime | None = None,
-    end: dt.datetime | None = None,
-    region: str | None = None,
-    **_: Any,
-) -> list[sa.ColumnElement[bool]]:
-    criteria = [Usage.organization_id == organization.id, Usage.usage_type_id == usage_type_id]
-    if start is not None:
-        criteria.append(Usage.usage_at >= start)
-    if end is not None:
-        criteria.append(Usage.usage_at < end)
-    if region is not None:
-        criteria.append(sa.func.coalesce(Usage.region, Organization.region) == region)
-    return criteria
+def _criteria(organization: Organization, fields: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
+    yield Usage.organization_id == organization.id
+    yield Usage.usage_type_id == fields["usage_type_id"]
+    if fields["start"]:
+        yield Usage.usage_at >= fields["start"]
+    if fields["end"]:
+        yield Usage.usage_at < fields["end"]
+    if fields["region"]:
+        yield sa.func.coalesce(Usage.region, Organization.region) == fields["region"]
 
 
 def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
@@ -115,12 +108,11 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
 
 def _set_changes(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> None:
     """Set the columns of the restatement that describe its changes."""
-    months = [row._mapping for row in by_month]
-    restatement.usage_count = sum(month["first_count"] for month in months)
-    restatement.before_kg = sum((month["before_kg"] for month in months), Decimal(0))
-    restatement.after_kg = sum((month["after_kg"] for month in months), Decimal(0))
+    restatement.usage_count = sum(row.first_count for row in by_month)
+    restatement.before_kg = sum((row.before_kg for row in by_month), Decimal(0))
+    restatement.after_kg = sum((row.after_kg for row in by_month), Decimal(0))
     shown = ("month", "usage_count", "before_kg", "after_kg")
     restatement.months = [
-        {name: month[name] for name in shown} | {"difference_kg": month["after_kg"] - month["before_kg"]}
-        for month in months
+        {name: getattr(row, name) for name in shown} | {"difference_kg": row.after_kg - row.before_kg}
+        for row in by_month
     ]

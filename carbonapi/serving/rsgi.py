@@ -5,6 +5,7 @@ a thread run the WSGI application. So a slow client occupies a connection, but n
 """
 
 import asyncio
+import contextlib
 import io
 import logging
 import signal
@@ -146,10 +147,11 @@ class RsgiApplication:
 
         chunks = self._app.wsgi_app(environ, start_response)
         status, headers = started
+        stream = ResponseStream(chunks)
         # A response whose length is known is complete.
         if any(name == "Content-Length" for name, _ in headers):
-            return int(status[:3]), headers, _join(chunks)
-        stream = ResponseStream(chunks)
+            with contextlib.closing(stream):
+                return int(status[:3]), headers, b"".join(chunks)
         return int(status[:3]), headers, stream if stream.start() else b""
 
     async def _stream(self, transport: Any, stream: "ResponseStream") -> None:
@@ -243,14 +245,6 @@ async def _receive(protocol: Any, length: int) -> AsyncIterator[bytes]:
             return
         received += len(chunk)
         yield bytes(chunk)
-
-
-def _join(chunks: Any) -> bytes:
-    try:
-        return b"".join(chunks)
-    finally:
-        if hasattr(chunks, "close"):
-            chunks.close()
 
 
 def _environ(scope: Any) -> dict[str, Any]:

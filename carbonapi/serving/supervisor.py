@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from ..db import row_security
 from ..postgres import embedded
 from ..postgres.embedded_folder import EmbeddedError, data_dir
-from ..settings import SettingsError, available_cores, from_environ, parse_database_url
+from ..settings import SettingsError, available_cores, from_environ
 
 CHILD_PROCESS = Path(__file__).with_name("child_process.py")
 RSGI = Path(__file__).with_name("rsgi.py")
@@ -79,12 +79,13 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
             # Child processes find modules where this process does. Workers read their number, as they share the cores.
             variables["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
             variables["CARBONAPI_WORKERS"] = str(workers)
-            from_environ(variables)  # Report invalid settings before anything connects or starts.
+            # Report invalid settings before anything connects or starts.
+            variables["CARBONAPI_DATABASE_URL"] = database_url = from_environ(variables)["DATABASE_URL"]
         except (EmbeddedError, SettingsError) as error:
             print(error, file=sys.stderr)
             return 1
-        is_reachable = _can_reach_database(variables)
-        if is_reachable and _bypasses_row_security(variables):
+        is_reachable = _can_reach_database(database_url)
+        if is_reachable and _bypasses_row_security(database_url):
             print(ABOVE, file=sys.stderr)
             return 1
         code = _migrate(variables) if is_reachable else 0
@@ -100,7 +101,10 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
             if _becomes_live(host, port, web_server, signals):
                 _print_addresses(host, port, database)
                 _wait_for_stop(web_server, signals, variables, is_migrated=is_reachable)
-                _drain(web_server, drain_file, drain_seconds)
+                # Serve on, but not ready, so that a load balancer stops sending requests.
+                drain_file.touch()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    web_server.wait(drain_seconds)
         finally:
             is_clean = _stop_web_server(web_server)
     if not signals.stop:
@@ -122,10 +126,9 @@ def _check_address(host: str, port: int) -> str | None:
     return None
 
 
-def _can_reach_database(environ: Mapping[str, str]) -> bool:
+def _can_reach_database(url: str) -> bool:
     """Return whether the database answers, and print why not. The migration reports a URL that is invalid."""
     try:
-        url = parse_database_url(environ["CARBONAPI_DATABASE_URL"])
         engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 3})
         engine.connect().close()
     except sa.exc.OperationalError as error:
@@ -136,12 +139,13 @@ def _can_reach_database(environ: Mapping[str, str]) -> bool:
     return True
 
 
-def _bypasses_row_security(environ: Mapping[str, str]) -> bool:
+def _bypasses_row_security(url: str) -> bool:
     """Return whether the service's role bypasses row-level security. The migration reports a URL that is invalid."""
-    with contextlib.suppress(ValueError, sa.exc.SQLAlchemyError):
-        engine = sa.create_engine(parse_database_url(environ["CARBONAPI_DATABASE_URL"]), poolclass=sa.NullPool)
-        with engine.connect() as connection:
-            return row_security.bypasses_row_security(connection)
+    with (
+        contextlib.suppress(ValueError, sa.exc.SQLAlchemyError),
+        sa.create_engine(url, poolclass=sa.NullPool).connect() as connection,
+    ):
+        return row_security.bypasses_row_security(connection)
     return False
 
 
@@ -225,15 +229,8 @@ def _wait_for_stop(
     while web_server.poll() is None and not signals.stop:
         time.sleep(0.1)
         if not is_migrated and time.monotonic() - tried_at > RETRY_SECONDS:
-            is_migrated = _can_reach_database(environ) and _migrate(environ) == 0
+            is_migrated = _can_reach_database(environ["CARBONAPI_DATABASE_URL"]) and _migrate(environ) == 0
             tried_at = time.monotonic()
-
-
-def _drain(web_server: "subprocess.Popen[bytes]", drain_file: Path, seconds: int) -> None:
-    """Serve on, but not ready, so that a load balancer stops sending requests."""
-    drain_file.touch()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        web_server.wait(seconds)
 
 
 def _stop_web_server(web_server: "subprocess.Popen[bytes]") -> bool:

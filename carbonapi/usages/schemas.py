@@ -1,5 +1,6 @@
 """Request and response schemas of usages, and their filters."""
 
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
@@ -21,36 +22,26 @@ from ..rest import (
     time_range,
     time_zone,
 )
-from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, returned
+from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, optional, returned
 from .history import ledger_as_of
 from .models import DEFAULT_QUALITY, QUALITIES, Usage, UsageVersion
 from .validation import interval_error
 
-
-def quality(**kwargs: object) -> Text:
-    return Text(
-        validate=ma.validate.OneOf(QUALITIES),
-        metadata={"example": "measured", "description": "Whether the amount was measured or estimated."},
-        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
-    )
-
-
-def adjusted_period(**kwargs: object) -> StrictInteger:
-    return StrictInteger(
-        allow_none=True,
-        metadata={
-            "example": None,
-            "description": "Closed period that this usage corrects. The usage is dated after it.",
-        },
-        **kwargs,  # type: ignore[arg-type]  # marshmallow's own keyword arguments
-    )
-
-
-def reason() -> Text:
-    return Text(
-        validate=ma.validate.Length(max=2000),
-        metadata={"example": "The meter was read again.", "description": "Reason, stored with the version."},
-    )
+quality = partial(
+    Text,
+    validate=ma.validate.OneOf(QUALITIES),
+    metadata={"example": "measured", "description": "Whether the amount was measured or estimated."},
+)
+adjusted_period = partial(
+    StrictInteger,
+    allow_none=True,
+    metadata={"example": None, "description": "Closed period that this usage corrects. The usage is dated after it."},
+)
+reason = partial(
+    Text,
+    validate=ma.validate.Length(max=2000),
+    metadata={"example": "The meter was read again.", "description": "Reason, stored with the version."},
+)
 
 
 class NewUsageSchema(Schema):
@@ -59,21 +50,13 @@ class NewUsageSchema(Schema):
     user_id = StrictInteger(metadata={"description": "Owner of the usage; by default you."})
     usage_type_id = returned(StrictInteger, 100)
     usage_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
-    usage_until = UtcDateTime(
-        load_default=None,
-        allow_none=True,
-        metadata={
-            "example": None,
-            "description": "End, exclusive, of an interval that begins at `usage_at`, such as a bill. At most ten "
-            "years later. `null` for a single instant.",
-        },
+    usage_until = optional(
+        UtcDateTime,
+        example=None,
+        description="End, exclusive, of an interval that begins at `usage_at`, such as a bill. At most ten years "
+        "later. `null` for a single instant.",
     )
-    amount = DecimalInput(
-        6,
-        signed=True,
-        required=True,
-        metadata={"example": 12.5, "description": "Amount in `unit`; negative only for an adjustment."},
-    )
+    amount = returned(partial(DecimalInput, 6, signed=True), 12.5, "Amount in `unit`; negative only for an adjustment.")
     unit = Name(
         validate=ma.validate.Length(1, 50),
         metadata={
@@ -81,25 +64,15 @@ class NewUsageSchema(Schema):
             "description": "Unit of the type by default, or a convertible one: see `/usage-types/{id}/units`.",
         },
     )
-    region = Region(
-        load_default=None,
-        allow_none=True,
-        metadata={
-            "description": "Region of the emission factor; by default the region of the organization.",
-            "example": "GB",
-        },
+    region = optional(
+        Region, description="Region of the emission factor; by default the region of the organization.", example="GB"
     )
     method = method(load_default=DEFAULT_METHOD)
     quality = quality(load_default=DEFAULT_QUALITY)
-    note = Text(
-        load_default=None, allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Main meter."}
-    )
+    note = optional(Text, ma.validate.Length(max=2000), example="Main meter.")
     adjusts_closed_period_id = adjusted_period(load_default=None)
-    external_id = Name(
-        load_default=None,
-        allow_none=True,
-        validate=ma.validate.Length(1, 200),
-        metadata={"description": "Your own ID of the usage, unique in your organization."},
+    external_id = optional(
+        Name, ma.validate.Length(1, 200), description="Your own ID of the usage, unique in your organization."
     )
 
     @ma.validates_schema
@@ -209,10 +182,8 @@ class ExplanationSchema(Schema):
     calculation = returned(ma.fields.String, "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e")
     co2e_kg = returned(ExactDecimal, 3000)
     versions = returned(ma.fields.Integer, 1, "Number of versions.")
-    restatement_ids = ma.fields.List(
-        ma.fields.Integer(),
-        required=True,
-        metadata={"example": [], "description": "Restatements that set the factor of a version."},
+    restatement_ids = returned(
+        partial(ma.fields.List, ma.fields.Integer()), [], "Restatements that set the factor of a version."
     )
     canonical = returned(
         ma.fields.String, '{"amount":"2","co2e_kg":"3000"}', "Canonical JSON of everything that the number depends on."
@@ -249,10 +220,8 @@ class IdsAndReasonSchema(IdsSchema, ReasonSchema):
     """The IDs of usages, and the reason."""
 
 
-class UsageFilter(FilterSchema):
+class UsageFilter(AsOfQuery):
     """The filters of usages, which lists and figures share."""
-
-    as_of = as_of(ledger_as_of)
 
     start, end = time_range(Usage.usage_at)
     timezone = time_zone()

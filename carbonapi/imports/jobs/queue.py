@@ -9,7 +9,7 @@ import contextlib
 import datetime as dt
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
 from typing import IO, Any
@@ -127,9 +127,8 @@ def _copy_chunks(upload: ImportUpload, file: IO[bytes]) -> int:
     return size
 
 
-@contextlib.contextmanager
-def _autocommit_connection() -> Iterator[sa.Connection]:
-    """Yield a connection whose statements others see while the import's transaction is open.
+def _autocommit_connection() -> sa.Connection:
+    """Return a connection whose statements others see while the import's transaction is open.
 
     It does not come from the pool, which may have a single connection, or none left.
     """
@@ -137,8 +136,7 @@ def _autocommit_connection() -> Iterator[sa.Connection]:
         db.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT_ARGS
     )
     row_security.install(engine)
-    with engine.connect() as connection:
-        yield connection
+    return engine.connect()
 
 
 def _progress_writer(

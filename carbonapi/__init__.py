@@ -3,31 +3,10 @@
 import datetime as dt
 import decimal
 import os
-from pathlib import Path
 from typing import Any
 
 import flask
-import flask_jwt_extended
-from alembic.script import ScriptDirectory
-from flask_migrate import Migrate
 
-from . import (
-    accounts,
-    audit,
-    auth,
-    catalogue,
-    dashboard,
-    db,
-    emissions,
-    exports,
-    imports,
-    periods,
-    postman,
-    rest,
-    restatements,
-    usages,
-)
-from .rate_limiting import limits
 from .settings import Settings, from_environ
 
 __all__ = ["create_app"]
@@ -37,10 +16,6 @@ __all__ = ["create_app"]
 decimal.DefaultContext.prec = 100
 decimal.setcontext(decimal.DefaultContext.copy())
 
-PACKAGE = Path(__file__).parent
-# The wheel has the migrations inside the package; the repository has them beside it.
-MIGRATIONS = next(folder for folder in (PACKAGE / "migrations", PACKAGE.parent / "migrations") if folder.is_dir())
-
 
 def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> flask.Flask:
     """Return the WSGI application, with these settings or those of the environment.
@@ -48,11 +23,33 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
     as_owner: connect as the role that owns the tables, for migrations.
     Raise SettingsError that names every invalid setting.
     """
+    # Importing the rooms takes most of a start. Programs that create no application, such as the supervisor, skip it.
+    import flask_jwt_extended
+    from flask_migrate import Migrate
+
+    from . import (
+        accounts,
+        audit,
+        auth,
+        catalogue,
+        dashboard,
+        db,
+        emissions,
+        exports,
+        imports,
+        periods,
+        postman,
+        rest,
+        restatements,
+        usages,
+    )
+    from .rate_limiting import limits
+
     settings = from_environ(os.environ) if settings is None else settings
     app = flask.Flask("carbonapi", static_folder=None)
     app.config.update(_configuration(settings, as_owner=as_owner))
     db.init_app(app)
-    Migrate(app, db.db, directory=str(MIGRATIONS), render_as_batch=False)
+    Migrate(app, db.db, directory=str(db.revisions.FOLDER), render_as_batch=False)
     flask_jwt_extended.JWTManager(app)
     limits.init_app(app)
     api = rest.init_app(app)
@@ -88,7 +85,9 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
 
 def _configuration(settings: Settings, *, as_owner: bool) -> dict[str, Any]:
     """Return the settings, and the configuration of Flask's extensions."""
-    newest, *older = (script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+    from . import db, rest
+
+    newest, *older = db.revisions.revisions()
     return settings | {
         # A database at one of these is not ready. An unknown revision is from a newer version, and is.
         "OLDER_REVISIONS": frozenset(older),

@@ -8,8 +8,5 @@ psql --no-psqlrc --username postgres --dbname postgres -v ON_ERROR_STOP=1 \
 CREATE ROLE carbonapi LOGIN PASSWORD :'owner_password';
 CREATE ROLE carbonapi_app LOGIN PASSWORD :'password';
 CREATE DATABASE carbonapi OWNER carbonapi;
-ALTER ROLE carbonapi_app SET statement_timeout = '30s';
-ALTER ROLE carbonapi_app SET lock_timeout = '2s';
-ALTER ROLE carbonapi_app SET idle_in_transaction_session_timeout = '10s';
 ALTER ROLE postgres PASSWORD NULL;
 SQL

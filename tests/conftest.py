@@ -18,8 +18,9 @@ from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as
 from carbonapi.db import db, row_security
+from carbonapi.db.role_timeouts import ROLE_TIMEOUTS
 from carbonapi.observability.logging import LOG, JsonHandler
-from carbonapi.postgres.embedded import ROLE_TIMEOUTS, running
+from carbonapi.postgres.embedded import running
 
 from .support import factories
 from .support.apps import NO_RATE_LIMITS, operator_context, settings_for

@@ -8,9 +8,9 @@ import click
 import flask
 import flask_migrate
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
 
-from ..db import db, row_security
+from ..db import db, revisions, row_security
+from ..db.role_timeouts import set_missing_timeouts
 from ..postgres import backup as backups
 from ..rest import now
 from .application import application
@@ -33,17 +33,45 @@ def migrate() -> None:
 
 
 def migrate_database() -> None:
-    """Migrate the database of the current app, and grant the service's role its privileges.
+    """Migrate the database of the current app, and prepare the service's role: its privileges and its timeouts.
 
-    If there is nothing to do, no lock is taken.
+    If there is nothing to do, no lock is taken. Raise ClickException if the role may not migrate.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with row_security.without_scope(), db.engine.begin() as connection:
-        is_current = MigrationContext.configure(connection).get_current_revision() == flask.current_app.config["REVISION"]
-    if not is_current:
-        flask_migrate.upgrade()
-    with row_security.without_scope(), db.engine.begin() as connection:
-        row_security.grant_service_role(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
+    service_url = sa.make_url(flask.current_app.config["DATABASE_URL"])
+    with row_security.without_scope():
+        with db.engine.begin() as connection:
+            is_current = revisions.current_revision(connection) == flask.current_app.config["REVISION"]
+            if not is_current and (missing := _missing_right(connection)):
+                raise click.ClickException(missing)
+        if not is_current:
+            flask_migrate.upgrade()
+        with db.engine.begin() as connection:
+            row_security.grant_service_role(connection, service_url.username)
+    with sa.create_engine(service_url, poolclass=sa.NullPool).begin() as connection:
+        set_missing_timeouts(connection)
+
+
+def _missing_right(connection: sa.Connection) -> str | None:
+    """Return why the connected role cannot migrate, and what to do about it."""
+    can_create, can_extend, role, database = connection.execute(
+        sa.text(
+            """
+            SELECT has_schema_privilege('public', 'CREATE'),
+                has_database_privilege(current_database(), 'CREATE')
+                    OR EXISTS (SELECT FROM pg_extension WHERE extname = 'btree_gist'),
+                quote_ident(current_user), quote_ident(current_database())
+            """
+        )
+    ).one()
+    if not can_create:
+        return f"The role {role} may not create tables. As a superuser: GRANT CREATE ON SCHEMA public TO {role};"
+    if not can_extend:
+        return (
+            f"The role {role} may not create the extension btree_gist. As a superuser, in the database {database}: "
+            "CREATE EXTENSION btree_gist;"
+        )
+    return None
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """The database: engine, transactions, shared columns, and row-level security."""
 
+from . import revisions
 from .auditing import AuditConfig, AuditedBy, NotAudited
 from .constraints import choice_constraint, constraint_message, is_transient
 from .engine import CONNECT_ARGS, Base, Model, db, init_app
@@ -11,5 +12,5 @@ __all__ = [
     "CONNECT_ARGS", "AuditConfig", "AuditedBy", "Base", "CompiledStatement", "Global", "Model", "NotAudited",
     "OptimisticallyLocked", "TenantScoped", "Viewer", "allow", "autocommit_connection", "choice_constraint",
     "constraint_message", "count_affected", "db", "init_app", "inline_cte", "is_retryable", "is_transient", "on_commit",
-    "sqlstate", "timeouts", "use_autocommit",
+    "revisions", "sqlstate", "timeouts", "use_autocommit",
 ]  # fmt: skip

@@ -22,12 +22,13 @@ EVERYWHERE = "*"
 _NO_ORGANIZATION = ""
 _GRANT_LOCK = 6_120_743_902  # An advisory lock, distinct from the one of migrations.
 READ_ONLY = {"audit_entries": "UPDATE, DELETE", "alembic_version": "INSERT, UPDATE, DELETE"}
-_LACKS_PRIVILEGES = f"""
+_LACKS_PRIVILEGES = """
     SELECT bool_or(
         NOT has_table_privilege(:role, oid, 'SELECT')
-        OR (has_table_privilege(:role, oid, 'UPDATE') OR has_table_privilege(:role, oid, 'DELETE'))
-            = (relname IN ('{"', '".join(READ_ONLY)}')))
+        OR has_table_privilege(:role, oid, 'DELETE') = (relname = ANY (:read_only))
+    )
     FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+        AND relowner <> (SELECT oid FROM pg_roles WHERE rolname = :role)
 """
 _SAVEPOINT_STATEMENTS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 _SCOPE: ContextVar[str | None] = ContextVar("scope", default=_NO_ORGANIZATION)
@@ -43,7 +44,7 @@ def during_block(variable: ContextVar[T], value: T) -> Iterator[T]:
         variable.reset(token)
 
 
-def without_scope() -> AbstractContextManager[None]:
+def without_scope() -> AbstractContextManager[str | None]:
     """Set no scope in the block, which may run before the first migration."""
     return during_block(_SCOPE, None)
 
@@ -73,10 +74,10 @@ def install(engine: sa.Engine) -> None:
 def grant_service_role(connection: sa.Connection, role: str | None) -> None:
     """Let a role use the tables of the connected role. It cannot change audit entries.
 
-    Nothing happens if it is the connected role, or None, or if it has all privileges already.
+    Nothing happens if it is the connected role, or None, or if it has its privileges already.
     """
     owner = connection.scalar(sa.text("SELECT current_user"))
-    if role is None or role == owner or not connection.scalar(sa.text(_LACKS_PRIVILEGES), {"role": role}):
+    if role is None or role == owner or not lacks_privileges(connection, role):
         return
     name = connection.dialect.identifier_preparer.quote_identifier(role)
     # Concurrent grants on the same table fail in PostgreSQL.
@@ -84,6 +85,15 @@ def grant_service_role(connection: sa.Connection, role: str | None) -> None:
     connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
     for table, revoked in READ_ONLY.items():
         connection.execute(sa.text(f"REVOKE {revoked} ON {table} FROM {name}"))
+
+
+def lacks_privileges(connection: sa.Connection, role: str | None = None) -> bool:
+    """Return whether a role, by default the connected one, lacks its privileges or has those on read-only tables.
+
+    The owner of the tables has all privileges.
+    """
+    parameters = {"role": role or connection.scalar(sa.text("SELECT current_user")), "read_only": [*READ_ONLY]}
+    return bool(connection.scalar(sa.text(_LACKS_PRIVILEGES), parameters))
 
 
 def bypasses_row_security(connection: sa.Connection) -> bool:

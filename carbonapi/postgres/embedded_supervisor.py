@@ -36,9 +36,6 @@ ROLE = "carbonapi_app"
 CREATE_ROLES = f"""CREATE ROLE {OWNER} LOGIN
 CREATE DATABASE carbonapi OWNER {OWNER}
 CREATE ROLE {ROLE} LOGIN
-ALTER ROLE {ROLE} SET statement_timeout = '30s'
-ALTER ROLE {ROLE} SET lock_timeout = '2s'
-ALTER ROLE {ROLE} SET idle_in_transaction_session_timeout = '10s'
 """
 
 

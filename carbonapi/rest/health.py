@@ -7,7 +7,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask.views import MethodView
 
-from ..db import db, row_security
+from ..db import db, revisions, row_security
 from ..errors import Unavailable
 from .blueprint import Blueprint
 from .query import Schema
@@ -57,8 +57,7 @@ class Ready(MethodView):
 def _check_database() -> None:
     if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
         raise Unavailable("The database is read-only, or a standby.")
-    is_begun = db.session.scalar(sa.text("SELECT to_regclass('alembic_version') IS NOT NULL"))
-    revision = db.session.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_begun else None
+    revision = revisions.current_revision(db.session.connection())
     if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
         raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
     if row_security.bypasses_row_security(db.session.connection()):

@@ -18,22 +18,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from ..db import row_security
 from ..postgres import embedded
 from ..postgres.embedded_folder import EmbeddedError, data_dir
 from ..settings import SettingsError, available_cores, from_environ
+from .database_check import examine
 
 CHILD_PROCESS = Path(__file__).with_name("child_process.py")
 RSGI = Path(__file__).with_name("rsgi.py")
 START_SECONDS = 60
 STOP_SECONDS = 30  # For requests in flight. An import takes the longest.
 RETRY_SECONDS = 5  # Between attempts to migrate while the database is unreachable.
-ABOVE = (
-    "CARBONAPI_DATABASE_URL has a role that bypasses row-level security: a superuser, or one with BYPASSRLS. Use an "
-    "ordinary role for the service; CARBONAPI_MIGRATION_DATABASE_URL may have another role for migrations."
-)
 CONNECTIONS = 4096  # Maximum number of open connections of a worker, most of them idle. Further connections wait.
 
 
@@ -84,13 +78,12 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
         except (EmbeddedError, SettingsError) as error:
             print(error, file=sys.stderr)
             return 1
-        is_reachable = _can_reach_database(database_url)
-        if is_reachable and _bypasses_row_security(database_url):
-            print(ABOVE, file=sys.stderr)
+        state = examine(database_url)
+        if state.error:
+            print(state.error, file=sys.stderr)
             return 1
-        code = _migrate(variables) if is_reachable else 0
-        if signals.stop or code != 0:
-            return 0 if signals.stop else code
+        if state.reason:
+            print(state.reason, file=sys.stderr)
         if variables.get("CARBONAPI_METRICS_TOKEN"):  # Each worker reports the sums of all, from files in this folder.
             counts = tempfile.TemporaryDirectory(prefix="carbonapi-metrics-")
             variables["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(counts)
@@ -99,8 +92,12 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
         web_server = _start_web_server(host, port, workers, threads, variables)
         try:
             if _becomes_live(host, port, web_server, signals):
+                # The service is live while it migrates, but not ready.
+                code = _migrate(variables, signals) if state.is_reachable and not state.is_migrated else 0
+                if code != 0:
+                    return code
                 _print_addresses(host, port, database)
-                _wait_for_stop(web_server, signals, variables, is_migrated=is_reachable)
+                _wait_for_stop(web_server, signals, variables, is_migrated=state.is_reachable)
                 # Serve on, but not ready, so that a load balancer stops sending requests.
                 drain_file.touch()
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -126,32 +123,15 @@ def _check_address(host: str, port: int) -> str | None:
     return None
 
 
-def _can_reach_database(url: str) -> bool:
-    """Return whether the database answers, and print why not. The migration reports a URL that is invalid."""
-    try:
-        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 3})
-        engine.connect().close()
-    except sa.exc.OperationalError as error:
-        print(f"Cannot reach the database: {error.orig}The service starts, and tries again.", file=sys.stderr)
-        return False
-    except (ValueError, sa.exc.SQLAlchemyError):
-        pass
-    return True
-
-
-def _bypasses_row_security(url: str) -> bool:
-    """Return whether the service's role bypasses row-level security. The migration reports a URL that is invalid."""
-    with (
-        contextlib.suppress(ValueError, sa.exc.SQLAlchemyError),
-        sa.create_engine(url, poolclass=sa.NullPool).connect() as connection,
-    ):
-        return row_security.bypasses_row_security(connection)
-    return False
-
-
-def _migrate(environ: Mapping[str, str]) -> int:
-    """Return the exit code of the migration, which prints its errors."""
-    return subprocess.run([sys.executable, "-P", "-m", "carbonapi.commands", "migrate"], env=environ).returncode
+def _migrate(environ: Mapping[str, str], signals: StopSignals) -> int:
+    """Return the exit code of the migration, which prints its errors. A signal to stop ends it, with code 0."""
+    command = [sys.executable, "-P", "-m", "carbonapi.commands", "migrate"]
+    with subprocess.Popen(command, env=environ, start_new_session=True) as migration:
+        while not signals.stop:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return migration.wait(0.1)
+        migration.terminate()
+    return 0
 
 
 def _start_web_server(
@@ -229,7 +209,10 @@ def _wait_for_stop(
     while web_server.poll() is None and not signals.stop:
         time.sleep(0.1)
         if not is_migrated and time.monotonic() - tried_at > RETRY_SECONDS:
-            is_migrated = _can_reach_database(environ["CARBONAPI_DATABASE_URL"]) and _migrate(environ) == 0
+            database = examine(environ["CARBONAPI_DATABASE_URL"])
+            if not database.is_reachable:
+                print(database.error or database.reason, file=sys.stderr)
+            is_migrated = database.is_migrated or (database.is_reachable and _migrate(environ, signals) == 0)
             tried_at = time.monotonic()
 
 

@@ -9,7 +9,8 @@ from sqlalchemy.engine import make_url
 
 from carbonapi import create_app
 from carbonapi.db import Base, db, row_security
-from carbonapi.serving.supervisor import ABOVE, serve
+from carbonapi.serving.database_check import BYPASSES_POLICIES
+from carbonapi.serving.supervisor import serve
 from tests.support import factories
 from tests.support.apps import SECRET_KEY, operator_context, settings_for
 from tests.support.databases import (
@@ -186,7 +187,7 @@ def test_setting_ends_with_the_transaction(committing):
 def test_superuser_role_is_rejected_and_never_ready(server_url, fresh_database_url, capsys):
     environ = {"CARBONAPI_DATABASE_URL": server_url, "CARBONAPI_SECRET_KEY": SECRET_KEY}
     assert serve("127.0.0.1", 0, 1, 1, 0, environ) == 1
-    assert capsys.readouterr().err.strip() == ABOVE
+    assert capsys.readouterr().err.strip() == BYPASSES_POLICIES
     superuser_url = make_url(server_url).set(database=make_url(fresh_database_url).database)
     app = create_app(settings_for(superuser_url.render_as_string(False)))
     answer = app.test_client().get("/health/ready")

@@ -34,6 +34,8 @@ def _work(app: Flask) -> None:
                 while run_next():
                     pass
             time.sleep(POLL_SECONDS)
+        except sa.exc.ProgrammingError:  # The database has not been migrated yet.
+            time.sleep(RETRY_SECONDS)
         except sa.exc.SQLAlchemyError as error:
             app.logger.warning("queued import will be retried: %s", type(error).__name__)
             time.sleep(RETRY_SECONDS)

@@ -34,6 +34,8 @@ class State:
     export_slots: threading.BoundedSemaphore
     api: Any
     actors: dict[CredentialKey, tuple[Actor, float]] = field(default_factory=dict)
+    # Until when the ledger of an organization, or of all of them, can no longer change.
+    settled: dict[int | None, dt.datetime] = field(default_factory=dict)
     claims: dict[str, Claims] = field(default_factory=dict)  # Of valid access tokens.
 
 

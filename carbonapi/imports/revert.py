@@ -1,7 +1,5 @@
 """Revert an import: delete its usages, with history, in one transaction."""
 
-import datetime as dt
-
 import sqlalchemy as sa
 
 from .. import audit
@@ -13,7 +11,7 @@ from ..usages.models import Usage
 from .models import FAILED, Import
 
 
-def revert(imp: Import, now: dt.datetime, reason: str | None = None) -> Import:
+def revert(imp: Import, reason: str | None = None) -> Import:
     """Delete the usages of an import that are still in the ledger. The caller has locked the import.
 
     Usages that the import corrected stay corrected. Raise Conflict if the import has not completed or was reverted
@@ -28,13 +26,13 @@ def revert(imp: Import, now: dt.datetime, reason: str | None = None) -> Import:
     allow(minutes=10)
     is_of_import = Usage.import_id == imp.id
     version_reason = reason or f"Import {imp.id} was reverted."
-    deleted = ledger.delete_where(now, imp.organization_id, version_reason, is_of_import)
+    imp.reverted_at, imp.reverted_by = ledger.recording_time(imp.organization_id), current_actor().id
+    deleted = ledger.delete_where(imp.reverted_at, imp.organization_id, version_reason, is_of_import)
     if db.session.scalar(sa.select(sa.exists().where(Usage.organization_id == imp.organization_id, is_of_import))):
         raise Conflict(
             f"Import {imp.id} cannot be reverted: some of its usages are in a closed period, or belong to another user "
             "now. Reopen the period, or record adjustments."
         )
-    imp.reverted_at, imp.reverted_by = now, current_actor().id
     db.session.flush()
     old = {"usage_count": deleted.usage_count, "co2e_kg": deleted.co2e_kg}
     audit.record("reverted", Import, imp.id, imp.organization_id, old=old, reason=reason)

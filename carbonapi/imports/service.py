@@ -112,14 +112,16 @@ def count_outcome(imp: Import) -> None:
 
 def _write(imp: Import, plan: Outcomes) -> Any:
     """Write the new and changed rows to the ledger, and return the sums of the new usages."""
-    sums = ledger.insert_many(valid_rows(NEW), imp.recorded_at, imp.organization_id, imp.id)
+    moment = ledger.recording_time(imp.organization_id)
+    sums = ledger.insert_many(valid_rows(NEW), moment, imp.organization_id, imp.id)
     corrected = 0
     if plan.changed:
         reason = f"Corrected by import {imp.id}."
-        corrected = ledger.update_many(valid_rows(CHANGED), imp.recorded_at, imp.organization_id, reason)
+        corrected = ledger.update_many(valid_rows(CHANGED), moment, imp.organization_id, reason)
     # New rows depend on locked rows only, but another transaction may have deleted or moved a usage to correct.
     if (sums.usage_count, corrected) != (plan.new, plan.changed):
         raise Conflict("The ledger changed during the import, so nothing was recorded. Send the file again.")
+    imp.recorded_at = moment
     return sums
 
 

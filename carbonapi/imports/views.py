@@ -120,4 +120,4 @@ class ImportRevert(MethodView):
         import corrected stay corrected. Returns 409 if the import has not completed or was reverted before, or if one
         of its usages is in a closed period.
         """
-        return revert(get_visible(Import, import_id, lock=True), now(), **fields)
+        return revert(get_visible(Import, import_id, lock=True), **fields)

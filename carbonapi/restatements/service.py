@@ -43,7 +43,9 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         locked = outdated.with_for_update(of=Usage).cte("outdated")
         # The statement that makes the changes computes them again, because usages may have changed since the preview.
         changes = _by_month(locked, organization.timezone)
-        rows = ledger.apply_restatement(locked, changes, now, organization.id, fields["reason"], restatement.id)
+        moment = ledger.recording_time(organization.id)
+        rows = ledger.apply_restatement(locked, changes, moment, organization.id, fields["reason"], restatement.id)
+        restatement.recorded_at = moment
         _set_changes(restatement, rows)
         db.session.flush()
         new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}

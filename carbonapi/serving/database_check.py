@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from ..db import row_security
 from ..db.revisions import current_revision, revisions
-from ..db.row_security import lacks_privileges
 from ..db.role_timeouts import missing_timeouts
+from ..db.row_security import lacks_privileges
 
 URL = "CARBONAPI_DATABASE_URL"
 BYPASSES_POLICIES = (

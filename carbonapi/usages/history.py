@@ -9,6 +9,7 @@ from ..auth import scope_criteria, visible
 from ..db import db, inline_cte
 from ..errors import NotFound
 from .models import Usage, UsageVersion, ledger_columns
+from .recording_time import wait_until_settled
 
 
 def ledger_as_of(statement: sa.Select[Any], instant: dt.datetime) -> sa.Select[Any]:
@@ -16,7 +17,9 @@ def ledger_as_of(statement: sa.Select[Any], instant: dt.datetime) -> sa.Select[A
 
     The statement gets a CTE named `usages`. In SQL the name of a CTE hides the table of that name, so wherever the
     statement reads `Usage`, it reads the versions that were current at the instant. Only the CTE reads the tables.
+    Raise Unavailable if writers are still recording at that instant.
     """
+    wait_until_settled(instant)
     current = sa.select(*ledger_columns(Usage)).where(*scope_criteria(Usage), Usage.recorded_at <= instant)
     superseded = sa.select(*ledger_columns(UsageVersion)).where(
         *scope_criteria(UsageVersion), UsageVersion.recorded_at <= instant, UsageVersion.superseded_at > instant

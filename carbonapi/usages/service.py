@@ -3,7 +3,6 @@
 The ledger writes the rows.
 """
 
-import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -25,7 +24,7 @@ DEFAULTS = {"method": DEFAULT_METHOD, "quality": DEFAULT_QUALITY}
 Values = dict[str, Any]
 
 
-def record(now: dt.datetime, **fields: Any) -> Usage:
+def record(**fields: Any) -> Usage:
     """Record a usage with the factor that is valid at its time. It belongs to the actor unless `user_id` is set.
 
     Raises ValidationFailed for a user or usage type that does not exist, an archived usage type, or a missing factor.
@@ -36,13 +35,13 @@ def record(now: dt.datetime, **fields: Any) -> Usage:
         check_adjusted_period(organization_id, values["adjusts_closed_period_id"])
     if "unit" in fields:
         values |= _convert(get_active_type(values["usage_type_id"]), values["amount"], values["unit"])
-    usage = single.insert(now, values)
+    usage = single.insert(values)
     if usage is None:
         raise why_unrecordable(candidate_row(values))
     return usage
 
 
-def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields: Any) -> Usage:
+def correct(usage: Usage, reason: str | None = None, **fields: Any) -> Usage:
     """Correct a usage, which the caller has locked. The previous version stays in the history.
 
     The usage keeps its factor, unless its type, time, region or method changes: then it gets the factor of that time.
@@ -56,16 +55,16 @@ def correct(usage: Usage, now: dt.datetime, reason: str | None = None, **fields:
         _validate_correction(usage, changes)
         changes |= _choose_factor(usage, changes)
         changes |= _convert_again(usage, changes)
-        single.update(usage, now, reason, changes)
+        single.update(usage, reason, changes)
     return usage
 
 
-def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None = None) -> None:
+def delete(usages: Sequence[Usage], reason: str | None = None) -> None:
     """Delete usages, which the caller has locked. Their versions stay in the history.
 
     Raises Conflict if one of their times is closed.
     """
-    single.delete(usages, now, reason)
+    single.delete(usages, reason)
 
 
 def _validate_correction(usage: Usage, changes: Values) -> None:

@@ -6,7 +6,7 @@ from flask.views import MethodView
 
 from ..accounts.models import User
 from ..auth import get_all_visible, get_visible, visible
-from ..rest import Blueprint, lock_for_update, now, single_statement
+from ..rest import Blueprint, lock_for_update, single_statement
 from . import service
 from .daily_totals_query import count_from_daily_totals
 from .explanation import explain
@@ -51,7 +51,7 @@ class Usages(MethodView):
         The emission factor that is valid at `usage_at` is frozen into the usage, so later factors do not change it. If
         no factor is valid at that time, the response is 422.
         """
-        return service.record(now(), **fields)
+        return service.record(**fields)
 
     @usages.delete(Usage, IdsAndReasonSchema)
     def delete(self, query: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ class Usages(MethodView):
 
         Deletes all of them or none. Their versions stay readable, also with `as_of`.
         """
-        service.delete(get_all_visible(Usage, query["id"], lock=True), now(), query.get("reason"))
+        service.delete(get_all_visible(Usage, query["id"], lock=True), query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>")
@@ -79,7 +79,7 @@ class UsageById(MethodView):
         Omitted fields get their defaults, except `user_id`, which does not change. The frozen factor changes only if
         type, time, region or method change: then the usage gets the factor of that time.
         """
-        return service.correct(lock_for_update(Usage, usage_id), now(), **fields)
+        return service.correct(lock_for_update(Usage, usage_id), **fields)
 
     @usages.patch(UsageChangesSchema(partial=True), UsageSchema)
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
@@ -88,7 +88,7 @@ class UsageById(MethodView):
         Omitted fields do not change. The frozen factor changes only if type, time, region or method change: then the
         usage gets the factor of that time.
         """
-        return service.correct(lock_for_update(Usage, usage_id), now(), **fields)
+        return service.correct(lock_for_update(Usage, usage_id), **fields)
 
     @usages.delete(Usage, ReasonSchema)
     def delete(self, query: dict[str, Any], usage_id: int) -> None:
@@ -96,7 +96,7 @@ class UsageById(MethodView):
 
         Removes the usage from lists and totals. Its versions stay readable, also with `as_of`.
         """
-        service.delete([lock_for_update(Usage, usage_id)], now(), query.get("reason"))
+        service.delete([lock_for_update(Usage, usage_id)], query.get("reason"))
 
 
 @usages.route("/usages/<int:usage_id>/explain")

@@ -1,4 +1,4 @@
-"""Add carbonapi_use_organization, which sets the organization whose rows a transaction sees."""
+"""Add the functions that set the organization of a transaction, and that take the time at which it records."""
 
 from alembic import op
 
@@ -19,7 +19,19 @@ def upgrade() -> None:
         $$
         """
     )
+    # 6120743 is LOCK_CLASS in usages/recording_time.py.
+    op.execute(
+        """
+        CREATE FUNCTION recording_time(organization_id bigint) RETURNS timestamptz LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_advisory_xact_lock_shared(6120743, (organization_id % 2147483647)::integer);
+            RETURN clock_timestamp();
+        END
+        $$
+        """
+    )
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION recording_time(bigint)")
     op.execute("DROP FUNCTION carbonapi_use_organization(text)")

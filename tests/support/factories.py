@@ -71,7 +71,7 @@ def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):
     """Record a usage of the user `of` through the ledger, as this user."""
     with acting_as(Actor(of.id, of.organization_id, "manager", "UTC")):
         recorded = service.record(
-            now(), user_id=of.id, usage_type_id=usage_type_id, usage_at=at(usage_at), amount=Decimal(amount), **fields
+            user_id=of.id, usage_type_id=usage_type_id, usage_at=at(usage_at), amount=Decimal(amount), **fields
         )
     db.session.commit()
     return recorded

@@ -80,12 +80,12 @@ def recounting(manager):
 def record_and_hold(manager, usage_at):
     """Record a usage, in a transaction that goes on."""
     fields = {"user_id": manager.user.id, "usage_type_id": 100, "amount": Decimal(1)}
-    return service.record(factories.now(), usage_at=factories.at(usage_at), **fields)
+    return service.record(usage_at=factories.at(usage_at), **fields)
 
 
 def delete_and_hold(usage_id):
     usage = db.session.scalars(sa.select(Usage).where(Usage.id == usage_id).with_for_update()).one()
-    service.delete([usage], factories.now())
+    service.delete([usage])
 
 
 def move_and_hold(manager):

@@ -77,7 +77,7 @@ def test_record_requires_an_actor(app, organization):
     def record():  # A new thread has no actor.
         with operator_context(app):
             try:
-                service.record(factories.now(), user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
+                service.record(user_id=user.id, usage_type_id=100, usage_at=factories.now(), amount=1)
             except Unauthenticated as error:
                 errors.append(error)
 
@@ -108,7 +108,7 @@ def test_record_autocommits_and_correction_has_transaction(client, monkeypatch):
         assert client().post("/usages", json=body).status_code == 201
         assert begun == [False]
         assert client().patch(f"/usages/{usage['id']}", json={"amount": 3}).status_code == 200
-        assert begun == [False, True, True, True]
+        assert begun == [False, True, True, True, True]
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
     assert client().get("/usages").headers["X-Pagination"].startswith('{"total": 2,')

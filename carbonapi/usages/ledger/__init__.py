@@ -1,5 +1,6 @@
 """The ledger: every write of usages, their versions and their daily totals. `usages.service` validates first."""
 
+from ..recording_time import recording_time
 from .bulk import apply_restatement, delete_where, insert_many, update_many, with_outdated_factor
 from .daily_totals import rebuild_daily_totals, rebuilding_daily_totals
 
@@ -9,6 +10,7 @@ __all__ = [
     "insert_many",
     "rebuild_daily_totals",
     "rebuilding_daily_totals",
+    "recording_time",
     "update_many",
     "with_outdated_factor",
 ]

@@ -26,7 +26,7 @@ def insert_many(candidates: Any, now: dt.datetime, organization_id: int, import_
     type, `first_type_id` and `last_type_id`.
     """
     insert = insert_usages(
-        candidates, now, current_actor(), User.organization_id == organization_id, import_id=import_id
+        candidates, current_actor(), User.organization_id == organization_id, now=now, import_id=import_id
     )
     recorded = insert.returning(*SOURCE_COLUMNS, Usage.co2e_kg).cte("recorded")
     return db.session.execute(

@@ -15,6 +15,7 @@ from ...db import CompiledStatement, Viewer, db
 from ...periods.service import closed_error, is_open
 from ..candidates import COLUMNS, candidate_row
 from ..models import Usage, UsageVersion, ledger_columns
+from ..recording_time import recording_time
 from .daily_totals import (
     KEY_COLUMNS,
     SOURCE_COLUMNS,
@@ -36,13 +37,13 @@ AUDITED_COLUMNS = [
 Values = dict[str, Any]
 
 
-def insert(now: dt.datetime, values: Values) -> Usage | None:
+def insert(values: Values) -> Usage | None:
     """Insert a usage with the factor that is valid at its time. Return None if it cannot be recorded.
 
     values: a value for each of COLUMNS.
     """
     actor = current_actor()
-    acting = {"now": now, "actor_id": actor.id, "actor_organization_id": actor.organization_id}
+    acting = {"actor_id": actor.id, "actor_organization_id": actor.organization_id}
     row = _insert_statement(actor.role).execute(values | acting | audit.actor_columns()).one_or_none()
     if row is None:
         return None
@@ -59,18 +60,18 @@ def _insert_statement(role: str) -> CompiledStatement:
     parameter: Any = sa.bindparam
     actor = Viewer(parameter("actor_id"), parameter("actor_organization_id"), role)
     candidate = candidate_row({name: parameter(name) for name in COLUMNS})
-    recorded = insert_usages(candidate, parameter("now"), actor).returning(*ledger_columns(Usage)).cte("recorded")
+    recorded = insert_usages(candidate, actor).returning(*ledger_columns(Usage)).cte("recorded")
     entry = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *AUDITED_COLUMNS))
     every_column = sa.select(sa.text("*")).select_from(recorded)
     return CompiledStatement(every_column.add_cte(entry, update_totals_of_one_cte(recorded)))
 
 
-def update(usage: Usage, now: dt.datetime, reason: str | None, changes: Values) -> None:
+def update(usage: Usage, reason: str | None, changes: Values) -> None:
     """Set columns of a usage, after its current version is archived.
 
     Raises Conflict if its time is closed, before or after the change.
     """
-    now = max(now, usage.recorded_at + MIN_VERSION_AGE)
+    now = max(recording_time(usage.organization_id), usage.recorded_at + MIN_VERSION_AGE)
     old, new = _difference(usage, changes)
     archived = _archive_cte([usage], now, reason, new.get("usage_at"), deleted=False)
     entry = audit.entries_cte(archived, Usage, "corrected", old=old, new=new, reason=reason)
@@ -92,15 +93,17 @@ def update(usage: Usage, now: dt.datetime, reason: str | None, changes: Values) 
         refresh_hours(usage.organization_id)
 
 
-def delete(usages: Sequence[Usage], now: dt.datetime, reason: str | None) -> None:
+def delete(usages: Sequence[Usage], reason: str | None) -> None:
     """Delete usages, after their current versions are archived. Raises Conflict if one of their times is closed."""
+    organization_ids = sorted({usage.organization_id for usage in usages})
+    now = recording_time(*organization_ids)
     archived = _archive_cte(usages, now, reason, deleted=True)
     old = audit.as_jsonb("archived", *AUDITED_COLUMNS)
     entry = audit.entries_cte(archived, Usage, "deleted", old=old, reason=reason)
     statement = sa.select(archived.c.id).add_cte(entry, update_totals_cte(removed(archived)))
     _execute_unless_closed(statement, usages)
     db.session.execute(sa.delete(Usage).where(*_is_one_of(usages)).execution_options(synchronize_session=False))
-    for organization_id in sorted({usage.organization_id for usage in usages}):
+    for organization_id in organization_ids:
         refresh_hours(organization_id)
 
 

@@ -19,12 +19,16 @@ MIN_VERSION_AGE = dt.timedelta(microseconds=1)
 
 
 def insert_usages(
-    candidates: Any, now: Any, actor: Viewer, *user_criteria: sa.ColumnElement[bool], import_id: int | None = None
+    candidates: Any,
+    actor: Viewer,
+    *user_criteria: sa.ColumnElement[bool],
+    now: dt.datetime | None = None,
+    import_id: int | None = None,
 ) -> sa.Insert:
     """Return the statement that inserts candidates, except those that cannot be recorded.
 
-    candidates: a table with the columns COLUMNS and `place`. now, and the ids of `actor`: values, or parameters of a
-    statement that is compiled once.
+    candidates: a table with the columns COLUMNS and `place`. now: the time of recording, by default one that the
+    statement takes. The ids of `actor`: values, or parameters of a statement that is compiled once.
     """
     factor = factor_lateral(candidates)
     defaults = {
@@ -38,7 +42,7 @@ def insert_usages(
             factor.c.id,
             factor.c.factor,
             sa.literal(import_id, sa.BigInteger),
-            sa.cast(now, sa.DateTime(timezone=True)),
+            sa.cast(now, sa.DateTime(timezone=True)) if now else sa.func.recording_time(User.organization_id),
             sa.cast(actor.id, sa.BigInteger),
             sa.literal(1),
         )

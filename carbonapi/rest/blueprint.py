@@ -244,7 +244,7 @@ class Blueprint(flask_smorest.Blueprint):
                 accepted = "The file is stored and will be processed. `Location` shows the progress."
                 documented = self.alt_response(202, schema=gives, description=accepted)(documented)
             conventions = {"created": status == 201, "defers": defers, "idempotent": True}
-            return self._guard(documented, WRITERS, query, IMPORTS, reads=status != 201, **conventions)
+            return self._guard(documented, WRITERS, query, IMPORTS, reads=status != 201, reads_form=True, **conventions)
 
         return decorate
 
@@ -256,16 +256,19 @@ class Blueprint(flask_smorest.Blueprint):
         limit: RateLimit | None = None,
         *,
         reads: bool = False,
+        reads_form: bool = False,
         **conventions: Any,
     ) -> View:
         """Add the outer steps of the pipeline: login, rate limit and query. Note the conventions for the document.
 
         roles, limit: the defaults of the method. reads: whether API keys with the scope `read` are accepted.
+        reads_form: whether the fields of an uploaded form are read like query arguments.
         """
         rules = rules_of(view)
         allowed = None if rules.is_public else rules.roles or roles
         # An instance: flask-smorest would instantiate a class in every request. QuerySchema rejects all arguments.
         arguments = query() if query else QuerySchema()
+        arguments.reads_form = reads_form
         step = self.arguments(arguments, location="query", as_kwargs=query is None)(view)
         if allowed is not None:
             step = consume_before(step, rules.limit or limit) if limit else step
@@ -285,6 +288,7 @@ def _file_content(examples: dict[str, str]) -> dict[str, Any]:
         MEDIA_TYPES[kind]: {"schema": file | {"contentMediaType": MEDIA_TYPES[kind]}, "example": example}
         for kind, example in examples.items()
     }
-    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+    description = "The file. All other fields are read like query parameters of the same name."
+    form = {"type": "object", "description": description, "properties": {"file": file}, "required": ["file"]}
     content["multipart/form-data"] = {"schema": form, "example": {"file": next(iter(examples.values()))}}
     return content

@@ -146,17 +146,17 @@ class StrictParser(FlaskParser):
 
     def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
         """Return the arguments of the query, of an upload's form, and of the body of a DELETE."""
-        given = {name: list(values) for name, values in req.args.lists()}
+        sent = {name: list(values) for name, values in req.args.lists()}
         if getattr(schema, "reads_form", False) and req.mimetype == FORM:
             _allow_large_body()
             for name, values in req.form.lists():
                 if name != "file":  # Text in place of the file, which `uploaded_file` rejects.
-                    given.setdefault(name, []).extend(values)
+                    sent.setdefault(name, []).extend(values)
         arguments: dict[str, Any] = {}
         if req.method == "DELETE" and req.get_data():
             for name, value in self._load_reason(req, schema).items():
-                given.setdefault(name, []).append(value)
-        for name, values in given.items():
+                sent.setdefault(name, []).append(value)
+        for name, values in sent.items():
             # A DelimitedList, such as sort, has all its values in one string.
             field = schema.fields.get(name)
             is_repeatable = isinstance(field, ma.fields.List) and not isinstance(field, DelimitedList)

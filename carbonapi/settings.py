@@ -229,8 +229,16 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
             parse_match("(?:rediss?|unix)://.+", "a redis://, rediss:// or unix:// URL"),
             example="redis://redis.example:6379/0",
         ),
-        *rate_limits("LOGIN", "logins, password changes and password tokens", "account", "10/300", "100/300"),
-        *rate_limits("REGISTRATION", "registrations", "e-mail address", "10/300", "100/300"),
+        *rate_limits(
+            "LOGIN",
+            "logins, changes of the own password or e-mail address, and password tokens",
+            "account",
+            "10/300",
+            "100/300",
+        ),
+        *rate_limits(
+            "REGISTRATION", "registrations, and new e-mail addresses of users", "e-mail address", "10/300", "100/300"
+        ),
         *rate_limits("REFRESH", "token refreshes", "user", "60/300", "600/300"),
         *rate_limits("WRITES", "other POST, PUT, PATCH and DELETE requests", "user", "30000/60", "120000/60"),
         *rate_limits("IMPORTS", "`POST /imports` and `POST /verify` requests", "user", "1200/3600", "6000/3600"),

@@ -34,15 +34,23 @@ def invite(user: User, now: dt.datetime) -> User:
 
 
 def create_reset_token(user: User, now: dt.datetime) -> dict[str, Any]:
-    """Create a token for a user who has lost their password. The current password stays valid until it is used.
+    """Create a token for a user who has lost their password, and end their sessions.
 
-    Raise Forbidden for the token of an admin unless the actor is one, Conflict for a deactivated user.
+    The current password stays valid until the token is used.
+    Raise Forbidden for the token of an admin unless the actor is one, and for the actor's own: a stolen access token
+    must not suffice to take the account. Raise Conflict for a deactivated user.
     """
+    if user.id == current_actor().id:
+        raise Forbidden(
+            "You cannot reset your own password. Change it with `POST /auth/password` and the current one, or ask "
+            "another manager or an admin for a reset."
+        )
     if user.role == "admin" and not current_actor().is_admin:
         raise Forbidden("Only an admin may reset the password of an admin.")
     if not user.active:
         raise Conflict(f"User {user.id} is deactivated. Activate them first: `active: true`.")
     token, expires_at = _create_token(user, now, "reset")
+    sessions.end_all(user, now, "password reset")
     return {"expires_at": expires_at} | ({} if mail.is_configured() else {"token": token})
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import unicodedata
 from collections.abc import Iterator
 
 import argon2
@@ -44,23 +45,37 @@ def _hashing_slot() -> Iterator[None]:
 def hash_password(password: str) -> str:
     """Return the hash to store. Raise Unavailable while too many others are being computed."""
     with _hashing_slot():
-        return HASHER.hash(password)
+        return HASHER.hash(_normalize(password))
 
 
 def password_matches(password: str, password_hash: str | None) -> bool:
     """Return whether the password has this hash. Takes the same time without a hash.
 
+    A hash of the password as it was typed, without normalization, is accepted too.
     Raise Unavailable while too many other hashes are being computed.
     """
     with _hashing_slot():
-        try:
-            return HASHER.verify(password_hash or _DUMMY_HASH, password) and password_hash is not None
-        except argon2.exceptions.VerifyMismatchError:
-            return False
+        forms = dict.fromkeys((_normalize(password), password))
+        return any(_verifies(form, password_hash or _DUMMY_HASH) for form in forms) and password_hash is not None
+
+
+def _verifies(password: str, password_hash: str) -> bool:
+    try:
+        return HASHER.verify(password_hash, password)
+    except argon2.exceptions.VerifyMismatchError:
+        return False
+
+
+def _normalize(password: str) -> str:
+    """Return the same text for all ways to type it: keyboards compose accents differently (NIST SP 800-63B)."""
+    return unicodedata.normalize("NFKC", password)
 
 
 def check_password_strength(password: str, email: str | None, field: str) -> None:
-    """Raise ValidationFailed for a password that is easy to guess or contains the e-mail address."""
+    """Raise ValidationFailed for a password that is short, easy to guess or contains the e-mail address."""
+    password = _normalize(password)
+    if len(password) < MIN_LENGTH:  # Composed characters are shorter than the text that the schema has checked.
+        raise ValidationFailed(f"Must have at least {MIN_LENGTH} characters.", field=field)
     local_part = (email or "").partition("@")[0].lower()
     if email and (email.lower() in password.lower() or (len(local_part) > 3 and local_part in password.lower())):
         raise ValidationFailed("Must not contain the e-mail address.", field=field)

@@ -46,11 +46,11 @@ def password(example: str = "unrelated words make good ones", *, required: bool 
     )
 
 
-def current_password() -> Text:
+def current_password(*, required: bool = True, **metadata: str) -> Text:
     return Text(
-        required=True,
+        required=required,
         validate=ma.validate.Length(1, MAX_LENGTH),
-        metadata={"format": "password", "example": "unrelated words make good ones"},
+        metadata={"format": "password", "example": "unrelated words make good ones", **metadata},
     )
 
 
@@ -130,6 +130,7 @@ class ProfileChangesSchema(Schema):
 
     email = email()
     name = person()
+    current_password = current_password(required=False, description="Required to change the e-mail address.")
 
 
 class UserReplacementSchema(Schema):

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from flask import current_app
 
 from .. import audit
-from ..auth import Actor, current_actor, get_referenced, state
+from ..auth import Actor, current_actor, get_referenced, get_visible, state
 from ..db import db, row_security
 from ..errors import Conflict, Forbidden, ValidationFailed
-from ..rate_limiting.limits import REGISTRATION, consume
+from ..rate_limiting.limits import PASSWORD_CHANGE, REGISTRATION, consume
 from . import invitations, sessions
 from .api_keys.service import delete_api_keys_of
 from .models import Organization, Session, User
@@ -82,8 +82,26 @@ def create_user(
 
 
 def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
-    """Change a user. Deactivating ends their sessions. A new e-mail address revokes their password token."""
+    """Change a user. Deactivating ends their sessions. A new e-mail address revokes their password token.
+
+    Raise Forbidden for the actor's own e-mail address: `change_profile` takes the current password.
+    """
     actor = current_actor()
+    if user.id == actor.id and fields.get("email", user.email) != user.email:
+        raise Forbidden("Change your own e-mail address with `PATCH /auth/me`, which takes your current password.")
+    return _change(user, now, actor, fields)
+
+
+def change_profile(user: User, now: dt.datetime, current_password: str | None = None, **fields: Any) -> User:
+    """Change the actor's own name or e-mail address. Raise ValidationFailed for a new address without the password."""
+    if fields.get("email", user.email) != user.email:
+        if current_password is None:
+            raise ValidationFailed("Required to change the e-mail address.", field="current_password")
+        _check_current_password(user, current_password)
+    return _change(user, now, current_actor(), fields)
+
+
+def _change(user: User, now: dt.datetime, actor: Actor, fields: dict[str, Any]) -> User:
     if fields.get("role", user.role) != user.role:
         _check_promotion(actor, fields["role"])
     if user.role == "admin" and actor.role != "admin":
@@ -97,13 +115,13 @@ def change_user(user: User, now: dt.datetime, **fields: Any) -> User:
     audit.flush()
     if not user.active:
         sessions.end_all(user, now, "deactivated")
+    sessions.forget_after_commit(user.id)  # The role may have changed.
     return user
 
 
 def change_password(user: User, now: dt.datetime, current_password: str, new_password: str) -> None:
     """Change the user's password and end their other sessions. Raise ValidationFailed if the current one is wrong."""
-    if not password_matches(current_password, user.password_hash):
-        raise ValidationFailed("This is not your current password.", field="current_password")
+    _check_current_password(user, current_password)
     check_password_strength(new_password, user.email, "new_password")
     user.password_hash = hash_password(new_password)
     audit.flush()
@@ -125,6 +143,30 @@ def erase_users(users: list[User], now: dt.datetime) -> None:
         sessions.end_all(user, now, "user deleted")
         invitations.revoke(user)
         delete_api_keys_of(user)
+
+
+def count_new_address(now: dt.datetime, fields: dict[str, Any], user_id: int | None = None) -> None:
+    """Count a request that gives a user an e-mail address, because the response shows whether it is in use elsewhere.
+
+    It counts as a registration, so that a manager can try no more addresses than a stranger. Admins see all users.
+    Raise RateLimited after too many requests.
+    """
+    email = fields.get("email")
+    if email is None or current_actor().is_admin:
+        return
+    if user_id is None or get_visible(User, user_id).email != email:
+        consume(REGISTRATION, email.lower(), now)
+
+
+def count_own_address(now: dt.datetime, fields: dict[str, Any]) -> None:
+    """Count a request that changes the actor's own e-mail address, because the current password can be guessed."""
+    if "email" in fields:
+        consume(PASSWORD_CHANGE, str(current_actor().id), now)
+
+
+def _check_current_password(user: User, password: str) -> None:
+    if not password_matches(password, user.password_hash):
+        raise ValidationFailed("This is not your current password.", field="current_password")
 
 
 def _add(row: Row) -> Row:

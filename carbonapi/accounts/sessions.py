@@ -1,11 +1,13 @@
 """Sessions and their tokens.
 
 A session is one login and the tokens that descend from it. An access token is valid for minutes and names its session.
-Workers cache sessions for a few seconds, so an ended session is rejected everywhere soon after. A refresh token carries
-the generation of its session and can be used once. A second use means that it was stolen, and ends the session.
+Workers cache sessions for a few seconds. The worker that ends a session forgets it at once, the others soon after. A
+refresh token carries the generation of its session and can be used once. A second use means that it was stolen, and
+ends the session.
 """
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +15,7 @@ from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
 from .. import audit
-from ..auth import Actor, Claims, scope_criteria, visible
+from ..auth import Actor, Claims, current_actor, forget, scope_criteria, visible
 from ..db import db, on_commit, row_security
 from ..errors import NotFound, Unauthenticated
 from ..observability import metrics
@@ -88,6 +90,7 @@ def refresh(claims: Claims, now: dt.datetime) -> dict[str, Any]:
         elif not is_retry:
             session.ended_at, session.end_reason = now, "a refresh token was used twice"
             audit.record("session_ended", Session, session.id, session.organization_id, reason=session.end_reason)
+            forget_after_commit(session.user_id)
             db.session.commit()  # The error below rolls the transaction back.
             raise Unauthenticated("This refresh token was used before, so its session has been ended. Log in again.")
         db.session.flush()
@@ -116,6 +119,12 @@ def end_all(user: User, now: dt.datetime, reason: str, except_id: int | None = N
     if except_id is not None:
         criteria.append(Session.id != except_id)
     db.session.execute(_end_statement(now, reason, *criteria))
+    forget_after_commit(user.id)
+
+
+def forget_after_commit(user_id: int) -> None:
+    """Let this worker read the user's sessions and API keys again, as soon as they have changed."""
+    on_commit(partial(forget, user_id))
 
 
 def find_actor(claims: Claims) -> Actor | None:
@@ -151,6 +160,7 @@ def _log_out(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -
     session_id = db.session.scalar(statement.returning(Session.id))
     if session_id is not None:
         audit.record("logged_out", Session, session_id)
+        forget_after_commit(current_actor().id)
     return session_id is not None
 
 

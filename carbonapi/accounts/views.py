@@ -7,7 +7,19 @@ from flask.views import MethodView
 from ..auth import ADMINS, EVERYONE, MANAGERS, current_actor, get_all_visible, get_visible, token_claims, visible
 from ..errors import Forbidden, Unauthenticated
 from ..rate_limiting.limits import PASSWORD_CHANGE
-from ..rest import Blueprint, IdsSchema, lock_for_update, now, public, raises, rate_limited, requires, shown_once
+from ..rest import (
+    Blueprint,
+    IdsSchema,
+    counted_by,
+    lock_for_update,
+    not_cached,
+    now,
+    public,
+    raises,
+    rate_limited,
+    requires,
+    shown_once,
+)
 from . import invitations, schemas, service, sessions
 from .models import Organization, Session, User
 
@@ -46,6 +58,7 @@ class Register(MethodView):
 class Login(MethodView):
     @auth.post(schemas.CredentialsSchema, schemas.TokensSchema, 200)
     @public
+    @not_cached
     @raises(Unauthenticated)
     def post(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Log in
@@ -59,6 +72,7 @@ class Login(MethodView):
 class Refresh(MethodView):
     @auth.post(None, schemas.TokensSchema, 200)
     @public
+    @not_cached
     @auth.doc(security=[{"refresh_token": []}])
     def post(self) -> dict[str, Any]:
         """Refresh the tokens
@@ -76,7 +90,8 @@ class Logout(MethodView):
     def post(self) -> None:
         """Log out
 
-        Ends this session. Its refresh token stops working at once, its access token within 5 seconds.
+        Ends this session. Its refresh token stops working at once. Its access token stops working at once in the worker
+        process that handles this request, and within 5 seconds in the others.
         """
         sessions.end_current(current_actor(), now())
 
@@ -100,7 +115,8 @@ class SessionById(MethodView):
     def delete(self, session_id: int) -> None:
         """End a session
 
-        Ends one of your own sessions. Its refresh token stops working at once, its access token within 5 seconds.
+        Ends one of your own sessions. Its refresh token stops working at once. Its access token stops working at once
+        in the worker process that handles this request, and within 5 seconds in the others.
         """
         sessions.end_by_id(session_id, now())
 
@@ -143,12 +159,14 @@ class Me(MethodView):
 
     @auth.patch(schemas.ProfileChangesSchema(partial=True), schemas.UserSchema)
     @requires(EVERYONE, api_key=False)
+    @counted_by(service.count_own_address)
     def patch(self, fields: dict[str, Any]) -> User:
         """Change yourself
 
-        Changes your name or e-mail address. Managers set roles.
+        Changes your name or e-mail address. A new e-mail address requires `current_password`; these requests are
+        limited like logins. Managers set roles.
         """
-        return service.change_user(lock_for_update(User, current_actor().id), now(), **fields)
+        return service.change_profile(lock_for_update(User, current_actor().id), now(), **fields)
 
 
 @organizations.route("/organizations")
@@ -221,13 +239,15 @@ class Users(MethodView):
 
     @users.post(schemas.NewUserSchema, schemas.CreatedUserSchema)
     @requires(MANAGERS, api_key=False)
+    @counted_by(service.count_new_address)
     @shown_once("invitation_token")
     def post(self, fields: dict[str, Any]) -> User:
         """Add a user
 
         Adds a user to your organization. The e-mail address must not be in use. Without a password, the user is
         invited: they set one at `/auth/accept` with a single-use token that is valid for 24 hours. If the service sends
-        mail, it sends them the token. Otherwise the response contains it, for you to pass on.
+        mail, it sends them the token. Otherwise the response contains it, for you to pass on. Requests of managers are
+        also limited like registrations, because the response shows whether an address has an account.
         """
         return service.create_user(now(), **fields)
 
@@ -253,20 +273,22 @@ class UserById(MethodView):
 
     @users.put(schemas.UserReplacementSchema, schemas.UserSchema)
     @requires(MANAGERS, api_key=False)
+    @counted_by(service.count_new_address)
     def put(self, fields: dict[str, Any], user_id: int) -> User:
         """Replace a user
 
-        Omitted fields get their defaults. The password stays.
+        Omitted fields get their defaults. The password stays. Change your own e-mail address with `PATCH /auth/me`.
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
     @users.patch(schemas.UserChangesSchema(partial=True), schemas.UserSchema)
     @requires(MANAGERS, api_key=False)
+    @counted_by(service.count_new_address)
     def patch(self, fields: dict[str, Any], user_id: int) -> User:
         """Change a user
 
         `active: false` ends their sessions and prevents logins. Their API keys stop working until they are active
-        again.
+        again. Change your own e-mail address with `PATCH /auth/me`.
         """
         return service.change_user(lock_for_update(User, user_id), now(), **fields)
 
@@ -289,8 +311,8 @@ class Reset(MethodView):
         """Reset a password
 
         Creates a single-use token for `/auth/accept` for a user who has lost their password or whose invitation has
-        expired. It is valid for 24 hours and replaces the previous one. If the service sends mail, it sends them the
-        token. Otherwise the response contains it, for you to pass on. The current password works until the token is
-        used.
+        expired, and ends their sessions. The token is valid for 24 hours and replaces the previous one. If the service
+        sends mail, it sends them the token. Otherwise the response contains it, for you to pass on. The current
+        password works until the token is used. You cannot reset your own password: use `/auth/password`.
         """
         return invitations.create_reset_token(get_visible(User, user_id, lock=True), now())

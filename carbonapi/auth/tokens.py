@@ -17,6 +17,7 @@ from .state import Claims, CredentialKey, state
 # `sid` is the session, `org` its organization.
 REQUIRED_CLAIMS = ["exp", "iat", "nbf", "sub", "jti", "aud", "iss", "type", "sid", "org"]
 MAX_CACHED = 10_000  # Entries of each cache of a worker.
+LEEWAY_SECONDS = 30  # The clocks of two machines differ (RFC 7519, section 4.1.4).
 API_KEY_PREFIX = "carbonapi"  # No JSON Web Token begins with it.
 
 
@@ -42,7 +43,7 @@ def _decode(token: str, kind: str) -> Claims:
     cache = state().claims
     cached = cache.get(token)
     # A valid signature stays valid, so that only the expiry has to be checked again.
-    if cached is not None and kind == "access" and time.time() < cached["exp"]:
+    if cached is not None and kind == "access" and time.time() < cached["exp"] + LEEWAY_SECONDS:
         return cached
     try:
         # Flask-JWT-Extended's own decoding adds missing claims; here they are required.
@@ -52,6 +53,7 @@ def _decode(token: str, kind: str) -> Claims:
             [config["JWT_ALGORITHM"]],
             audience=config["JWT_DECODE_AUDIENCE"],
             issuer=config["JWT_DECODE_ISSUER"],
+            leeway=LEEWAY_SECONDS,
             options={"require": REQUIRED_CLAIMS},
         )
     except jwt.ExpiredSignatureError:
@@ -132,3 +134,11 @@ def _cached(key: CredentialKey, find: Callable[[], tuple[Actor, dt.datetime | No
     if seconds > 0:
         cache[key] = (actor, now + seconds)
     return actor
+
+
+def forget(user_id: int) -> None:
+    """Remove the user's sessions and API keys from this worker's cache, so that the next request reads them again."""
+    cache = state().actors
+    for key, (actor, _) in list(cache.items()):  # A copy: other threads add entries.
+        if actor.id == user_id:
+            cache.pop(key, None)

@@ -1,7 +1,7 @@
 """Select the emission factor of a usage.
 
 It has the usage's type and method, and is valid at the usage's time. An organization's own factor takes precedence over
-a shared one; within each, a regional factor over one for all regions.
+a shared one; within each, the factor of a subdivision over that of its country, and that over one for all regions.
 """
 
 import datetime as dt
@@ -33,13 +33,21 @@ class FactorLookup:
             .where(EmissionFactor.usage_type_id == self.usage_type_id, is_valid_at(self.moment))
             .where(EmissionFactor.method == self.method)
             .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == self.organization_id))
-            .where(EmissionFactor.region.is_(None) | (EmissionFactor.region == self.region))
-            .order_by(EmissionFactor.organization_id.nulls_last(), EmissionFactor.region.nulls_last())
+            .where(EmissionFactor.region.is_(None) | EmissionFactor.region.in_([self.region, country_of(self.region)]))
+            # A subdivision starts with its country, so it comes first in descending order.
+            .order_by(EmissionFactor.organization_id.nulls_last(), EmissionFactor.region.desc().nulls_last())
         )
 
     def chosen(self) -> sa.Select[EmissionFactor]:
         """Return a SELECT of the factor that applies, if there is one."""
         return self.candidates().limit(1)
+
+
+def country_of(region: Any) -> Any:
+    """Return the country of a region, which can be a value or a column: GB for GB-LND."""
+    if region is None:
+        return None
+    return region[:2] if isinstance(region, str) else sa.func.left(region, 2)
 
 
 def select_factor(usage_type: UsageType, lookup: FactorLookup) -> EmissionFactor:
@@ -70,7 +78,8 @@ def missing_factor_parts(usage_type: UsageType, lookup: FactorLookup) -> tuple[s
     of_method = [factor for factor in factors if factor.method == lookup.method]
     kind = "" if lookup.method == DEFAULT_METHOD else f"{lookup.method}-based "
     before = f"{usage_type.name} ({usage_type.unit}) has no {kind}emission factor at "
-    of_region = [factor for factor in of_method if factor.region in (None, lookup.region)]
+    regions = (None, lookup.region, country_of(lookup.region))
+    of_region = [factor for factor in of_method if factor.region in regions]
     other_regions = sorted(
         {factor.region for factor in of_method if factor.region and _is_valid(factor, lookup.moment)}
     )

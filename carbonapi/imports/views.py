@@ -48,10 +48,11 @@ class Imports(MethodView):
         """Import usages
 
         Send a UTF-8 file as the body: CSV with a header (`text/csv`) or NDJSON (`application/x-ndjson`). Or send it as
-        `file` of a form (`multipart/form-data`). The columns are `usage_at`, `amount` and other fields of a new usage;
-        query parameters apply to empty cells. The other columns of an export are ignored: usages get the factors that
-        are in force now. By default, all rows are recorded or none; 422 returns the errors of the first 100 invalid
-        lines. With `mode=partial`, the valid rows are recorded, and the response has the errors of the others.
+        `file` of a form (`multipart/form-data`), whose other fields are read like query parameters. The columns are
+        `usage_at`, `amount` and other fields of a new usage; query parameters apply to empty cells. The other columns
+        of an export are ignored: usages get the factors that are in force now. By default, all rows are recorded or
+        none; 422 returns the errors of the first 100 invalid lines. With `mode=partial`, the valid rows are recorded,
+        and the response has the errors of the others.
 
         Send a Green Button file, the XML of utilities with meter readings, as `file` of a form. Its lines are the
         readings, counted from 1. Readings of more than an hour become intervals. `external_id` consists of the usage

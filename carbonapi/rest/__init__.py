@@ -32,13 +32,22 @@ from .query import (
     time_zone,
 )
 from .request_parsing import JSON_MAX_BYTES, prefers_async
-from .view_rules import public, raises, rate_limited, requires, shown_once, single_statement
+from .view_rules import (
+    counted_by,
+    not_cached,
+    public,
+    raises,
+    rate_limited,
+    requires,
+    shown_once,
+    single_statement,
+)
 
 __all__ = [
     "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuerySchema", "FilterSchema", "IdsSchema", "ListQuerySchema",
-    "QuerySchema", "Schema", "Sort", "any_of", "as_of", "create_slots", "dump_json", "early_problem", "equal_to",
-    "health", "init_app", "load_json", "lock_for_update", "now", "prefers_async", "public", "raises", "rate_limited",
-    "requires", "shown_once", "single_statement", "time_range", "time_zone",
+    "QuerySchema", "Schema", "Sort", "any_of", "as_of", "counted_by", "create_slots", "dump_json", "early_problem",
+    "equal_to", "health", "init_app", "load_json", "lock_for_update", "not_cached", "now", "prefers_async", "public",
+    "raises", "rate_limited", "requires", "shown_once", "single_statement", "time_range", "time_zone",
 ]  # fmt: skip
 
 

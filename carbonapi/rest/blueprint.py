@@ -17,7 +17,7 @@ from .fields import MEDIA_TYPES
 from .idempotency import idempotent
 from .paging import CountRows, render_page
 from .query import ExportQuerySchema, ListQuerySchema, QuerySchema
-from .rate_limit_headers import consume_before
+from .rate_limit_headers import consume_before, count_fields_before
 from .request_parsing import StrictParser, uploaded_file
 from .view_rules import Decorator, Roles, View, can_conflict, has_etag, returned_model, rules_of
 
@@ -66,6 +66,7 @@ class Blueprint(flask_smorest.Blueprint):
     1. `require_login`: authenticate, and check the role and the scope (401, 403).
     2. `consume_before`: count a write against the rate limit (429).
     3. `arguments`: parse the query, then the body (400, 415, 422).
+       Then `count_fields_before`, if the view has a limit that depends on the body (429).
     4. `retry_on_conflict`: repeat the steps below after a deadlock.
     5. `commit_after`: commit.
     6. `idempotent`: replay the stored response of a POST with the same Idempotency-Key, or store this one.
@@ -166,7 +167,7 @@ class Blueprint(flask_smorest.Blueprint):
                 row = view(*args, **path)
                 db.session.flush()
                 headers = {"ETag": f'"{row.etag}"'} if has_etag(model) else {}
-                headers |= {"Cache-Control": "no-store"} if rules.secret else {}
+                headers |= {} if rules.is_cacheable else {"Cache-Control": "no-store"}
                 if success != 201:
                     return row, headers
                 if row.id is None:  # A preview creates no row.
@@ -175,6 +176,8 @@ class Blueprint(flask_smorest.Blueprint):
 
             step = respond_with_row if rules.is_public else idempotent(respond_with_row, secret=rules.secret)
             step = retry_on_conflict(commit_after(step))
+            if rules.counts:
+                step = count_fields_before(step, rules.counts)
             if takes:
                 step = self.arguments(takes() if isinstance(takes, type) else takes)(step)
             conventions: dict[str, Any] = {"tagged": has_etag(model), "conflicts": can_conflict(model)}
@@ -241,7 +244,7 @@ class Blueprint(flask_smorest.Blueprint):
                 accepted = "The file is stored and will be processed. `Location` shows the progress."
                 documented = self.alt_response(202, schema=gives, description=accepted)(documented)
             conventions = {"created": status == 201, "defers": defers, "idempotent": True}
-            return self._guard(documented, WRITERS, query, IMPORTS, reads=status != 201, **conventions)
+            return self._guard(documented, WRITERS, query, IMPORTS, reads=status != 201, reads_form=True, **conventions)
 
         return decorate
 
@@ -253,16 +256,19 @@ class Blueprint(flask_smorest.Blueprint):
         limit: RateLimit | None = None,
         *,
         reads: bool = False,
+        reads_form: bool = False,
         **conventions: Any,
     ) -> View:
         """Add the outer steps of the pipeline: login, rate limit and query. Note the conventions for the document.
 
         roles, limit: the defaults of the method. reads: whether API keys with the scope `read` are accepted.
+        reads_form: whether the fields of an uploaded form are read like query arguments.
         """
         rules = rules_of(view)
         allowed = None if rules.is_public else rules.roles or roles
         # An instance: flask-smorest would instantiate a class in every request. QuerySchema rejects all arguments.
         arguments = query() if query else QuerySchema()
+        arguments.reads_form = reads_form
         step = self.arguments(arguments, location="query", as_kwargs=query is None)(view)
         if allowed is not None:
             step = consume_before(step, rules.limit or limit) if limit else step
@@ -282,6 +288,7 @@ def _file_content(examples: dict[str, str]) -> dict[str, Any]:
         MEDIA_TYPES[kind]: {"schema": file | {"contentMediaType": MEDIA_TYPES[kind]}, "example": example}
         for kind, example in examples.items()
     }
-    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+    description = "The file. All other fields are read like query parameters of the same name."
+    form = {"type": "object", "description": description, "properties": {"file": file}, "required": ["file"]}
     content["multipart/form-data"] = {"schema": form, "example": {"file": next(iter(examples.values()))}}
     return content

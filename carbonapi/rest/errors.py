@@ -105,7 +105,10 @@ def _problem(
     response = Response(body, status, mimetype="application/problem+json")
     response.headers.update(headers or {})
     if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="carbonapi"'
+        # RFC 6750, section 3.1: a request without credentials gets no error code.
+        is_token_invalid = request.headers.get("Authorization", "").lower().startswith("bearer ")
+        error = ', error="invalid_token"' if is_token_invalid else ""
+        response.headers["WWW-Authenticate"] = f'Bearer realm="carbonapi"{error}'
     if status == 503:
         response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     return response

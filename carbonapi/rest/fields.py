@@ -1,7 +1,7 @@
 """The fields of requests and responses: strict parsing, exact output, and their JSON Schema.
 
-A field accepts exactly the values that its JSON Schema permits. Three rules cannot be written in JSON Schema: the
-number of decimals, the range of years, and the names of time zones.
+A field accepts exactly the values that its JSON Schema permits. Four rules cannot be written in JSON Schema: the number
+of decimals, the range of years, and the names of time zones and of regions.
 
 marshmallow's own strict fields do not fit: Integer rejects 1.0, Decimal accepts exponents of any size, AwareDateTime
 formats that RFC 3339 does not permit.
@@ -16,6 +16,10 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import marshmallow as ma
+import sqlalchemy as sa
+
+from ..db import db
+from . import regions
 
 MAX_ID = 2**63 - 1
 # The media types of files, by file format.
@@ -57,8 +61,12 @@ def format_datetime(moment: dt.datetime) -> str:
 
 @cache
 def timezone_names() -> frozenset[str]:
-    """Return the IANA time zones that are installed."""
-    return frozenset(name for name in available_timezones() if name not in ("localtime", "Factory"))
+    """Return the IANA time zones that both this machine and PostgreSQL know.
+
+    Some packages of PostgreSQL lack the legacy names, such as Asia/Calcutta. Statements with them would fail.
+    """
+    known_to_postgres = db.session.scalars(sa.text("SELECT name FROM pg_timezone_names"))
+    return frozenset(available_timezones()).intersection(known_to_postgres) - {"localtime", "Factory"}
 
 
 def start_of_day(day: dt.date, timezone: str) -> dt.datetime:
@@ -280,17 +288,25 @@ class TimeZoneName(Text):
     """An IANA time zone name."""
 
     PATTERN = r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"
-    default_error_messages = {"pattern": "Not an IANA time zone, such as Europe/London."}
+    default_error_messages = {
+        "pattern": "Not an IANA time zone, such as Europe/London.",
+        "postgres": "The database does not know this time zone. Use the current name of the zone: Asia/Kolkata instead "
+        "of Asia/Calcutta.",
+    }
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         name = super()._deserialize(value, attr, data, **kwargs)
         if name not in timezone_names():
-            raise self.make_error("pattern")
+            raise self.make_error("postgres" if name in available_timezones() else "pattern")
         return name
 
 
 class Region(Text):
-    """An ISO 3166 code of a country or a part of it, in capitals: GB, US-CA, US-CAMX."""
+    """A region, in capitals: a country in ISO 3166-1, a subdivision in ISO 3166-2, or an eGRID subregion."""
 
-    PATTERN = r"[A-Z]{2}(-[A-Z0-9]{1,8})?"
-    default_error_messages = {"pattern": "Not a region: an ISO 3166 country such as GB, or a part of one: US-CAMX."}
+    PATTERN = regions.PATTERN
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if isinstance(value, str) and (error := regions.region_error(value)):
+            raise ma.ValidationError(error)
+        return super()._deserialize(value, attr, data, **kwargs)

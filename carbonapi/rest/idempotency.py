@@ -8,6 +8,7 @@ waits for the transaction, up to the lock timeout.
 import datetime as dt
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -95,7 +96,8 @@ def idempotent(
 def _fingerprint(file: IO[bytes] | None) -> bytes:
     """Return a hash that only repetitions of the request share. Leave the file at its start.
 
-    Of an upload, it covers the file instead of the body, because the boundary of a form changes with each request.
+    Of an upload, it covers the file and the form's other fields instead of the body, because the boundary of a form
+    changes with each request.
     """
     if file is None:
         content = hashlib.sha256(request.get_data())
@@ -103,7 +105,8 @@ def _fingerprint(file: IO[bytes] | None) -> bytes:
         content = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # The file is blocking.
         file.seek(0)
     target = (request.method, request.path.rstrip("/"), request.query_string.decode("latin-1"), request.mimetype)
-    identity = "\0".join(target).encode() + content.digest()
+    fields = json.dumps(sorted(request.form.items(multi=True))).encode() if file is not None and request.form else b""
+    identity = "\0".join(target).encode() + content.digest() + fields
     return hmac.digest(current_app.config["JWT_SECRET_KEY"].encode(), identity, "sha256")
 
 

@@ -30,6 +30,7 @@ class QuerySchema(Schema):
     """The query arguments of an operation. Unknown ones are rejected, so that a misspelled filter is noticed."""
 
     typed = False
+    reads_form = False  # Whether the fields of an uploaded form are arguments, too.
     error_messages = {"unknown": "There is no such query argument here."}
 
 

@@ -25,6 +25,17 @@ def consume_before(view: Callable[..., Any], limit: RateLimit) -> Callable[..., 
     return count_and_run
 
 
+def count_fields_before(view: Callable[..., Any], count: Callable[..., None]) -> Callable[..., Any]:
+    """Count a request under a limit that depends on the fields of its body before the view runs."""
+
+    @wraps(view)
+    def count_and_run(resource: Any, fields: dict[str, Any], **path: Any) -> Any:
+        count(now(), fields, **path)
+        return view(resource, fields, **path)
+
+    return count_and_run
+
+
 def reset_limit_statuses() -> None:
     g.limit_statuses = {}
 

@@ -23,6 +23,7 @@ from .errors import request_id
 from .fields import MAX_ID, JSONSchema, parse_decimal
 
 JSON_MAX_BYTES = 1024 * 1024
+FORM = "multipart/form-data"
 MAX_MEMORY_BYTES = 1024 * 1024  # Of a file; more goes to disk.
 
 
@@ -97,21 +98,29 @@ def uploaded_file(*media_types: str) -> Iterator[IO[bytes]]:
 
     The upload is complete, and on disk if it is large, so a slow client does not hold a transaction open.
     """
-    request.max_content_length = current_app.config["IMPORT_MAX_BYTES"]
-    db.session.rollback()  # Authentication has opened a transaction, which would occupy a connection during the upload.
+    _allow_large_body()
     if request.mimetype in media_types:
         with tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES) as spooled:
             shutil.copyfileobj(request.stream, spooled, MAX_MEMORY_BYTES)
             spooled.seek(0)
             yield spooled
         return
-    if request.mimetype != "multipart/form-data":
+    if request.mimetype != FORM:
         kinds = " or ".join(f"`Content-Type: {media_type}`" for media_type in media_types)
         raise UnsupportedMediaType(f"Send the file as {kinds}, or as `file` of a multipart/form-data form.")
     if "file" not in request.files:
         raise ValidationFailed("The form has no file named `file`.", {"file": {"file": ["Missing."]}})
+    if len(request.files) > 1 or len(request.files.getlist("file")) > 1:
+        names = ", ".join(f"`{name}`" for name in request.files if name != "file") or "`file`, several times"
+        message = f"The form must have one file, named `file`. It also has {names}."
+        raise ValidationFailed(message, {"file": {"file": ["Only one file is allowed."]}})
     with request.files["file"].stream as file:
         yield file
+
+
+def _allow_large_body() -> None:
+    request.max_content_length = current_app.config["IMPORT_MAX_BYTES"]
+    db.session.rollback()  # Authentication has opened a transaction, which would occupy a connection during the upload.
 
 
 class StrictParser(FlaskParser):
@@ -136,8 +145,18 @@ class StrictParser(FlaskParser):
             raise BadRequest(f"The body is not proper JSON: {reason}.") from None
 
     def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
+        """Return the arguments of the query, of an upload's form, and of the body of a DELETE."""
+        sent = {name: list(values) for name, values in req.args.lists()}
+        if getattr(schema, "reads_form", False) and req.mimetype == FORM:
+            _allow_large_body()
+            for name, values in req.form.lists():
+                if name != "file":  # Text in place of the file, which `uploaded_file` rejects.
+                    sent.setdefault(name, []).extend(values)
         arguments: dict[str, Any] = {}
-        for name, values in req.args.lists():
+        if req.method == "DELETE" and req.get_data():
+            for name, value in self._load_reason(req, schema).items():
+                sent.setdefault(name, []).append(value)
+        for name, values in sent.items():
             # A DelimitedList, such as sort, has all its values in one string.
             field = schema.fields.get(name)
             is_repeatable = isinstance(field, ma.fields.List) and not isinstance(field, DelimitedList)
@@ -145,6 +164,20 @@ class StrictParser(FlaskParser):
                 raise ma.ValidationError({name: ["May be given once only."]})
             arguments[name] = values if is_repeatable else values[0]
         return arguments
+
+    def _load_reason(self, req: Any, schema: ma.Schema) -> dict[str, Any]:
+        """Return the fields of the body of a DELETE: nothing, or the reason if the operation has one."""
+        fields = self.load_json(req, schema)
+        if not isinstance(fields, dict):
+            raise ValidationFailed(
+                "The body must be a JSON object, or empty.", {"json": {"_schema": ["Not an object."]}}
+            )
+        unknown = fields.keys() - ({"reason"} & schema.fields.keys())
+        if unknown:
+            allowed = "only `reason`" if "reason" in schema.fields else "no fields"
+            message = f"The body of this DELETE may have {allowed}. Send all other arguments in the query."
+            raise ValidationFailed(message, {"json": {name: ["Unknown field."] for name in sorted(unknown)}})
+        return fields
 
 
 class _NotJson(ValueError):

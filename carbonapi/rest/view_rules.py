@@ -32,6 +32,8 @@ class ViewRules:
     is_public: bool = False
     accepts_api_keys: bool = True
     limit: RateLimit | None = None
+    counts: Callable[..., None] | None = None
+    is_cacheable: bool = True
     secret: str | None = None
     is_single_statement: bool = False
     errors: tuple[type[CarbonError], ...] = ()
@@ -64,9 +66,25 @@ def rate_limited(limit: RateLimit) -> Decorator:
     return _state(limit=limit)
 
 
+def counted_by(count: Callable[..., None]) -> Decorator:
+    """Count requests under a further limit that depends on the body. `count` gets the time, the fields and the path.
+
+    It runs before the request's transaction, which counting would roll back.
+    """
+    return _state(counts=count)
+
+
+def not_cached(view: View) -> View:
+    """Let no cache store the response, because it contains tokens (RFC 6749, section 5.1)."""
+    return _state(is_cacheable=False)(view)
+
+
 def shown_once(field: str) -> Decorator:
-    """Leave this secret field out of the stored response, so that a replay for an Idempotency-Key lacks it."""
-    return _state(secret=field)
+    """Leave this secret field out of the stored response, so that a replay for an Idempotency-Key lacks it.
+
+    No cache may store the response either.
+    """
+    return _state(secret=field, is_cacheable=False)
 
 
 def single_statement(view: View) -> View:

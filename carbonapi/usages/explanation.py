@@ -89,8 +89,9 @@ def _why(factor: EmissionFactor, region: str | None) -> str:
     scope = f"for region {factor.region}" if factor.region else "for any region"
     usage_region = f"The region is {region}" if region else "Neither the usage nor its organization has a region"
     return (
-        f"{usage_region}. An organization's own factor takes precedence over a shared one; within each, a regional "
-        f"factor over the general one. The {factor.method}-based factor that applies at that time is {owner} {scope}."
+        f"{usage_region}. An organization's own factor takes precedence over a shared one; within each, the factor of "
+        "a subdivision over that of its country, and both over the general one. The "
+        f"{factor.method}-based factor that applies at that time is {owner} {scope}."
     )
 
 

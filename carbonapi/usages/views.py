@@ -57,7 +57,8 @@ class Usages(MethodView):
     def delete(self, query: dict[str, Any]) -> None:
         """Delete several usages
 
-        Deletes all of them or none. Their versions stay readable, also with `as_of`.
+        Deletes all of them or none. Their versions stay readable, also with `as_of`. A JSON body may have the `reason`
+        instead of the query.
         """
         service.delete(get_all_visible(Usage, query["id"], lock=True), query.get("reason"))
 
@@ -94,7 +95,8 @@ class UsageById(MethodView):
     def delete(self, query: dict[str, Any], usage_id: int) -> None:
         """Delete a usage
 
-        Removes the usage from lists and totals. Its versions stay readable, also with `as_of`.
+        Removes the usage from lists and totals. Its versions stay readable, also with `as_of`. A JSON body may have the
+        `reason` instead of the query.
         """
         service.delete([lock_for_update(Usage, usage_id)], query.get("reason"))
 

@@ -78,14 +78,34 @@ def test_login_without_password_looks_like_wrong_password(as_manager, stranger, 
 
 def test_accepting_a_reset_ends_all_sessions(as_manager, as_member, stranger):
     token = reset(as_manager, as_member.user)
-    assert as_member.get("/auth/me").status_code == 200
-    assert log_in(stranger, as_member.user.email, factories.PASSWORD).status_code == 200
+    again = log_in(stranger, as_member.user.email, factories.PASSWORD)
+    assert again.status_code == 200
 
     assert accept(stranger, token).status_code == 204
 
-    assert as_member.get("/auth/me").status_code == 401
+    signed = {"Authorization": f"Bearer {again.json['access_token']}"}
+    assert stranger.get("/auth/me", headers=signed).status_code == 401
     assert log_in(stranger, as_member.user.email, factories.PASSWORD).status_code == 401
     assert log_in(stranger, as_member.user.email).status_code == 200
+
+
+def test_reset_ends_all_sessions_of_the_user(as_manager, as_member, as_auditor, stranger):
+    refresh = {"Authorization": f"Bearer {as_member.tokens['refresh_token']}"}
+
+    reset(as_manager, as_member.user)
+
+    assert as_member.get("/auth/me").status_code == 401
+    assert stranger.post("/auth/refresh", headers=refresh).status_code == 401
+    assert [client.get("/auth/me").status_code for client in (as_manager, as_auditor)] == [200, 200]
+
+
+def test_own_password_cannot_be_reset(as_manager, as_admin, stranger):
+    for client in (as_manager, as_admin):
+        answer = client.post(f"/users/{client.user.id}/reset")
+
+        assert (answer.status_code, "`POST /auth/password`" in answer.json["detail"]) == (403, True)
+        assert client.get("/auth/me").status_code == 200
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(PasswordToken)) == 0
 
 
 def test_only_the_newest_token_works_and_only_once(as_manager, as_member, stranger, wrong):
@@ -107,10 +127,11 @@ def test_token_expires_after_a_day(as_manager, as_member, stranger, wrong):
 def test_change_of_user_revokes_token(as_manager, as_member, stranger, wrong, change):
     token, path = reset(as_manager, as_member.user), f"/users/{as_member.user.id}"
     if change == "another password":
+        as_member.tokens = log_in(stranger, as_member.user.email, factories.PASSWORD).json
         passwords_ = {"current_password": factories.PASSWORD, "new_password": "a third set of words for this"}
         assert as_member.post("/auth/password", json=passwords_).status_code == 204
     elif change == "another address":
-        assert as_member.patch("/auth/me", json={"email": "mine@example.org"}).status_code == 200
+        assert as_manager.patch(path, json={"email": "mine@example.org"}).status_code == 200
     elif change == "deleted":
         assert as_manager.delete(path).status_code == 204
     else:
@@ -129,10 +150,10 @@ def test_new_name_keeps_token_valid(as_manager, as_member, stranger):
     assert accept(stranger, token).status_code == 204
 
 
-def test_token_works_only_for_its_user(as_manager, as_member, as_other_manager, stranger, wrong):
-    mine = parse_token("carbonapi-password", reset(as_manager, as_member.user))
-    theirs = parse_token("carbonapi-password", reset(as_other_manager, as_other_manager.user))
+def test_token_works_only_for_its_user(as_manager, as_member, as_other_manager, as_admin, stranger, wrong):
     key = as_member.post("/api-keys", json={"name": "x", "scope": "write"}).json["key"]
+    mine = parse_token("carbonapi-password", reset(as_manager, as_member.user))
+    theirs = parse_token("carbonapi-password", reset(as_admin, as_other_manager.user))
     for forged in (
         OpaqueToken(mine.purpose, mine.organization_id, mine.id, new_token()),
         OpaqueToken(mine.purpose, mine.organization_id, mine.id, theirs.secret),

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import unicodedata
 
 import pytest
 
@@ -77,3 +78,39 @@ def test_hashing_queue_times_out_without_holding_connections(committing):
         slots.release()
     assert Client(app).post("/auth/register", json=new).status_code == 201
     assert Client(app).post("/auth/login", json=credentials).status_code == 200
+
+
+COMPOSED = unicodedata.normalize("NFC", "Wörter ohne Zusämmenhang ﬁnden")
+
+
+def test_password_is_the_same_in_every_unicode_form(stranger, as_member):
+    new = {"email": "ada@example.org", "password": COMPOSED, "name": "Ada"}
+    assert stranger.post("/auth/register", json=new).status_code == 201
+
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        password = unicodedata.normalize(form, COMPOSED)
+        assert log_in(stranger, {"email": "ada@example.org", "password": password}).status_code == 200, form
+    other = {"email": "ada@example.org", "password": COMPOSED.replace("ö", "o")}
+    assert log_in(stranger, other).status_code == 401
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_hash_of_a_password_as_typed_is_still_valid(stranger, organization, form):
+    typed = unicodedata.normalize(form, COMPOSED)
+    user = factories.user(organization)
+    user.password_hash = passwords.HASHER.hash(typed)
+    factories.add(user)
+
+    assert log_in(stranger, {"email": user.email, "password": typed}).status_code == 200
+
+
+def test_length_counts_composed_characters(stranger):
+    decomposed = unicodedata.normalize("NFD", "äöüßéèêñ")
+    assert len(decomposed) >= passwords.MIN_LENGTH
+
+    answer = stranger.post("/auth/register", json={"email": "a@example.org", "password": decomposed, "name": "Ada"})
+
+    assert (answer.status_code, answer.json["errors"]["json"]["password"]) == (
+        422,
+        ["Must have at least 12 characters."],
+    )

@@ -252,11 +252,92 @@ def test_session_cache_expires_after_five_seconds(app, stranger, tokens, monkeyp
     statements.clear()
     assert stranger.get("/usage-types", **signed).status_code == 200
     assert len(statements) == 1  # Only the list: the session was cached.
-    stranger.post("/auth/logout", **signed)
+    # As another worker ends it.
+    db.session.execute(sa.update(Session).values(ended_at=factories.now(), end_reason="logged out"))
+    db.session.commit()
     clock[0] += 4.9
     assert stranger.get("/usage-types", **signed).status_code == 200
     clock[0] += 0.2
     assert stranger.get("/usage-types", **signed).status_code == 401
+
+
+@pytest.mark.parametrize("end", ["log out", "end by id", "new password", "reset", "deactivate", "delete"])
+def test_worker_forgets_an_ended_session_at_once(app, stranger, tokens, ada, as_manager, monkeypatch, end):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    signed = {"headers": bearer(tokens["access_token"])}
+    other = {"headers": bearer(stranger.post("/auth/login", json=CREDENTIALS).json["access_token"])}
+    assert [stranger.get("/auth/me", **each).status_code for each in (signed, other)] == [200, 200]
+
+    answer = {
+        "log out": lambda: stranger.post("/auth/logout", **signed),
+        "end by id": lambda: stranger.delete(f"/auth/sessions/{session_of(tokens)}", **other),
+        "new password": lambda: stranger.post(
+            "/auth/password",
+            json={"current_password": factories.PASSWORD, "new_password": "quite other words for a change"},
+            **other,
+        ),
+        "reset": lambda: as_manager.post(f"/users/{ada.id}/reset"),
+        "deactivate": lambda: as_manager.patch(f"/users/{ada.id}", json={"active": False}),
+        "delete": lambda: as_manager.delete(f"/users/{ada.id}"),
+    }[end]()
+
+    assert answer.status_code < 300, answer.text
+    assert stranger.get("/auth/me", **signed).status_code == 401
+    is_other_active = end in ("log out", "end by id", "new password")
+    assert stranger.get("/auth/me", **other).status_code == (200 if is_other_active else 401)
+
+
+def test_worker_forgets_a_deleted_key_and_a_role_at_once(app, as_member, as_manager, stranger, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 5)
+    key = as_member.post("/api-keys", json={"name": "x", "scope": "write"}).json
+    signed = {"headers": bearer(key["key"])}
+    assert as_member.get("/audit-entries").status_code == 403
+    assert stranger.get("/audit-entries", **signed).status_code == 403
+
+    assert as_manager.patch(f"/users/{as_member.user.id}", json={"role": "auditor"}).status_code == 200
+
+    assert as_member.get("/audit-entries").status_code == 200
+    assert stranger.get("/audit-entries", **signed).status_code == 200
+    assert as_member.delete(f"/api-keys/{key['id']}").status_code == 204
+    assert stranger.get("/audit-entries", **signed).status_code == 401
+
+
+def test_tokens_are_not_stored_by_caches(stranger, ada, as_manager, as_member):
+    login = stranger.post("/auth/login", json=CREDENTIALS)
+    answers = [
+        login,
+        stranger.post("/auth/refresh", headers=bearer(login.json["refresh_token"])),
+        as_manager.post("/users", json={"email": "grace@example.org", "name": "Grace", "role": "member"}),
+        as_manager.post(f"/users/{as_member.user.id}/reset"),
+        as_manager.post("/api-keys", json={"name": "x", "scope": "read"}),
+    ]
+
+    assert [answer.headers["Cache-Control"] for answer in answers] == ["no-store"] * 5
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(29, 200), (31, 401)])
+def test_clocks_may_differ_by_30_seconds(stranger, tokens, seconds, status):
+    access, now = tokens["access_token"], int(factories.now().timestamp())
+    ahead = forged(access, iat=now + seconds, nbf=now + seconds)
+    behind = forged(access, exp=now - seconds)
+
+    assert [stranger.get("/auth/me", headers=bearer(token)).status_code for token in (ahead, behind)] == [status] * 2
+    # The claims are cached now.
+    assert [stranger.get("/auth/me", headers=bearer(token)).status_code for token in (ahead, behind)] == [status] * 2
+
+
+def test_401_names_an_invalid_token_only_if_there_is_one(stranger):
+    answers = [
+        stranger.get("/auth/me"),
+        stranger.post("/auth/login", json=CREDENTIALS),
+        stranger.get("/auth/me", headers=bearer("nonsense")),
+        stranger.get("/auth/me", headers=bearer("carbonapi_1_1_nonsense")),
+    ]
+
+    challenge = 'Bearer realm="carbonapi"'
+    assert [answer.headers["WWW-Authenticate"] for answer in answers] == [
+        challenge, challenge, f'{challenge}, error="invalid_token"', f'{challenge}, error="invalid_token"',
+    ]  # fmt: skip
 
 
 def test_invalid_tokens_are_401_without_a_query(stranger, tokens, statements):
@@ -329,9 +410,9 @@ def test_cached_token_expires(stranger, tokens, monkeypatch):
     assert stranger.get("/auth/me", **signed).status_code == 200
     expires_at = jwt.decode(tokens["access_token"], options={"verify_signature": False})["exp"]
 
-    monkeypatch.setattr("time.time", lambda: float(expires_at) - 1)
+    monkeypatch.setattr("time.time", lambda: float(expires_at) + 29)
     assert stranger.get("/auth/me", **signed).status_code == 200
-    monkeypatch.setattr("time.time", lambda: float(expires_at))
+    monkeypatch.setattr("time.time", lambda: float(expires_at) + 30)
     # The cached claims are not used any more. PyJWT uses the real clock, so replace it.
     decoded = []
     monkeypatch.setattr("jwt.decode", lambda *args, **kwargs: decoded.append(args) or raise_expired())

@@ -111,6 +111,39 @@ def test_user_changes_own_name_but_not_role(as_auditor):
     assert as_auditor.patch("/auth/me", json={"role": "admin"}).status_code == 422
 
 
+@pytest.mark.parametrize("role", ["member", "manager", "admin"])
+def test_own_new_email_requires_the_current_password(sign_in, organization, stranger, role):
+    client = sign_in(factories.user(organization, role))
+    new, old = {"email": "mine@example.org"}, client.user.email
+
+    for wrong in ({}, {"current_password": "not the password at all"}):
+        answer = client.patch("/auth/me", json=new | wrong)
+        assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, ["current_password"])
+    assert client.patch("/auth/me", json={"email": old, "name": "Renamed"}).status_code == 200
+    changed = client.patch("/auth/me", json=new | {"current_password": factories.PASSWORD})
+
+    assert (changed.status_code, changed.json["email"], changed.json["name"]) == (200, "mine@example.org", "Renamed")
+    assert stranger.post("/auth/login", json=new | {"password": factories.PASSWORD}).status_code == 200
+    assert "current_password" not in changed.json
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_own_email_cannot_be_changed_as_a_manager(as_manager, as_member, as_admin, method):
+    for client, user, status in (
+        (as_manager, as_manager.user, 403),
+        (as_admin, as_admin.user, 403),
+        (as_manager, as_member.user, 200),
+    ):
+        same = {"email": user.email, "name": "Somebody", "role": user.role}
+        path = f"/users/{user.id}"
+        assert client.open(path, method, json=same).status_code == 200
+
+        answer = client.open(path, method, json=same | {"email": f"new-{user.email}"})
+
+        assert answer.status_code == status
+        assert status == 200 or "`PATCH /auth/me`" in answer.json["detail"]
+
+
 def test_manager_adds_users_of_every_role_except_admin(as_manager, stranger):
     for role in ("member", "auditor", "manager"):
         answer = as_manager.post("/users", json=new_user(role=role, email=f"{role}@example.org"))

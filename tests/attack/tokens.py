@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from carbonapi.accounts.invitations import PURPOSE
 from carbonapi.accounts.opaque_tokens import OpaqueToken
-from carbonapi.auth.tokens import API_KEY_PREFIX, REQUIRED_CLAIMS
+from carbonapi.auth.tokens import API_KEY_PREFIX, LEEWAY_SECONDS, REQUIRED_CLAIMS
 
 from .document import UNKNOWN_ID
 from .report import Part
@@ -146,7 +146,7 @@ def forgeries(token, refresh_token, key):
         "iss": ["elsewhere", "", None, 7, ["carbonapi"]],
         "aud": ["elsewhere", "", None, [], ["elsewhere"]],
         "type": ["refresh", "", None, "ACCESS", ["access"]],
-        "exp": [now - 1, 0, -1, "soon", None, "NaN", float("nan"), float("inf"), [], {}, True],
+        "exp": [now - LEEWAY_SECONDS - 1, 0, -1, "soon", None, "NaN", float("nan"), float("inf"), [], {}, True],
         "nbf": [now + 3600, "later", None, float("nan"), 10**30],
         "iat": [now + 3600, "later", None, []],
     }.items():

@@ -77,8 +77,50 @@ def test_file_can_be_sent_as_form(as_member):
 
     assert post(as_member, form, content_type="multipart/form-data").status_code == 201
     assert len(as_member.get("/usages").json) == 2
-    missing = post(as_member, {"other": "x"}, content_type="multipart/form-data")
-    assert (missing.status_code, missing.json["errors"]) == (422, {"file": {"file": ["Missing."]}})
+    for form in ({}, {"file": "text, without a file name"}):
+        missing = post(as_member, {"mode": "partial"} | form, content_type="multipart/form-data")
+        assert (missing.status_code, missing.json["errors"]) == (422, {"file": {"file": ["Missing."]}})
+
+
+def test_form_fields_are_read_like_query_arguments(as_member):
+    file = {"file": (io.BytesIO(b"usage_at,amount\n2024-01-01T00:00:00Z,1\n"), "a.csv")}
+    form = {"mode": "dry-run", "usage_type_id": "101", "ignore": ["note", "region"]}
+
+    answer = post(as_member, form | file, "", content_type="multipart/form-data")
+
+    assert (answer.status_code, answer.json["status"], answer.json["new_count"]) == (200, "checked", 1)
+    assert as_member.get("/usages").json == []
+
+
+@pytest.mark.parametrize(
+    ("form", "query", "location", "field"),
+    [
+        ({"mod": "dry-run"}, "?usage_type_id=100", "query", "mod"),
+        ({"mode": "dry"}, "?usage_type_id=100", "query", "mode"),
+        ({"mode": "dry-run"}, "?usage_type_id=100&mode=atomic", "query", "mode"),
+        ({"mode": ["dry-run", "dry-run"]}, "?usage_type_id=100", "query", "mode"),
+        ({"file": 2}, "?usage_type_id=100", "file", "file"),
+        ({"other": 1}, "?usage_type_id=100", "file", "file"),
+    ],
+)
+def test_invalid_form_is_422(as_member, form, query, location, field):
+    parts = {"file": [(io.BytesIO(GOOD.encode()), "a.csv")]}
+    for name, value in form.items():
+        files = [(io.BytesIO(GOOD.encode()), "b.csv") for _ in range(value)] if isinstance(value, int) else value
+        parts[name] = files
+
+    answer = post(as_member, parts, query, content_type="multipart/form-data")
+
+    assert (answer.status_code, list(answer.json["errors"][location])) == (422, [field]), answer.json
+    assert as_member.get("/usages").json == []
+
+
+def test_verification_has_no_form_fields(as_auditor):
+    form = {"file": (io.BytesIO(b"id,version,co2e_kg\n"), "a.csv"), "mode": "dry-run"}
+
+    answer = as_auditor.post("/verify", data=form, content_type="multipart/form-data")
+
+    assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, ["mode"])
 
 
 def test_query_fills_missing_columns(as_manager, as_member):

@@ -211,6 +211,58 @@ def test_password_change_is_limited(as_member, clock):
     assert answers[-1].headers["RateLimit"] == '"password-change";r=0;t=300'
 
 
+def test_change_of_own_email_is_limited_like_logins(as_member, as_other_manager, clock):
+    taken = {"email": as_other_manager.user.email, "current_password": factories.PASSWORD}
+
+    answers = [as_member.patch("/auth/me", json=taken) for _ in range(11)]
+
+    assert [answer.status_code for answer in answers] == [409] * 10 + [429]
+    assert as_member.patch("/auth/me", json={"name": "Renamed"}).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["register", "add", "change", "replace"])
+def test_email_addresses_of_others_cannot_be_probed(app, as_manager, as_member, organization, clock, monkeypatch, way):
+    monkeypatch.setitem(app.config, "RATE_LIMIT_REGISTRATION_PER_IP", Limit(3, 300))
+    addresses = [factories.user(factories.organization()).email for _ in range(4)] + ["free@example.org"]
+    user = {"name": "Probe", "role": "member"}
+    path = f"/users/{as_member.user.id}"
+
+    def probe(address):
+        if way == "register":
+            body = {"name": "Probe", "email": address, "password": factories.PASSWORD}
+            return Client(app).post("/auth/register", json=body)
+        if way == "add":
+            return as_manager.post("/users", json=user | {"email": address})
+        if way == "change":
+            return as_manager.patch(path, json={"email": address})
+        return as_manager.put(path, json=user | {"email": address})
+
+    assert [probe(address).status_code for address in addresses] == [409] * 3 + [429] * 2
+    assert as_manager.patch(path, json={"name": "Renamed", "email": as_member.user.email}).status_code == 200
+
+
+def test_addresses_are_counted_once_for_all_ways(app, as_manager, as_admin, clock, monkeypatch):
+    monkeypatch.setitem(app.config, "RATE_LIMIT_REGISTRATION_PER_IP", Limit(1, 300))
+    user = {"name": "New", "role": "member", "password": factories.PASSWORD}
+    first = as_manager.post("/users", json=user | {"email": "one@example.org"}, headers={"Idempotency-Key": "one"})
+    assert first.status_code == 201
+
+    rejected = Client(app).post("/auth/register", json={"name": "x", "email": "two@example.org", "password": "x" * 20})
+
+    assert rejected.status_code == 429
+    admins = [as_admin.post("/users", json=user | {"email": f"{n}@example.org"}).status_code for n in range(3)]
+    assert admins == [201] * 3
+
+
+def test_counting_an_address_keeps_the_idempotency_key(as_manager, clock):
+    body = {"email": "one@example.org", "name": "New", "role": "member", "password": factories.PASSWORD}
+
+    first, again = (as_manager.post("/users", json=body, headers={"Idempotency-Key": "one"}) for _ in range(2))
+
+    assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
 def test_counters_are_anonymous_and_unlogged(stranger, ada, clock):
     log_in(stranger)
 

@@ -1,6 +1,7 @@
 """Repeated requests with an `Idempotency-Key`."""
 
 import datetime as dt
+import io
 import time
 
 import pytest
@@ -208,6 +209,18 @@ def test_upload_fingerprint_ignores_the_form_boundary(as_member, tmp_path):
     assert_replayed(again, first)
     assert other.status_code == 422
     assert count(Usage) == 2
+
+
+def test_upload_fingerprint_covers_form_fields(as_member):
+    def send(mode):
+        form = {"file": (io.BytesIO(FILE.encode()), "a.csv"), "mode": mode, "usage_type_id": "100"}
+        return as_member.post("/imports", data=form, content_type="multipart/form-data", headers=KEY)
+
+    first, again, other = send("atomic"), send("atomic"), send("partial")
+
+    assert first.status_code == 201
+    assert_replayed(again, first)
+    assert (other.status_code, "belongs to another request" in other.json["detail"]) == (422, True)
 
 
 def test_large_upload_with_key_is_imported_once(as_member):

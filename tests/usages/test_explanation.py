@@ -35,9 +35,9 @@ def test_explanation_contains_every_step(as_member, as_manager):
     assert (explained["factor"]["factor"], explained["factor"]["source"]) == (0.2, "a British table")
     assert [factor["factor"] for factor in explained["candidates"]] == [0.2, 0.3]
     assert explained["why"] == (
-        "The region is GB. An organization's own factor takes precedence over a shared one; within each, a regional "
-        "factor over the general one. The location-based factor that applies at that time is the shared factor for "
-        "region GB."
+        "The region is GB. An organization's own factor takes precedence over a shared one; within each, the factor of "
+        "a subdivision over that of its country, and both over the general one. The location-based factor that applies "
+        "at that time is the shared factor for region GB."
     )
     assert explained["calculation"] == "0.833333333333 kWh × 0.2 kg CO2e/kWh = 0.1666666666666 kg CO2e"
     assert (explained["co2e_kg"], explained["outdated"], explained["versions"]) == (usage["co2e_kg"], False, 1)

@@ -70,6 +70,35 @@ def test_bulk_delete_has_one_time_and_one_reason(as_member):
         assert [version["superseded_reason"] for version in as_member.get(f"/usages/{id_}/versions").json] == ["twice"]
 
 
+@pytest.mark.parametrize("path", ["/usages/{}", "/usages?id={}"])
+def test_reason_of_a_deletion_can_be_in_the_body(as_member, path):
+    id_ = as_member.post("/usages", json=USAGE).json["id"]
+    path, query = path.format(id_), "&" if "?" in path else "?"
+    for more, body, location, field in (
+        ("", {"reason": "x", "id": 7}, "json", "id"),
+        ("", {"reasn": "x"}, "json", "reasn"),
+        ("", ["x"], "json", "_schema"),
+        (f"{query}reason=y", {"reason": "x"}, "query", "reason"),
+        ("", {"reason": 7}, "query", "reason"),
+    ):
+        rejected = as_member.delete(path + more, json=body)
+        assert (rejected.status_code, list(rejected.json["errors"][location])) == (422, [field]), rejected.json
+    assert as_member.delete(path, data="reason=x", content_type="application/x-www-form-urlencoded").status_code == 415
+    assert as_member.delete(path, data="{", content_type="application/json").status_code == 400
+    assert as_member.get(f"/usages/{id_}").status_code == 200
+
+    assert as_member.delete(path, json={"reason": "read twice"}).status_code == 204
+
+    assert [version["superseded_reason"] for version in as_member.get(f"/usages/{id_}/versions").json] == ["read twice"]
+
+
+def test_other_deletions_take_no_body(as_manager, as_member):
+    rejected = as_manager.delete(f"/users/{as_member.user.id}", json={"reason": "left"})
+
+    assert (rejected.status_code, rejected.json["errors"]) == (422, {"json": {"reason": ["Unknown field."]}})
+    assert as_manager.delete(f"/users/{as_member.user.id}", json={}).status_code == 204
+
+
 def test_lists_and_figures_support_as_of(as_member):
     questions = (
         "/usages?sort=-amount&page_size=2",

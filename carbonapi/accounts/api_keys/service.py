@@ -15,6 +15,7 @@ from ...db import db, row_security
 from ...errors import Forbidden, ValidationFailed
 from ..models import Organization, User
 from ..opaque_tokens import OpaqueToken, digest_of, new_token, parse_token
+from ..sessions import forget_after_commit
 from .models import ApiKey
 
 # The precision of `last_used_at`, so that most requests with a key do not write.
@@ -54,6 +55,7 @@ def delete_api_key(api_key: ApiKey) -> None:
         raise Forbidden("Only an admin may delete the API key of an admin.")
     db.session.delete(api_key)
     audit.flush()
+    forget_after_commit(api_key.user_id)
 
 
 def delete_api_keys_of(user: User) -> None:

@@ -55,6 +55,7 @@ class ApiKeyById(MethodView):
     def delete(self, api_key_id: int) -> None:
         """Delete an API key
 
-        The key stops working within 5 seconds. Managers may delete any key of their organization.
+        The key stops working at once in the worker process that handles this request, and within 5 seconds in the
+        others. Managers may delete any key of their organization.
         """
         delete_api_key(get_visible(ApiKey, api_key_id, lock=True))

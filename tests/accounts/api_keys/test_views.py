@@ -125,7 +125,8 @@ def test_key_expires_despite_the_cache(app, as_member, monkeypatch):
     time.sleep(1)
     rejected = expiring.get("/usages")
 
-    assert (rejected.status_code, rejected.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
+    challenge = 'Bearer realm="carbonapi", error="invalid_token"'
+    assert (rejected.status_code, rejected.headers["WWW-Authenticate"]) == (401, challenge)
     assert rejected.json["detail"] == "Invalid API key: it is unknown, deleted or expired, or its user is deactivated."
     past = as_member.post("/api-keys", json={"name": "x", "scope": "read", "expires_at": "2024-01-01T00:00:00Z"})
     assert (past.status_code, list(past.json["errors"]["json"])) == (422, ["expires_at"])

@@ -19,6 +19,7 @@ from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
 from ..errors import BadRequest, LengthRequired, UnsupportedMediaType, ValidationFailed
+from .base_path import SetBasePath
 from .errors import request_id
 from .fields import MAX_ID, JSONSchema, parse_decimal
 
@@ -70,7 +71,8 @@ def init_app(app: Flask) -> None:
     # Each proxy appends the address of its client. Earlier addresses may be forged.
     proxies = app.config["TRUSTED_PROXIES"]
     behind_proxies = ProxyFix(strict, x_for=proxies, x_proto=proxies, x_host=0) if proxies else strict
-    app.wsgi_app = behind_proxies  # type: ignore[method-assign]  # Flask documents this way of wrapping.
+    # Flask documents this way of wrapping.
+    app.wsgi_app = SetBasePath(behind_proxies, app.config)  # type: ignore[method-assign]
 
 
 def assign_request_id() -> None:

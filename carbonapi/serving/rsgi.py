@@ -20,7 +20,7 @@ from ..auth import cached_identity
 from ..errors import CarbonError, Unavailable
 from ..imports import start_worker
 from ..observability.logging import configure_logging
-from ..rest import JSON_MAX_BYTES, early_problem
+from ..rest import JSON_MAX_BYTES, early_problem, set_base_path
 from .admission import FULL, FairQueue, Slot
 from .request_body import IncomingBody, StreamedBody
 from .sockets import stop_accepting
@@ -82,6 +82,7 @@ class RsgiApplication:
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         environ, started_at = _environ(scope), asyncio.get_running_loop().time()
+        set_base_path(environ, self._app.config)
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         body = IncomingBody(protocol, None if is_chunked else int(environ.get("CONTENT_LENGTH", "0")))
         try:

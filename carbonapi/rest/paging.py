@@ -218,14 +218,14 @@ def _links(links: dict[str, tuple[str, Any]]) -> str:
     """Return the header. Each link repeats the query, so a long one leaves room for few links in a proxy's buffer."""
     others = urlencode([item for item in request.args.items(multi=True) if item[0] not in ("page", "cursor")])
     count = MAX_LINKS_BYTES // len(others) if others else len(links)
-    kept = [relation for relation in ("next", "prev", "first", "last") if relation in links][:count]
-    # A client that follows `next` must not take a page in the middle for the last one.
-    kept += ["next"] if "next" in links and not kept else []
+    relations = [relation for relation in ("next", "prev", "first", "last") if relation in links]
+    # `next` is always there. Without it, a client would take this page for the last one.
+    shown = relations[: max(count, "next" in links)]
     address = f"{url_of(request.path)}?{others}{'&' if others else ''}"
     return ", ".join(
         f'<{address}{urlencode([argument])}>; rel="{relation}"'
         for relation, argument in links.items()
-        if relation in kept
+        if relation in shown
     )
 
 

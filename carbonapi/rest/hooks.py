@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from . import base_path, cors, rate_limit_headers, request_log, request_parsing, security_headers
+from . import base_path, compression, cors, rate_limit_headers, request_log, request_parsing, security_headers
 
 # The timer starts first, so that the log has the whole duration. The request id comes before anything that can fail,
 # because every problem contains it.
@@ -19,6 +19,7 @@ AFTER_REQUEST = (
     cors.add_cors_headers,
     request_parsing.add_request_id,
     rate_limit_headers.add_rate_limit_headers,
+    compression.compress,
     request_log.log_request,
 )
 

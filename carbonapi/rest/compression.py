@@ -7,6 +7,7 @@ of the JSON instead of 4 %. No page of another origin can guess secrets by the l
 import functools
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from flask import Response, request
 
@@ -25,7 +26,8 @@ MIME_TYPES = {
 
 def compress(response: Response) -> Response:
     """Compress the body, if its kind allows that. The ETag becomes weak, because it no longer names the bytes."""
-    if response.mimetype not in MIME_TYPES and not response.mimetype.startswith("text/"):
+    mime_type = response.mimetype or ""
+    if mime_type not in MIME_TYPES and not mime_type.startswith("text/"):
         return response
     response.vary.add("Accept-Encoding")
     length = response.content_length
@@ -39,7 +41,7 @@ def compress(response: Response) -> Response:
         response.direct_passthrough = False
         response.data = _compress_file(tag, response.get_data())
     elif response.is_streamed:
-        response.response = _compress_chunks(response.response)
+        response.response = _compress_chunks(cast(Iterable[bytes], response.response))
     else:
         response.data = _compress_bytes(response.get_data(), LEVEL)
     response.content_encoding = "gzip"

@@ -34,7 +34,6 @@ def usages(as_manager, organization):
         "/usages/export?format=csv",
         "/usages/export?format=ndjson",
         "/openapi.json",
-        "/dashboard",
         "/docs/swagger-ui-bundle.js",
         "/docs/swagger-ui.css",
     ],

@@ -226,7 +226,6 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
                 f"(?:{BASE_PATH_PATTERN})?",
                 "a path such as /carbon, without a slash at its end, that is none of the service",
             ),
-            "",
         ),
         Setting(
             "CORS_ORIGINS",

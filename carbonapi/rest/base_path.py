@@ -20,7 +20,7 @@ def set_base_path(environ: dict[str, Any], config: Mapping[str, Any]) -> None:
     """
     if environ.get("SCRIPT_NAME"):
         return
-    base_path = config["BASE_PATH"]
+    base_path = config["BASE_PATH"] or ""
     if not base_path and config["TRUSTED_PROXIES"]:
         forwarded = environ.get("HTTP_X_FORWARDED_PREFIX", "").rpartition(",")[2].strip().rstrip("/")
         # A proxy may pass on the header of its client, which must not become a link to another host.

@@ -75,7 +75,7 @@ class PayloadTooLarge(CarbonError):
 
 
 class LengthRequired(CarbonError):
-    """The body has no length, so that a truncated one could not be detected."""
+    """The body has no length, and the web server does not detect a truncated one: granian's WSGI."""
 
 
 class ValidationFailed(CarbonError):

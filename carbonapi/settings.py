@@ -13,6 +13,8 @@ PLACEHOLDERS = (  # Words in the secrets of examples.
 )  # fmt: skip
 WEAK_PASSWORDS = ("admin", "carbonapi", "changeme", "password", "postgres", "root", "secret", "1234", "12345678")
 EMAIL_PART = r"[^\x00-\x20\x7f-\U0010ffff,;:<>()\[\]\"\\@]+"
+# A base path must not begin like a path of the service, since a proxy may or may not remove it from requests.
+BASE_PATH_PATTERN = r"(?!/(?:api|dashboard|docs|health|metrics|static)(?:/|\Z))(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
 GENERATE_SECRET = "generate one with `openssl rand -hex 32`"
 
 
@@ -207,6 +209,15 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
             "Number of reverse proxies that append to `X-Forwarded-For`. `0` ignores the header.",
             parse_int(0, 10),
             0,
+        ),
+        Setting(
+            "BASE_PATH",
+            "Path below which a reverse proxy publishes the service, such as `/carbon`. Default: `X-Forwarded-Prefix` "
+            "of a trusted proxy, or none.",
+            parse_match(
+                f"(?:{BASE_PATH_PATTERN})?",
+                "a path such as /carbon, without a slash at its end, that is none of the service",
+            ),
         ),
         Setting(
             "CORS_ORIGINS",

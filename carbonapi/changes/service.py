@@ -87,7 +87,9 @@ def _is_given_away() -> sa.ColumnElement[bool]:
     """Return whether the next version of a superseded version belongs to another user."""
     next_versions = [
         # With its schema, the name of the table is not that of the CTE.
-        sa.table("usages", *(sa.column(name) for name in ("organization_id", "id", "version", "user_id")), schema="public"),
+        sa.table(
+            "usages", *(sa.column(name) for name in ("organization_id", "id", "version", "user_id")), schema="public"
+        ),
         UsageVersion.__table__.alias("next_version"),
     ]
     return sa.or_(

@@ -8,6 +8,7 @@ from typing import Any
 import flask
 
 from ..auth import state
+from ..rest import url_of
 from .chapters import CHAPTERS
 from .requests import Chapter, Request
 from .scripts import test_script
@@ -33,11 +34,12 @@ BEARERS = {"access_token": "token", "refresh_token": "refresh_token"}
 
 @pages.get("/postman.json")
 def postman() -> Any:
-    return flask.jsonify(build_collection(state().api.document))
+    return flask.jsonify(build_collection(state().api.document, url_of("")))
 
 
-def build_collection(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the collection for an OpenAPI document."""
+def build_collection(document: dict[str, Any], base_path: str = "") -> dict[str, Any]:
+    """Return the collection for an OpenAPI document, for a service below a base path."""
+    variables = VARIABLES | {"base_url": f"{VARIABLES['base_url']}{base_path}"}
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     operations = {
         operation["operationId"]: operation | {"path": path, "method": method.upper()}
@@ -52,7 +54,7 @@ def build_collection(document: dict[str, Any]) -> dict[str, Any]:
             "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
         },
         "auth": _bearer("token"),
-        "variable": [{"key": name, "value": value} for name, value in VARIABLES.items()],
+        "variable": [{"key": name, "value": value} for name, value in variables.items()],
         "item": [_folder(chapter, tags, operations, document) for chapter in CHAPTERS],
     }
 

@@ -9,6 +9,7 @@ import orjson
 from flask.json.provider import JSONProvider
 
 from . import docs_pages, errors, request_log, request_parsing
+from .base_path import set_base_path, url_of
 from .blueprint import Blueprint
 from .copy_stream import create_slots
 from .errors import early_problem
@@ -47,7 +48,8 @@ __all__ = [
     "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuerySchema", "FilterSchema", "IdsSchema", "ListQuerySchema",
     "QuerySchema", "Schema", "Sort", "any_of", "as_of", "counted_by", "create_slots", "dump_json", "early_problem",
     "equal_to", "health", "init_app", "load_json", "lock_for_update", "not_cached", "now", "prefers_async", "public",
-    "raises", "rate_limited", "requires", "shown_once", "single_statement", "time_range", "time_zone",
+    "raises", "rate_limited", "requires", "set_base_path", "shown_once", "single_statement", "time_range", "time_zone",
+    "url_of",
 ]  # fmt: skip
 
 

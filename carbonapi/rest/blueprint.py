@@ -11,6 +11,7 @@ from flask import Response, request
 from ..auth import EVERYONE, WRITERS, require_login
 from ..db import Model, db, is_retryable, use_autocommit
 from ..rate_limiting.limits import IMPORTS, WRITES, RateLimit
+from .base_path import url_of
 from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
 from .fields import MEDIA_TYPES
@@ -172,7 +173,7 @@ class Blueprint(flask_smorest.Blueprint):
                     return row, headers
                 if row.id is None:  # A preview creates no row.
                     return row, 200, headers
-                return row, headers | {"Location": f"{location or request.path.rstrip('/')}/{row.id}"}
+                return row, headers | {"Location": f"{url_of(location or request.path.rstrip('/'))}/{row.id}"}
 
             step = respond_with_row if rules.is_public else idempotent(respond_with_row, secret=rules.secret)
             step = retry_on_conflict(commit_after(step))
@@ -231,7 +232,7 @@ class Blueprint(flask_smorest.Blueprint):
                     return row
                 if row.id is None:  # A dry run creates no row.
                     return row, 200
-                location = {"Location": f"{request.path.rstrip('/')}/{row.id}"}
+                location = {"Location": f"{url_of(request.path.rstrip('/'))}/{row.id}"}
                 return (row, 202, location | ACCEPTED) if defers and row.is_pending else (row, location)
 
             @wraps(respond_with_row)

@@ -6,6 +6,7 @@ from typing import Any
 import flask
 
 from ..auth import state
+from .base_path import url_of
 
 pages = flask.Blueprint("pages", __name__, template_folder="templates", static_folder="static")
 
@@ -17,7 +18,8 @@ def root() -> Any:
 
 @pages.get("/openapi.json")
 def openapi() -> Any:
-    return flask.jsonify(state().api.document)
+    servers = [{"url": url_of("") or "/", "description": "This server"}]
+    return flask.jsonify(state().api.document | {"servers": servers})
 
 
 @pages.get("/docs")

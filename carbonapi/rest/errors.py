@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 from .. import errors
 from ..db import constraint_message, db, is_transient, sqlstate
 from ..observability import metrics
+from .base_path import url_of
 from .cors import cors_headers
 from .fields import returned
 from .request_log import log_early_problem
@@ -101,7 +102,7 @@ def _problem(
     messages: errors.Messages | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    body = _problem_body(status, code, title, detail, request.path, g.get("request_id", ""), messages)
+    body = _problem_body(status, code, title, detail, url_of(request.path), g.get("request_id", ""), messages)
     response = Response(body, status, mimetype="application/problem+json")
     response.headers.update(headers or {})
     if status == 401:
@@ -122,7 +123,7 @@ def early_problem(
     seconds: its duration. origins: the CORS origins.
     """
     status, id_ = STATUS[type(error)], request_id(environ.get("HTTP_X_REQUEST_ID", ""))
-    path = environ["PATH_INFO"]
+    path = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
     log_early_problem(environ, id_, status, seconds)
     headers = [
         *SECURITY_HEADERS.items(),

@@ -1,4 +1,7 @@
-"""Conditional requests (RFC 9110, section 13): a strong ETag from the row's version."""
+"""Conditional requests (RFC 9110, section 13): an ETag that is the row's version.
+
+Proxies that compress a response make its ETag weak: `W/"5"`. The version is the same, so both forms are accepted.
+"""
 
 import re
 from typing import Any, TypeVar
@@ -26,16 +29,16 @@ def lock_for_update(model: type[T], id_: int) -> T:
 
 def check_if_match(row: Any) -> None:
     """Raise PreconditionFailed if the request's If-Match does not have the version of `row`."""
-    if_match = request.headers.get("If-Match")
-    # If-Match uses strong comparison: a weak tag never matches.
-    tags = ["*"] if if_match is None else [tag.strip() for tag in if_match.split(",")]
-    if tags != ["*"] and f'"{row.etag}"' not in tags:
+    if not _matches(row, request.headers.get("If-Match", "*")):
         raise PreconditionFailed(
             f"This {display_name(type(row))} has changed: it is at version {row.etag} now. Read it again."
         )
 
 
 def matches_if_none_match(row: Any) -> bool:
-    """Return whether the client already has this version. If-None-Match uses weak comparison."""
-    if_none_match = request.headers.get("If-None-Match")
-    return if_none_match is not None and (if_none_match.strip() == "*" or row.etag in _TAG.findall(if_none_match))
+    """Return whether the client already has this version."""
+    return _matches(row, request.headers.get("If-None-Match", ""))
+
+
+def _matches(row: Any, tags: str) -> bool:
+    return tags.strip() == "*" or row.etag in _TAG.findall(tags)

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from . import cors, rate_limit_headers, request_log, request_parsing, security_headers
+from . import base_path, compression, cors, rate_limit_headers, request_log, request_parsing, security_headers
 
 # The timer starts first, so that the log has the whole duration. The request id comes before anything that can fail,
 # because every problem contains it.
@@ -15,9 +15,11 @@ BEFORE_REQUEST = (
 # Headers first, in any order. The log line comes last, when the response is complete.
 AFTER_REQUEST = (
     security_headers.set_headers,
+    base_path.make_location_relative,
     cors.add_cors_headers,
     request_parsing.add_request_id,
     rate_limit_headers.add_rate_limit_headers,
+    compression.compress,
     request_log.log_request,
 )
 

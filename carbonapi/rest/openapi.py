@@ -118,7 +118,7 @@ class Api(ProblemMixin, flask_smorest.Api):
                     "license": {"name": "MIT", "identifier": "MIT"},
                     "contact": {"name": "The carbonapi maintainers"},
                 },
-                "servers": [{"url": "/", "description": "This server"}],
+                "servers": [{"url": app.config["BASE_PATH"] or "/", "description": "This server"}],
             },
         )
         converter = plugin.converter

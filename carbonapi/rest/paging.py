@@ -17,11 +17,13 @@ from flask import current_app, request
 
 from ..db import CompiledStatement, db
 from ..errors import ValidationFailed
+from .base_path import url_of
 from .fields import format_datetime, format_decimal
 from .json_sql import row_as_json
 from .query import QueryFilter
 
 SIGNATURE_BYTES = 12
+MAX_LINKS_BYTES = 2048  # Of queries in a Link header. nginx accepts 4096 bytes of all headers by default.
 DEEP_OFFSET = 1000  # Skipping more rows than this is slow: narrow the range first.
 MAX_CACHED_PAGES = 500
 Headers = dict[str, str]
@@ -213,9 +215,18 @@ def _json(rows: Sequence[Any], schema: type[ma.Schema]) -> bytes:
 
 
 def _links(links: dict[str, tuple[str, Any]]) -> str:
-    others = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
-    address = f"{request.path}?{urlencode(others)}{'&' if others else ''}"
-    return ", ".join(f'<{address}{urlencode([argument])}>; rel="{relation}"' for relation, argument in links.items())
+    """Return the header. Each link repeats the query, so a long one leaves room for few links in a proxy's buffer."""
+    others = urlencode([item for item in request.args.items(multi=True) if item[0] not in ("page", "cursor")])
+    count = MAX_LINKS_BYTES // len(others) if others else len(links)
+    relations = [relation for relation in ("next", "prev", "first", "last") if relation in links]
+    # `next` is always there. Without it, a client would take this page for the last one.
+    shown = relations[: max(count, "next" in links)]
+    address = f"{url_of(request.path)}?{others}{'&' if others else ''}"
+    return ", ".join(
+        f'<{address}{urlencode([argument])}>; rel="{relation}"'
+        for relation, argument in links.items()
+        if relation in shown
+    )
 
 
 def _is_after(keys: Sequence[tuple[Any, bool]], values: Sequence[Any]) -> sa.ColumnElement[bool]:

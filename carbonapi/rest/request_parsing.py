@@ -19,12 +19,16 @@ from werkzeug.routing import BaseConverter, ValidationError
 
 from ..db import db
 from ..errors import BadRequest, LengthRequired, UnsupportedMediaType, ValidationFailed
+from .base_path import SetBasePath
 from .errors import request_id
 from .fields import MAX_ID, JSONSchema, parse_decimal
 
 JSON_MAX_BYTES = 1024 * 1024
 FORM = "multipart/form-data"
 MAX_MEMORY_BYTES = 1024 * 1024  # Of a file; more goes to disk.
+# The web servers that raise an error if the last chunk of a body is missing: serving/rsgi.py and gunicorn. granian's
+# WSGI does not.
+DETECT_TRUNCATED_CHUNKS = ("carbonapi", "gunicorn")
 
 
 class IdConverter(BaseConverter):
@@ -45,14 +49,16 @@ class DetectTruncatedBodies:
     """WSGI middleware that lets Werkzeug detect truncated bodies.
 
     gunicorn and granian set `wsgi.input_terminated`, with which Werkzeug accepts a body of any length. Without it,
-    Werkzeug expects Content-Length bytes, and raises an error if the client disconnects before.
+    Werkzeug expects Content-Length bytes, and raises an error if the client disconnects before. A body in chunks has
+    no length: the server raises an error if the last one is missing.
     """
 
     def __init__(self, wsgi_app: Any) -> None:
         self.wsgi_app = wsgi_app
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        environ.pop("wsgi.input_terminated", None)
+        if "HTTP_TRANSFER_ENCODING" not in environ:
+            environ.pop("wsgi.input_terminated", None)
         response: Iterable[bytes] = self.wsgi_app(environ, start_response)
         return response
 
@@ -66,7 +72,8 @@ def init_app(app: Flask) -> None:
     # Each proxy appends the address of its client. Earlier addresses may be forged.
     proxies = app.config["TRUSTED_PROXIES"]
     behind_proxies = ProxyFix(strict, x_for=proxies, x_proto=proxies, x_host=0) if proxies else strict
-    app.wsgi_app = behind_proxies  # type: ignore[method-assign]  # Flask documents this way of wrapping.
+    # Flask documents this way of wrapping.
+    app.wsgi_app = SetBasePath(behind_proxies, app.config)  # type: ignore[method-assign]
 
 
 def assign_request_id() -> None:
@@ -81,7 +88,10 @@ def add_request_id(response: Response) -> Response:
 
 def reject_unreadable_bodies() -> None:
     if "Transfer-Encoding" in request.headers:
-        raise LengthRequired("Send the body with a Content-Length, not in chunks.")
+        if not request.environ.get("SERVER_SOFTWARE", "").startswith(DETECT_TRUNCATED_CHUNKS):
+            raise LengthRequired("Send the body with a Content-Length, not in chunks.")
+        if request.headers["Transfer-Encoding"].lower() != "chunked" or "Content-Length" in request.headers:
+            raise BadRequest("A body must have either a Content-Length or `Transfer-Encoding: chunked`, and no others.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Compressed bodies are not taken: send it without Content-Encoding.")
 
@@ -132,8 +142,10 @@ class StrictParser(FlaskParser):
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
         try:
+            body = req.get_data()
+            req.stream.read(1)  # Of a longer body in chunks, Werkzeug has read the beginning. Here it raises 413.
             return json.loads(
-                req.get_data().decode("utf-8"),
+                body.decode("utf-8"),
                 parse_float=parse_decimal,
                 parse_constant=Decimal,  # Accept NaN and Infinity here, so that the error can name the field.
                 object_pairs_hook=_without_duplicates,

@@ -10,7 +10,6 @@ import io
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,14 @@ from flask import Flask
 
 from .. import create_app
 from ..auth import cached_identity
-from ..errors import CarbonError, RequestTimeout, Unavailable
+from ..errors import CarbonError, Unavailable
 from ..imports import start_worker
 from ..observability.logging import configure_logging
-from ..rest import JSON_MAX_BYTES, early_problem
+from ..rest import JSON_MAX_BYTES, early_problem, set_base_path
 from .admission import FULL, FairQueue, Slot
+from .request_body import IncomingBody, StreamedBody
 from .sockets import stop_accepting
 
-BODY_SECONDS = 10  # Time for a body to arrive, plus a second for each BODY_BYTES_PER_SECOND that have arrived.
-BODY_BYTES_PER_SECOND = 16 * 1024
-CHUNK_BYTES = 256 * 1024  # Size of the parts in which a thread reads a long body.
 MAX_BUFFERED_BYTES = 256 * 1024 * 1024  # Maximum memory of a worker for short bodies that are still arriving.
 RESERVED_CONNECTIONS = 2  # Of the pool, for readiness checks and queued imports, which need no slot.
 CLOSING_SECONDS = 0.5  # Time for open connections to send a request after the worker stops accepting new ones.
@@ -39,7 +36,7 @@ UNREADABLE = "\xff"
 
 _ENVIRON = {
     "SCRIPT_NAME": "",
-    "SERVER_SOFTWARE": "granian",
+    "SERVER_SOFTWARE": "carbonapi",
     "wsgi.errors": sys.stderr,
     "wsgi.multiprocess": True,
     "wsgi.multithread": True,
@@ -86,48 +83,58 @@ class RsgiApplication:
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         environ, started_at = _environ(scope), asyncio.get_running_loop().time()
-        # During a drain, clients must not reuse connections: a new one reaches another server.
-        closing = [("Connection", "close")] if self._is_stopping() else []
+        set_base_path(environ, self._app.config)
+        is_chunked = "HTTP_TRANSFER_ENCODING" in environ
+        body = IncomingBody(protocol, None if is_chunked else int(environ.get("CONTENT_LENGTH", "0")))
         try:
-            length = int(environ.get("CONTENT_LENGTH", "0"))
-            if 0 < length <= JSON_MAX_BYTES:
-                environ["wsgi.input"] = io.BytesIO(await self._read_body(protocol, length))
-            # Pages and health checks need no slot, so they are answered under any load.
-            if not environ["PATH_INFO"].startswith("/api/"):
-                status, headers, chunks = await self._respond(environ)
-            else:
-                client = cached_identity(self._app, environ.get("HTTP_AUTHORIZATION", "")) or environ["REMOTE_ADDR"]
-                slot = Slot(self._queue, client)
-                if length > JSON_MAX_BYTES:
-                    # A long body occupies a thread while it arrives.
-                    if self._idle_threads <= self._app.config["WORKER_THREADS"] // 3:
-                        raise Unavailable(FULL)
-                    environ["wsgi.input"] = StreamedBody(protocol, length, slot)
-                async with slot:
-                    status, headers, chunks = await self._respond(environ)
+            status, headers, chunks = await self._answer(environ, body)
         except CarbonError as error:
             seconds = asyncio.get_running_loop().time() - started_at
             status, headers, chunks = early_problem(error, environ, seconds, self._app.config["CORS_ORIGINS"])
+        # During a drain, clients must not reuse connections: a new one reaches another server. After a body that was
+        # not read, the next request is out of reach.
+        if self._is_stopping() or not body.is_at_end:
+            headers = [*headers, ("Connection", "close")]
         if isinstance(chunks, bytes):
-            protocol.response_bytes(status, headers + closing, chunks)
+            protocol.response_bytes(status, headers, chunks)
         else:
-            await self._stream(protocol.response_stream(status, headers + closing), chunks)
+            await self._stream(protocol.response_stream(status, headers), chunks)
+        await body.discard()
 
-    async def _read_body(self, protocol: Any, length: int) -> bytes:
-        """Return a body, or the part of it that arrived before the end of the connection.
+    async def _answer(self, environ: dict[str, Any], body: IncomingBody) -> Response:
+        """Return the response to a request. Raise CarbonError if it fails before it reaches the application."""
+        head = b""
+        if body.length is None or body.length <= JSON_MAX_BYTES:
+            head = await self._read_body(body)
+            environ["wsgi.input"] = io.BytesIO(head)
+        # Pages and health checks need no slot, so they are answered under any load.
+        if not environ["PATH_INFO"].startswith("/api/"):
+            return await self._respond(environ)
+        client = cached_identity(self._app, environ.get("HTTP_AUTHORIZATION", "")) or environ["REMOTE_ADDR"]
+        slot = Slot(self._queue, client)
+        if len(head) > JSON_MAX_BYTES or (body.length or 0) > JSON_MAX_BYTES:
+            # A long body occupies a thread while it arrives.
+            if self._idle_threads <= self._app.config["WORKER_THREADS"] // 3:
+                raise Unavailable(FULL)
+            environ["wsgi.input"] = StreamedBody(body, slot, head)
+        async with slot:
+            return await self._respond(environ)
+
+    async def _read_body(self, body: IncomingBody) -> bytes:
+        """Return a body, the part of it that arrived before the end of the connection, or the beginning of a long one.
 
         Raise RequestTimeout if it is too slow, and Unavailable if the bodies that are arriving take too much memory.
         """
-        body = bytearray()
+        head = bytearray()
         try:
-            async for chunk in _receive(protocol, length):
+            while len(head) <= JSON_MAX_BYTES and (chunk := await body.next()):
                 if self._buffered_bytes + len(chunk) > MAX_BUFFERED_BYTES:
                     raise Unavailable(FULL)
                 self._buffered_bytes += len(chunk)
-                body += chunk
+                head += chunk
         finally:
-            self._buffered_bytes -= len(body)
-        return bytes(body)
+            self._buffered_bytes -= len(head)
+        return bytes(head)
 
     async def _respond(self, environ: dict[str, Any]) -> Response:
         if not self._idle_threads:
@@ -195,58 +202,6 @@ class ResponseStream:
             self._chunks.close()
 
 
-class StreamedBody(io.RawIOBase):
-    """A long body, which the thread of its request reads while it arrives. The slot is free while the thread waits."""
-
-    def __init__(self, protocol: Any, length: int, slot: Slot) -> None:
-        self._chunks = _receive(protocol, length)
-        self._remaining = length
-        self._slot = slot
-        self._loop = asyncio.get_running_loop()
-        self._buffer = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        if not self._buffer:
-            self._buffer = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
-        count = min(len(target), len(self._buffer))
-        target[:count], self._buffer = self._buffer[:count], self._buffer[count:]
-        return count
-
-    async def _next(self) -> bytes:
-        """Return the next bytes; none at the end. Raise RequestTimeout, or Unavailable if no slot becomes free."""
-        self._slot.leave()
-        part = bytearray()
-        while self._remaining and len(part) < CHUNK_BYTES:
-            chunk = await anext(self._chunks, b"")
-            self._remaining = self._remaining - len(chunk) if chunk else 0
-            part += chunk
-        if not self._remaining:
-            await self._slot.enter()
-        return bytes(part)
-
-
-async def _receive(protocol: Any, length: int) -> AsyncIterator[bytes]:
-    """Yield the bytes of a body as they arrive. Raise RequestTimeout if they arrive too slowly."""
-    loop = asyncio.get_running_loop()
-    started_at, received = loop.time(), 0
-    parts = aiter(protocol)
-    while received < length:
-        try:
-            async with asyncio.timeout_at(started_at + BODY_SECONDS + received / BODY_BYTES_PER_SECOND):
-                chunk = await parts.__anext__()  # granian's awaitable cannot be canceled through `anext`.
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise RequestTimeout(f"Only {received} of {length} bytes arrived in time. Send the body faster.") from None
-        if not chunk:
-            return
-        received += len(chunk)
-        yield bytes(chunk)
-
-
 def _environ(scope: Any) -> dict[str, Any]:
     """Return the WSGI environment of a request (PEP 3333)."""
     address, _, port = scope.client.rpartition(":")
@@ -262,6 +217,7 @@ def _environ(scope: Any) -> dict[str, Any]:
         "REMOTE_PORT": port,
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(),
+        "wsgi.input_terminated": True,
     }
     for name, value in scope.headers.items():
         if "_" not in name:  # WSGI could not distinguish it from the header with a hyphen.

@@ -96,7 +96,7 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
                 code = _migrate(variables, signals) if state.is_reachable and not state.is_migrated else 0
                 if code != 0:
                     return code
-                _print_addresses(host, port, database)
+                _print_addresses(host, port, variables.get("CARBONAPI_BASE_PATH", ""), database)
                 _wait_for_stop(web_server, signals, variables, is_migrated=state.is_reachable)
                 # Serve on, but not ready, so that a load balancer stops sending requests.
                 drain_file.touch()
@@ -187,9 +187,9 @@ def _client_host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def _print_addresses(host: str, port: int, database: str) -> None:
+def _print_addresses(host: str, port: int, base_path: str, database: str) -> None:
     name = _client_host(host)
-    address = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    address = f"http://{f'[{name}]' if ':' in name else name}:{port}{base_path}"
     print(
         f"\ncarbonapi is serving.\n"
         f"  API:         {address}/api/v1\n"

@@ -185,3 +185,24 @@ def test_view_body_runs_on_every_request(as_manager, monkeypatch):
 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert runs == [Usage, Usage, Usage]
+
+
+@pytest.mark.parametrize(
+    ("filters", "relations"),
+    [
+        (range(100, 101), ["first", "prev", "next", "last"]),
+        (range(100, 145), ["prev", "next"]),
+        (range(100, 10**15, 10**13), ["next"]),
+    ],
+)
+def test_link_repeats_at_most_2_kb_of_query(as_member, filters, relations):
+    for _ in range(3):
+        as_member.post("/usages", json={"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 1})
+    query = "&".join(f"usage_type_id={id_}" for id_ in filters)
+
+    answer = as_member.get(f"/usages?{query}&page_size=1&page=2")
+
+    assert re.findall('rel="([a-z]+)"', answer.headers["Link"]) == relations
+    assert len(query) > 2048 or len(answer.headers["Link"]) < 2300
+    following = re.search('<([^>]*)>; rel="next"', answer.headers["Link"])[1]
+    assert as_member.get(following).headers["X-Pagination"].startswith('{"total": 3, "total_pages": 3')

@@ -1,5 +1,6 @@
 """Invalid requests: each returns the documented status, names the field and stores nothing."""
 
+import io
 import json
 
 import pytest
@@ -174,12 +175,36 @@ def test_body_of_ten_megabytes_is_413(as_member):
     assert (answer.status_code, answer.content_type) == (413, "application/problem+json")
 
 
-def test_compressed_body_is_415_and_chunked_body_is_411(as_member):
+def test_compressed_body_is_415(as_member):
     headers = {"Content-Encoding": "gzip"}
     assert as_member.post("/usages", data=b"x", content_type="application/json", headers=headers).status_code == 415
-    headers = {"Transfer-Encoding": "chunked"}
-    answer = as_member.post("/usages", content_type="application/json", headers=headers)
+
+
+def send_chunks(client, server, note="short", coding="chunked", **environ):
+    """Send a body without a length, as this web server passes it to the application."""
+    body = json.dumps(GOOD | {"note": note}).encode()
+    environ |= {"SERVER_SOFTWARE": server, "HTTP_TRANSFER_ENCODING": coding, "wsgi.input_terminated": True}
+    environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_TYPE": "application/json"}
+    return client.post("/usages", environ_overrides=environ)
+
+
+@pytest.mark.parametrize("server", ["carbonapi", "gunicorn/27.0.1"])
+def test_chunked_body_is_read(as_member, server):
+    assert send_chunks(as_member, server).status_code == 201
+    assert send_chunks(as_member, server, "x" * 2_000_000).status_code == 413
+
+
+def test_chunks_need_a_server_that_detects_truncation(as_member):
+    answer = send_chunks(as_member, "Granian")
+
     assert (answer.status_code, answer.json["title"]) == (411, "Length required")
+    assert as_member.get("/usages").json == []
+
+
+def test_other_coding_or_a_length_with_chunks_is_400(as_member):
+    assert send_chunks(as_member, "gunicorn/27.0.1", coding="gzip, chunked").status_code == 400
+    assert send_chunks(as_member, "gunicorn/27.0.1", CONTENT_LENGTH="5").status_code == 400
+    assert as_member.get("/usages").json == []
 
 
 def test_truncated_body_is_400_and_stores_nothing(as_member):

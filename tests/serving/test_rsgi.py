@@ -1,4 +1,4 @@
-"""Request bodies through the real web server: cut off, in chunks, too large, and slow."""
+"""Request bodies through the real web server: cut off, in chunks, rejected, too large, and slow."""
 
 import json
 import socket
@@ -88,14 +88,65 @@ def test_upload_that_is_cut_off_records_nothing(service):
     assert service.usage_count() == before + 1000
 
 
-def test_chunked_body_is_411(service):
+def in_chunks(body, size=8192):
+    parts = [body[begin : begin + size] for begin in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
+
+
+@pytest.mark.parametrize("size", [100, 50_000])
+def test_chunked_upload_is_imported(service, size):
+    file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * size  # A long one is streamed to its thread.
     before = service.usage_count()
-    chunks = f"{len(FILE):x}\r\n".encode() + FILE + b"\r\n0\r\n\r\n"
 
-    status, problem = service.send(service.upload("Transfer-Encoding: chunked"), chunks)
+    status, imported = service.send(service.upload("Transfer-Encoding: chunked"), in_chunks(file))
 
-    assert (status, problem["title"]) == (411, "Length required")
+    assert (status, imported["usage_count"]) == (201, size)
+    assert service.usage_count() == before + size
+
+
+@pytest.mark.parametrize("size", [100, 50_000])
+@pytest.mark.parametrize("end", [b"", b"5\r\n202", b"zz\r\n"])
+def test_truncated_chunks_record_nothing(service, size, end):
+    file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * size
+    before = service.usage_count()
+    cut = in_chunks(file).removesuffix(b"0\r\n\r\n") + end
+
+    status, _ = service.send(service.upload("Transfer-Encoding: chunked"), cut, half_close=True)
+
+    assert status in (None, 400)
+    time.sleep(0.5)
     assert service.usage_count() == before
+
+
+def test_chunked_json_has_the_limit_of_other_json(service):
+    def record(note):
+        body = json.dumps({"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1, "note": note})
+        head = request(
+            "POST", "/api/v1/usages", b"", "Transfer-Encoding: chunked", f"Authorization: Bearer {service.token}"
+        )
+        return service.send(head, in_chunks(body.encode()))
+
+    assert record("short")[0] == 201
+    assert record("x" * 1_100_000)[0] == 413
+
+
+def test_other_transfer_coding_is_400(service):
+    before = service.usage_count()
+
+    status, problem = service.send(service.upload("Transfer-Encoding: gzip, chunked"), in_chunks(FILE))
+
+    detail = "A body must have either a Content-Length or `Transfer-Encoding: chunked`, and no others."
+    assert (status, problem["detail"]) == (400, detail)
+    assert service.usage_count() == before
+
+
+def test_rejected_upload_is_read_on(service):
+    """A client that sends everything before it reads gets the response, not a broken connection."""
+    size = 20_000_000
+    head = service.upload(f"Content-Length: {size}").replace(service.token.encode(), b"x.y.z")
+
+    for _ in range(20):
+        assert service.send(head, b"x" * size)[0] == 401
 
 
 def test_large_body_is_413_before_it_is_sent(service):

@@ -29,6 +29,27 @@ def serving(database_url, secret_key, workers=1, log=None, **settings):
         **{f"CARBONAPI_{name}": str(value) for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(port), "--workers", str(workers)]
+    with running(command, port, environ, log) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving_with_gunicorn(database_url, secret_key, **settings):
+    """Yield the URL of gunicorn with the WSGI application, on a migrated database, once it is ready."""
+    port = free_port()
+    environ = {
+        **os.environ,
+        "CARBONAPI_DATABASE_URL": database_url,
+        "CARBONAPI_SECRET_KEY": secret_key,
+        **{f"CARBONAPI_{name}": str(value) for name, value in settings.items()},
+    }
+    options = ["--bind", f"127.0.0.1:{port}", "--threads", "4", "--log-level", "error", "--no-control-socket"]
+    with running([sys.executable, "-m", "gunicorn", *options, "wsgi:app"], port, environ) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running(command, port, environ, log=None):
     server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:

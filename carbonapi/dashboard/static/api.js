@@ -1,6 +1,6 @@
 // Authorized requests to the API. If a token has expired, the request is repeated with the next one.
 
-import { request, Problem } from "./http.js";
+import { API, request, Problem } from "./http.js";
 import { freshToken } from "./session.js";
 
 // The Idempotency-Keys of POST requests without a response. Repeated with the same key, a request has a single effect.
@@ -75,5 +75,5 @@ function urlOf(path, query = {}) {
     for (const value of [values].flat()) if (value !== "" && value !== null && value !== undefined) parameters.append(name, value);
   }
   const text = parameters.toString();
-  return `/api/v1${path}${text ? `?${text}` : ""}`;
+  return `${API}${path}${text ? `?${text}` : ""}`;
 }

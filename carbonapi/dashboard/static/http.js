@@ -1,5 +1,8 @@
 // HTTP requests. Numbers in JSON become strings with the same digits, so that none is rounded.
 
+// The service may be below a base path. This file is at /dashboard/<version>/http.js there.
+export const API = new URL("../../api/v1", import.meta.url).pathname;
+
 // A string matches as a whole, so every number that matches is outside of strings.
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 

@@ -6,10 +6,10 @@
 // Content-Security-Policy prevents such scripts: it allows only scripts of this origin, and no markup from text. Logging
 // out in any tab removes the token and ends the session.
 
-import { request, Problem } from "./http.js";
+import { API, request, Problem } from "./http.js";
 
 const STORAGE_KEY = "carbonapi-refresh-token";
-const AUTH = "/api/v1/auth";
+const AUTH = `${API}/auth`;
 let accessToken = null;
 let refreshing = null;
 let onEnd = () => {};

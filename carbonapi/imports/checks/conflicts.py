@@ -63,12 +63,12 @@ def _reject_readings(found: Any) -> None:
     message = sa.func.format(
         "The ledger already has this reading: usage %s has the same user, usage type and time.", found.c.usage_id
     )
-    with _hash_joins():
+    with hash_joins():
         reject("usage_at", Row.usage_at, message, found.c.line == Row.line)
 
 
 def _match_readings(imp: Import, found: Any) -> None:
-    with _hash_joins():
+    with hash_joins():
         if imp.on_conflict == "replace":
             message = sa.func.format(
                 "The ledger has %s usages with this user, usage type and time, and without external_id. "
@@ -81,15 +81,15 @@ def _match_readings(imp: Import, found: Any) -> None:
 
 
 @contextlib.contextmanager
-def _hash_joins() -> Iterator[None]:
-    """Disable nested loops within the block.
+def hash_joins() -> Iterator[None]:
+    """Disable other joins within the block.
 
     The statistics of an organization that has just imported its first file show it as empty. PostgreSQL would then
-    compare each of its usages with each row.
+    compare each of its usages with each row, or with each row of the same time.
     """
-    db.session.execute(sa.text("SET LOCAL enable_nestloop = off"))
+    db.session.execute(sa.text("SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off"))
     yield
-    db.session.execute(sa.text("SET LOCAL enable_nestloop = on"))
+    db.session.execute(sa.text("SET LOCAL enable_nestloop = on; SET LOCAL enable_mergejoin = on"))
 
 
 def _compare(imp: Import) -> None:

@@ -18,8 +18,7 @@ def wait_for_other_imports(imp: Import) -> None:
     Take the lock before the checks that read the ledger: they must see the usages of the import before. Requests that
     record single usages do not take it. Raise Unavailable if the wait takes too long.
     """
-    if imp.status == RUNNING:
-        allow(lock_seconds=QUEUED_LOCK_SECONDS)
+    allow(lock_seconds=QUEUED_LOCK_SECONDS if imp.status == RUNNING else LOCK_SECONDS)
     key = sa.func.hashtextextended("imports", imp.organization_id)
     try:
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
@@ -48,7 +47,7 @@ def reject_repeated_file(imp: Import) -> None:
     ).one_or_none()
     if earlier is not None:
         message = (
-            f"This file was imported before: import {earlier.id} of {format_datetime(earlier.recorded_at)}. Revert that "
-            "import first, or set again=true to import the file again."
+            f"This file was imported before: import {earlier.id} of {format_datetime(earlier.recorded_at)}. Revert it "
+            "first, or set again=true to import the file again."
         )
         raise FileAlreadyImported(message, {"query": {"again": [message]}})

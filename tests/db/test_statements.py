@@ -107,7 +107,7 @@ def test_correction_reads_archives_and_writes(signed_in_before, statements):
 
 def test_import_statements_do_not_depend_on_its_length(signed_in_before, statements):
     for lines in (10, 1000):
-        file = "usage_at,amount\n" + "2024-01-01T00:00:00Z,1\n" * lines
+        file = "usage_at,amount\n" + "".join(f"2024-01-01T00:00:{lines % 60:02}.{n:06}Z,1\n" for n in range(lines))
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201

@@ -177,7 +177,12 @@ CONSTANTS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
         "Lines with errors in the response of an import.",
     ),
     ("carbonapi.imports.formats.green_button", "MAX_METERS", "{:,}".format, "Meters in a Green Button file."),
-    ("carbonapi.imports.staging", "MAX_DISTINCT_UNITS", "{:,}".format, "Different units in an imported file."),
+    (
+        "carbonapi.imports.staging",
+        "MAX_DISTINCT_PAIRS",
+        "{:,}".format,
+        "Different pairs of usage type and unit in an imported file.",
+    ),
     ("carbonapi.imports.jobs.queue", "MAX_ATTEMPTS", str, "Attempts to run a queued import."),
 )
 

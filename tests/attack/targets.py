@@ -130,7 +130,9 @@ class Target:
 
     def _import_id(self):
         path = "/imports?mode=partial&usage_type_id=100"
-        answer = self.service.ask("POST", path, self.token, content=FILE.format(number=next(numbers)).encode(), content_type="text/csv")
+        answer = self.service.ask(
+            "POST", path, self.token, content=FILE.format(number=next(numbers)).encode(), content_type="text/csv"
+        )
         return answer.json["id"]
 
     def _restatement_id(self):

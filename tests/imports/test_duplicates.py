@@ -2,12 +2,16 @@
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from carbonapi.auth import Actor, acting_as
+from carbonapi.commands.usages import import_usage_file, load_options
 from carbonapi.db import db
+from carbonapi.errors import FileAlreadyImported
 from carbonapi.imports.checks.conflicts import existing_readings, hash_joins
 from carbonapi.imports.checks.earlier_imports import reject_repeated_file
 from carbonapi.imports.models import Import
+from carbonapi.imports.service import import_file
 from carbonapi.imports.staging import STAGED
 from carbonapi.usages.models import Usage
 from tests.support import factories
@@ -124,6 +128,14 @@ def test_same_file_again_is_409_and_names_import(as_member, as_manager):
     assert (count(as_manager), len(as_manager.get("/imports").json)) == (2, 1)
 
 
+def test_repeated_file_is_rejected_before_it_is_staged(as_member, statements):
+    post(as_member, GOOD)
+    statements.clear()
+
+    assert post(as_member, GOOD).status_code == 409
+    assert not [statement for statement in statements if "CREATE TEMPORARY TABLE staged" in statement]
+
+
 def test_same_file_again_is_imported_when_asked(as_member):
     first = post(as_member, GOOD).json["id"]
 
@@ -157,6 +169,21 @@ def test_export_is_rejected_by_its_own_ledger(as_manager, as_other_manager):
 
     assert list(rejected(post(as_manager, export, ""))) == ["2", "3"]
     assert post(as_other_manager, export, "?ignore=user_id").json["new_count"] == 2
+
+
+def test_command_imports_a_file_again_when_asked(as_member, tmp_path):
+    user = as_member.user
+    runner, path = CliRunner(), tmp_path / "june.csv"
+    path.write_text(GOOD)
+    post(as_member, GOOD)
+
+    options = load_options(user.id, "100", None, again="true", on_conflict="skip")
+    with acting_as(Actor(user.id, user.organization_id, "manager", "UTC")):
+        with path.open("rb") as file, pytest.raises(FileAlreadyImported):
+            import_file(file, factories.now(), **load_options(user.id, "100", None))
+        with path.open("rb") as file:
+            assert import_file(file, factories.now(), **options).unchanged_count == 2
+    assert "--again" in runner.invoke(import_usage_file, ["--help"]).output
 
 
 def stage(rows):

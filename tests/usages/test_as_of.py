@@ -1,8 +1,8 @@
 """Whatever happens to the ledger, every past answer stays: random histories against a dictionary of the past."""
 
-import itertools
 import copy
 import datetime as dt
+import itertools
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise

@@ -96,8 +96,8 @@ MUTATIONS = (
         "imports/service.py",
         "",
         (
-            Replace(r"FILE_CHECKS = .*", "FILE_CHECKS = (resolve_names, validate, match_existing, check_references)"),
-            Replace(r"LEDGER_CHECKS = .*", "LEDGER_CHECKS = ()"),
+            Replace(r"\(resolve_names, validate\)", "(resolve_names, validate, match_existing, check_references)"),
+            Replace(r"\(match_existing, check_references\)", "()"),
         ),
         SIMULTANEOUS,
     ),
@@ -140,7 +140,7 @@ MUTATIONS = (
         "imports: the end of an interval does not identify it",
         "imports/staging.py",
         "",
-        Replace(r"Row\.usage_at, Row\.usage_until, Row\.adjusts", "Row.usage_at, Row.adjusts"),
+        Replace(r"\(Row\.user_id, .*, Row\.usage_until, .*\)", "(Row.user_id, Row.usage_type_id, Row.usage_at)"),
         f"{DUPLICATES}test_interval_and_reading_at_its_start_differ",
     ),
     # Tokens and sessions.

@@ -41,6 +41,10 @@ class Conflict(CarbonError):
     """The request contradicts what is stored."""
 
 
+class FileAlreadyImported(Conflict):
+    """The file was imported before."""
+
+
 class PreconditionFailed(CarbonError):
     """The row has changed since the caller read it."""
 

@@ -23,6 +23,7 @@ FEATURES = (
     "catalogue",
     "periods",
     "usages",
+    "changes",
     "imports",
     "exports",
     "emissions",
@@ -39,7 +40,7 @@ OTHERS = {
     "": {*FLOOR, *FEATURES, "dashboard", "postman"},  # create_app.
     "commands": {"", *FLOOR, *FEATURES, "postgres", "postman", "serving"},
 }
-WITHOUT_TABLES = {"exports", "emissions"}
+WITHOUT_TABLES = {"changes", "exports", "emissions"}
 ROUTES = {"route", "get", "post", "put", "patch", "delete"}
 QUERIES = {"select", "insert", "update", "delete", "query"}
 DATABASE_CALLS = {"execute", "scalar", "scalars", "commit", "flush", "rollback"}

@@ -42,11 +42,9 @@ def _read(position: Position, limit: int) -> Any:
     actor = current_actor()
     until = settled_until(None if actor.is_admin else actor.organization_id)
 
-    def newest(moment: Any, id_: Any) -> tuple[sa.ColumnElement[bool], ...]:
-        return sa.tuple_(moment, id_) > sa.tuple_(*position), moment <= until
-
     def first(rows: sa.Select[Any], moment: Any, id_: Any) -> sa.Select[Any]:
-        return rows.where(*newest(moment, id_)).order_by(moment, id_).limit(limit)
+        is_next = sa.tuple_(moment, id_) > sa.tuple_(sa.literal(position[0]), sa.literal(position[1], sa.BigInteger))
+        return rows.where(is_next, moment <= until).order_by(moment, id_).limit(limit)
 
     versions = sa.union_all(
         *(
@@ -61,9 +59,7 @@ def _read(position: Position, limit: int) -> Any:
         Usage.recorded_at,
         sa.type_coerce(json_object(schema_columns(sa.select(Usage), UsageSchema)), sa.JSON()),
     ).add_cte(versions.cte(Usage.__tablename__))
-    is_gone = UsageVersion.deleted
-    if actor.role == "member":
-        is_gone = is_gone | _is_given_away()
+    is_gone: sa.ColumnElement[bool] = sa.or_(UsageVersion.deleted, actor.role == "member" and _is_given_away())
     deleted = first(
         _changes(sa.literal(DELETED), UsageVersion, UsageVersion.superseded_at, sa.null()).where(
             *scope_criteria(UsageVersion), is_gone

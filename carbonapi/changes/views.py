@@ -6,7 +6,7 @@ from flask import Response
 from flask.views import MethodView
 
 from ..rest import Blueprint
-from ..rest.paging import cursor_link, decode_cursor, encode_cursor
+from ..rest.paging import cursor_link, decode_cursor
 from ..usages.models import Usage
 from .schemas import ChangeQuery, ChangeSchema
 from .service import BEGINNING, changes_after
@@ -28,4 +28,4 @@ class Changes(MethodView):
         columns = (Usage.recorded_at, Usage.id)
         after = decode_cursor(query["cursor"], columns) if query["cursor"] else BEGINNING
         body, last = changes_after((after[0], after[1]), query["page_size"], query["wait"])
-        return Response(body, mimetype="application/json", headers={"Link": cursor_link(encode_cursor(last))})
+        return Response(body, mimetype="application/json", headers={"Link": cursor_link(last)})

@@ -37,13 +37,14 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
         if name not in {*NAMES, *NAMES.values()}:
             validator: Any = getattr(field, "inner", field).validate
             is_choice = isinstance(validator, ma.validate.OneOf)
-            command = click.option(
-                f"--{name.replace('_', '-')}",
-                name,
-                type=click.Choice(list(validator.choices)) if is_choice else str,
-                multiple=isinstance(field, ma.fields.List),
-                help=field.metadata["description"],
-            )(command)
+            kind: dict[str, Any] = {
+                "type": click.Choice(list(validator.choices)) if is_choice else str,
+                "multiple": isinstance(field, ma.fields.List),
+            }
+            if isinstance(field, ma.fields.Boolean):
+                kind = {"is_flag": True, "flag_value": "true", "default": None}
+            help_text = field.metadata["description"]
+            command = click.option(f"--{name.replace('_', '-')}", name, help=help_text, **kind)(command)
     return command
 
 

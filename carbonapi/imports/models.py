@@ -44,6 +44,7 @@ class Import(TenantScoped, Model):
         choice_constraint("status", STATUSES),
         sa.CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
         sa.CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
+        sa.Index("ix_imports_by_file", "organization_id", "sha256", "id"),
     )
 
     status: Mapped[str] = mapped_column(server_default=COMPLETED)

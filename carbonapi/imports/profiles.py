@@ -8,7 +8,7 @@ from ..errors import ValidationFailed
 from .schemas import ImportOptions
 
 SHIPPED_PROFILES = Path(__file__).with_name("shipped_profiles")
-USER_OPTIONS = ("user_id", "user_email")  # These depend on the import, not on the kind of file.
+OPTIONS_OF_ONE_IMPORT = ("user_id", "user_email", "again")  # They do not depend on the kind of file.
 TYPE_OPTIONS = ("usage_type", "usage_type_id")
 
 
@@ -22,7 +22,7 @@ def load_profile(path: Path) -> dict[str, Any]:
             options = tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValidationFailed(f"{path.name} is not a TOML file: {error}.") from None
-    known = [name for name in ImportOptions().fields if name not in USER_OPTIONS]
+    known = [name for name in ImportOptions().fields if name not in OPTIONS_OF_ONE_IMPORT]
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ValidationFailed(f"{path.name} has unknown options: {', '.join(unknown)}. Options: {', '.join(known)}.")

@@ -8,7 +8,18 @@ import marshmallow as ma
 
 from ..catalogue.schemas import method
 from ..rest import ExportQuerySchema, ListQuerySchema, QuerySchema, Schema, Sort, equal_to, time_range, time_zone
-from ..rest.fields import Email, ExactDecimal, Name, Region, StrictInteger, Text, TimeZoneName, UtcDateTime, returned
+from ..rest.fields import (
+    Email,
+    ExactDecimal,
+    Name,
+    Region,
+    StrictBoolean,
+    StrictInteger,
+    Text,
+    TimeZoneName,
+    UtcDateTime,
+    returned,
+)
 from ..usages.schemas import quality, reason
 from .formats.green_button import COMMODITIES
 from .formats.rows import FORMATS, NAMES, CellsSchema, FileFormat
@@ -31,9 +42,15 @@ class ImportOptions(QuerySchema):
     )
     on_conflict = one_of(
         ON_CONFLICT,
-        "Action for rows whose usage is already in the ledger. `reject` (default): reject rows with a known "
-        "`external_id`. `skip`: keep the usage. `replace`: correct the usage if the row differs. `skip` and `replace` "
-        "recognize rows without an `external_id` by user, usage type and time.",
+        "Action for rows whose usage is already in the ledger. `reject` (default): reject the row. `skip`: keep the "
+        "usage. `replace`: correct the usage if the row differs. A row without an `external_id` is identified by user, "
+        "usage type, `usage_at` and `usage_until`.",
+    )
+    again = StrictBoolean(
+        metadata={
+            "description": "Import a file that was imported before. Default: such a file is an error, unless the "
+            "earlier import was reverted. Use it with `on_conflict=skip` or `replace`."
+        }
     )
     format = one_of(
         FORMATS,

@@ -11,6 +11,7 @@ from ..errors import CarbonError, Conflict
 from ..observability import metrics
 from ..usages import ledger
 from .checks.conflicts import match_existing
+from .checks.earlier_imports import reject_repeated_file, wait_for_other_imports
 from .checks.gaps import gaps
 from .checks.missing_references import check_references
 from .checks.name_lookup import default_user, resolve_names, resolve_type
@@ -22,7 +23,8 @@ from .formats.text_files import MAX_ERRORS_SHOWN, rows_rejected, sha256_of_text_
 from .models import CHANGED, NEW, RUNNING, Import, Outcomes
 from .staging import count_outcomes, load_staging_table, valid_rows
 
-CHECKS = (resolve_names, validate, match_existing, check_references)
+FILE_CHECKS = (resolve_names, validate)
+LEDGER_CHECKS = (match_existing, check_references)
 
 
 def import_file(
@@ -37,7 +39,8 @@ def import_file(
     mode: "atomic" records all rows or none, "partial" the valid ones. "dry-run" records nothing and returns the outcome
     of "partial" as an import without an id. options: those of `run_import`; without `user_id` and `user_email`, the
     usages are the actor's.
-    Raise ValidationFailed with the errors by line if the file is invalid, or if a row of an atomic import is.
+    Raise ValidationFailed with the errors by line if the file is invalid, or if a row of an atomic import is. Raise
+    FileAlreadyImported for a file that was imported before.
     """
     if mode == "dry-run":
         imp = create_import(file, now, mode, on_conflict, options)
@@ -59,11 +62,12 @@ def import_file(
 def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, options: dict[str, Any]) -> Import:
     """Return a new import of a file, and replace the names of the user and usage type in the options by ids.
 
-    Raise ValidationFailed for a file that is not a complete text, and for an unknown user or usage type.
+    Raise ValidationFailed for a file that is not a complete text, and for an unknown user or usage type. Raise
+    FileAlreadyImported for a file that was imported before, unless the options have `again`.
     """
     user = default_user(options)
     resolve_type(options)
-    return Import(
+    imp = Import(
         organization_id=user.organization_id,
         mode=mode,
         on_conflict=on_conflict,
@@ -71,19 +75,34 @@ def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str
         recorded_at=now,
         recorded_by=current_actor().id,
     )
+    if not options.get("again"):
+        reject_repeated_file(imp)
+    return imp
 
 
 def run_import(
-    imp: Import, file: IO[bytes], ignore: Collection[str] = (), file_format: FileFormat | None = None, **defaults: Any
+    imp: Import,
+    file: IO[bytes],
+    ignore: Collection[str] = (),
+    file_format: FileFormat | None = None,
+    again: bool = False,
+    **defaults: Any,
 ) -> None:
     """Stage the rows of a file, check them, and record those that are new or changed.
 
-    ignore: columns of the file to skip. defaults: values for columns that the file lacks.
+    ignore: columns of the file to skip. again: import the file even if it was imported before. defaults: values for
+    columns that the file lacks.
     Raise ValidationFailed if a row of an atomic import is rejected. A queued import stores the errors of its rows.
     """
     parser = RowParser(file_format or FileFormat(), defaults)
     load_staging_table(file, parser, ignore)
-    for check in CHECKS:
+    for check in FILE_CHECKS:
+        check(imp, parser.used_columns)
+    if imp.mode != "dry-run":
+        wait_for_other_imports(imp)
+    if not again:  # The import that held the lock may have had the same file.
+        reject_repeated_file(imp)
+    for check in LEDGER_CHECKS:
         check(imp, parser.used_columns)
     plan = count_outcomes()
     if plan.rejected and imp.mode == "atomic":

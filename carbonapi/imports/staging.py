@@ -18,6 +18,7 @@ from .formats.text_files import Cells, RowErrors, detect_format, read_csv, read_
 from .models import CHANGED, NEW, REJECTED, Outcomes
 
 MAX_DISTINCT_PAIRS = 1000
+LOCK_SECONDS = 30
 REJECTED_COLUMNS = ("rejected_line", "rejected_because")  # Columns of the export of rejected lines.
 STAGED = sa.Table(
     "staged",
@@ -33,10 +34,12 @@ STAGED = sa.Table(
     postgresql_on_commit="DROP",
 )
 Row = STAGED.c
+# Identifies a usage without an external_id. An adjustment of a closed period differs from a reading at the same time.
+READING_KEY = (Row.user_id, Row.usage_type_id, Row.usage_at, Row.usage_until, Row.adjusts_closed_period_id)
 IS_VALID = Row.outcome != REJECTED
 IS_WRITTEN = Row.outcome.in_([NEW, CHANGED])
 _CREATE = (
-    f"{timeouts(minutes=10, lock_seconds=30, idle_seconds=60)}; SET LOCAL default_statistics_target = 20; "
+    f"{timeouts(minutes=10, lock_seconds=LOCK_SECONDS, idle_seconds=60)}; SET LOCAL default_statistics_target = 20; "
     "DROP TABLE IF EXISTS pg_temp.staged; "
     f"{sa.schema.CreateTable(STAGED).compile(dialect=sa.dialects.postgresql.dialect())}"
 )
@@ -109,13 +112,17 @@ def reject(
 
 
 def reject_duplicates(
-    column: str, value: sa.ColumnElement[Any], key: Sequence[sa.ColumnElement[Any]], *criteria: sa.ColumnElement[bool]
+    column: str,
+    value: sa.ColumnElement[Any],
+    key: Sequence[sa.ColumnElement[Any]],
+    message: str,
+    *criteria: sa.ColumnElement[bool],
 ) -> None:
-    """Reject the valid rows whose key an earlier row has too."""
+    """Reject the valid rows whose key an earlier row has too. message: a format for the value and the earlier line."""
     first = sa.func.first_value(Row.line).over(partition_by=key, order_by=Row.line).label("first")
     keyed = sa.select(Row.line, first).where(IS_VALID, *criteria).subquery("keyed")
-    message = sa.func.concat("'", as_text(value), "' is a duplicate of line ", keyed.c.first, ".")
-    reject(column, value, message, keyed.c.line == Row.line, keyed.c.first < keyed.c.line)
+    text = sa.func.format(message, as_text(value), keyed.c.first)
+    reject(column, value, text, keyed.c.line == Row.line, keyed.c.first < keyed.c.line)
 
 
 def as_text(value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:

@@ -61,8 +61,13 @@ class Imports(MethodView):
         Rows can have `usage_type`, a name, instead of `usage_type_id`; of several types with that name, the one in the
         row's `unit` applies. Rows can have `user_email` instead of `user_id`. A row with both is invalid.
 
-        With `on_conflict=skip` or `replace`, you can send a file again. The service recognizes usages by `external_id`,
-        or by user, usage type and time. A corrected usage keeps its version history and its `import_id`.
+        A row is an error if the ledger already has its usage, or an earlier row of the file is about the same usage.
+        Usages are identified by `external_id`, or without one by user, usage type, `usage_at` and `usage_until`. With
+        `on_conflict=skip` or `replace`, rows about usages in the ledger are no errors. A corrected usage keeps its
+        version history and its `import_id`.
+
+        A file that was imported before returns 409, unless the earlier import was reverted. Set `again=true` to import
+        it again. The imports of an organization are recorded one after the other.
 
         Warnings report overlaps and gaps; these rows are recorded. An overlap is two intervals of the same user, usage
         type and meter. The meter is the part of `external_id` before the last slash: `meter-1` in `meter-1/2026-01`. A

@@ -31,6 +31,7 @@ STATUS: dict[type[errors.CarbonError], int] = {
     errors.NotFound: 404,
     errors.RequestTimeout: 408,
     errors.Conflict: 409,
+    errors.FileAlreadyImported: 409,
     errors.LengthRequired: 411,
     errors.PreconditionFailed: 412,
     errors.PayloadTooLarge: 413,

@@ -174,13 +174,13 @@ def _page_by_cursor(
     """
     page_size, keys = query_filter.arguments["page_size"], _sort_keys(query_filter)
     if query_filter.arguments["cursor"]:
-        values = _decode_cursor(query_filter.arguments["cursor"], [column for column, _ in keys])
+        values = decode_cursor(query_filter.arguments["cursor"], [column for column, _ in keys])
         statement = statement.where(_is_after(keys, values))
     of_page = statement.order_by(*query_filter.order).limit(page_size + 1)
     rows = db.session.execute(_with_json(of_page, schema, keys)).all()
     links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}
     if len(rows) > page_size:
-        links["next"] = ("cursor", _encode_cursor(rows[page_size - 1][1:]))
+        links["next"] = ("cursor", encode_cursor(rows[page_size - 1][1:]))
     return _json(rows[:page_size], schema), {"Link": _links(links)}
 
 
@@ -212,6 +212,11 @@ def _json(rows: Sequence[Any], schema: type[ma.Schema]) -> bytes:
     if rows and not isinstance(rows[0][0], str):
         return current_app.json.dumps(schema(many=True).dump([row[0] for row in rows])).encode()
     return f"[{','.join(row[0] for row in rows)}]".encode()
+
+
+def cursor_link(values: Sequence[Any]) -> str:
+    """Return a Link header whose `next` continues after a row with these sort keys."""
+    return _links({"next": ("cursor", encode_cursor(values))})
 
 
 def _links(links: dict[str, tuple[str, Any]]) -> str:
@@ -262,13 +267,13 @@ def _literal(column: Any, value: Any) -> sa.ColumnElement[Any]:
     return sa.literal(value, column.type)
 
 
-def _encode_cursor(values: Sequence[Any]) -> str:
+def encode_cursor(values: Sequence[Any]) -> str:
     """Return a signed cursor with the sort keys of a row."""
     content = json.dumps([_serialize(value) for value in values], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_sign(content) + content).decode().rstrip("=")
 
 
-def _decode_cursor(cursor: str, columns: Sequence[Any]) -> list[Any]:
+def decode_cursor(cursor: str, columns: Sequence[Any]) -> list[Any]:
     try:
         signed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         signature, content = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
@@ -297,7 +302,7 @@ def _parse(value: Any, column: Any) -> Any:
 def _sign(content: bytes) -> bytes:
     """Return a signature that is valid for this path, filters and order only."""
     others = request.args.items(multi=True)
-    arguments = sorted((name, value) for name, value in others if name not in ("cursor", "page_size"))
+    arguments = sorted((name, value) for name, value in others if name not in ("cursor", "page_size", "wait"))
     key = current_app.config["SECRET_KEY"].encode()
     message = json.dumps([request.path.rstrip("/"), arguments]).encode() + b"\0" + content
     return hmac.digest(key, b"cursor\0" + message, hashlib.sha256)[:SIGNATURE_BYTES]

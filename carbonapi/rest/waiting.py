@@ -1,7 +1,5 @@
 """Waiting within a request, without the resources that other requests need."""
 
-import time
-
 from flask import request
 
 from ..db import db
@@ -15,4 +13,4 @@ def sleep_while_idle(seconds: float) -> bool:
     if waiter is None:
         return False
     db.session.close()
-    return bool(waiter.sleep(seconds, time.sleep))
+    return bool(waiter.sleep(seconds))

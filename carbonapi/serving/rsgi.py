@@ -10,6 +10,8 @@ import io
 import logging
 import signal
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from ..errors import CarbonError, Unavailable
 from ..imports import start_worker
 from ..observability.logging import configure_logging
 from ..rest import JSON_MAX_BYTES, early_problem, set_base_path
+from ..rest.waiting import WAITER
 from .admission import FULL, FairQueue, Slot
 from .request_body import IncomingBody, StreamedBody
 from .sockets import stop_accepting
@@ -78,6 +81,9 @@ class RsgiApplication:
             stop_accepting()
             loop.call_later(CLOSING_SECONDS, signal.raise_signal, signal.SIGINT)
 
+    def _can_wait(self) -> bool:
+        return self._idle_threads > self._app.config["WORKER_THREADS"] // 2 and not self._is_stopping()
+
     def _is_stopping(self) -> bool:
         return self._is_closing or bool(self._drain_file and self._drain_file.exists())
 
@@ -117,6 +123,7 @@ class RsgiApplication:
             if self._idle_threads <= self._app.config["WORKER_THREADS"] // 3:
                 raise Unavailable(FULL)
             environ["wsgi.input"] = StreamedBody(body, slot, head)
+        environ[WAITER] = Waiter(slot, self._can_wait)
         async with slot:
             return await self._respond(environ)
 
@@ -169,6 +176,23 @@ class RsgiApplication:
                 await transport.send_bytes(chunk)
         finally:
             await loop.run_in_executor(self._threads, stream.close)
+
+
+class Waiter:
+    """Lets the thread of a request sleep without its slot."""
+
+    def __init__(self, slot: Slot, can_wait: Callable[[], bool]) -> None:
+        self._slot, self._can_wait = slot, can_wait
+        self._loop = asyncio.get_running_loop()
+
+    def sleep(self, seconds: float) -> bool:
+        """Return False at once if too many threads are busy, or if the worker is stopping."""
+        if not self._can_wait():
+            return False
+        self._loop.call_soon_threadsafe(self._slot.leave)
+        time.sleep(seconds)
+        asyncio.run_coroutine_threadsafe(self._slot.enter(), self._loop).result()
+        return True
 
 
 class ResponseStream:

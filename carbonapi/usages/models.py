@@ -97,6 +97,7 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
         sa.CheckConstraint("usage_until - usage_at <= interval '3653 days'", name="length"),
         choice_constraint("method", METHODS),
         choice_constraint("quality", QUALITIES),
+        sa.Index("ix_usages_by_recording", "organization_id", "recorded_at", "id"),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
         sa.Index("ix_usages_by_user", "organization_id", "user_id", "usage_at", "id"),
         sa.Index("ix_usages_by_type", "organization_id", "usage_type_id", "usage_at", "id"),
@@ -124,6 +125,8 @@ class UsageVersion(UsageColumns, Model):
         ),
         sa.CheckConstraint("superseded_at > recorded_at", name="superseded_at"),
         sa.Index("ix_usage_versions_by_time", "organization_id", "usage_at", "id"),
+        sa.Index("ix_usage_versions_by_recording", "organization_id", "recorded_at", "id"),
+        sa.Index("ix_usage_versions_by_end", "organization_id", "superseded_at", "id"),
     )
 
     @declared_attr

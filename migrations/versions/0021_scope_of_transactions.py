@@ -1,11 +1,18 @@
-"""Add the functions that set the organization of a transaction, and that take the time at which it records."""
+"""Add the functions that set the organization of a transaction and take its time of recording, and indexes by time."""
 
 from alembic import op
 
 revision = "scope_of_transactions"
-down_revision = "local_time_functions"
+down_revision = "imports_by_file"
 branch_labels = None
 depends_on = None
+
+# For the feed of changes.
+INDEXES = (
+    ("ix_usages_by_recording", "usages", ["recorded_at", "id"]),
+    ("ix_usage_versions_by_recording", "usage_versions", ["recorded_at", "id"]),
+    ("ix_usage_versions_by_end", "usage_versions", ["superseded_at", "id"]),
+)
 
 
 def upgrade() -> None:
@@ -19,6 +26,8 @@ def upgrade() -> None:
         $$
         """
     )
+    for name, table, columns in INDEXES:
+        op.create_index(name, table, ["organization_id", *columns])
     # 6120743 is LOCK_CLASS in usages/recording_time.py.
     op.execute(
         """
@@ -33,5 +42,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for name, table, _ in INDEXES:
+        op.drop_index(name, table_name=table)
     op.execute("DROP FUNCTION recording_time(bigint)")
     op.execute("DROP FUNCTION carbonapi_use_organization(text)")

@@ -65,7 +65,7 @@ def build(service):
         ).json
         for mode, file in (
             ("atomic", f"usage_at,amount,note\n{usage_at},1,{OWN}\n"),
-            ("partial", f"usage_at,amount,note\n{usage_at},1,{OWN}\n{OWN},x,{OWN}\n"),
+            ("partial", f"usage_at,amount,note\n2024-01-02T00:00:00Z,1,{OWN}\n{OWN},x,{OWN}\n"),
         )
     ]
     send("POST", f"/imports/{imports[0]['id']}/revert", reason=OWN)

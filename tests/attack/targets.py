@@ -11,7 +11,7 @@ from .service import PASSWORD
 
 AT = "2024-01-01T00:00:00Z"
 OTHER_PASSWORD = "quite other words for a change"
-FILE = b"usage_at,amount\n2024-01-01T00:00:00Z,1\nno,lines\n"
+FILE = "usage_at,amount,external_id\n2024-01-01T00:00:00Z,1,import {number}\nno,lines,\n"
 
 
 @dataclass
@@ -130,7 +130,9 @@ class Target:
 
     def _import_id(self):
         path = "/imports?mode=partial&usage_type_id=100"
-        answer = self.service.ask("POST", path, self.token, content=FILE, content_type="text/csv")
+        answer = self.service.ask(
+            "POST", path, self.token, content=FILE.format(number=next(numbers)).encode(), content_type="text/csv"
+        )
         return answer.json["id"]
 
     def _restatement_id(self):

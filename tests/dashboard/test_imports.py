@@ -101,3 +101,22 @@ def test_rejected_file_shows_the_error(enter, manager):
     page.get_by_role("button", name="Preview").click()
 
     expect(page.get_by_role("alert")).to_contain_text("Missing column amount.")
+
+
+def test_repeated_file_names_its_import_and_can_be_imported(enter, manager):
+    file = "usage_at,amount,usage_type_id\n2022-02-01T10:00:00Z,1.5,100\n"
+    page = enter(manager, "imports")
+    choose(page, file)
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("meter.csv: 1 usage imported, 2.25 kg CO2e.")).to_be_visible()
+
+    choose(page, file)
+    page.get_by_role("button", name="Preview").click()
+    imported = manager.ask("GET", "/imports")[0]["id"]
+    expect(page.get_by_text(f"This file was imported before: import {imported} of ")).to_be_visible()
+
+    page.get_by_label("File that was imported before").select_option("is imported again")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="1 line with errors")).to_be_visible()
+    expect(page.locator(".outcome tbody tr")).to_contain_text("The ledger already has this reading: usage ")

@@ -107,26 +107,28 @@ def test_correction_reads_archives_and_writes(signed_in_before, statements):
 
 def test_import_statements_do_not_depend_on_its_length(signed_in_before, statements):
     for lines in (10, 1000):
-        file = "usage_at,amount\n" + "2024-01-01T00:00:00Z,1\n" * lines
+        file = "usage_at,amount\n" + "".join(f"2024-01-01T00:00:{lines % 60:02}.{n:06}Z,1\n" for n in range(lines))
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201
-        assert len(statements) == COUNTED + 13
+        assert len(statements) == COUNTED + 21
 
 
 @pytest.mark.parametrize(
     ("query", "header", "line", "number"),
     [
-        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 15),
-        ("", "usage_at,amount,unit\n", "2024-01-01T00:00:00Z,1,MWh\n", 17),
-        ("", "usage_at,usage_until,amount\n", "2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", 16),
-        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 21),
-        ("&mode=partial", "usage_at,amount,usage_type_id\n", "2024-01-01T00:00:00Z,1,999999\n", 20),
+        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 24),
+        ("", "usage_at,amount,unit\n", "{at},1,MWh\n", 25),
+        ("", "usage_at,usage_until,amount\n", "{at},2024-01-02T00:00:00Z,1\n", 24),
+        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 27),
+        ("&mode=partial", "usage_at,amount,usage_type_id\n", "{at},1,999999\n", 28),
     ],
 )
 def test_import_checks_do_not_depend_on_its_length(signed_in_before, statements, query, header, line, number):
     for lines in (10, 1000):
-        file = header + "".join(line.format(n=f"{lines}-{n}") for n in range(lines))
+        file = header + "".join(
+            line.format(n=f"{lines}-{n}", at=f"2024-01-01T00:00:{lines % 60:02}.{n:06}Z") for n in range(lines)
+        )
         statements.clear()
         path = f"/imports?usage_type_id=100{query}"
         assert signed_in_before.post(path, data=file, content_type="text/csv").status_code == 201

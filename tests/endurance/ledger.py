@@ -40,8 +40,10 @@ class File:
 
     @property
     def content(self) -> bytes:
-        rows = (f"2025-01-01T00:00:00Z,{amount_of(n)},{self.name}/{n}\n" for n in range(1, self.lines + 1))
-        return b"usage_at,amount,note\n" + "".join(rows).encode()
+        rows = (
+            f"2025-01-01T00:00:00Z,{amount_of(n)},{self.name}/{n},{self.name}/{n}\n" for n in range(1, self.lines + 1)
+        )
+        return b"usage_at,amount,note,external_id\n" + "".join(rows).encode()
 
 
 def amount_of(line: int) -> Decimal:

@@ -5,6 +5,7 @@ by 1 MiB a minute or 5 %, if open files or connections rise, or if a request fai
 """
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -43,6 +44,7 @@ READS = (
     "/auth/me",
     "/audit-entries?page_size=20",
 )
+FILES = itertools.count()  # Each file has external IDs of its own, so none of its usages is in the ledger.
 
 
 class Load:
@@ -103,9 +105,10 @@ class Load:
 
 
 def lines(count: int) -> bytes:
-    """Return a file of this number of usages, over a year."""
-    rows = (f"2025-{1 + n % 12:02}-{1 + n % 28:02}T{n % 24:02}:00:00Z,{n}.25\n" for n in range(count))
-    return b"usage_at,amount\n" + "".join(rows).encode()
+    """Return a file of this number of new usages, over a year."""
+    file = next(FILES)
+    rows = (f"2025-{1 + n % 12:02}-{1 + n % 28:02}T{n % 24:02}:00:00Z,{n}.25,{file}/{n}\n" for n in range(count))
+    return b"usage_at,amount,external_id\n" + "".join(rows).encode()
 
 
 def soak(service: Service, seconds: float, seed: int) -> tuple[Load, Samples]:

@@ -5,10 +5,16 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from carbonapi import create_app
+from carbonapi.db import db
+from carbonapi.imports.checks import earlier_imports
+from carbonapi.imports.jobs.queue import run_next
 from tests.support import factories
-from tests.support.apps import operator_context
+from tests.support.apps import operator_context, settings_for
+from tests.support.client import Client
 from tests.support.databases import ALL_ORGANIZATIONS
 from tests.support.processes import wait_until
+from tests.support.threads import at_once
 
 HEADER = "usage_type_id,usage_at,amount,external_id\n"
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -152,3 +158,110 @@ def test_checked_references_stay_locked_until_commit(committing, engine, usage_t
     importing.join(60)
 
     assert (answers[0].status_code, count(engine, "usages")) == (201, 2)
+
+
+@pytest.fixture
+def clients(committing, fresh_database_url):
+    """Two clients of the same user, each of an application with its own connections, as in two processes."""
+    other = create_app(settings_for(fresh_database_url))
+    yield committing, Client(other, committing.tokens, committing.user)
+    with other.app_context():
+        db.engine.dispose()
+
+
+def readings(month, note):
+    """Return a file of 100 readings. Files of a month have the same readings; `note` makes them differ."""
+    lines = (f"2024-{month:02}-{1 + n // 24:02}T{n % 24:02}:00:00Z,{n},{note}\n" for n in range(100))
+    return "usage_at,amount,note\n" + "".join(lines)
+
+
+def import_queued(clients, number, files, query):
+    """Queue the files, and run them in this number of threads. Return the finished imports."""
+    headers = {"Prefer": "respond-async"}
+    paths = []
+    for file in files:
+        answer = clients[0].post(f"/imports{query}", data=file, content_type="text/csv", headers=headers)
+        assert answer.status_code == 202, answer.text
+        paths.append(answer.headers["Location"])
+
+    def run(place):
+        with operator_context(clients[place % 2].http.application):
+            return run_next()
+
+    assert at_once(number, run) == [True] * number
+    return [clients[0].get(path).json for path in paths]
+
+
+@pytest.mark.parametrize("on_conflict", ["reject", "skip", "replace"])
+@pytest.mark.parametrize("way", ["direct", "queued"])
+@pytest.mark.parametrize("is_same_file", [True, False])
+def test_simultaneous_imports_record_a_reading_once(clients, engine, way, on_conflict, is_same_file):
+    query = f"?usage_type_id=100&on_conflict={on_conflict}"
+    for number in (2, 3, 4):
+        files = [readings(number, "same" if is_same_file else place) for place in range(number)]
+        if way == "direct":
+            answers = at_once(number, lambda place, files=files: load(clients[place % 2], files[place], query))
+            statuses = sorted(answer.status_code for answer in answers)
+            loser = 409 if is_same_file else 422 if on_conflict == "reject" else 201
+            assert statuses == sorted([201] + [loser] * (number - 1)), [answer.text for answer in answers]
+            finished = [answer.json for answer in answers if answer.status_code == 201]
+        else:
+            finished = import_queued(clients, number, files, query)
+            loser = "failed" if is_same_file or on_conflict == "reject" else "completed"
+            assert sorted(each["status"] for each in finished) == sorted(["completed"] + [loser] * (number - 1))
+        assert sorted(each["new_count"] for each in finished)[-1] == 100
+        assert sum(each["new_count"] for each in finished) == 100
+        count_and_sum = f"SELECT count(*), sum(amount) FROM usages WHERE extract(month FROM usage_at) = {number}"
+        with engine.connect() as connection:
+            assert tuple(connection.execute(sa.text(count_and_sum)).one()) == (100, 4950)
+
+
+def test_client_that_gives_up_and_retries_never_doubles(committing, engine):
+    file, answers = readings(1, "slow"), []
+    first = threading.Thread(target=lambda: load(committing, file, "?usage_type_id=100"))
+    second = threading.Thread(target=lambda: answers.append(load(committing, file, "?usage_type_id=100")))
+    with engine.connect() as watcher, engine.begin() as connection:
+        # The first import has written all but its audit entry. The second waits for the first.
+        connection.execute(sa.text("LOCK TABLE audit_entries IN SHARE MODE"))
+        for thread, waiting in ((first, 1), (second, 2)):
+            thread.start()
+
+            def is_waiting(waiting=waiting):
+                with watcher.begin():
+                    return watcher.scalar(sa.text(WAITS)) == waiting
+
+            wait_until(is_waiting, 20)
+    first.join(60)
+    second.join(60)
+
+    assert (answers[0].status_code, answers[0].json["type"]) == (409, "urn:carbonapi:problem:file-already-imported")
+    assert (count(engine, "usages"), count(engine, "imports")) == (100, 1)
+
+
+KEY = "SELECT pg_advisory_xact_lock(hashtextextended('imports', {organization_id}))"
+
+
+def test_import_that_waits_too_long_is_503(committing, engine, monkeypatch):
+    monkeypatch.setattr(earlier_imports, "LOCK_SECONDS", 1)
+    with engine.begin() as connection:
+        connection.execute(sa.text(KEY.format(organization_id=committing.user.organization_id)))
+        usage = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
+
+        waiting = load(committing, readings(1, ""), "?usage_type_id=100")
+        dry_run = load(committing, readings(1, ""), "?usage_type_id=100&mode=dry-run")
+        single = committing.post("/usages", json=usage)
+
+    assert (waiting.status_code, waiting.json["detail"]) == (
+        503,
+        "Another import of your organization is still running, so nothing was recorded. Try again shortly.",
+    )
+    assert int(waiting.headers["Retry-After"]) >= 1
+    assert (dry_run.status_code, single.status_code) == (200, 201)
+    assert count(engine, "imports") == 0
+
+
+def test_imports_of_other_organizations_do_not_wait(committing, engine):
+    with engine.begin() as connection:
+        connection.execute(sa.text(KEY.format(organization_id=committing.user.organization_id + 1)))
+
+        assert load(committing, readings(1, ""), "?usage_type_id=100").status_code == 201

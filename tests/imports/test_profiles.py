@@ -69,8 +69,10 @@ def test_options_take_precedence_over_profile(import_profiled, tmp_path):
     content = b"start;value;note\n2024-01-01T00:00:00Z;1.26;x\n"
 
     assert import_profiled(content, profile).co2e_kg == Decimal("26.93")
-    assert import_profiled(content, profile, "100", round="1").co2e_kg == Decimal("1.95")
-    assert import_profiled(content, profile, "electricity", round="2").co2e_kg == Decimal("1.89")
+    assert import_profiled(content, profile, "100", round="1", again="true", mode="dry-run").co2e_kg == Decimal("1.95")
+    assert import_profiled(content, profile, "electricity", round="2", again="true", mode="dry-run").co2e_kg == Decimal(
+        "1.89"
+    )
 
 
 @pytest.mark.parametrize(

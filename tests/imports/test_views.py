@@ -178,7 +178,7 @@ def test_invalid_file_records_nothing_and_names_line(as_member, file, errors):
 def test_errors_of_ledger_are_reported_by_line(as_member, as_manager, as_other_manager):
     late = factories.usage_type("late", factor="1", valid_from="2020-01-01")
     archived = factories.usage_type("gone", archived=True)
-    factories.usage(as_member.user, external_id="known")
+    known = factories.usage(as_member.user, external_id="known").id
     header = "user_id,usage_type_id,usage_at,amount,external_id\n"
     mine = as_manager.user.id
     lines = [
@@ -202,7 +202,7 @@ def test_errors_of_ledger_are_reported_by_line(as_member, as_manager, as_other_m
     }
     twice = header + "".join(f"{mine},100,2024-01-01T00:00:00Z,1,{id_}\n" for id_ in ("known", "new", "new"))
     assert post(as_manager, twice, "").json["errors"]["file"] == {
-        "2": ["external_id: 'known' is already in the ledger."],
+        "2": [f"external_id: 'known' is already in the ledger: usage {known}."],
         "4": ["external_id: 'new' is a duplicate of line 3."],
     }
     assert len(as_manager.get("/usages").json) == 1
@@ -232,7 +232,7 @@ def test_file_over_limit_is_rejected_before_reading(app, as_member, monkeypatch)
 
 
 def test_file_can_exceed_json_body_limit(as_member):
-    file = "usage_at,amount,note\n" + f"2024-01-01T00:00:00Z,1,{'x' * 1000}\n" * 1100
+    file = "usage_at,amount,note\n" + "".join(f"2024-01-01T00:00:00.{n:06}Z,1,{'x' * 1000}\n" for n in range(1100))
     assert len(file) > 1024 * 1024
 
     assert post(as_member, file).status_code == 201

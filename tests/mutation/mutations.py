@@ -15,6 +15,8 @@ ROW_SECURITY = "tests/db/test_row_security.py::"
 REQUEST_LOG = "tests/rest/test_request_log.py::"
 GUESSES = f"{LIMITS}test_10_of_25_concurrent_guesses_are_checked"
 VALUES = f"{PARSING}test_invalid_value_is_422_and_names_the_field"
+DUPLICATES = "tests/imports/test_duplicates.py::"
+SIMULTANEOUS = "tests/imports/test_concurrency.py::test_simultaneous_imports_record_a_reading_once"
 POLICIES = "migrations/versions/*row_level_security.py"
 ISOLATION = "tests/test_defense_in_depth.py::test_other_organizations_manager_gets_404"
 
@@ -83,6 +85,66 @@ MUTATIONS = (
         "grant_service_role",
         Replace(r"\('audit_entries', 'UPDATE, DELETE'\)", "('audit_entries', 'TRUNCATE')"),
         "tests/audit/test_views.py::test_service_role_cannot_alter_the_log",
+    ),
+    # Imports record nothing twice.
+    mutation(
+        "imports: simultaneous imports do not wait for each other",
+        "imports/service.py",
+        "run_import",
+        Drop(r"if imp\.mode != 'dry-run':\n    wait_for_other_imports\(imp\)"),
+        SIMULTANEOUS,
+    ),
+    mutation(
+        "imports: the ledger is read before the wait",
+        "imports/service.py",
+        "",
+        (
+            Replace(r"\(resolve_names, validate\)", "(resolve_names, validate, match_existing, check_references)"),
+            Replace(r"\(match_existing, check_references\)", "()"),
+        ),
+        SIMULTANEOUS,
+    ),
+    mutation(
+        "imports: a repeated file is not noticed after the wait",
+        "imports/service.py",
+        "run_import",
+        Drop(r"if not again:\n    reject_repeated_file\(imp\)"),
+        SIMULTANEOUS,
+    ),
+    mutation(
+        "imports: a repeated file is only noticed after it is read",
+        "imports/service.py",
+        "create_import",
+        Drop(r"if not options\.get\('again'\):\n    reject_repeated_file\(imp\)"),
+        f"{DUPLICATES}test_repeated_file_is_rejected_before_it_is_staged",
+    ),
+    mutation(
+        "imports: a reverted import still blocks its file",
+        "imports/checks/earlier_imports.py",
+        "reject_repeated_file",
+        Replace(r"Import\.reverted_at\.is_\(None\)", "sa.true()"),
+        f"{DUPLICATES}test_reverted_or_foreign_file_can_be_imported",
+    ),
+    mutation(
+        "imports: reject accepts readings of the ledger",
+        "imports/checks/conflicts.py",
+        "match_existing",
+        Replace(r"_reject_readings\(.*\)", "None"),
+        f"{DUPLICATES}test_reading_in_ledger_is_rejected_and_named",
+    ),
+    mutation(
+        "imports: identical lines are recorded",
+        "imports/checks/values.py",
+        "validate",
+        Drop(r"reject_duplicates\('usage_at', .*\)"),
+        f"{DUPLICATES}test_identical_lines_are_one_row_error",
+    ),
+    mutation(
+        "imports: the end of an interval does not identify it",
+        "imports/staging.py",
+        "",
+        Replace(r"\(Row\.user_id, .*, Row\.usage_until, .*\)", "(Row.user_id, Row.usage_type_id, Row.usage_at)"),
+        f"{DUPLICATES}test_interval_and_reading_at_its_start_differ",
     ),
     # Tokens and sessions.
     mutation(

@@ -82,7 +82,7 @@ def test_logins_and_imports_are_counted_by_outcome(url):
     for content, options, status in (
         (file, "", 201),
         (b"usage_at,amount\nx,1\n", "", 422),
-        (file, "&mode=dry-run", 200),
+        (file.replace(b"2024", b"2025"), "&mode=dry-run", 200),
     ):
         assert ask(f"{url}/api/v1/imports?usage_type_id=100{options}", content, "text/csv", token)[0] == status
 

@@ -92,7 +92,8 @@ def test_backup_during_writes_is_a_snapshot(committing, fresh_database_url, empt
             if stopped.is_set():
                 break
             usage = {"usage_type_id": 100, "usage_at": "2024-01-31T12:00:00Z", "amount": 0.3, "note": f"{place}"}
-            lines = "usage_at,amount\n" + f"2024-02-{place + 1:02}T00:00:00Z,{number}.25\n" * 7
+            rows = (f"2024-02-{place + 1:02}T00:00:00Z,{number}.25,{place}/{number}/{n}\n" for n in range(7))
+            lines = "usage_at,amount,external_id\n" + "".join(rows)
             assert writer.post("/usages", json=usage).status_code == 201
             path = "/imports?usage_type_id=101"
             assert writer.post(path, data=lines, content_type="text/csv").status_code == 201

@@ -224,7 +224,7 @@ def test_upload_fingerprint_covers_form_fields(as_member):
 
 
 def test_large_upload_with_key_is_imported_once(as_member):
-    lines = "".join(f"2024-01-01T00:00:00Z,{number},{'x' * 100}\n" for number in range(15_000))
+    lines = "".join(f"2024-01-01T00:00:00.{number:06}Z,{number},{'x' * 100}\n" for number in range(15_000))
     assert len(lines) > 2**20
 
     def send():

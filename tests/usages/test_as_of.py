@@ -2,6 +2,7 @@
 
 import copy
 import datetime as dt
+import itertools
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
@@ -23,6 +24,7 @@ kinds = st.sampled_from(["shared", "own"])
 
 
 MONTHS = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3, 4)]
+NUMBERS = itertools.count()
 
 
 def used_until(moment, expected):
@@ -127,8 +129,8 @@ def history_of(sign_in):
 
         @rule(place=st.integers(0, 1), lines=st.lists(st.tuples(days, amounts), min_size=1, max_size=4))
         def import_a_file(self, place, lines):
-            file = "usage_at,amount\n" + "".join(
-                f"{format_datetime(day)},{format_decimal(amount)}\n" for day, amount in lines
+            file = "usage_at,amount,external_id\n" + "".join(
+                f"{format_datetime(day)},{format_decimal(amount)},{next(NUMBERS)}\n" for day, amount in lines
             )
             path = f"/imports?usage_type_id={self.types[place]}"
             imported = self.manager.post(path, data=file, content_type="text/csv").json["id"]

@@ -58,7 +58,7 @@ def test_put_without_changes_makes_no_version(as_member):
 def test_file_can_have_units(as_member):
     file = (
         "usage_type_id,usage_at,amount,unit\n100,2024-01-01T00:00:00Z,1,MWh\n"
-        "101,2024-01-01T00:00:00Z,1,t\n100,2024-01-01T00:00:00Z,1,\n"
+        "101,2024-01-01T00:00:00Z,1,t\n100,2024-01-02T00:00:00Z,1,\n"
     )
     assert as_member.post("/imports", data=file, content_type="text/csv").status_code == 201
     usages = as_member.get("/usages?sort=id").json
@@ -67,7 +67,7 @@ def test_file_can_have_units(as_member):
         ("t", 1000),
         ("kwh", 1),
     ]
-    wrong = file + "100,2024-01-01T00:00:00Z,1,kg\n999999,2024-01-01T00:00:00Z,1,kg\n"
+    wrong = file.replace("2024-", "2025-") + "100,2024-01-01T00:00:00Z,1,kg\n999999,2024-01-01T00:00:00Z,1,kg\n"
     rejected = as_member.post("/imports", data=wrong, content_type="text/csv")
     assert list(rejected.json["errors"]["file"]) == ["5", "6"]
     assert rejected.json["errors"]["file"]["5"][0].startswith("unit: kg cannot be converted into kwh.")

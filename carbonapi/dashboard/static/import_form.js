@@ -83,6 +83,7 @@ function fieldsOf({ names }) {
       field({ name: "round", label: "Round amounts", options: [["", "no"], ...["0", "1", "2", "3", "4", "5", "6"].map(digits => [digits, `to ${digits} digits`])] }),
       field({ name: "blank", label: "Lines without an amount", options: [["", "are errors"], ["skip", "are skipped"]] }),
       field({ name: "on_conflict", label: "Existing usages", options: [["reject", "are errors"], ["skip", "stay unchanged"], ["replace", "are corrected"]] }),
+      field({ name: "again", label: "File that was imported before", options: [["", "is an error"], ["true", "is imported again"]] }),
       field({ name: "mode", label: "Lines with errors", options: [["atomic", "reject the file"], ["partial", "are skipped"]] }))),
   ];
 }
@@ -90,7 +91,7 @@ function fieldsOf({ names }) {
 // The API's arguments. A column of the file that is not mapped gets the name of an unused column, which is ignored.
 function queryOf(values, { names, delimiter }) {
   const query = { delimiter: DELIMITERS[delimiter], ignore: [] };
-  for (const name of ["usage_type_id", "timezone", "fold", "date_order", "decimal", "round", "blank", "on_conflict"]) query[name] = values[name];
+  for (const name of ["usage_type_id", "timezone", "fold", "date_order", "decimal", "round", "blank", "on_conflict", "again"]) query[name] = values[name];
   const mapped = new Map(COLUMNS.map(([ours]) => [values[`column-${ours}`], ours]).filter(([theirs]) => theirs));
   const unused = COLUMNS.map(([ours]) => ours).filter(ours => !values[`column-${ours}`]).reverse();
   const pairs = [];

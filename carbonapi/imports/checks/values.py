@@ -13,7 +13,12 @@ from ...errors import ValidationFailed
 from ...periods.models import ClosedPeriod
 from ...usages.validation import END_BEFORE_START, INTERVAL_TOO_LONG, MAX_INTERVAL
 from ..models import Import
-from ..staging import IS_VALID, STAGED, Row, distinct_pairs, reject, reject_duplicates, values_table
+from ..staging import IS_VALID, READING_KEY, STAGED, Row, distinct_pairs, reject, reject_duplicates, values_table
+
+# The first argument of the format is the time, which the error has in `found`.
+DUPLICATE_READING = (
+    "Line %2$s has the same user, usage type and time. Remove one of the lines, or give each an external_id."
+)
 
 
 def validate(imp: Import, columns: Collection[str]) -> None:
@@ -25,7 +30,9 @@ def validate(imp: Import, columns: Collection[str]) -> None:
     if "unit" in columns:
         _convert_amounts()
     if "external_id" in columns:
-        reject_duplicates("external_id", Row.external_id, [Row.external_id], Row.external_id.is_not(None))
+        message, has_id = "'%s' is a duplicate of line %s.", Row.external_id.is_not(None)
+        reject_duplicates("external_id", Row.external_id, [Row.external_id], message, has_id)
+    reject_duplicates("usage_at", Row.usage_at, READING_KEY, DUPLICATE_READING, Row.external_id.is_(None))
     if "adjusts_closed_period_id" in columns:
         _check_adjusted_periods(imp.organization_id)
 

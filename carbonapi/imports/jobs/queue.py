@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from ...accounts import actor_for_user
 from ...auth import WRITERS, Actor, acting_on_behalf_of, request_origin
 from ...db import CONNECT_ARGS, db, row_security
-from ...errors import CarbonError, Forbidden, ValidationFailed
+from ...errors import CarbonError, FileAlreadyImported, Forbidden, ValidationFailed
 from ...rest import now
 from ..formats.rows import FileFormat
 from ..formats.text_files import CHUNK_BYTES
@@ -93,7 +93,7 @@ def _run(upload: ImportUpload) -> None:
                 reader = ProgressReader(file.raw, _progress_writer(connection, by_id, size))
                 file_format = FileFormat(**upload.options["file_format"])
                 run_import(imp, reader, **upload.options | {"file_format": file_format})
-        except (ValidationFailed, Forbidden) as error:
+        except (ValidationFailed, FileAlreadyImported, Forbidden) as error:
             _fail(imp, error)
         db.session.delete(upload)
         db.session.commit()

@@ -55,8 +55,11 @@ def test_late_reading_is_recorded_with_warning(as_member):
 
 
 def test_unordered_and_simultaneous_readings_make_no_gaps(as_member):
-    assert gap_warnings(load(as_member, readings(*hours(3, 1, 0, 2, 2, 1, 1)))) == []
-    assert gap_warnings(load(as_member, readings(*hours(7, 1, 0, 2, 3)))) == [
+    lines = (f"{moment},1,m/{number}\n" for number, moment in enumerate(hours(3, 1, 0, 2, 2, 1, 1)))
+    simultaneous = "usage_at,amount,external_id\n" + "".join(lines)
+
+    assert gap_warnings(load(as_member, simultaneous)) == []
+    assert gap_warnings(load(as_member, readings(*hours(7, 1, 0, 2, 3)), "&on_conflict=skip")) == [
         (2, "2024-01-01T03:00:00Z", "2024-01-01T07:00:00Z")
     ]
 
@@ -85,7 +88,7 @@ def test_days_months_quarters_and_years_are_regular(as_member, moments, zone):
 
     assert gap_warnings(load(as_member, readings(*written))) == []
     del written[4]
-    missing = load(as_member, readings(*written))["warnings"]
+    missing = load(as_member, readings(*written), "&on_conflict=skip")["warnings"]
     assert [warning["line"] for warning in missing] == [6]
 
 
@@ -214,7 +217,7 @@ def test_missing_day_in_real_readings_is_a_gap(as_member):
     query = "&columns=usage_at:start,amount:value&blank=skip"
 
     whole = load(as_member, "\n".join(lines) + "\n", query)
-    cut = load(as_member, "\n".join([header, *first, *last]) + "\n", query)
+    cut = load(as_member, "\n".join([header, *first, *last]) + "\n", query + "&on_conflict=skip")
 
     assert gap_warnings(whole) == []
     assert gap_warnings(cut) == [(5002, "2016-06-17T13:00:00Z", "2016-06-18T14:00:00Z")]

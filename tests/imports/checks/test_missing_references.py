@@ -9,7 +9,8 @@ AT = "2024-01-01T00:00:00Z"
 
 def rejected(client, lines, query="mode=partial"):
     """Return (column, found, message) of each error of a partial import."""
-    file = "usage_at,amount,usage_type_id,user_id,region,method\n" + "".join(f"{line}\n" for line in lines)
+    header = "usage_at,amount,usage_type_id,user_id,region,method,external_id\n"
+    file = header + "".join(f"{line},{number}\n" for number, line in enumerate(lines))
     imported = client.post(f"/imports?{query}", data=file, content_type="text/csv")
     assert imported.status_code == 201, imported.text
     shown = client.get(f"/imports/{imported.json['id']}/errors?page_size=1000").json

@@ -8,6 +8,7 @@ from tests.support import factories
 from tests.support.imports import post
 
 AT = "2024-01-01T00:00:00Z"
+LATER = "2024-01-02T00:00:00Z"
 AMBIGUOUS = "heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
 
 
@@ -33,7 +34,7 @@ def test_rows_can_name_users_and_usage_types(as_manager, eve):
         "usage_at,amount,usage_type,user_email\n"
         f"{AT},1,electricity,eve.ADAMS@example.org\n"
         f"{AT},2,water,{as_manager.user.email}\n"
-        f"{AT},3, water ,\n"
+        f"{LATER},3, water ,\n"
     )
 
     mine = as_manager.user.id
@@ -45,7 +46,7 @@ def test_names_in_rows_take_precedence_over_query(as_manager, eve):
     file = (
         "usage_at,amount,usage_type,usage_type_id,user_email,user_id\n"
         f"{AT},1,,,,\n{AT},2,electricity,,,\n{AT},3,,102,,\n{AT},4,,,{as_manager.user.email},\n"
-        f"{AT},5,,,,{as_manager.user.id}\n"
+        f"{LATER},5,,,,{as_manager.user.id}\n"
     )
 
     mine = as_manager.user.id
@@ -59,7 +60,7 @@ def test_names_in_rows_take_precedence_over_query(as_manager, eve):
 
 
 def test_unit_selects_among_types_of_same_name(as_member):
-    lines = f"{AT},1,heating,kWh\n{AT},2,heating,l\n{AT},3,heating,M3\n{AT},4,electricity,\n{AT},5,electricity,MWh\n"
+    lines = f"{AT},1,heating,kWh\n{AT},2,heating,l\n{AT},3,heating,M3\n{AT},4,electricity,\n{LATER},5,electricity,MWh\n"
 
     imported = post(as_member, f"usage_at,amount,usage_type,unit\n{lines}", "")
 
@@ -71,9 +72,9 @@ def test_unit_selects_among_types_of_same_name(as_member):
         (mine, 100, 4),
         (mine, 100, 5),
     ]
-    file = f"usage_at,amount,unit\n{AT},1,\n{AT},2,l\n"
+    file = "usage_at,amount,unit\n2024-02-01T00:00:00Z,1,\n2024-02-01T00:00:00Z,2,l\n"
     assert recorded(as_member, post(as_member, file, "?usage_type=heating&unit=m3")) == [(mine, 104, 1), (mine, 103, 2)]
-    by_id = f"usage_at,amount,usage_type_id\n{AT},1,\n{AT},2,100\n"
+    by_id = "usage_at,amount,usage_type_id\n2024-03-01T00:00:00Z,1,\n2024-03-01T00:00:00Z,2,100\n"
     in_kwh = post(as_member, by_id, "?usage_type=heating&unit=kWh")
     assert recorded(as_member, in_kwh) == [(mine, 102, 1), (mine, 100, 2)]
 
@@ -102,7 +103,7 @@ def test_active_type_takes_precedence_over_archived(as_member):
     lines = f"{AT},1,steam\n"
 
     assert recorded(as_member, post(as_member, f"usage_at,amount,usage_type\n{lines}", ""))[0][1] == new.id != old.id
-    shown = errors(post(as_member, f"usage_at,amount,usage_type\n{lines}{AT},1,{gone.name}\n", ""))
+    shown = errors(post(as_member, f"usage_at,amount,usage_type\n{LATER},1,steam\n{AT},1,{gone.name}\n", ""))
     assert shown == {"3": ["usage_type: gone (kwh) is archived and accepts no new usages."]}
 
 
@@ -209,7 +210,7 @@ def test_rejected_lines_keep_names_and_can_be_resent(as_manager, eve):
     file = (
         "usage_at,amount,usage_type,user_email\n"
         f"{AT},1,heating,Eve.Adams@example.org\n{AT},2,watr,\n{old},3,late,Eve.Adams@example.org\n"
-        f"{AT},x,water,Eve.Adams@example.org\n{AT},5,water,eva@example.org\n{AT},6,water,\n"
+        f"{AT},x,water,Eve.Adams@example.org\n{LATER},5,water,eva@example.org\n{LATER},6,water,\n"
     )
 
     imported = post(as_manager, file, "?mode=partial").json

@@ -72,10 +72,12 @@ def test_longer_readings_become_intervals(as_member):
 def test_file_sent_again_records_nothing_twice(as_member):
     load(as_member, SAMPLE, **ELECTRICITY)
 
-    rejected = load(as_member, SAMPLE, 422, **ELECTRICITY)["errors"]["file"]
+    rejected = load(as_member, SAMPLE, 422, again="true", **ELECTRICITY)["errors"]["file"]
     assert len(rejected) == 6
-    assert re.fullmatch(r"external_id: '\w+/2026-03-08T07:00:00Z' is already in the ledger.", rejected["1"][0])
-    again = load(as_member, SAMPLE, on_conflict="skip", **ELECTRICITY)
+    assert re.fullmatch(
+        r"external_id: '\w+/2026-03-08T07:00:00Z' is already in the ledger: usage [0-9]+.", rejected["1"][0]
+    )
+    again = load(as_member, SAMPLE, on_conflict="skip", again="true", **ELECTRICITY)
     assert (again["new_count"], again["unchanged_count"]) == (0, 6)
     corrected = load(as_member, SAMPLE.replace("<value>412<", "<value>413<"), on_conflict="replace", **ELECTRICITY)
     assert (corrected["changed_count"], corrected["unchanged_count"]) == (1, 5)

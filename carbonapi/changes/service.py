@@ -59,7 +59,7 @@ def _read(position: Position, limit: int) -> Any:
         Usage.recorded_at,
         sa.type_coerce(json_object(schema_columns(sa.select(Usage), UsageSchema)), sa.JSON()),
     ).add_cte(versions.cte(Usage.__tablename__))
-    is_gone: sa.ColumnElement[bool] = sa.or_(UsageVersion.deleted, actor.role == "member" and _is_given_away())
+    is_gone = sa.or_(UsageVersion.deleted, _is_given_away() if actor.role == "member" else sa.false())
     deleted = first(
         _changes(sa.literal(DELETED), UsageVersion, UsageVersion.superseded_at, sa.null()).where(
             *scope_criteria(UsageVersion), is_gone

@@ -1,0 +1,151 @@
+"""The feed of changes: complete, in order, and each change once."""
+
+import random
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from carbonapi.usages.recording_time import settled_until
+from tests.support import factories
+from tests.support.client import Client
+
+USAGE = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
+
+
+def follow(client, cursor="", page_size=3):
+    """Return the changes after a cursor, and the cursor at the end."""
+    changes = []
+    while True:
+        answer = client.get(f"/changes?page_size={page_size}&cursor={cursor}")
+        assert answer.status_code == 200, answer.json
+        cursor = re.search(r'[?&]cursor=([^&>]*)[^>]*>; rel="next"', answer.headers["Link"])[1]
+        if not answer.json:
+            return changes, cursor
+        changes += answer.json
+
+
+def keys(changes):
+    return [(change["kind"], change["usage_id"], change["version"]) for change in changes]
+
+
+def test_feed_has_every_version_and_deletion_in_order(as_manager):
+    first, second = (as_manager.post("/usages", json=USAGE).json for _ in range(2))
+    corrected = as_manager.patch(f"/usages/{first['id']}", json={"amount": 2}).json
+    as_manager.delete(f"/usages/{second['id']}")
+
+    changes, _ = follow(as_manager)
+
+    assert keys(changes) == [
+        ("recorded", first["id"], 1),
+        ("recorded", second["id"], 1),
+        ("corrected", first["id"], 2),
+        ("deleted", second["id"], 1),
+    ]
+    assert [change["usage"] for change in changes] == [first, second, corrected, None]
+    assert [change["changed_at"] for change in changes[:3]] == [
+        usage["recorded_at"] for usage in (first, second, corrected)
+    ]
+    assert changes == sorted(changes, key=lambda change: change["changed_at"])
+
+
+def test_reader_continues_after_the_last_change(as_manager):
+    as_manager.post("/usages", json=USAGE)
+    seen, cursor = follow(as_manager)
+    assert (len(seen), follow(as_manager, cursor)) == (1, ([], cursor))
+
+    usage = as_manager.post("/usages", json=USAGE).json
+
+    assert keys(follow(as_manager, cursor)[0]) == [("recorded", usage["id"], 1)]
+
+
+def test_import_has_one_change_for_each_usage(as_manager):
+    lines = "".join(f"2024-01-01T{hour:02}:00:00Z,1\n" for hour in range(24))
+    path = "/imports?usage_type_id=100"
+    import_id = as_manager.post(path, data=f"usage_at,amount\n{lines}", content_type="text/csv").json["id"]
+    as_manager.post(f"/imports/{import_id}/revert", json={"reason": "It was wrong."})
+
+    kinds = [change["kind"] for change in follow(as_manager, page_size=5)[0]]
+
+    assert kinds == ["recorded"] * 24 + ["deleted"] * 24
+
+
+def test_restatement_is_a_correction_of_each_usage(as_manager):
+    as_manager.post("/usages", json=USAGE)
+    factor = {"factor": 2, "valid_from": "2020-01-01T00:00:00Z", "source": "Our supplier"}
+    assert as_manager.post("/usage-types/100/factors", json=factor).status_code == 201
+    restatement = {"usage_type_id": 100, "mode": "apply", "reason": "A new factor"}
+    restatement_id = as_manager.post("/restatements", json=restatement).json["id"]
+
+    last = follow(as_manager)[0][-1]
+
+    assert (last["kind"], last["version"], last["usage"]["restatement_id"]) == ("corrected", 2, restatement_id)
+
+
+def test_members_see_changes_of_their_own_usages(as_manager, as_member, as_other_manager):
+    own = as_member.post("/usages", json=USAGE).json["id"]
+    as_manager.post("/usages", json=USAGE)
+    as_manager.patch(f"/usages/{own}", json={"user_id": as_manager.user.id})
+
+    assert keys(follow(as_member)[0]) == [("recorded", own, 1), ("deleted", own, 1)]
+    assert len(follow(as_manager)[0]) == 3
+    assert follow(as_other_manager)[0] == []
+
+
+@pytest.mark.parametrize("query", ["cursor=abc", "page_size=0", "wait=31", "page=1"])
+def test_invalid_position_is_422(as_manager, query):
+    answer = as_manager.get(f"/changes?{query}")
+
+    assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, [query.split("=")[0]])
+
+
+def test_cursor_of_another_page_size_is_valid(as_manager):
+    for _ in range(3):
+        as_manager.post("/usages", json=USAGE)
+    _, cursor = follow(as_manager, page_size=2)
+
+    assert as_manager.get(f"/changes?cursor={cursor}&page_size=9&wait=0").json == []
+
+
+def test_pages_read_indexes(as_manager, many_usages, plans):
+    as_manager.get("/changes?page_size=10")
+
+    assert "Seq Scan on usages" not in plans() and "Seq Scan on usage_versions" not in plans()
+
+
+def test_no_change_is_missed_or_repeated_under_writes(committing):
+    app, tokens, stop = committing.http.application, committing.tokens, threading.Event()
+    made: list[tuple[str, int, int]] = []
+
+    def write(number):
+        client, dice = Client(app, tokens), random.Random(number)
+        while not stop.is_set():
+            usage_id = client.post("/usages", json=USAGE).json["id"]
+            made.append(("recorded", usage_id, 1))
+            version = 1
+            if dice.random() < 0.5:
+                client.patch(f"/usages/{usage_id}", json={"amount": 2})
+                made.append(("corrected", usage_id, version := 2))
+            if dice.random() < 0.5:
+                client.delete(f"/usages/{usage_id}")
+                made.append(("deleted", usage_id, version))
+
+    with ThreadPoolExecutor() as pool:
+        writers = [pool.submit(write, number) for number in range(4)]
+        seen, cursor = [], ""
+        for _ in range(30):
+            changes, cursor = follow(committing, cursor, page_size=20)
+            seen += changes
+        stop.set()
+        for writer in writers:
+            writer.result()
+    seen += follow(committing, cursor)[0]
+
+    assert len(made) > 60
+    assert sorted(keys(seen)) == sorted(made)
+    assert seen == sorted(seen, key=lambda change: change["changed_at"])
+
+
+def test_unsettled_changes_are_not_shown_yet(app):
+    assert settled_until(1) < factories.now()

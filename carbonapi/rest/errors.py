@@ -124,7 +124,7 @@ def early_problem(
     seconds: its duration. origins: the CORS origins.
     """
     status, id_ = STATUS[type(error)], request_id(environ.get("HTTP_X_REQUEST_ID", ""))
-    path = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
+    path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
     log_early_problem(environ, id_, status, seconds)
     headers = [
         *SECURITY_HEADERS.items(),

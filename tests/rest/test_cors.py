@@ -44,7 +44,7 @@ def test_other_origins_get_no_cors_headers(shared, method, origin):
     answer = shared.open("/api/v1/usages", method=method, headers={"Origin": origin, **PREFLIGHT})
 
     assert cors_headers_of(answer) == {}
-    assert answer.headers["Vary"] == "Authorization, Origin"
+    assert answer.headers["Vary"] == "Authorization, Origin, Accept-Encoding"
 
 
 @pytest.mark.parametrize("path", ["/api/v1/usages", "/api/v1/nowhere"])
@@ -57,7 +57,7 @@ def test_allowed_origin_may_read_responses_and_errors(shared, path):
         "Access-Control-Expose-Headers": "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, "
         "Retry-After, WWW-Authenticate, X-Pagination, X-Request-ID",
     }
-    assert answer.headers["Vary"] == "Authorization, Origin"
+    assert answer.headers["Vary"] == "Authorization, Origin, Accept-Encoding"
 
 
 def test_preflight_lists_the_methods_of_the_url(shared):
@@ -80,7 +80,7 @@ def test_vary_has_origin_without_an_origin_header(shared):
     answer = shared.get("/api/v1/usages")
 
     assert cors_headers_of(answer) == {}
-    assert answer.headers["Vary"] == "Authorization, Origin"
+    assert answer.headers["Vary"] == "Authorization, Origin, Accept-Encoding"
 
 
 def test_urls_outside_the_api_have_no_cors_headers(shared):

@@ -131,7 +131,7 @@ def test_deleting_several_usages_writes_an_entry_each(app, as_member, entries, s
 
     assert as_member.delete("/usages", query_string={"id": ids, "reason": "Not ours"}).status_code == 204
 
-    assert len(statements) == 4  # The last one refreshes the hours of their day.
+    assert len(statements) == 5  # The last one refreshes the hours of their day.
     listed = entries("usage", action="deleted")
     assert [(entry["subject_id"], entry["old"]["co2e_kg"], entry["reason"]) for entry in listed] == [
         (id_, 1.5, "Not ours") for id_ in ids

@@ -123,13 +123,16 @@ def test_log_contains_no_secrets_of_clients(fresh_database_url, tmp_path):
             ("/api/v1/imports?usage_type_id=100", file + CANARY.encode() + b",1,\n", "text/csv"),
             (f"/metrics?{CANARY}",),
         ) == [409, 422, 400, 422, 200, 422, 201, 422, 401]
-        later = "/api/v1/imports?usage_type_id=100", file, "text/csv"
-        _, queued = caller.ask(*later, Prefer="respond-async")
+        # Each file has a reading of its own.
+        later = [
+            ("/api/v1/imports?usage_type_id=100", file.replace(b"T00", b"T0%d" % n), "text/csv") for n in (1, 2, 3)
+        ]
+        _, queued = caller.ask(*later[0], Prefer="respond-async")
         wait_until(lambda: caller.ask(f"/api/v1/imports/{queued['id']}")[1]["status"] == "completed")
 
         execute(as_owner(fresh_database_url), REJECT_FUNCTION, REJECT_TRIGGER)
-        assert statuses(("/api/v1/usages", usage), later[:3]) == [500, 500]
-        caller.ask(*later, Prefer="respond-async")
+        assert statuses(("/api/v1/usages", usage), later[1]) == [500, 500]
+        caller.ask(*later[2], Prefer="respond-async")
         wait_until(lambda: b"queued import will be retried" in path.read_bytes())
         for damage, status in (
             (f"REVOKE ALL ON users FROM {ROLE}", 500),

@@ -250,7 +250,8 @@ def test_difference_from_the_manifest_restores_nothing(backed_up, empty_url, cha
 
 
 def test_incomplete_file_restores_nothing(committing, fresh_database_url, empty_url, file):
-    lines = "usage_at,amount\n" + "".join(f"2024-01-01T{n // 60 % 24:02}:{n % 60:02}:00Z,{n}\n" for n in range(5000))
+    times = (f"2024-01-0{1 + n // 1440}T{n // 60 % 24:02}:{n % 60:02}:00Z" for n in range(5000))
+    lines = "usage_at,amount\n" + "".join(f"{time},{n}\n" for n, time in enumerate(times))
     assert committing.post("/imports?usage_type_id=100", data=lines, content_type="text/csv").status_code == 201
     carbonapi(fresh_database_url, "backup", file)
     os.truncate(file, file.stat().st_size - 50_000)

@@ -102,11 +102,6 @@ def test_server_is_private_and_the_same_everywhere(folder: Path) -> None:
         assert query(url, "SHOW server_encoding") == "UTF8"
         assert query(url, "SHOW timezone") == "UTC"
         assert query(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
-        assert query(url, "SELECT rolconfig FROM pg_roles WHERE rolname = 'carbonapi_app'") == [
-            "statement_timeout=30s",
-            "lock_timeout=2s",
-            "idle_in_transaction_session_timeout=10s",
-        ]
         locale = "SELECT datlocale FROM pg_database WHERE datname = 'carbonapi' AND datlocprovider = 'b'"
         assert query(url, locale) == "C.UTF-8"
         assert stat.S_IMODE((folder / "run").stat().st_mode) == 0o700

@@ -20,12 +20,14 @@ import flask
 import marshmallow as ma
 from alembic.script import ScriptDirectory
 
-from ..db import db
+from ..db import db, row_security
+from ..db.row_security import EVERYWHERE, SETTING
 from .client_tools import BackupError, Psql, client_directory, client_environment, dsn, error_text
 
 LOCK_SECONDS = 60  # Time to wait for a running migration.
 # A checksum is of the text of a row, which must not depend on the settings of a server or a role.
 SETTINGS = f"""
+    SET LOCAL {SETTING} = '{EVERYWHERE}';
     SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0;
     SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = '{LOCK_SECONDS}s';
@@ -83,7 +85,8 @@ def create_backup(file: Path, pg_bin_dir: Path | None, moment: dt.datetime) -> d
     try:
         with tempfile.TemporaryDirectory(prefix=f"{file.name}-new-", dir=file.parent) as draft:
             dump, description = Path(draft, "dump"), Path(draft, "manifest")
-            manifest = _dump(dump, folder, moment)
+            with row_security.without_scope():  # The database may be of an older version. SETTINGS has the scope.
+                manifest = _dump(dump, folder, moment)
             dump.chmod(0o600)
             description.touch(0o600)
             with description.open("w", encoding="utf-8") as text:
@@ -115,7 +118,7 @@ def restore(file: Path, pg_bin_dir: Path | None) -> dict[str, Any]:
     migrations = ScriptDirectory(flask.current_app.extensions["migrate"].directory)
     if revision not in {script.revision for script in migrations.walk_revisions()}:
         raise BackupError(f"The backup is from a newer carbonapi, at migration {revision}. Restore it with that one.")
-    with db.engine.connect() as connection:
+    with row_security.without_scope(), db.engine.connect() as connection:
         present = connection.exec_driver_sql(TABLES).scalar_one()
     if present:
         raise BackupError(

@@ -13,7 +13,7 @@ class ChangeSchema(Schema):
 
     kind = returned(
         ma.fields.String,
-        "recorded",
+        "deleted",
         "`recorded`, `corrected` (by a user, an import or a restatement), or `deleted`. For members, a usage that now "
         "belongs to another user is `deleted`.",
         enum=list(KINDS),
@@ -22,7 +22,10 @@ class ChangeSchema(Schema):
     usage_id = returned(ma.fields.Integer, 1, "Id of the usage.")
     version = returned(ma.fields.Integer, 1, "Version of the usage; of a deletion, the last one.")
     usage = ma.fields.Nested(
-        UsageSchema, required=True, allow_none=True, metadata={"description": "The version. `null` after a deletion."}
+        UsageSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "The version. `null` after a deletion.", "example": None},
     )
 
 

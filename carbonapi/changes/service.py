@@ -73,7 +73,13 @@ def _read(position: Position, limit: int) -> Any:
 
 def _changes(kind: Any, table: Any, moment: Any, usage: Any) -> sa.Select[Any]:
     """Select changes: their position, and their JSON."""
-    fields = {"kind": kind, "changed_at": moment, "usage_id": table.id, "version": table.version, "usage": usage}
+    fields = {
+        "kind": sa.cast(kind, sa.Text),
+        "changed_at": moment,
+        "usage_id": table.id,
+        "version": table.version,
+        "usage": usage,
+    }
     return sa.select(
         moment.label("changed_at"), table.id.label("usage_id"), json_object(fields).label("change")
     ).select_from(table)

@@ -22,7 +22,7 @@ class _Commands(click.Group):
     """Imports the module of a command when it is used, so that `serve` starts without the rest of the code."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(MODULES)
+        return sorted(MODULES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in MODULES:

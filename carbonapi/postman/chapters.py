@@ -7,6 +7,7 @@ CHAPTERS = (
     Chapter("Auth", requests_ledger.AUTH),
     Chapter("Catalogue", requests_ledger.CATALOGUE),
     Chapter("Usages", requests_ledger.USAGES),
+    Chapter("Changes", requests_ledger.CHANGES),
     Chapter("Imports", requests_ledger.IMPORTS),
     Chapter("Exports", requests_ledger.EXPORTS),
     Chapter("Emissions", requests_emissions.EMISSIONS),

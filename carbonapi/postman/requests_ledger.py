@@ -113,6 +113,7 @@ USAGES = (
         expects={"Object.keys(answer.errors.query)": ["strat"]},
     ),
 )
+CHANGES = (Request("list_changes", query="page_size=2", expects={"answer.length": 2, "answer[0].kind": "recorded"}),)
 IMPORTS = (
     Request("import_usages", "Check a file: a dry run", query="mode=dry-run", body=FILE, status=200),
     Request(

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from carbonapi.usages.recording_time import settled_until
 from tests.support import factories
@@ -108,10 +109,29 @@ def test_cursor_of_another_page_size_is_valid(as_manager):
     assert as_manager.get(f"/changes?cursor={cursor}&page_size=9&wait=0").json == []
 
 
-def test_pages_read_indexes(as_manager, many_usages, plans):
-    as_manager.get("/changes?page_size=10")
+@pytest.fixture
+def plans(app):
+    """The plans of the statements that were sent, as PostgreSQL explains them."""
+    explained = []
 
-    assert "Seq Scan on usages" not in plans() and "Seq Scan on usage_versions" not in plans()
+    def explain(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("WITH usages AS"):
+            with cursor.connection.cursor() as another:
+                another.execute(b"EXPLAIN " + cursor.query)
+                explained.append("\n".join(line for (line,) in another.fetchall()))
+
+    sa.event.listen(sa.Engine, "after_cursor_execute", explain)
+    yield explained
+    sa.event.remove(sa.Engine, "after_cursor_execute", explain)
+
+
+def test_page_reads_indexes_by_time_of_recording(as_manager, many_usages, plans):
+    assert len(as_manager.get("/changes?page_size=10").json) == 10
+
+    (plan,) = plans
+    for index in ("ix_usages_by_recording", "ix_usage_versions_by_recording", "ix_usage_versions_by_end"):
+        assert f"using {index}" in plan, plan
+    assert "Seq Scan" not in plan
 
 
 def test_no_change_is_missed_or_repeated_under_writes(committing):
@@ -134,10 +154,12 @@ def test_no_change_is_missed_or_repeated_under_writes(committing):
     with ThreadPoolExecutor() as pool:
         writers = [pool.submit(write, number) for number in range(4)]
         seen, cursor = [], ""
-        for _ in range(30):
-            changes, cursor = follow(committing, cursor, page_size=20)
-            seen += changes
-        stop.set()
+        try:
+            for _ in range(30):
+                changes, cursor = follow(committing, cursor, page_size=20)
+                seen += changes
+        finally:
+            stop.set()
         for writer in writers:
             writer.result()
     seen += follow(committing, cursor)[0]

@@ -60,10 +60,12 @@ def test_answers_as_of_now_are_final(committing):
     with ThreadPoolExecutor() as pool:
         writers = [pool.submit(write, number) for number in range(4)]
         asked = []
-        for _ in range(25):
-            query = f"/emissions/summary?{as_of_now()}"
-            asked.append((query, committing.get(query)))
-        stop.set()
+        try:
+            for _ in range(25):
+                query = f"/emissions/summary?{as_of_now()}"
+                asked.append((query, committing.get(query)))
+        finally:
+            stop.set()
         for writer in writers:
             writer.result()
 

@@ -9,15 +9,16 @@ import requests
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from carbonapi.serving.supervisor import serve
 from tests.attack import matrix
 from tests.attack.document import operations_of
 from tests.attack.service import attacked
 from tests.support import factories
 from tests.support.apps import NO_RATE_LIMITS, SECRET_KEY
-from tests.support.databases import ROLE, as_owner, cloned_database
+from tests.support.databases import ROLE, as_owner, cloned_database, execute
 from tests.support.pgbouncer import POOL_SIZE, pgbouncer
 from tests.support.processes import wait_until
-from tests.support.servers import serving
+from tests.support.servers import free_port, serving
 
 pytestmark = pytest.mark.pgbouncer
 ORGANIZATIONS = 8
@@ -176,3 +177,15 @@ def test_strangers_get_nothing(server_url):
 
     assert access.failures == []
     assert access.reached == {operation.id for operation in operations}
+
+
+def test_migration_through_the_pooler_is_refused(server_url, capfd):
+    """Not when there is nothing to do: the other tests start without the address of PostgreSQL itself."""
+    with cloned_database(server_url, "pooledmigration") as database_url:
+        execute(as_owner(database_url), "UPDATE alembic_version SET version_num = 'imports_by_file'")
+        with pgbouncer(database_url) as pooled_url:
+            environ = {"CARBONAPI_DATABASE_URL": as_owner(pooled_url), "CARBONAPI_SECRET_KEY": SECRET_KEY}
+            code = serve("127.0.0.1", free_port(), 1, 1, 0, environ)
+
+    assert code == 1
+    assert "through a connection pooler. Set CARBONAPI_MIGRATION_DATABASE_URL to" in capfd.readouterr().err

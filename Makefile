@@ -52,6 +52,9 @@ bench: .venv/benchmarks ## Measure carbonapi and a peer, and write benchmarks/RE
 bench-quick: .venv/benchmarks ## Measure with 200,000 usages in two minutes, and write nothing
 	.venv/bin/python -m benchmarks --quick $(ARGS)
 
+bench-scope: .venv/everything ## Measure what stating the organization in each transaction costs (Linux)
+	.venv/bin/python -m benchmarks.scope
+
 overload: .venv/everything ## Measure the service under ten times its load and with 500 slow clients, and check its limits
 	.venv/bin/python -m benchmarks.overload $(ARGS)
 
@@ -120,4 +123,4 @@ clean: ## Delete the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick overload mutants crash soak docs check lock clean
+.PHONY: help run demo test browser screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash soak docs check lock clean

@@ -92,8 +92,8 @@ def empty_database(server_url, name, *statements, options="ENCODING 'UTF8'"):
         ((), f"The role {ROLE} may not create tables. As a superuser: GRANT CREATE ON SCHEMA public TO {ROLE};"),
         (
             (f"GRANT CREATE ON SCHEMA public TO {ROLE}",),
-            f"The role {ROLE} may not create the extension btree_gist. As a superuser, in the database carbonapi_rights: "
-            "CREATE EXTENSION btree_gist;",
+            f"The role {ROLE} may not create the extension btree_gist. As a superuser, in the database "
+            "carbonapi_rights: CREATE EXTENSION btree_gist;",
         ),
     ],
 )

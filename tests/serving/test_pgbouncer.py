@@ -179,6 +179,21 @@ def test_strangers_get_nothing(server_url):
     assert access.reached == {operation.id for operation in operations}
 
 
+def test_request_without_a_free_connection_is_503(database_url):
+    with (
+        pgbouncer(database_url, pool_size=1, wait_seconds=1) as pooled_url,
+        serving(pooled_url, SECRET_KEY, LOG_LEVEL="error") as url,
+    ):
+        organization = Organization(url, ORGANIZATIONS)
+        with sa.create_engine(pooled_url, poolclass=sa.NullPool).begin() as holder:
+            holder.execute(sa.text("SELECT 1"))
+            busy = organization.session.get(f"{organization.url}/usages")
+        organization.check_all()
+
+    assert (busy.status_code, "Retry-After" in busy.headers) == (503, True)
+    assert organization.wrong == []
+
+
 def test_migration_through_the_pooler_is_refused(server_url, capfd):
     """Not when there is nothing to do: the other tests start without the address of PostgreSQL itself."""
     with cloned_database(server_url, "pooledmigration") as database_url:

@@ -15,6 +15,7 @@ from .processes import wait_until
 from .servers import free_port
 
 POOL_SIZE = 4  # Of each role and database. Fewer than the connections of the service, so that they share.
+WAIT_SECONDS = 30
 CONFIGURATION = """
 [databases]
 {database} = host={host} port={server_port} dbname={database}
@@ -29,19 +30,21 @@ logfile = {folder}/pgbouncer.log
 pool_mode = transaction
 default_pool_size = {pool_size}
 max_client_conn = 500
+query_wait_timeout = {wait_seconds}
 """
 
 
 @contextlib.contextmanager
-def pgbouncer(database_url):
+def pgbouncer(database_url, pool_size=POOL_SIZE, wait_seconds=WAIT_SECONDS):
     """Yield the URL of a PgBouncer in front of this database, with the same role."""
     url = make_url(database_url)
     host, server_port = url.host or url.query["host"], url.port or 5432
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="carbonapi-pgbouncer-") as name:
         folder = Path(name)
-        values = {"database": url.database, "host": host, "server_port": server_port, "pool_size": POOL_SIZE}
-        (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(port=port, folder=folder, **values))
+        values = {"database": url.database, "host": host, "server_port": server_port, "folder": folder, "port": port}
+        limits = {"pool_size": pool_size, "wait_seconds": wait_seconds}
+        (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(**values, **limits))
         (folder / "users.txt").write_text("".join(f'"{role}" "{role}"\n' for role in (ROLE, OWNER)))
         process = subprocess.Popen(
             ["pgbouncer", "--quiet", str(folder / "pgbouncer.ini")], stderr=subprocess.DEVNULL, **_account(folder, host)

@@ -64,6 +64,9 @@ mutants: .venv/everything ## Break about fifty checks, one at a time, and requir
 crash: .venv/everything ## Kill the service at random, and compare its ledger with its answers (make crash SECONDS=600 SEED=1)
 	.venv/bin/python -m tests.endurance.crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+consistency: .venv/everything ## Check that answers as of a time are final, and the feed of changes complete (make consistency SECONDS=60)
+	.venv/bin/python -m tests.endurance.consistency $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 soak: .venv/everything ## Check that memory does not grow under load (needs Linux; make soak SECONDS=900)
 	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 

@@ -5,8 +5,6 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import NullPool, create_engine, text
 
-from carbonapi.db import connect_args
-
 # Servers that start at once all migrate. An advisory lock makes them wait for each other. The number is arbitrary.
 LOCK = 6_120_743_901
 HOLDER = """
@@ -26,8 +24,8 @@ def wait_for_lock(connection):
 
 extension = current_app.extensions["migrate"]
 # A connection of its own, since it keeps its settings and the lock between transactions.
-url = extension.db.engine.url
-engine = create_engine(url, poolclass=NullPool, connect_args=connect_args(url))
+connect_args = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]
+engine = create_engine(extension.db.engine.url, poolclass=NullPool, connect_args=connect_args)
 
 with engine.connect() as connection:
     # Row-level security would hide the rows of all organizations, even from the owner of the tables.

@@ -43,5 +43,5 @@ class ChangeQuery(QuerySchema):
         0,
         MAX_WAIT_SECONDS,
         load_default=0,
-        metadata={"description": "Maximum number of seconds to wait for a change if there is none yet."},
+        metadata={"description": "Maximum number of seconds to wait for the next change."},
     )

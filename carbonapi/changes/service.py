@@ -28,7 +28,7 @@ BEGINNING: Position = (dt.datetime(1900, 1, 1, tzinfo=dt.UTC), 0)
 def changes_after(position: Position, limit: int, wait: float) -> tuple[str, Position]:
     """Return a JSON array of the changes after a position, and the position of the last one.
 
-    wait: the number of seconds to wait for a change if there is none yet.
+    wait: the number of seconds to wait for the next change.
     """
     rows = _read(position, limit)
     while not rows and wait > 0 and sleep_while_idle(min(POLL_SECONDS, wait)):
@@ -59,7 +59,7 @@ def _read(position: Position, limit: int) -> Any:
         Usage.recorded_at,
         sa.type_coerce(json_object(schema_columns(sa.select(Usage), UsageSchema)), sa.JSON()),
     ).add_cte(versions.cte(Usage.__tablename__))
-    is_gone = sa.or_(UsageVersion.deleted, _is_given_away() if actor.role == "member" else sa.false())
+    is_gone = sa.or_(UsageVersion.deleted, _has_new_owner() if actor.role == "member" else sa.false())
     deleted = first(
         _changes(sa.literal(DELETED), UsageVersion, UsageVersion.superseded_at, sa.null()).where(
             *scope_criteria(UsageVersion), is_gone
@@ -85,7 +85,7 @@ def _changes(kind: Any, table: Any, moment: Any, usage: Any) -> sa.Select[Any]:
     ).select_from(table)
 
 
-def _is_given_away() -> sa.ColumnElement[bool]:
+def _has_new_owner() -> sa.ColumnElement[bool]:
     """Return whether the next version of a superseded version belongs to another user."""
     next_versions = [
         # With its schema, the name of the table is not that of the CTE.

@@ -117,13 +117,13 @@ def _add_scope(
     if (is_autocommit or connection.info.get(SETTING) != scope) and not statement.startswith(_SAVEPOINT_STATEMENTS):
         if not is_autocommit:
             connection.info[SETTING] = scope
-        statement = f"{statement_of_scope(scope)}; {statement}"
+        statement = f"{statement_of_current_scope()}; {statement}"
     return statement, parameters
 
 
-def statement_of_scope(scope: str) -> str:
+def statement_of_current_scope() -> str:
     """Return the SQL that sets the scope until the end of the transaction."""
-    return f"SELECT carbonapi_use_organization('{scope}')"
+    return f"SELECT carbonapi_use_organization('{_SCOPE.get()}')"
 
 
 def _forget_on(connection: sa.Connection) -> None:

@@ -95,7 +95,8 @@ def _examine(connection: sa.Connection) -> Database:
 
 def _missing_time_zones(connection: sa.Connection) -> str | None:
     """Return a sentence about organizations with a time zone that PostgreSQL does not know, or None."""
-    connection.execute(sa.text(row_security.statement_of_scope(row_security.EVERYWHERE)))
+    with row_security.for_all_organizations():
+        connection.execute(sa.text(row_security.statement_of_current_scope()))
     query = sa.text(
         "SELECT id, timezone FROM organizations WHERE timezone NOT IN (SELECT name FROM pg_timezone_names) ORDER BY id"
     )

@@ -58,7 +58,7 @@ def wait_until_settled(instant: dt.datetime) -> None:
     actor = current_actor()
     organization_id = None if actor.is_admin else actor.organization_id
     settled, deadline = state().settled, time.monotonic() + WAIT_SECONDS
-    # What was settled once stays settled.
+    # A settled time stays settled.
     while instant > settled.get(organization_id, instant - dt.timedelta(1)):
         settled[organization_id] = settled_until(organization_id)
         if instant > settled[organization_id]:

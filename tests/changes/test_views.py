@@ -22,9 +22,9 @@ def follow(client, cursor="", page_size=3):
         answer = client.get(f"/changes?page_size={page_size}&cursor={cursor}")
         assert answer.status_code == 200, answer.json
         cursor = re.search(r'[?&]cursor=([^&>]*)[^>]*>; rel="next"', answer.headers["Link"])[1]
-        if not answer.json:
-            return changes, cursor
         changes += answer.json
+        if len(answer.json) < page_size:
+            return changes, cursor
 
 
 def keys(changes):

@@ -57,9 +57,9 @@ def test_factors_and_usages_are_imported(carbonapi, tmp_path):
         0,
         "Recorded 2 usages as import 1.\n",
     )
-    assert carbonapi(*usages, "--usage-type", "100") == (0, "Recorded 2 usages as import 2.\n")
+    assert carbonapi(*usages, "--usage-type", "100", "--again") == (0, "Recorded 2 usages as import 2.\n")
     ambiguous = "usage_type: heating is ambiguous: 102 (kwh), 103 (l), 104 (m3). Give the id of one, or its unit."
-    assert carbonapi(*usages, "--usage-type", "heating") == (
+    assert carbonapi(*usages, "--usage-type", "heating", "--again") == (
         1,
         "Error: 2 invalid rows; nothing was recorded. First error: line 2.\n"
         f"  line 2: {ambiguous}\n  line 3: {ambiguous}\n",
@@ -120,7 +120,7 @@ def test_green_button_file_is_imported(carbonapi):
 
     electricity = (*usages, "--format", "greenbutton", "--commodity", "electricity")
     assert carbonapi(*electricity) == (0, "Recorded 6 usages as import 1.\n")
-    assert carbonapi(*electricity, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 2.\n")
+    assert carbonapi(*electricity, "--on-conflict", "skip", "--again") == (0, "Recorded 0 usages as import 2.\n")
 
 
 def test_import_profile_has_options_of_a_file(carbonapi, tmp_path):

@@ -115,7 +115,8 @@ def cutting_copies(url):
 
 
 def test_import_with_a_connection_broken_in_copy_is_503(committing, fresh_database_url):
-    file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 50_000
+    lines = (f"2024-01-01T00:00:00.{number:06}Z,1\n" for number in range(50_000))
+    file = "".join(["usage_at,amount\n", *lines]).encode()
     with cutting_copies(fresh_database_url):
         answer = committing.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
 

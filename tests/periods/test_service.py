@@ -38,7 +38,7 @@ def test_writes_in_a_closed_period_are_409(as_manager, as_member, closed):
     usage, period = closed
     later = as_member.post("/usages", json=USAGE | {"usage_at": LATER}).json
     path = f"/usages/{usage['id']}"
-    file = "usage_at,amount\n2024-06-01T00:00:00Z,1\n2024-03-31T23:59:59Z,1\n"
+    file = "usage_at,amount\n2024-06-01T01:00:00Z,1\n2024-03-31T23:59:59Z,1\n"
 
     for answer in (
         as_member.post("/usages", json=USAGE),

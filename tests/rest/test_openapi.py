@@ -32,8 +32,8 @@ WALK = """
     make_api_key list_api_keys get_api_key delete_api_key
     create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
     enter_emission_factor list_emission_factors get_emission_factor
-    record_usage list_usages list_changes get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
-    record_usage get_usage explain_usage list_versions_of_usage list_units_of_usage_type
+    record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
+    record_usage list_changes get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
     list_errors_of_import export_rejected_lines revert_import
     export_usages verify_export

@@ -35,7 +35,7 @@ def lists(sign_in, stranger):
     for amount in ("0.000001", 5, 6):
         manager.patch(f"/usages/{usage_id}", json={"amount": amount, "reason": "why"})
     for day in (1, 2, 3):
-        line = f"usage_at,usage_type_id,amount\n2025-01-01T00:00:00.00001Z,{usage_type.id},1\n"
+        line = f"usage_at,usage_type_id,amount\n2025-01-0{day}T00:00:00.00001Z,{usage_type.id},1\n"
         assert manager.post("/imports", data=line, content_type="text/csv").status_code == 201
         factories.emission_factor(
             usage_type, f"9.{day}", f"201{day}-01-01", f"201{day + 1}-01-01", organization_id=organization.id

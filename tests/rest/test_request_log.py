@@ -85,7 +85,10 @@ def test_streamed_response_is_logged_at_its_end(committing, log_lines):
 def test_metrics_require_the_token(measured):
     for authorization in ("", "Bearer", "Bearer a token", f"Basic {TOKEN}", "Bearer ä", TOKEN):
         answer = measured.get("/metrics", headers={"Authorization": authorization})
-        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="carbonapi"')
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (
+            401,
+            'Bearer realm="carbonapi"' + (', error="invalid_token"' if authorization.startswith("Bearer ") else ""),
+        )
         assert TOKEN not in answer.text
 
     answer = measured.get("/metrics", headers={"Authorization": f"bearer {TOKEN}"})

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from carbonapi import audit
 from carbonapi.accounts.models import User
-from carbonapi.db import db
+from carbonapi.db import db, row_security
 from carbonapi.rest import paging
 from carbonapi.rest.fields import format_datetime
 from carbonapi.usages import ledger
@@ -102,8 +102,9 @@ def read(app):
     def explain(connection, cursor, statement, parameters, context, executemany):
         if not statement.startswith(("SELECT", "WITH")) or "INSERT" in statement:
             return
+        query = cursor.query.decode().removeprefix(f"{row_security.statement_of_current_scope()}; ")
         with cursor.connection.cursor() as another:
-            another.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + cursor.query)
+            another.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode())
             numbers.append(rows_of(another.fetchone()[0][0]["Plan"]))
 
     sa.event.listen(sa.Engine, "after_cursor_execute", explain)

@@ -87,7 +87,7 @@ def test_unsettled_time_is_unavailable(committing, hold_lock, monkeypatch):
     assert committing.get(f"/usages?{settled}").status_code == 200
 
 
-def test_writer_of_another_organization_delays_nobody(committing, hold_lock, monkeypatch):
+def test_writer_of_another_organization_delays_no_reader(committing, hold_lock, monkeypatch):
     monkeypatch.setattr(recording_time, "WAIT_SECONDS", 0.1)
     hold_lock(committing.user.organization_id + 1)
 

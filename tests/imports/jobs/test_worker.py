@@ -1,6 +1,7 @@
 """The service runs each queued import once, with any number of processes, across kills and restarts."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -18,7 +19,14 @@ from tests.support.servers import serving
 
 ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
 LINES = 30_000
-FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,0.1\n" * LINES
+NUMBERS = itertools.count()
+
+
+def new_file(lines=LINES):
+    """Return a file whose readings are in no other one."""
+    number = next(NUMBERS)
+    rows = (f"2024-01-01T00:00:00Z,0.1,{number}-{line}\n" for line in range(lines))
+    return "".join(["usage_at,amount,external_id\n", *rows]).encode()
 
 
 class Caller:
@@ -40,9 +48,9 @@ class Caller:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
-    def queue(self, file=FILE):
+    def queue(self, lines=LINES):
         """Queue an import and return its id."""
-        queued = self.ask("/imports?usage_type_id=100", file, "text/csv", Prefer="respond-async")
+        queued = self.ask("/imports?usage_type_id=100", new_file(lines), "text/csv", Prefer="respond-async")
         assert queued["status"] == "queued"
         return queued["id"]
 
@@ -125,7 +133,7 @@ def test_import_completes_once_after_lost_connections(running):
 
 def test_several_processes_run_each_import_once(running):
     with running() as ada, running() as too:
-        ids = [caller.queue(FILE[: 16 + 25 * 100]) for caller in (ada, too) * 5]
+        ids = [caller.queue(100) for caller in (ada, too) * 5]
 
         wait_until(lambda: {ada.status(import_id) for import_id in ids} == {"completed"}, 60)
 

@@ -68,17 +68,14 @@ MUTATIONS = (
         f"{ROW_SECURITY}test_scope_is_set_in_each_transaction",
     ),
     mutation(
-        "isolation: a statement outside of a transaction does not send the scope",
-        "db/row_security.py",
-        "",
-        Replace(r"is_autocommit or connection\.info", "connection.info"),
-        f"{ROW_SECURITY}test_scope_is_set_in_each_transaction",
-    ),
-    mutation(
         "isolation: the scope outlives the transaction",
         SCOPE,
         "upgrade",
-        Replace("SET LOCAL carbonapi", "SET carbonapi"),
+        Replace(
+            r"'[^']*CREATE FUNCTION carbonapi_use_organization.*|\"[^\"]*CREATE FUNCTION carbonapi_use_organization.*",
+            '"CREATE FUNCTION carbonapi_use_organization(scope text) RETURNS void LANGUAGE plpgsql AS '
+            "$$ BEGIN PERFORM set_config('carbonapi.organization_id', scope, false); END $$\"",
+        ),
         f"{ROW_SECURITY}test_setting_ends_with_the_transaction",
     ),
     mutation(

@@ -1,4 +1,4 @@
-"""What is wrong with the database is a sentence when the service starts."""
+"""A database that the service cannot use is reported in a sentence at start."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ def server():
 
 
 def start(capfd, url, **settings):
-    """Start the service, which must refuse. Return its exit code and what it prints."""
+    """Start the service, which must exit at once. Return its exit code and what it prints."""
     environ = {"CARBONAPI_DATABASE_URL": url, "CARBONAPI_SECRET_KEY": SECRET_KEY} | settings
     code = serve("127.0.0.1", free_port(), 1, 1, 0, environ)
     return code, capfd.readouterr().err.strip()
@@ -133,13 +133,13 @@ def test_second_host_is_used_while_the_first_is_down(server, form):
     url = f"postgresql://carbonapi_app:right@{hosts}application_name=accounting&options=-c%20work_mem%3D77MB"
     app = create_app(settings_for(parse_database_url(url)))
     with operator_context(app):
-        kept = db.session.execute(
+        used = db.session.execute(
             sa.text("SELECT current_setting('application_name'), current_setting('work_mem'), current_user")
         ).one()
         db.session.remove()
         db.engine.dispose()
 
-    assert kept == ("accounting", "77MB", "carbonapi_app")
+    assert used == ("accounting", "77MB", "carbonapi_app")
 
 
 def test_unknown_time_zones_are_named_at_start(fresh_database_url, tmp_path):

@@ -59,7 +59,7 @@ class Organization:
         return answer.json().get("id", 0)
 
     def work(self, _):
-        """Send ten requests, after each of which the answer is known."""
+        """Send ten requests with known answers."""
         first, second = self.record(self.number), self.record(10)
         changed = {"amount": self.number + 100}
         self.ask("PATCH", f"/usages/{first}", 200, changed["amount"], lambda r: r.json()["amount"], json=changed)
@@ -194,7 +194,7 @@ def test_request_without_a_free_connection_is_503(database_url):
     assert organization.wrong == []
 
 
-def test_migration_through_the_pooler_is_refused(server_url, capfd):
+def test_migration_through_the_pooler_is_rejected(server_url, capfd):
     """Not when there is nothing to do: the other tests start without the address of PostgreSQL itself."""
     with cloned_database(server_url, "pooledmigration") as database_url:
         execute(as_owner(database_url), "UPDATE alembic_version SET version_num = 'imports_by_file'")

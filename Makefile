@@ -16,7 +16,7 @@ test: .venv/everything ## Run all tests
 
 thorough: .venv/everything ## Run all tests with many random examples, and schemathesis (takes half an hour)
 	CARBONAPI_TEST_THOROUGH=1 .venv/bin/python -m pytest -n auto --dist worksteal \
-		-m "not browser and not newman and not nginx and not redis and not typescript and not peer" $(ARGS)
+		-m "not browser and not newman and not nginx and not pgbouncer and not redis and not typescript and not peer" $(ARGS)
 
 browser: .venv/everything .venv/axe/package/axe.min.js ## Run the browser tests of the dashboard and Swagger UI (need Chromium, and npm for axe-core)
 	.venv/bin/python -m pytest -m browser $(ARGS)
@@ -29,6 +29,9 @@ redis: .venv/everything ## Run the tests with Redis (need redis-server on PATH)
 
 nginx: .venv/everything ## Run the tests with nginx in front (need nginx, curl and Node.js on PATH)
 	.venv/bin/python -m pytest -m nginx $(ARGS)
+
+pgbouncer: .venv/everything ## Run the tests behind PgBouncer in transaction mode (need pgbouncer on PATH)
+	.venv/bin/python -m pytest -m pgbouncer $(ARGS)
 
 newman: .venv/everything .venv/node/installed ## Run the Postman collection with newman against a new service (needs Node.js)
 	.venv/bin/python -m pytest -m newman $(ARGS)
@@ -48,6 +51,9 @@ bench: .venv/benchmarks ## Measure carbonapi and a peer, and write benchmarks/RE
 
 bench-quick: .venv/benchmarks ## Measure with 200,000 usages in two minutes, and write nothing
 	.venv/bin/python -m benchmarks --quick $(ARGS)
+
+bench-scope: .venv/everything ## Measure what stating the organization in each transaction costs (Linux)
+	.venv/bin/python -m benchmarks.scope
 
 overload: .venv/everything ## Measure the service under ten times its load and with 500 slow clients, and check its limits
 	.venv/bin/python -m benchmarks.overload $(ARGS)
@@ -120,4 +126,4 @@ clean: ## Delete the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis nginx typescript newman schemathesis thorough attack bench bench-quick overload mutants crash soak docs check lock clean
+.PHONY: help run demo test browser screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash soak docs check lock clean

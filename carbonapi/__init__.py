@@ -90,13 +90,14 @@ def _configuration(settings: Settings, *, as_owner: bool) -> dict[str, Any]:
     from . import db, rest
 
     newest, *older = db.revisions.revisions()
+    url = (as_owner and settings["MIGRATION_DATABASE_URL"]) or settings["DATABASE_URL"]
     return settings | {
         # A database at one of these is not ready. An unknown revision is from a newer version, and is.
         "OLDER_REVISIONS": frozenset(older),
         "REVISION": newest,
-        "SQLALCHEMY_DATABASE_URI": (as_owner and settings["MIGRATION_DATABASE_URL"]) or settings["DATABASE_URL"],
+        "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": {
-            "connect_args": db.CONNECT_ARGS,
+            "connect_args": db.connect_args(url),
             "hide_parameters": True,  # In the text of exceptions.
             "json_deserializer": rest.load_json,
             "json_serializer": rest.dump_json,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 MAX_WINDOW_SECONDS = 86_400
 PLACEHOLDERS = (  # Words in the secrets of examples.
@@ -114,18 +114,25 @@ def parse_secret(min_bytes: int) -> Callable[[str], str]:
 
 
 def parse_database_url(text: str) -> str:
-    """Return a PostgreSQL URL with its driver. SQLAlchemy 2.1 uses psycopg 3 for a plain postgresql:// URL."""
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
+    """Return a PostgreSQL URL with its driver, and with several hosts in its query, as SQLAlchemy expects them."""
+    pattern = r"postgres(?:ql(?:\+psycopg2)?)?://(?=.)(((?:([^:/?@]*)(?::([^@]*))?@)?)([^/?]*)(/[^?]*)?(?:\?(.*))?)"
+    parts = re.fullmatch(pattern, text, re.DOTALL)
+    if parts is None:
         raise ValueError("must be a postgresql:// URL")
+    rest, credentials, user, password, authority, path, query = parts.groups(default="")
+    hosts = [re.fullmatch(r"(\[[^]]+\]|[^:\[\]]*)(?::([0-9]{1,5}))?", host) for host in authority.split(",")]
+    if None in hosts:
+        raise ValueError("must have hosts such as db.example:5432, separated by commas")
+    names = [host[1].strip("[]") for host in hosts if host]
     # A URL without a password is fine: libpq supports password files and certificates.
-    parts = re.match(r"([^:/?@]*):([^@]+)@(\[[^\]]*\]|[^:/?]*)", rest)
-    if parts is not None:
-        user, password, host = (unquote(part).lower() for part in parts.groups())
-        is_local = host in ("", "localhost", "[::1]") or host.startswith(("127.", "/"))
-        if not is_local and password in {user, *WEAK_PASSWORDS}:
-            raise ValueError(f"has a password that can be guessed; {GENERATE_SECRET}")
-    return f"postgresql+psycopg2://{rest}"
+    every = names + ",".join(parse_qs(query).get("host", [])).split(",")
+    is_local = all(re.fullmatch(r"|localhost(:\d+)?|::1|127\..*|/.*", unquote(name).lower()) for name in every)
+    if password and not is_local and unquote(password).lower() in {unquote(user).lower(), *WEAK_PASSWORDS}:
+        raise ValueError(f"has a password that can be guessed; {GENERATE_SECRET}")
+    if len(hosts) > 1:
+        ports = ",".join(host[2] or "5432" for host in hosts if host)
+        rest = f"{credentials}{path or '/'}?host={','.join(names)}&port={ports}" + (f"&{query}" if query else "")
+    return f"postgresql+psycopg2://{rest}"  # SQLAlchemy 2.1 uses psycopg 3 for a plain postgresql:// URL.
 
 
 def parse_origins(text: str) -> frozenset[str]:

@@ -69,6 +69,13 @@ def test_unset_settings_have_defaults():
         ("CARBONAPI_SECRET_KEY", "0123456789abcdef0123456789ABCDEF", "CARBONAPI_SECRET_KEY can be guessed"),
         ("CARBONAPI_METRICS_TOKEN", "aab" * 8, "CARBONAPI_METRICS_TOKEN can be guessed"),
         ("CARBONAPI_DATABASE_URL", "postgresql://carbon:carbon@db/hidden", "CARBONAPI_DATABASE_URL has a password"),
+        (
+            "CARBONAPI_DATABASE_URL",
+            "postgresql://c:carbonapi@localhost,db/hidden",
+            "CARBONAPI_DATABASE_URL has a password",
+        ),
+        ("CARBONAPI_DATABASE_URL", "postgresql://c:carbonapi@/hidden?host=db", "CARBONAPI_DATABASE_URL has a password"),
+        ("CARBONAPI_DATABASE_URL", "postgresql://db:1:2/hidden", "CARBONAPI_DATABASE_URL must have hosts such as"),
         ("CARBONAPI_DATABASE_URL", "postgres://u:p%6Fstgres@10.0.0.1:5432/hidden", "_DATABASE_URL has a password"),
         (
             "CARBONAPI_MIGRATION_DATABASE_URL",
@@ -110,6 +117,22 @@ def test_invalid_setting_is_reported_without_its_value(variable, text, message):
 )
 def test_local_and_missing_database_passwords_are_accepted(variable, text):
     assert from_environ({**REQUIRED, variable: text})["REGISTRATION"] == "open"
+
+
+@pytest.mark.parametrize(
+    ("rest", "parsed"),
+    [
+        ("u:p@one,two/db", "u:p@/db?host=one,two&port=5432,5432"),
+        ("u@one:1,[::1]:2/db?sslmode=require", "u@/db?host=one,::1&port=1,2&sslmode=require"),
+        ("one,two", "/?host=one,two&port=5432,5432"),
+        ("u:p%40@[::1]:5/db?options=-c%20a", "u:p%40@[::1]:5/db?options=-c%20a"),
+        ("/db?host=one:1&host=two:2", "/db?host=one:1&host=two:2"),
+    ],
+)
+def test_database_url_may_have_several_hosts(rest, parsed):
+    values = from_environ(REQUIRED | {"CARBONAPI_DATABASE_URL": f"postgresql://{rest}"})
+
+    assert values["DATABASE_URL"] == f"postgresql+psycopg2://{parsed}"
 
 
 def test_random_secrets_are_accepted():

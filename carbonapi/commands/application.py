@@ -13,6 +13,7 @@ from ..db import constraint_message, db
 from ..errors import CarbonError, ValidationFailed
 from ..postgres import embedded
 from ..postgres.embedded_folder import EmbeddedError
+from ..serving.database_check import MIGRATION_URL, URL, connection_error
 from ..settings import SettingsError, from_environ
 
 
@@ -43,5 +44,7 @@ def application(*, as_owner: bool = False) -> Iterator[None]:
         constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
         message = constraint_message(constraint)
         raise click.ClickException(message[0] if message else str(error.orig)) from None
-    except sa.exc.OperationalError:
-        raise click.ClickException("The database is unavailable. Try again shortly.") from None
+    except sa.exc.OperationalError as error:
+        variable = MIGRATION_URL if as_owner and os.environ.get(MIGRATION_URL) else URL
+        permanent = connection_error(str(error.orig).strip(), variable)
+        raise click.ClickException(permanent or "The database is unavailable. Try again shortly.") from None

@@ -9,7 +9,7 @@ import flask
 import flask_migrate
 import sqlalchemy as sa
 
-from ..db import db, revisions, row_security
+from ..db import connect_args, db, revisions, row_security
 from ..db.role_timeouts import set_missing_timeouts
 from ..postgres import backup as backups
 from ..rest import now
@@ -35,35 +35,44 @@ def migrate() -> None:
 def migrate_database() -> None:
     """Migrate the database of the current app, and prepare the service's role: its privileges and its timeouts.
 
-    If there is nothing to do, no lock is taken. Raise ClickException if the role may not migrate.
+    If there is nothing to do, no lock is taken. Raise ClickException if this connection cannot migrate.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     service_url = sa.make_url(flask.current_app.config["DATABASE_URL"])
     with row_security.without_scope():
         with db.engine.begin() as connection:
             is_current = revisions.current_revision(connection) == flask.current_app.config["REVISION"]
-            if not is_current and (missing := _missing_right(connection)):
-                raise click.ClickException(missing)
+            if not is_current and (obstacle := _obstacle(connection)):
+                raise click.ClickException(obstacle)
         if not is_current:
             flask_migrate.upgrade()
         with db.engine.begin() as connection:
             row_security.grant_service_role(connection, service_url.username)
-    with sa.create_engine(service_url, poolclass=sa.NullPool).begin() as connection:
+    engine = sa.create_engine(service_url, poolclass=sa.NullPool, connect_args=connect_args(service_url))
+    with engine.begin() as connection:
         set_missing_timeouts(connection)
 
 
-def _missing_right(connection: sa.Connection) -> str | None:
-    """Return why the connected role cannot migrate, and what to do about it."""
-    can_create, can_extend, role, database = connection.execute(
+def _obstacle(connection: sa.Connection) -> str | None:
+    """Return why this connection cannot migrate, and what to do about it."""
+    driver: Any = connection.connection.driver_connection
+    pid, can_create, can_extend, role, database = connection.execute(
         sa.text(
             """
-            SELECT has_schema_privilege('public', 'CREATE'),
+            SELECT pg_backend_pid(), has_schema_privilege('public', 'CREATE'),
                 has_database_privilege(current_database(), 'CREATE')
                     OR EXISTS (SELECT FROM pg_extension WHERE extname = 'btree_gist'),
                 quote_ident(current_user), quote_ident(current_database())
             """
         )
     ).one()
+    # A pooler introduces itself with a process id of its own. It may run each statement on another connection, so that
+    # the lock of the migration would stay behind.
+    if driver.get_backend_pid() != pid:
+        return (
+            "Migrations cannot go through a connection pooler. Set CARBONAPI_MIGRATION_DATABASE_URL to the address of "
+            "PostgreSQL itself. CARBONAPI_DATABASE_URL may have the address of the pooler."
+        )
     if not can_create:
         return f"The role {role} may not create tables. As a superuser: GRANT CREATE ON SCHEMA public TO {role};"
     if not can_extend:

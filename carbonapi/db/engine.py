@@ -31,6 +31,12 @@ CONNECT_ARGS = {
     "application_name": "carbonapi",
 }
 
+
+def connect_args(url: str | sa.URL) -> dict[str, object]:
+    """Return the arguments of connections to this URL, except those that the URL has itself."""
+    return {name: value for name, value in CONNECT_ARGS.items() if name not in sa.make_url(url).query}
+
+
 IN_USE = metrics.POOL_CONNECTIONS.labels("in_use")
 
 

@@ -5,26 +5,34 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ..db import row_security
+from ..db import connect_args, row_security
 from ..db.revisions import current_revision, revisions
 from ..db.role_timeouts import missing_timeouts
 from ..db.row_security import lacks_privileges
 
-URL = "CARBONAPI_DATABASE_URL"
+URL, MIGRATION_URL = "CARBONAPI_DATABASE_URL", "CARBONAPI_MIGRATION_DATABASE_URL"
+MAX_NAMED = 20
 BYPASSES_POLICIES = (
     f"{URL} has a role that bypasses row-level security: a superuser, or one with BYPASSRLS. Use an ordinary role for "
-    "the service; CARBONAPI_MIGRATION_DATABASE_URL may have another role for migrations."
+    f"the service; {MIGRATION_URL} may have another role for migrations."
 )
-# The errors of a connection that a retry does not avoid. libpq reports them without a SQLSTATE.
+NOT_ACCEPTED = "The server does not accept this role from this machine: see its pg_hba.conf"
+# The errors of a connection that a retry does not avoid. libpq reports them without a SQLSTATE. The first one applies.
 PERMANENT_ERRORS = {
     "password authentication failed|no password supplied|role .* does not exist": (
         "PostgreSQL rejects the role or the password of {url}"
     ),
-    "database .* does not exist": "PostgreSQL does not have the database of {url}. Create it with the encoding UTF8",
+    "database .* does not exist|no such database": (
+        "PostgreSQL does not have the database of {url}. Create it with the encoding UTF8"
+    ),
     "does not support SSL": "The server does not support TLS, but {url} requires it: set sslmode=prefer, or enable TLS",
-    "no encryption|SSL off": "The server requires TLS: add ?sslmode=require to {url}",
+    "no pg_hba.conf entry .*, SSL encryption": NOT_ACCEPTED,
+    "no pg_hba.conf entry .*, no encryption|SSL required": (
+        "The server does not accept {url} without TLS: add ?sslmode=require, or see its pg_hba.conf"
+    ),
+    "no pg_hba.conf entry": NOT_ACCEPTED,
     "certificate|SSL error": "The TLS certificate of the server is not accepted",
-    "no pg_hba.conf entry": "The server does not accept this role from this machine: see its pg_hba.conf",
+    "unsupported startup parameter": "The pooler rejects an option of {url}. Remove it, or have the pooler ignore it",
 }
 
 
@@ -33,24 +41,37 @@ class Database:
     """The state of the database.
 
     error: a sentence that says why the service cannot start with it. reason: why it cannot be reached now.
+    warning: what does not work in it.
     """
 
     is_reachable: bool = True
     is_migrated: bool = False
     error: str | None = None
     reason: str | None = None
+    warning: str | None = None
 
 
 def examine(url: str) -> Database:
     """Connect to a database, and return its state."""
     try:
-        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 3})
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=connect_args(url))
         with engine.connect() as connection:
             return _examine(connection)
     except sa.exc.OperationalError as error:
-        return _unreachable(str(error.orig).strip())
+        message = str(error.orig).strip()
+        if sentence := connection_error(message, URL):
+            return Database(is_reachable=False, error=sentence)
+        return Database(is_reachable=False, reason=f"Cannot reach the database: {message} The service tries again.")
     except (ValueError, sa.exc.SQLAlchemyError) as error:
         return Database(error=f"{URL} is not a valid URL of a database: {str(error).splitlines()[0]}.")
+
+
+def connection_error(message: str, variable: str) -> str | None:
+    """Return what is wrong with the setting, or None if connecting may succeed later. message: libpq's."""
+    for pattern, sentence in PERMANENT_ERRORS.items():
+        if re.search(pattern, message):
+            return f"{sentence.format(url=variable)}. ({message.splitlines()[-1]})"
+    return None
 
 
 def _examine(connection: sa.Connection) -> Database:
@@ -59,8 +80,8 @@ def _examine(connection: sa.Connection) -> Database:
         return Database(error=f"The database has the encoding {encoding}. Create one with ENCODING 'UTF8'.")
     if schema != "public":
         return Database(
-            error=f"The first schema of the search_path is {schema}, but the tables are in public. Remove search_path "
-            f"from {URL} and from its role, or put public first."
+            error=f"The first schema of the search_path is {schema or 'missing'}, but the tables are in public. Remove "
+            f"search_path from {URL}, its role and its database, or put public first."
         )
     if row_security.bypasses_row_security(connection):
         return Database(error=BYPASSES_POLICIES)
@@ -69,11 +90,21 @@ def _examine(connection: sa.Connection) -> Database:
         and not missing_timeouts(connection)
         and not lacks_privileges(connection)
     )
-    return Database(is_migrated=is_migrated)
+    return Database(is_migrated=is_migrated, warning=_missing_time_zones(connection) if is_migrated else None)
 
 
-def _unreachable(message: str) -> Database:
-    for pattern, sentence in PERMANENT_ERRORS.items():
-        if re.search(pattern, message):
-            return Database(is_reachable=False, error=f"{sentence.format(url=URL)}. ({message.splitlines()[-1]})")
-    return Database(is_reachable=False, reason=f"Cannot reach the database: {message} The service tries again.")
+def _missing_time_zones(connection: sa.Connection) -> str | None:
+    """Return a sentence about organizations with a time zone that PostgreSQL does not know, or None."""
+    with row_security.for_all_organizations():
+        connection.execute(sa.text(row_security.statement_of_current_scope()))
+    query = sa.text(
+        "SELECT id, timezone FROM organizations WHERE timezone NOT IN (SELECT name FROM pg_timezone_names) ORDER BY id"
+    )
+    found = [f"{row.id} ({row.timezone})" for row in connection.execute(query)]
+    if not found:
+        return None
+    named = ", ".join(found[:MAX_NAMED]) + (f" and {len(found) - MAX_NAMED} more" if found[MAX_NAMED:] else "")
+    return (
+        f"PostgreSQL does not know the time zones of these organizations: {named}. They cannot record usages. Set "
+        "other time zones, or install the missing ones where PostgreSQL runs (package tzdata-legacy), and restart it."
+    )

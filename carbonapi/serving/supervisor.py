@@ -82,8 +82,8 @@ def serve(host: str, port: int, workers: int, threads: int, drain_seconds: int, 
         if state.error:
             print(state.error, file=sys.stderr)
             return 1
-        if state.reason:
-            print(state.reason, file=sys.stderr)
+        if note := state.reason or state.warning:
+            print(note, file=sys.stderr)
         if variables.get("CARBONAPI_METRICS_TOKEN"):  # Each worker reports the sums of all, from files in this folder.
             counts = tempfile.TemporaryDirectory(prefix="carbonapi-metrics-")
             variables["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(counts)

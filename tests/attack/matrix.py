@@ -92,6 +92,8 @@ def try_operation(part, service, target, attacker, operation):
         query = dict(operation.required)
         if "id" in query:
             query["id"] = ids["usage_id" if operation.id == "delete_usages" else "user_id"]
+        if operation.id == "import_usages":  # Attackers of one organization send the same file.
+            query["again"] = "true"
         path = operation.path(ids) + (f"?{urlencode(query)}" if query else "")
         return service.ask(operation.method, path, token, **operation.sending())
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.apps import SECRET_KEY
 from tests.support.databases import as_owner
+from tests.support.pgbouncer import pgbouncer
 from tests.support.servers import serving
 
 PROJECT = Path(__file__).parents[2]
@@ -40,13 +41,23 @@ def steps(text):
             yield "\n".join(lines[:length]), "\n".join(lines[length:])
 
 
+@pytest.fixture(params=["direct", pytest.param("pgbouncer", marks=pytest.mark.pgbouncer)])
+def service_database_url(request, fresh_database_url):
+    """The URL with which the service connects."""
+    if request.param == "direct":
+        yield fresh_database_url
+    else:
+        with pgbouncer(fresh_database_url) as url:
+            yield url
+
+
 @pytest.fixture
-def run_commands(fresh_database_url, tmp_path):
+def run_commands(service_database_url, tmp_path):
     """Return a function that runs commands in one shell, against a service on a port of its own."""
     (tmp_path / "curl").symlink_to(PROJECT / "tests/support/curl.py")
     (tmp_path / "python3").symlink_to(sys.executable)
     (tmp_path / "carbonapi").symlink_to(PROJECT / "carbonapi")
-    with serving(fresh_database_url, SECRET_KEY) as url:
+    with serving(service_database_url, SECRET_KEY) as url:
 
         def run(commands):
             script = "\n".join(f"{command}\nprintf '\\0'" for command in commands)
@@ -61,11 +72,11 @@ def run_commands(fresh_database_url, tmp_path):
 
 
 @pytest.fixture
-def demo_data(fresh_database_url):
+def demo_data(service_database_url, fresh_database_url):
     """Fill the database as `make demo` does."""
     environ = {
         **os.environ,
-        "CARBONAPI_DATABASE_URL": fresh_database_url,
+        "CARBONAPI_DATABASE_URL": service_database_url,
         "CARBONAPI_MIGRATION_DATABASE_URL": as_owner(fresh_database_url),
         "CARBONAPI_SECRET_KEY": SECRET_KEY,
     }

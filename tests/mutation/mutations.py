@@ -18,6 +18,7 @@ GUESSES = f"{LIMITS}test_10_of_25_concurrent_guesses_are_checked"
 VALUES = f"{PARSING}test_invalid_value_is_422_and_names_the_field"
 DUPLICATES = "tests/imports/test_duplicates.py::"
 SIMULTANEOUS = "tests/imports/test_concurrency.py::test_simultaneous_imports_record_a_reading_once"
+SCOPE = "migrations/versions/*scope_of_transactions.py"
 POLICIES = "migrations/versions/*row_level_security.py"
 ISOLATION = "tests/test_defense_in_depth.py::test_other_organizations_manager_gets_404"
 
@@ -65,6 +66,17 @@ MUTATIONS = (
         "",
         Replace(r"connection\.info\.get\(SETTING\) != scope", "connection.info.get(SETTING) == scope"),
         f"{ROW_SECURITY}test_scope_is_set_in_each_transaction",
+    ),
+    mutation(
+        "isolation: the scope outlives the transaction",
+        SCOPE,
+        "upgrade",
+        Replace(
+            r"'[^']*CREATE FUNCTION carbonapi_use_organization.*|\"[^\"]*CREATE FUNCTION carbonapi_use_organization.*",
+            '"CREATE FUNCTION carbonapi_use_organization(scope text) RETURNS void LANGUAGE plpgsql AS '
+            "$$ BEGIN PERFORM set_config('carbonapi.organization_id', scope, false); END $$\"",
+        ),
+        f"{ROW_SECURITY}test_setting_ends_with_the_transaction",
     ),
     mutation(
         "isolation: the scope is not sent again after a commit",

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ...accounts import actor_for_user
 from ...auth import WRITERS, Actor, acting_on_behalf_of, request_origin
-from ...db import CONNECT_ARGS, db, row_security
+from ...db import connect_args, db, row_security
 from ...errors import CarbonError, FileAlreadyImported, Forbidden, ValidationFailed
 from ...rest import now
 from ..formats.rows import FileFormat
@@ -132,9 +132,8 @@ def _autocommit_connection() -> sa.Connection:
 
     It does not come from the pool, which may have a single connection, or none left.
     """
-    engine = sa.create_engine(
-        db.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT_ARGS
-    )
+    url = db.engine.url
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=connect_args(url))
     row_security.install(engine)
     return engine.connect()
 

@@ -6,11 +6,20 @@ from .constraints import choice_constraint, constraint_message, is_transient
 from .engine import Base, Model, connect_args, db, init_app
 from .mixins import Global, OptimisticallyLocked, TenantScoped, Viewer
 from .statements import CompiledStatement, count_affected, inline_cte
-from .transactions import allow, autocommit_connection, is_retryable, on_commit, sqlstate, timeouts, use_autocommit
+from .transactions import (
+    allow,
+    autocommit_connection,
+    is_retryable,
+    on_commit,
+    roll_back,
+    sqlstate,
+    timeouts,
+    use_autocommit,
+)
 
 __all__ = [
     "AuditConfig", "AuditedBy", "Base", "CompiledStatement", "Global", "Model", "NotAudited", "OptimisticallyLocked",
     "TenantScoped", "Viewer", "allow", "autocommit_connection", "choice_constraint", "connect_args",
     "constraint_message", "count_affected", "db", "init_app", "inline_cte", "is_retryable", "is_transient", "on_commit",
-    "revisions", "sqlstate", "timeouts", "use_autocommit",
+    "revisions", "roll_back", "sqlstate", "timeouts", "use_autocommit",
 ]  # fmt: skip

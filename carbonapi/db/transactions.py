@@ -22,6 +22,14 @@ def use_autocommit() -> None:
         driver.autocommit = True
 
 
+def roll_back() -> None:
+    """Roll the session back after an error. The connection may have broken in the meantime."""
+    try:
+        db.session.rollback()
+    except sa.exc.DBAPIError:
+        db.session().invalidate()
+
+
 @contextlib.contextmanager
 def autocommit_connection() -> Iterator[sa.Connection]:
     """Yield a connection that commits each statement immediately, even if the request fails later.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Response, request
 
 from ..auth import EVERYONE, WRITERS, require_login
-from ..db import Model, db, is_retryable, use_autocommit
+from ..db import Model, db, is_retryable, roll_back, use_autocommit
 from ..rate_limiting.limits import IMPORTS, WRITES, RateLimit
 from .base_path import url_of
 from .copy_stream import example_file, export_response
@@ -52,7 +52,7 @@ def retry_on_conflict(view: View) -> View:
             except sa.exc.DBAPIError as error:
                 if not is_retryable(error):
                     raise
-                db.session.rollback()
+                roll_back()
         return view(*args, **kwargs)
 
     return run_with_retries

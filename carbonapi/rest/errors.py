@@ -16,7 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
-from ..db import constraint_message, db, is_transient, sqlstate
+from ..db import constraint_message, is_transient, roll_back, sqlstate
 from ..observability import metrics
 from .base_path import url_of
 from .cors import cors_headers
@@ -176,7 +176,7 @@ class ProblemMixin:
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         """Turn errors of routing, parsing and validation into problems."""
-        db.session.rollback()
+        roll_back()
         assert error.code is not None
         data = getattr(error, "data", None) or {}
         headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "Location")}
@@ -221,7 +221,7 @@ def _summary(messages: errors.Messages) -> str:
 
 
 def _carbon_error(error: errors.CarbonError) -> Response:
-    db.session.rollback()
+    roll_back()
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.RateLimited) else None
     return _problem(STATUS[type(error)], error.code, error.title, str(error), error.errors, headers)
 
@@ -255,6 +255,6 @@ def _pool_timeout(error: sa.exc.TimeoutError) -> Response:
 
 
 def _unexpected_error(error: Exception) -> Response:
-    db.session.rollback()
+    roll_back()
     current_app.logger.error("unexpected error", exc_info=error)
     return _problem(500, "internal-server-error", "Internal Server Error", _DETAILS[500])

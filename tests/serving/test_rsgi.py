@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from tests.support import factories
 from tests.support.apps import SECRET_KEY
 from tests.support.databases import ALL_ORGANIZATIONS, cloned_database
+from tests.support.files import new_file
 from tests.support.servers import serving
 
-FILE = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * 1000
+FILE = new_file(1000)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def in_chunks(body, size=8192):
 
 @pytest.mark.parametrize("size", [100, 50_000])
 def test_chunked_upload_is_imported(service, size):
-    file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * size  # A long one is streamed to its thread.
+    file = new_file(size)  # A long one is streamed to its thread.
     before = service.usage_count()
 
     status, imported = service.send(service.upload("Transfer-Encoding: chunked"), in_chunks(file))
@@ -107,7 +108,7 @@ def test_chunked_upload_is_imported(service, size):
 @pytest.mark.parametrize("size", [100, 50_000])
 @pytest.mark.parametrize("end", [b"", b"5\r\n202", b"zz\r\n"])
 def test_truncated_chunks_record_nothing(service, size, end):
-    file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * size
+    file = new_file(size)
     before = service.usage_count()
     cut = in_chunks(file).removesuffix(b"0\r\n\r\n") + end
 
@@ -162,9 +163,10 @@ def test_large_body_is_413_before_it_is_sent(service):
 
 
 def test_body_in_pieces_is_complete(service):
-    pieces = [FILE[begin : begin + 8192] for begin in range(0, len(FILE), 8192)]
+    file = new_file(1000)
+    pieces = [file[begin : begin + 8192] for begin in range(0, len(file), 8192)]
 
-    status, _ = service.send(service.upload(f"Content-Length: {len(FILE)}"), *pieces, pause=0.2)
+    status, _ = service.send(service.upload(f"Content-Length: {len(file)}"), *pieces, pause=0.2)
 
     assert status == 201
 

@@ -1,7 +1,6 @@
 """The service runs each queued import once, with any number of processes, across kills and restarts."""
 
 import contextlib
-import itertools
 import json
 import os
 import signal
@@ -14,19 +13,12 @@ import sqlalchemy as sa
 from tests.support import factories
 from tests.support.apps import SECRET_KEY
 from tests.support.databases import ALL_ORGANIZATIONS
+from tests.support.files import new_file
 from tests.support.processes import alive, naming, wait_until
 from tests.support.servers import serving
 
 ACCOUNT = {"email": "ada@example.org", "password": factories.PASSWORD}
 LINES = 30_000
-NUMBERS = itertools.count()
-
-
-def new_file(lines=LINES):
-    """Return a file whose readings are in no other one."""
-    number = next(NUMBERS)
-    rows = (f"2024-01-01T00:00:00Z,0.1,{number}-{line}\n" for line in range(lines))
-    return "".join(["usage_at,amount,external_id\n", *rows]).encode()
 
 
 class Caller:

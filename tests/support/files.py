@@ -1,0 +1,12 @@
+"""Files of usages for imports."""
+
+import itertools
+
+_NUMBERS = itertools.count()
+
+
+def new_file(lines: int) -> bytes:
+    """Return a CSV file of usages of 0.1 each, none of which is in another file."""
+    number = next(_NUMBERS)
+    rows = (f"2024-01-01T00:00:00Z,0.1,{number}-{line}\n" for line in range(lines))
+    return "".join(["usage_at,amount,external_id\n", *rows]).encode()

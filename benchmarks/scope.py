@@ -27,7 +27,7 @@ from . import ledger, servers
 from .sampling import PROC
 
 ROWS = 20_000
-ROUNDS = 60
+ROUNDS = 30
 PAGES = 50  # Of each variant in a round.
 LIMIT = 0.05
 PATH = "/api/v1/usages?page_size=50"

@@ -60,7 +60,7 @@ def pgbouncer(database_url, pool_size=POOL_SIZE, wait_seconds=WAIT_SECONDS):
 
 
 def _account(folder, host):
-    """Return the account to run PgBouncer with. It does not run as root, and must be able to enter the folder of the socket."""
+    """Return the account for PgBouncer. It does not run as root, and it must have access to PostgreSQL's socket."""
     if os.getuid() != 0:
         return {}
     owner = pwd.getpwuid(os.stat(host).st_uid) if host.startswith("/") else pwd.getpwnam("nobody")

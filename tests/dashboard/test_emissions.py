@@ -116,7 +116,7 @@ def test_comparison_with_previous_year(enter, household):
     page.locator("rect.previous").first.wait_for()
     page.locator(".bar").nth(0).focus()
     expect(readout(page)).to_contain_text("Previous year:")
-    expect(page.locator(".tile", has_text="Previous year")).to_contain_text("more; incomplete data")
+    expect(page.locator(".tile", has_text="Previous year")).to_contain_text("1 of 3 months are comparable")
 
 
 def test_incomplete_and_estimated_bars_differ(enter, household):

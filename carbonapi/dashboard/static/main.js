@@ -111,6 +111,7 @@ addEventListener("unhandledrejection", event => {
   event.preventDefault();
   showFailure(event.reason);
 });
+main.addEventListener("organizationchange", () => showHeader(container.dataset.view));
 startTheme();
 onRouteChange(show);
 onSessionEnd({

@@ -10,10 +10,10 @@ import { timezones } from "./times.js";
 export async function show(view, params, isSameView) {
   if (isSameView) return;
   const organization = canManage() ? await get(`/organizations/${reference.organization.id}`) : null;
-  view.append(...[organization && organizationForm(organization), passwordForm()].filter(Boolean));
+  view.append(...[organization && organizationForm(view, organization), passwordForm()].filter(Boolean));
 }
 
-function organizationForm({ body: { id, name, timezone, region, significance_threshold: threshold }, etag: firstEtag }) {
+function organizationForm(view, { body: { id, name, timezone, region, significance_threshold: threshold }, etag: firstEtag }) {
   let etag = firstEtag;
   return settingsCard("Organization", {
     send: async fields => {
@@ -22,6 +22,8 @@ function organizationForm({ body: { id, name, timezone, region, significance_thr
       const { body, etag: next } = await patch(`/organizations/${id}`, changes, etag);
       etag = next;
       useOrganization(body);
+      // The header shows the name.
+      view.dispatchEvent(new Event("organizationchange", { bubbles: true }));
     },
   },
   field({ name: "name", label: "Name", autocomplete: "organization", value: name }),

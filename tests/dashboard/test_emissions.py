@@ -119,7 +119,7 @@ def test_comparison_with_previous_year(enter, household):
     tile = page.locator(".tile", has_text="Previous year")
     # Only January has data in both years.
     expect(tile).to_contain_text("1 of 3 months are comparable")
-    expect(tile).to_contain_text(f"{january / before - 1:.1%} more")
+    expect(tile).to_contain_text(f"{january / before - 1:,.1%} more")
     expect(tile.locator("strong")).to_have_text(f"{before:,.1f} kg CO₂e")
     page.locator(".bar").nth(0).focus()
     expect(readout(page)).to_contain_text(re.compile(r"Previous year: [\d.]+ kg"))

@@ -133,7 +133,7 @@ def test_ended_session_keeps_the_form(enter, manager):
     assert [usage["amount"] for usage in manager.ask("GET", "/usages")] == [7]
 
 
-def test_refused_login_keeps_the_form_too(enter, manager):
+def test_canceled_login_keeps_the_form_too(enter, manager):
     page = enter(manager, "usages")
     page.get_by_role("button", name="Add a usage").click()
     page.get_by_label("Amount").fill("7")

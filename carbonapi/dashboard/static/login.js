@@ -53,7 +53,7 @@ export function showNewPassword(main, { token, onDone }) {
       submit: "Set password",
       send: async ({ password = "" }) => {
         await setPassword(token, password);
-        // Whoever was logged in here may be another user.
+        // Another user may be logged in here.
         if (isLoggedIn()) await logOut();
         forgetPasswordToken();
         onDone();

@@ -270,8 +270,8 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             "PASSWORD_PAGE_URL",
-            "URL of the page that sets a password, opened with `#token=…`, for example that of the dashboard. If unset, "
-            "e-mails contain the token.",
+            "URL of the page that sets a password, opened with `#token=…`, for example that of the dashboard. If "
+            "unset, e-mails contain the token.",
             parse_url("https", "http"),
             example="https://carbon.example/dashboard",
         ),

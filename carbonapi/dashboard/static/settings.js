@@ -52,7 +52,7 @@ function settingsCard(title, { send }, ...fields) {
     saved.hidden = false;
     announce("Saved.");
   };
-  const element = form({ submit: "Save", send: save }, h("div", { class: "grid" }, fields));
+  const element = form({ submit: "Save", send: save, attributes: { class: "settings" } }, ...fields);
   element.addEventListener("input", () => { saved.hidden = true; });
   return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), element, saved);
 }

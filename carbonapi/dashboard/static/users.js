@@ -79,7 +79,7 @@ function showPasswordLink({ name, email, token, expiresAt }) {
     h("p", {}, `Send this link to ${name}. With it they set a password. ${until}`),
     h("p", {}, "The link is shown only now. If it is lost, create another one with “Password link”."),
     link,
-    h("div", { class: "actions" }, button("Copy", copy, { class: "primary" }), button("Close", close), copied)));
+    h("div", { class: "actions" }, button("Copy", copy, { class: "primary", autofocus: true }), button("Close", close), copied)));
 }
 
 async function confirmToggle(view, params, { id, name, active }) {

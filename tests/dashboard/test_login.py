@@ -148,3 +148,21 @@ def test_canceled_login_keeps_the_form_too(enter, manager):
     page.get_by_role("dialog", name="Log in again").get_by_role("button", name="Use another account").click()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_session_end_in_one_tab_keeps_forms_in_others(enter, manager, context):
+    page = enter(manager, "usages")
+    other = context.new_page()
+    other.goto("/dashboard?view=usages")
+    other.get_by_role("button", name="Add a usage").click()
+    other.get_by_label("Amount").fill("7")
+    end_session(manager)
+
+    page.get_by_role("link", name="Emissions").click()
+    page.get_by_role("dialog", name="Log in again").get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("dialog", name="Log in again").get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("No usages yet.")).to_be_visible()
+    other.get_by_role("button", name="Add", exact=True).click()
+
+    expect(other.locator(".results tbody tr")).to_have_count(1)
+    assert [usage["amount"] for usage in manager.ask("GET", "/usages")] == [7]

@@ -10,7 +10,7 @@ import { logInAgain, showLogin, showNewPassword } from "./login.js";
 import { canManage, loadReferenceData, reference } from "./reference_data.js";
 import * as restatements from "./restatements.js";
 import { currentRoute, followLink, onRouteChange, passwordToken, urlOf } from "./router.js";
-import { isLoggedIn, logOut, onSessionEnd, sessionEnded } from "./session.js";
+import { clearTokens, isLoggedIn, logOut, onSessionEnd, sessionEnded } from "./session.js";
 import * as settings from "./settings.js";
 import { startTheme, themeToggle } from "./theme.js";
 import * as usages from "./usages.js";
@@ -125,7 +125,8 @@ onSessionEnd({
       return Promise.reject(sessionEnded());
     }
     // Concurrent requests wait for one login.
-    loginAgain ??= logInAgain({ email: reference.me.email, useOtherAccount: () => leave({ hasEnded: false }) })
+    const useOtherAccount = () => { isLoggingOut = true; clearTokens(); };
+    loginAgain ??= logInAgain({ email: reference.me.email, useOtherAccount })
       .finally(() => { loginAgain = null; });
     return loginAgain;
   },

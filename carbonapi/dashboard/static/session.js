@@ -82,11 +82,14 @@ function withLock(callback) {
 
 async function refresh() {
   const token = localStorage.getItem(STORAGE_KEY);
-  if (token === null) { forgetTokens(); throw sessionEnded(); }
+  // The refresh token stays in localStorage after the session has ended: removing it means logging out in every tab, which
+  // would clear the forms there.
+  accessToken = null;
+  if (token === null) throw sessionEnded();
   try {
     storeTokens((await request("POST", `${AUTH}/refresh`, { headers: { Authorization: `Bearer ${token}` } })).body);
   } catch (problem) {
-    if (problem.status === 401) { forgetTokens(); throw sessionEnded(); }
+    if (problem.status === 401) throw sessionEnded();
     throw problem;
   }
   return accessToken;
@@ -105,12 +108,9 @@ export function sessionEnded() {
   return new Problem(401, { detail: "Your session has ended. Log in again." });
 }
 
-function clearTokens() {
-  forgetTokens();
-  onEnd();
-}
-
-function forgetTokens() {
+// Clear every tab, without a request.
+export function clearTokens() {
   accessToken = null;
   localStorage.removeItem(STORAGE_KEY);
+  onEnd();
 }

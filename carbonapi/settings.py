@@ -277,9 +277,10 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             "PASSWORD_PAGE_URL",
-            "URL of the page that sets a password, opened with `#token=…`. If unset, e-mails contain the token.",
+            "URL of the page that sets a password, opened with `#token=…`, for example that of the dashboard. If "
+            "unset, e-mails contain the token.",
             parse_url("https", "http"),
-            example="https://carbon.example/password",
+            example="https://carbon.example/dashboard",
         ),
     ),
     "Observability": (

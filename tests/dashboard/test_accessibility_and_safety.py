@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 AXE = Path(__file__).parents[2] / ".venv/axe/package/axe.min.js"
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
-VIEWS = ("emissions", "usages", "imports", "catalogue", "restatements", "users")
+VIEWS = ("emissions", "usages", "imports", "catalogue", "restatements", "users", "settings")
 SCRIPT = "<script>window.ran = true</script><img src=x onerror='window.ran = true'>"
 
 
@@ -52,7 +52,7 @@ def test_views_are_accessible_and_fit_the_width(enter, household, axe, scheme, w
 
     for view in VIEWS:
         page.goto(f"/dashboard?view={view}&compare=previous_year" if view == "emissions" else f"/dashboard?view={view}")
-        page.locator(".bar, .results table, .types table, .results .empty").first.wait_for()
+        page.locator(".bar, .results table, .types table, .results .empty, .view form").first.wait_for()
         wait_until_idle(page)
         if view == "emissions":
             page.get_by_text("Show as a table").click()

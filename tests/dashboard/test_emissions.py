@@ -114,9 +114,79 @@ def test_comparison_with_previous_year(enter, household):
     page.get_by_label("Compare with").select_option("Previous year")
 
     page.locator("rect.previous").first.wait_for()
+    january = household.ask("GET", "/emissions/trend?start=2022-01-01&end=2022-02-01")[0]["co2e_kg"]
+    before = household.ask("GET", "/emissions/trend?start=2021-01-01&end=2021-02-01")[0]["co2e_kg"]
+    tile = page.locator(".tile", has_text="Previous year")
+    # Only January has data in both years.
+    expect(tile).to_contain_text("1 of 3 months are comparable")
+    expect(tile).to_contain_text(f"{january / before - 1:,.1%} more")
+    expect(tile.locator("strong")).to_have_text(f"{before:,.1f} kg CO₂e")
     page.locator(".bar").nth(0).focus()
-    expect(readout(page)).to_contain_text("Previous year:")
-    expect(page.locator(".tile", has_text="Previous year")).to_contain_text("more; incomplete data")
+    expect(readout(page)).to_contain_text(re.compile(r"Previous year: [\d.]+ kg"))
+
+
+def test_missing_previous_year_is_not_zero(enter, household):
+    page = enter(household, **FIRST_QUARTER, compare="previous_year")
+
+    expect(page.locator(".tile", has_text="Previous year")).to_contain_text("No data0 of 3 months are comparable")
+    page.locator(".bar").nth(0).focus()
+    expect(readout(page)).to_contain_text("Previous year: no data")
+    expect(page.locator(".bar").nth(0)).to_have_attribute("aria-label", re.compile("Previous year: no data"))
+    page.get_by_text("Show as a table").click()
+    expect(page.locator("details tbody tr").first).to_contain_text("no data")
+    _, content = download(page, "CSV")
+    first, *_ = csv.DictReader(io.StringIO(content.decode()))
+    assert first["previous_co2e_kg"] == ""
+    assert first["previous_coverage"] == "0"
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_numbers_never_wrap_within(enter, manager, width):
+    bill = {"usage_at": "2022-01-10T00:00:00Z", "amount": "112233445566.123457"}
+    for usage_type_id in (101, 104):
+        manager.ask("POST", "/usages", bill | {"usage_type_id": usage_type_id})
+    page = enter(manager)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.locator(".bar").first.focus()
+    expect(readout(page)).to_be_visible()
+
+    assert wrapped_numbers(page) == []
+    page.goto("/dashboard?view=usages")
+    page.get_by_role("button", name="kg: explain").first.click()
+    page.get_by_role("dialog").wait_for()
+    assert wrapped_numbers(page) == []
+
+
+def wrapped_numbers(page):
+    """Return the numbers on the page that continue on another line."""
+    return page.evaluate(
+        """() => {
+            const wrapped = [];
+            const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+            for (let node; node = texts.nextNode();) {
+                if (node.parentElement.closest("code, caption, footer")) continue;
+                for (const match of node.data.matchAll(/\\d[\\d.,]*/g)) {
+                    const range = document.createRange();
+                    range.setStart(node, match.index);
+                    range.setEnd(node, match.index + match[0].length);
+                    if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) wrapped.push(match[0]);
+                }
+            }
+            return wrapped;
+        }"""
+    )
+
+
+def test_empty_by_a_filter_differs_from_empty(enter, household):
+    page = enter(household, method="market")
+
+    expect(page.get_by_text("No usages match these filters.")).to_be_visible()
+    page.get_by_role("button", name="Clear filters").click()
+    expect(page.locator(".bar")).to_have_count(4)
+    page.goto("/dashboard?view=usages&quality=estimated")
+    expect(page.get_by_text("No usages match these filters.")).to_be_visible()
+    page.get_by_role("button", name="Clear filters").click()
+    expect(page.locator(".pager")).to_contain_text("4,320 in total")
 
 
 def test_incomplete_and_estimated_bars_differ(enter, household):

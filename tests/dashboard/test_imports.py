@@ -11,6 +11,10 @@ def choose(page, text, name="meter.csv"):
     page.set_input_files("#import-file", {"name": name, "mimeType": "text/csv", "buffer": text.encode()})
 
 
+def is_post(route):
+    return route.request.method == "POST"
+
+
 def map_foreign(page):
     page.get_by_label("Time", exact=True).select_option("when")
     page.get_by_label("Amount", exact=True).select_option("kWh used")
@@ -120,3 +124,61 @@ def test_repeated_file_names_its_import_and_can_be_imported(enter, manager):
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="1 line with errors")).to_be_visible()
     expect(page.locator(".outcome tbody tr")).to_contain_text("The ledger already has this reading: usage ")
+
+
+def test_double_click_imports_once(enter, manager):
+    page = enter(manager, "imports")
+    choose(page, "usage_at,amount,usage_type_id\n2022-02-01T10:00:00Z,1.5,100\n")
+    page.get_by_label("Existing usages").select_option("are errors")
+    page.get_by_role("button", name="Preview").click()
+    held = []
+    page.route("**/api/v1/imports*", lambda route: held.append(route) if is_post(route) else route.continue_())
+    importer = page.get_by_role("button", name="Import", exact=True)
+    importer.evaluate("button => { button.click(); button.click(); }")
+    expect(importer).to_be_disabled()
+    expect(page.get_by_role("button", name="Preview")).to_be_disabled()
+    for route in held:
+        route.continue_()
+    expect(page.get_by_text("meter.csv: 1 usage imported, 2.25 kg CO2e.")).to_be_visible()
+
+    assert len(held) == 1
+    assert [each["usage_count"] for each in manager.ask("GET", "/imports")] == [1]
+
+
+def test_import_without_a_response_keeps_its_key(enter, manager):
+    page = enter(manager, "imports")
+    choose(page, "usage_at,amount,usage_type_id\n2022-02-01T10:00:00Z,1.5,100\n")
+    page.get_by_role("button", name="Preview").click()
+    importer = page.get_by_role("button", name="Import", exact=True)
+    keys = []
+
+    def lose_response(route):
+        if not is_post(route):
+            return route.continue_()
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) > 1:
+            return route.continue_()
+        route.fetch()
+        return route.fulfill(status=409, content_type="application/problem+json", body='{"detail": "Busy."}')
+
+    page.route("**/api/v1/imports*", lose_response)
+    importer.click()
+    expect(page.get_by_role("alert")).to_contain_text("Busy.")
+    importer.click()
+    expect(page.get_by_text("meter.csv: 1 usage imported, 2.25 kg CO2e.")).to_be_visible()
+
+    assert keys[0] == keys[1]
+    assert len(manager.ask("GET", "/imports")) == 1
+
+
+def test_region_is_set_for_a_whole_file(enter, manager):
+    manager.ask("PATCH", f"/organizations/{manager.user['organization_id']}", {"region": None})
+    factor = {"factor": "0.2", "valid_from": "2020-01-01T00:00:00Z", "source": "Our supplier", "region": "FR"}
+    manager.ask("POST", "/usage-types/100/factors", factor)
+    page = enter(manager, "imports")
+    choose(page, "usage_at,amount,usage_type_id\n2022-02-01T10:00:00Z,10,100\n")
+
+    page.get_by_label("Region of the file").fill("FR")
+    page.get_by_role("button", name="Preview").click()
+
+    expect(page.locator(".outcome")).to_contain_text("1 new usage, 2 kg CO2e")

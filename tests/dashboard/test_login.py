@@ -105,3 +105,64 @@ def test_session_ended_elsewhere_requires_a_new_login(enter, household):
     page.get_by_role("button", name="Log in", exact=True).click()
 
     expect(page.get_by_role("heading", name="Usages")).to_be_visible()
+
+
+def end_session(user):
+    (own,) = [session for session in user.ask("GET", "/auth/sessions") if not session["current"]]
+    user.ask("DELETE", f"/auth/sessions/{own['id']}")
+
+
+def test_ended_session_keeps_the_form(enter, manager):
+    page = enter(manager, "usages")
+    page.get_by_role("button", name="Add a usage").click()
+    page.get_by_label("Amount").fill("7")
+    page.get_by_label("Note").fill("Main meter")
+    end_session(manager)
+
+    page.get_by_role("button", name="Add", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Log in again")
+    expect(dialog.get_by_label("E-mail address")).to_have_value(manager.email)
+    dialog.get_by_label("Password").fill("something else altogether")
+    dialog.get_by_role("button", name="Log in").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("password is wrong")
+    dialog.get_by_label("Password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Log in").click()
+
+    expect(page.locator(".results tbody tr")).to_contain_text("Main meter")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert [usage["amount"] for usage in manager.ask("GET", "/usages")] == [7]
+
+
+def test_canceled_login_keeps_the_form_too(enter, manager):
+    page = enter(manager, "usages")
+    page.get_by_role("button", name="Add a usage").click()
+    page.get_by_label("Amount").fill("7")
+    end_session(manager)
+
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("dialog", name="Log in again").get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Your session has ended. Log in again.")
+    expect(page.get_by_label("Amount")).to_have_value("7")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("dialog", name="Log in again").get_by_role("button", name="Use another account").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_session_end_in_one_tab_keeps_forms_in_others(enter, manager, context):
+    page = enter(manager, "usages")
+    other = context.new_page()
+    other.goto("/dashboard?view=usages")
+    other.get_by_role("button", name="Add a usage").click()
+    other.get_by_label("Amount").fill("7")
+    end_session(manager)
+
+    page.get_by_role("link", name="Emissions").click()
+    page.get_by_role("dialog", name="Log in again").get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("dialog", name="Log in again").get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("No usages yet.")).to_be_visible()
+    other.get_by_role("button", name="Add", exact=True).click()
+
+    expect(other.locator(".results tbody tr")).to_have_count(1)
+    assert [usage["amount"] for usage in manager.ask("GET", "/usages")] == [7]

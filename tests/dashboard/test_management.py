@@ -1,5 +1,7 @@
 """Catalogue, restatements and users in a browser. `make browser` runs this."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -85,7 +87,7 @@ def test_member_sees_allowed_views_only(enter, colleague):
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Emissions")
     tabs = page.get_by_role("navigation", name="Views").get_by_role("link")
-    expect(tabs).to_have_text(["Emissions", "Usages", "Imports", "Catalogue"])
+    expect(tabs).to_have_text(["Emissions", "Usages", "Imports", "Catalogue", "Settings"])
     tabs.get_by_text("Usages").click()
     expect(page.get_by_role("button", name="Add a usage")).to_be_visible()
 
@@ -100,3 +102,45 @@ def test_auditor_sees_no_write_actions(enter, manager, colleague):
     page.get_by_role("link", name="Imports").click()
     expect(page.get_by_text("No imports yet.")).to_be_visible()
     expect(page.get_by_text("Import a file")).to_have_count(0)
+
+
+def test_manager_changes_the_organization(enter, manager):
+    page = enter(manager, "settings")
+    expect(page.get_by_label("Name")).to_have_value("Northwind House")
+
+    page.get_by_label("Name").fill("Northwind Works")
+    page.get_by_label("Time zone").select_option("Europe/Paris")
+    page.get_by_label("Region").fill("UK")
+    page.get_by_role("button", name="Save").first.click()
+    expect(page.get_by_label("Region")).to_have_accessible_description(re.compile("GB"))
+    expect(page.get_by_label("Region")).to_be_focused()
+    page.get_by_label("Region").fill("FR")
+    page.get_by_role("button", name="Save").first.click()
+    expect(page.get_by_text("Saved.").first).to_be_visible()
+    expect(page.locator(".account")).to_contain_text("Northwind Works")
+    page.get_by_role("link", name="Usages").click()
+    expect(page.get_by_text("Local times of Europe/Paris.")).to_be_visible()
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Region").fill("")
+    page.get_by_role("button", name="Save").first.click()
+    expect(page.get_by_text("Saved.").first).to_be_visible()
+
+    organization = manager.ask("GET", f"/organizations/{manager.user['organization_id']}")
+    assert (organization["name"], organization["timezone"], organization["region"]) == (
+        "Northwind Works", "Europe/Paris", None,
+    )  # fmt: skip
+
+
+def test_catalogue_shows_the_factor_that_would_be_used(enter, manager):
+    page = enter(manager, "catalogue")
+    electricity = page.locator(".types tbody tr", has_text="electricity")
+    expect(electricity).to_contain_text("1.5")
+
+    for region, factor in (("FR", "0.05"), ("GB", "0.25")):
+        fields = {"factor": factor, "region": region, "valid_from": "2020-01-01T00:00:00Z", "source": "Our supplier"}
+        manager.ask("POST", "/usage-types/100/factors", fields)
+    page.reload()
+    expect(electricity).to_contain_text("0.25 GB, your own")
+
+    usage = {"usage_type_id": 100, "usage_at": "2022-01-10T12:00:00Z", "amount": "10"}
+    assert manager.ask("POST", "/usages", usage)["factor"] == 0.25

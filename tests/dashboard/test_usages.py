@@ -45,7 +45,7 @@ def test_errors_are_beside_fields_and_focused(enter, manager):
     expect(amount).to_be_focused()
     expect(amount).to_have_attribute("aria-invalid", "true")
     expect(amount).to_have_accessible_description(re.compile(r"Not a number\.$"))
-    expect(page.get_by_label("Region")).to_have_accessible_description(re.compile("Not a region"))
+    expect(page.get_by_label("Region")).to_have_accessible_description(re.compile("Must be in capitals: GB"))
     amount.fill("2")
     page.get_by_label("Region").fill("GB")
     page.get_by_role("button", name="Add", exact=True).click()
@@ -98,7 +98,7 @@ def test_deletion_needs_confirmation(enter, manager):
     page.get_by_label("Reason").fill("Recorded twice.")
     page.get_by_role("button", name="Delete", exact=True).click()
 
-    expect(page.get_by_text("No matching usages.")).to_be_visible()
+    expect(page.get_by_text("No usages yet.")).to_be_visible()
     (version,) = manager.ask("GET", f"/usages/{usage['id']}/versions")
     assert version["superseded_reason"] == "Recorded twice."
 

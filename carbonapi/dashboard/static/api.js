@@ -21,13 +21,14 @@ export async function getAll(path, query = {}) {
   return rows;
 }
 
-export function post(path, fields) {
-  return postIdempotent(urlOf(path), JSON.stringify(fields), fields, "application/json");
+// key: the Idempotency-Key of an action that must have a single effect, however often the user starts it.
+export function post(path, fields, key) {
+  return postIdempotent(urlOf(path), JSON.stringify(fields), fields, "application/json", key);
 }
 
 // A file as the body, which the browser streams.
-export function upload(path, query, file) {
-  return postIdempotent(urlOf(path, query), file, [file.name, file.size, file.lastModified], "text/csv");
+export function upload(path, query, file, key) {
+  return postIdempotent(urlOf(path, query), file, [file.name, file.size, file.lastModified], "text/csv", key);
 }
 
 export function patch(path, fields, etag) {
@@ -39,9 +40,9 @@ export function remove(path, query, etag) {
   return authorized("DELETE", urlOf(path, query), { headers: { "If-Match": etag } });
 }
 
-async function postIdempotent(url, body, content, type) {
+async function postIdempotent(url, body, content, type, givenKey) {
   const identity = JSON.stringify([url, content]);
-  const key = unanswered.get(identity) ?? newKey();
+  const key = givenKey ?? unanswered.get(identity) ?? newKey();
   try {
     const response = await authorized("POST", url, { headers: { "Content-Type": type, "Idempotency-Key": key }, body });
     unanswered.delete(identity);
@@ -53,7 +54,7 @@ async function postIdempotent(url, body, content, type) {
   }
 }
 
-function newKey() {
+export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -1,50 +1,79 @@
 // Usage types and their emission factors.
 
 import { get, post } from "./api.js";
+import { currentFactor } from "./current_factor.js";
 import { exact } from "./decimals.js";
 import * as dialogs from "./dialogs.js";
-import { announce, button, h } from "./dom.js";
+import { announce, button, h, replaceContent } from "./dom.js";
 import { validity } from "./explanation.js";
 import { field, form } from "./forms.js";
 import { canManage, isAdmin, loadUsageTypes, reference, timezone } from "./reference_data.js";
-import { changeParams } from "./router.js";
+import { changeParams, currentRoute } from "./router.js";
 import { pager, table } from "./table.js";
 import { instantOf, today } from "./times.js";
 
 const BLANK = ["", "None"];
 
-export async function show(main, params, isSameView) {
-  if (!isSameView || !main.querySelector(".types")) {
-    main.append(
-      h("div", { class: "title" }, h("p", { class: "lead" }, "All organizations share the usage types. Your organization's own factors take precedence over shared ones."),
-        isAdmin() && button("Add a usage type", () => addType(main), { class: "primary" })),
+export async function show(view, params, isSameView) {
+  if (!isSameView || !view.querySelector(".types")) {
+    view.append(
+      h("div", { class: "title" }, h("p", { class: "lead" }, "All organizations share the usage types. Your organization's own factors take precedence over shared ones, and those of its region over general ones."),
+        isAdmin() && button("Add a usage type", () => addType(view), { class: "primary" })),
       h("div", { class: "types card" }),
       h("section", { class: "factors card", "aria-live": "polite", hidden: true }));
   }
-  showTypes(main);
-  if (params.usage_type_id) await showFactors(main, params);
+  const section = view.querySelector(".factors");
+  const shown = section.dataset.type;
+  if (!isSameView) showTypes(view);
+  else markType(view);
+  section.hidden = !params.usage_type_id;
+  section.dataset.type = params.usage_type_id ?? "";
+  if (!params.usage_type_id) return;
+  await showFactors(view, params);
+  // The factors of another type may be below the screen.
+  if (isSameView && shown !== params.usage_type_id) section.querySelector("h2").focus();
 }
 
-function showTypes(main) {
-  main.querySelector(".types").replaceChildren(table({ caption: "Usage types", rows: reference.usageTypes, columns: [
+// Mark the usage type whose factors are shown.
+function markType(view) {
+  const { usage_type_id: id } = currentRoute().params;
+  for (const control of view.querySelectorAll(".types [data-key]")) {
+    if (control.dataset.key === `factors ${id}`) control.setAttribute("aria-current", "true");
+    else control.removeAttribute("aria-current");
+  }
+}
+
+function showTypes(view) {
+  const { region } = reference.organization;
+  replaceContent(view.querySelector(".types"), table({ caption: "Usage types", rows: reference.usageTypes, columns: [
     { title: "Usage type", cell: type => type.name },
     { title: "Unit", cell: type => type.unit },
     { title: "Scope", isNumber: true, cell: type => type.scope ?? "" },
     { title: "Category", cell: type => type.category ?? "" },
-    { title: "Current kg CO₂e per unit", isNumber: true, cell: type => (type.factor === null ? "" : exact(type.factor)) },
+    { title: `Current kg CO₂e per unit${region ? ` in ${region}` : ""}`, isNumber: true, cell: factorCell },
     { title: "Description", isLong: true, cell: type => [type.archived && h("span", { class: "badge" }, "archived"), type.description].filter(Boolean) },
-    { title: "Actions", cell: type => button("Factors", () => changeParams({ usage_type_id: type.id, page: "" }), { class: "quiet", "aria-label": `Factors of ${type.name} (${type.unit})` }) },
+    { title: "Actions", cell: type => button("Factors", () => changeParams({ usage_type_id: type.id, page: "" }), { class: "quiet", "data-key": `factors ${type.id}`, "aria-label": `Factors of ${type.name} (${type.unit})` }) },
   ] }));
+  markType(view);
 }
 
-async function showFactors(main, params) {
+// The factor is shown once it has been found, which takes a request for each type.
+function factorCell(type) {
+  const cell = h("span", { "aria-busy": "true" }, "…");
+  currentFactor(type.id).then(factor => {
+    const own = factor && factor.organization_id !== null && "your own";
+    const origin = factor && [factor.region, own].filter(Boolean).join(", ");
+    cell.replaceChildren(factor ? exact(factor.factor) : "none", origin ? h("span", { class: "hint" }, ` ${origin}`) : "");
+  }).finally(() => cell.removeAttribute("aria-busy"));
+  return cell;
+}
+
+async function showFactors(view, params) {
   const type = reference.usageTypes.find(known => known.id === params.usage_type_id);
   const { body: rows, pagination } = await get(`/usage-types/${params.usage_type_id}/factors`, { page: params.page, page_size: 25, sort: "-valid_from" });
-  const section = main.querySelector(".factors");
-  section.hidden = false;
-  section.replaceChildren(
-    h("div", { class: "title" }, h("h2", {}, `Factors of ${type.name} (${type.unit})`),
-      canManage() && button("Add a factor", () => addFactor(main, type, params), { class: "primary" })),
+  replaceContent(view.querySelector(".factors"),
+    h("div", { class: "title" }, h("h2", { tabindex: "-1" }, `Factors of ${type.name} (${type.unit})`),
+      canManage() && button("Add a factor", () => addFactor(view, type, params), { class: "primary", "data-key": "add" })),
     table({ caption: `Factors of ${type.name}`, rows, empty: "No factors yet.", columns: [
       { title: `kg CO₂e per ${type.unit}`, isNumber: true, cell: factor => exact(factor.factor) },
       { title: "Valid", cell: validity },
@@ -57,7 +86,7 @@ async function showFactors(main, params) {
     pager(pagination, page => changeParams({ page })));
 }
 
-function addType(main) {
+function addType(view) {
   dialogs.open("Add a usage type", close => form({
     submit: "Add", cancel: close,
     send: async fields => {
@@ -65,7 +94,7 @@ function addType(main) {
       close();
       announce("Added.");
       await loadUsageTypes();
-      showTypes(main);
+      showTypes(view);
     },
   },
   field({ name: "name", label: "Name", autocomplete: "off" }),
@@ -75,7 +104,7 @@ function addType(main) {
   field({ name: "description", label: "Description", multiline: true, rows: 2 })));
 }
 
-function addFactor(main, type, params) {
+function addFactor(view, type, params) {
   const midnight = date => instantOf(`${date}T00:00`, timezone());
   dialogs.open(`Add a factor for ${type.name}`, close => form({
     submit: "Add", cancel: close,
@@ -84,8 +113,8 @@ function addFactor(main, type, params) {
       close();
       announce("Added.");
       await loadUsageTypes();
-      showTypes(main);
-      await showFactors(main, params);
+      showTypes(view);
+      await showFactors(view, params);
     },
   },
   h("p", {}, isAdmin() ? "All organizations will share it." : "Your organization will use it instead of shared factors. Recorded usages keep their factor until a restatement."),

@@ -2,9 +2,10 @@
 
 import { get } from "./api.js";
 import { count, counted, exact, percent, rounded, sum } from "./decimals.js";
-import { announce, button, h } from "./dom.js";
+import { announce, button, digits, h, replaceContent } from "./dom.js";
 import { saveCsv, savePng, saveSvg } from "./downloads.js";
-import { clearErrors, field, formError, showErrors } from "./forms.js";
+import { filterForm, showFilters } from "./filters.js";
+import { clearErrors, field, showErrors } from "./forms.js";
 import { Problem } from "./http.js";
 import { canSeeOtherUsers, isAdmin, reference, timezone as ownTimezone, typeOptions } from "./reference_data.js";
 import { changeParams } from "./router.js";
@@ -26,7 +27,7 @@ export async function show(main, params, isSameView) {
   if (!isSameView || !main.querySelector(".controls")) {
     main.append(controls(), h("div", { class: "results", "aria-busy": "true" }));
   }
-  fillControls(main.querySelector(".controls"), params);
+  showControls(main.querySelector(".controls"), params);
   await showResults(main, params);
 }
 
@@ -36,7 +37,8 @@ function controls() {
     isAdmin() && ["organization", "Organization"], ["none", "None"],
   ].filter(Boolean);
   const dates = { type: "date", min: "1900-01-01", max: "2199-12-31" };
-  return h("form", { class: "controls card", "aria-label": "Filters", onchange: changed, onsubmit: event => event.preventDefault() },
+  // A new range starts with its default buckets.
+  return filterForm((name, value) => changeParams({ [name]: value, ...(name === "range" && { bucket: "" }) }),
     field({ name: "range", label: "Range", options: RANGES }),
     field({ name: "start", label: "From", ...dates }),
     field({ name: "end", label: "To (inclusive)", ...dates }),
@@ -45,8 +47,7 @@ function controls() {
     field({ name: "compare", label: "Compare with", options: [["", "None"], ["previous_year", "Previous year"]] }),
     field({ name: "usage_type_id", label: "Usage type", options: [["", "All"], ...typeOptions({ archived: true })] }),
     field({ name: "method", label: "Method", options: [["", "Any"], ["location", "Location-based"], ["market", "Market-based"]] }),
-    field({ name: "timezone", label: "Time zone", options: timezones(ownTimezone()).map(zone => [zone, zone]) }),
-    formError());
+    field({ name: "timezone", label: "Time zone", options: timezones(ownTimezone()).map(zone => [zone, zone]) }));
 }
 
 // The parameters, with the defaults of those that the URL does not have.
@@ -57,15 +58,10 @@ function withDefaults(params) {
   return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", method: "", ...params, timezone };
 }
 
-function fillControls(form, params) {
+function showControls(form, params) {
   const values = withDefaults(params);
-  for (const input of form.elements) input.value = values[input.name] ?? "";
+  showFilters(form, values);
   for (const name of ["start", "end"]) form.elements[name].closest(".field").hidden = values.range !== "custom";
-}
-
-function changed({ target }) {
-  // A new range starts with its default buckets.
-  changeParams({ [target.name]: target.value, ...(target.name === "range" && { bucket: "" }) });
 }
 
 async function showResults(main, params) {
@@ -86,25 +82,32 @@ async function showResults(main, params) {
     ]);
     const series = seriesOf(buckets, groupBy);
     const bars = buckets.map(each => describeBucket(each, series, bucket, timezone));
-    results.replaceChildren(...(buckets.length ? resultCards({ bars, series, summary, bucket, compare, timezone }) : emptyCards(range)));
+    const isTableOpen = Boolean(results.querySelector("details")?.open);
+    replaceContent(results, ...(Number(summary.usage_count) ? resultCards({ bars, series, summary, bucket, compare, timezone, isTableOpen }) : emptyCards(form, range)));
     announce(`${rounded(summary.co2e_kg)} CO2e in ${counted(bars.length, bucket)}.`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem) || problem.status === 401 || problem.status === 0) throw problem;
     results.replaceChildren();
-    showErrors(form, problem);
+    showErrors(form, problem, { focus: false });
+    announce(problem.message);
   } finally {
     if (!signal.aborted) results.removeAttribute("aria-busy");
   }
 }
 
-function emptyCards(range) {
-  return [h("p", { class: "empty card" }, range === "all"
-    ? "No usages yet. Add one under Usages, or import a file under Imports."
-    : "No usages in this range.")];
+function emptyCards(form, range) {
+  const hasFilter = Boolean(form.elements.usage_type_id.value || form.elements.method.value);
+  if (range === "all" && !hasFilter) {
+    return [h("p", { class: "empty card" }, "No usages yet. Add one under Usages, or import a file under Imports.")];
+  }
+  const clear = () => changeParams({ usage_type_id: "", method: "", range: "", start: "", end: "", bucket: "" });
+  return [h("div", { class: "empty card" },
+    h("p", {}, hasFilter ? "No usages match these filters." : "No usages in this range."),
+    button("Clear filters", clear))];
 }
 
-function resultCards({ bars, series, summary, bucket, compare, timezone }) {
+function resultCards({ bars, series, summary, bucket, compare, timezone, isTableOpen }) {
   const name = `Emissions by ${bucket}, in kg CO2e`;
   const chart = trendChart({ bars, series, name, isCompared: Boolean(compare) });
   const file = `emissions-by-${bucket}`;
@@ -120,26 +123,35 @@ function resultCards({ bars, series, summary, bucket, compare, timezone }) {
       legend(series, bars, compare),
       chart,
       h("p", { class: "hint" }, `Local times of ${timezone}. Use the arrow keys to move between bars.`)),
-    h("details", { class: "card" },
+    h("details", { class: "card", open: isTableOpen },
       h("summary", {}, "Show as a table"),
       bucketTable(bars, series, compare)),
   ];
 }
 
 function tiles({ bars, summary, bucket, compare }) {
-  const tile = (label, value, note) => h("div", { class: "tile card" }, h("dt", {}, label), h("dd", {}, h("strong", {}, value), h("span", {}, note)));
+  const tile = (label, value, ...note) => h("div", { class: "tile card" }, h("dt", {}, label), h("dd", {}, h("strong", {}, value), h("span", {}, note)));
   const incomplete = bars.filter(bar => bar.isIncomplete).length;
   const estimated = bars.filter(bar => bar.estimatedShare > 0).length;
-  const previous = compare && sum(bars.map(bar => bar.previous.total));
-  const isPreviousComplete = compare && bars.every(bar => bar.previous.isComplete);
-  const change = compare && Number(previous) ? Number(summary.co2e_kg) / Number(previous) - 1 : null;
   return h("dl", { class: "tiles" },
-    tile("Total", `${rounded(summary.co2e_kg)} CO₂e`, `${exact(summary.co2e_kg)} kg exactly`),
+    tile("Total", `${rounded(summary.co2e_kg)} CO₂e`, digits(exact(summary.co2e_kg)), " kg exactly"),
     tile("Usages", count(Number(summary.usage_count)), `of ${reference.organization.name}`),
-    compare && tile("Previous year", `${rounded(previous)} CO₂e`,
-      change === null ? "no data" : `now ${percent(Math.abs(change))} ${change < 0 ? "less" : "more"}${isPreviousComplete ? "" : "; incomplete data"}`),
+    compare && tile("Previous year", ...comparison(bars, bucket)),
     tile("Complete", `${count(bars.length - incomplete)} of ${count(bars.length)}`,
       `${bucket}s; ${estimated ? `${count(estimated)} partly estimated` : "none estimated"}`));
+}
+
+// The total of the previous year, and the change. Buckets without data in either year would distort both.
+function comparison(bars, bucket) {
+  const comparable = bars.filter(bar => bar.isComparable);
+  const previous = sum(comparable.map(bar => bar.previous.total));
+  const now = sum(comparable.map(bar => bar.total));
+  const scope = `${count(comparable.length)} of ${counted(bars.length, bucket)} ${bars.length === 1 ? "is" : "are"} comparable`;
+  if (!comparable.length) return ["No data", scope];
+  const incomplete = comparable.filter(bar => bar.isIncomplete || !bar.previous.isComplete).length;
+  const change = Number(previous) ? Number(now) / Number(previous) - 1 : null;
+  const changed = change === null ? "" : `, ${percent(Math.abs(change))} ${change < 0 ? "less" : "more"}`;
+  return [`${rounded(previous)} CO₂e`, `now ${rounded(now)}${changed}; ${scope}${incomplete ? `, ${count(incomplete)} with incomplete data` : ""}`];
 }
 
 function legend(series, bars, compare) {
@@ -158,7 +170,7 @@ function bucketTable(bars, series, compare) {
     { title: "kg CO₂e", isNumber: true, cell: bar => exact(bar.total) },
     ...(series.length > 1 ? series.map((group, index) => ({ title: group.name, isNumber: true, cell: bar => exact(bar.parts[index]) })) : []),
     { title: "Usages", isNumber: true, cell: bar => count(bar.usageCount) },
-    compare && { title: "Previous year", isNumber: true, cell: bar => exact(bar.previous.total) },
+    compare && { title: "Previous year", isNumber: true, cell: bar => (bar.previous.total === null ? "no data" : exact(bar.previous.total)) },
     { title: "Coverage", isNumber: true, cell: bar => (bar.coverage === null ? "" : percent(bar.coverage)) },
     { title: "Estimated", isNumber: true, cell: bar => (bar.estimatedShare === null ? "" : percent(bar.estimatedShare)) },
     { title: "Remark", cell: bar => (bar.isPartial ? "partial" : bar.isFuture ? "future" : "") },

@@ -3,7 +3,7 @@
 import { get, getAll } from "./api.js";
 import { exact } from "./decimals.js";
 import * as dialogs from "./dialogs.js";
-import { h } from "./dom.js";
+import { digits, h } from "./dom.js";
 import { timezone, userName } from "./reference_data.js";
 import { table } from "./table.js";
 import { day, instant } from "./times.js";
@@ -12,12 +12,12 @@ export async function showExplanation(id) {
   const [{ body: explanation }, versions] = await Promise.all([get(`/usages/${id}/explain`), getAll(`/usages/${id}/versions`)]);
   const row = (term, ...content) => [h("dt", {}, term), h("dd", {}, ...content)];
   const { usage, usage_type: type, conversion, factor } = explanation;
-  dialogs.open(`${exact(explanation.co2e_kg)} kg CO₂e`, () => h("div", { class: "explanation" },
-    h("p", { class: "calculation" }, explanation.calculation),
+  dialogs.open([digits(exact(explanation.co2e_kg)), " kg CO₂e"], () => h("div", { class: "explanation" },
+    h("p", { class: "calculation" }, withWholeNumbers(explanation.calculation)),
     h("dl", { class: "facts" },
-      row("Usage", `${exact(usage.amount)} ${usage.unit} of ${type.name}, ${instant(usage.usage_at, timezone())}${usage.usage_until ? ` to ${instant(usage.usage_until, timezone())}` : ""}, ${usage.quality}`),
-      conversion.unit !== conversion.type_unit && row("Conversion", conversion.calculation),
-      row("Factor", `${exact(factor.factor)} kg CO2e per ${type.unit}`),
+      row("Usage", digits(exact(usage.amount)), ` ${usage.unit} of ${type.name}, ${instant(usage.usage_at, timezone())}${usage.usage_until ? ` to ${instant(usage.usage_until, timezone())}` : ""}, ${usage.quality}`),
+      conversion.unit !== conversion.type_unit && row("Conversion", withWholeNumbers(conversion.calculation)),
+      row("Factor", digits(exact(factor.factor)), ` kg CO2e per ${type.unit}`),
       row("Source", factor.source),
       row("Valid", validity(factor)),
       row("Selection", explanation.why),
@@ -33,6 +33,11 @@ export async function showExplanation(id) {
       { title: "By", cell: version => userName(version.recorded_by) },
       { title: "Reason", isLong: true, cell: version => version.reason ?? version.superseded_reason ?? "" },
     ] })), { wide: true });
+}
+
+// A text of the API, in which numbers do not wrap.
+function withWholeNumbers(text) {
+  return text.split(/(\d[\d.,]*)/).map((part, index) => (index % 2 ? digits(part) : part));
 }
 
 export function validity({ valid_from: from, valid_until: until }) {

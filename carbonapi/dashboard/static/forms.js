@@ -46,10 +46,11 @@ export function form({ submit, send, cancel, attributes = {} }, ...content) {
 
 // Run the action of a form. It cannot be submitted again in the meantime, and errors are shown in it.
 export async function submitForm(element, act) {
+  if (element.hasAttribute("aria-busy")) return;
   clearErrors(element);
   const submits = [...element.querySelectorAll("button[type=submit]")];
   element.setAttribute("aria-busy", "true");
-  for (const submit of submits) submit.disabled = true;
+  for (const submit of submits) submit.setAttribute("aria-disabled", "true");
   try {
     await act();
   } catch (problem) {
@@ -57,7 +58,7 @@ export async function submitForm(element, act) {
     showErrors(element, problem);
   } finally {
     element.removeAttribute("aria-busy");
-    for (const submit of submits) submit.disabled = false;
+    for (const submit of submits) submit.removeAttribute("aria-disabled");
   }
 }
 
@@ -71,8 +72,8 @@ export function clearErrors(element) {
   for (const message of element.querySelectorAll(".error")) message.hidden = true;
 }
 
-// Show each message beside its field, and messages without a field above the buttons.
-export function showErrors(element, problem) {
+// Show each message beside its field, and messages without a field above the buttons. Focus the first field with one.
+export function showErrors(element, problem, { focus = true } = {}) {
   const remaining = [];
   for (const [name, messages] of Object.entries(problem.byField)) {
     const input = element.elements.namedItem(name);
@@ -90,5 +91,5 @@ export function showErrors(element, problem) {
   const summary = element.querySelector(".form-error");
   summary.textContent = remaining.join(" ");
   summary.hidden = remaining.length === 0;
-  element.querySelector("[aria-invalid]")?.focus();
+  if (focus) element.querySelector("[aria-invalid]")?.focus();
 }

@@ -1,11 +1,11 @@
 // The import of a file: choose it, map its columns, preview the result, and import it.
 
-import { upload } from "./api.js";
+import { newKey, upload } from "./api.js";
 import { count, counted, exact } from "./decimals.js";
 import { announce, button, h } from "./dom.js";
 import { guess, readHeader } from "./file_header.js";
 import { field, form, submitForm } from "./forms.js";
-import { timezone, typeOptions } from "./reference_data.js";
+import { reference, timezone, typeOptions } from "./reference_data.js";
 import { table } from "./table.js";
 import { timezones } from "./times.js";
 
@@ -46,14 +46,21 @@ export function importForm({ onImported }) {
     const options = (mode, values) => ({ mode, ...queryOf(values, header) });
     const element = form({
       submit: "Preview", cancel: startOver,
-      send: async values => showPreview(outcome, (await upload("/imports", options("dry-run", values), file)).body, values.mode === "atomic", () => importFile(values)),
+      send: async values => {
+        outcome.replaceChildren();
+        const { body: preview } = await upload("/imports", options("dry-run", values), file);
+        // One key for each preview, so that it is imported once, however often the user tries.
+        const key = newKey();
+        showPreview(outcome, preview, values.mode === "atomic", () => importFile(values, key));
+      },
     }, ...fieldsOf(header));
     // A preview is only valid for the options that it was made with.
     element.addEventListener("change", () => outcome.replaceChildren());
-    const importFile = values => submitForm(element, async () => {
-      const { body } = await upload("/imports", options(values.mode, values), file);
+    const importFile = (values, key) => submitForm(element, async () => {
+      const { body } = await upload("/imports", options(values.mode, values), file, key);
       announce(`${counted(body.usage_count, "usage")} imported.`);
       section.replaceChildren(section.firstElementChild, h("p", { class: "note", role: "status" }, `${file.name}: ${counted(body.usage_count, "usage")} imported, ${exact(body.co2e_kg ?? "0")} kg CO2e.`), fileChooser());
+      section.querySelector("input").focus();
       await onImported();
     });
     section.replaceChildren(section.firstElementChild,
@@ -76,6 +83,7 @@ function fieldsOf({ names }) {
       h("details", {}, h("summary", {}, "More columns"), h("div", { class: "grid" }, COLUMNS.slice(4).map(column)))),
     h("fieldset", {}, h("legend", {}, "Format"), h("div", { class: "grid" },
       field({ name: "usage_type_id", label: "Default usage type", options: [["", "from the file"], ...typeOptions()] }),
+      field({ name: "region", label: "Region of the file", autocomplete: "off", placeholder: reference.organization.region ?? "None", hint: "For example GB. Default: the organization's region." }),
       field({ name: "timezone", label: "Time zone of times without an offset", options: [["", "all times have offsets"], ...timezones(timezone()).map(zone => [zone, zone])] }),
       field({ name: "fold", label: "Ambiguous local times", options: [["", "are errors"], ["first", "are the first"], ["second", "are the second"]] }),
       field({ name: "date_order", label: "Dates", options: [["", "2026-01-31"], ["ymd", "year, month, day"], ["dmy", "day, month, year"], ["mdy", "month, day, year"]] }),
@@ -91,7 +99,7 @@ function fieldsOf({ names }) {
 // The API's arguments. A column of the file that is not mapped gets the name of an unused column, which is ignored.
 function queryOf(values, { names, delimiter }) {
   const query = { delimiter: DELIMITERS[delimiter], ignore: [] };
-  for (const name of ["usage_type_id", "timezone", "fold", "date_order", "decimal", "round", "blank", "on_conflict", "again"]) query[name] = values[name];
+  for (const name of ["usage_type_id", "region", "timezone", "fold", "date_order", "decimal", "round", "blank", "on_conflict", "again"]) query[name] = values[name];
   const mapped = new Map(COLUMNS.map(([ours]) => [values[`column-${ours}`], ours]).filter(([theirs]) => theirs));
   const unused = COLUMNS.map(([ours]) => ours).filter(ours => !values[`column-${ours}`]).reverse();
   const pairs = [];

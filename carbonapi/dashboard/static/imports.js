@@ -3,29 +3,29 @@
 import { get, post } from "./api.js";
 import { count, counted, exact } from "./decimals.js";
 import * as dialogs from "./dialogs.js";
-import { announce, button, h } from "./dom.js";
+import { announce, button, h, replaceContent } from "./dom.js";
 import { importForm } from "./import_form.js";
 import { canWrite, timezone, userName } from "./reference_data.js";
 import { changeParams, followLink, urlOf } from "./router.js";
 import { pager, table } from "./table.js";
 import { instant } from "./times.js";
 
-export async function show(main, params, isSameView) {
-  if (!isSameView || !main.querySelector(".results")) {
-    main.append(
-      canWrite() ? importForm({ onImported: () => showPage(main, {}) }) : "",
+export async function show(view, params, isSameView) {
+  if (!isSameView || !view.querySelector(".results")) {
+    view.append(
+      canWrite() ? importForm({ onImported: () => showPage(view, {}) }) : "",
       h("section", { class: "card", "aria-labelledby": "imports-title" },
         h("h2", { id: "imports-title" }, "Imports"),
         h("div", { class: "results", "aria-busy": "true" })));
   }
-  await showPage(main, params);
+  await showPage(view, params);
 }
 
-async function showPage(main, params) {
-  const results = main.querySelector(".results");
+async function showPage(view, params) {
+  const results = view.querySelector(".results");
   const { body: rows, pagination } = await get("/imports", { page: params.page, page_size: 20 });
-  results.replaceChildren(
-    table({ caption: "Imports", columns: columns(() => showPage(main, params)), rows, empty: "No imports yet." }),
+  replaceContent(results,
+    table({ caption: "List of imports", columns: columns(() => showPage(view, params)), rows, empty: "No imports yet." }),
     pager(pagination, page => changeParams({ page })));
   results.removeAttribute("aria-busy");
 }
@@ -40,7 +40,7 @@ function columns(refresh) {
     { title: "kg CO₂e", isNumber: true, cell: row => (row.co2e_kg === null ? "" : exact(row.co2e_kg)) },
     { title: "Rejected lines", isNumber: true, cell: row => count(Number(row.rejected_count)) },
     canWrite() && { title: "Actions", cell: row => (row.reverted_at || row.status !== "completed" ? "" :
-      button("Revert", () => confirmRevert(row, refresh), { class: "quiet", "aria-label": `Revert import ${row.id}` })) },
+      button("Revert", () => confirmRevert(row, refresh), { class: "quiet", "data-key": `revert ${row.id}`, "aria-label": `Revert import ${row.id}` })) },
   ].filter(Boolean);
 }
 
@@ -52,7 +52,7 @@ function confirmRevert({ id, usage_count: usages }, refresh) {
     act: async reason => {
       await post(`/imports/${id}/revert`, reason ? { reason } : {});
       announce(`Import ${id} has been reverted.`);
-      await refresh();
     },
+    done: refresh,
   });
 }

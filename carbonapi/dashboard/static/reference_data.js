@@ -13,6 +13,11 @@ export async function loadReferenceData() {
   Object.assign(reference, { usageTypes, users });
 }
 
+// Use the changed settings of the organization.
+export function useOrganization(organization) {
+  reference.organization = organization;
+}
+
 export async function loadUsageTypes() {
   reference.usageTypes = await getAll("/usage-types");
 }

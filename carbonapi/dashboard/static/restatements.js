@@ -1,35 +1,38 @@
 // Restatements: recalculating usages with the current factors, after a preview by month.
 
-import { get, post } from "./api.js";
+import { get, newKey, post } from "./api.js";
 import { count, counted, exact } from "./decimals.js";
-import { announce, button, h } from "./dom.js";
+import { announce, button, h, replaceContent } from "./dom.js";
 import { field, form, submitForm } from "./forms.js";
 import { timezone, typeName, typeOptions, userName } from "./reference_data.js";
 import { changeParams, followLink, urlOf } from "./router.js";
 import { pager, table } from "./table.js";
 import { instant, instantOf, later } from "./times.js";
 
-export async function show(main, params, isSameView) {
-  if (!isSameView || !main.querySelector(".results")) {
-    main.append(restatementForm(main), h("section", { class: "card", "aria-labelledby": "restated" },
+export async function show(view, params, isSameView) {
+  if (!isSameView || !view.querySelector(".results")) {
+    view.append(restatementForm(view), h("section", { class: "card", "aria-labelledby": "restated" },
       h("h2", { id: "restated" }, "Restatements"),
       h("div", { class: "results", "aria-busy": "true" })));
   }
-  await showPage(main, params);
+  await showPage(view, params);
 }
 
-function restatementForm(main) {
+function restatementForm(view) {
   const outcome = h("div", { class: "outcome", "aria-live": "polite" });
-  const restate = async (values, mode) => (await post("/restatements", { ...fieldsOf(values), mode })).body;
+  const restate = async (values, mode, key) => (await post("/restatements", { ...fieldsOf(values), mode }, key)).body;
   const element = form({
     submit: "Preview",
     send: async values => {
+      outcome.replaceChildren();
       const preview = await restate(values, "preview");
+      const key = newKey();
       const apply = () => submitForm(element, async () => {
-        const { id } = await restate(values, "apply");
-        outcome.replaceChildren(h("p", { class: "note" }, id === null ? "Nothing to change." : `Restatement ${id} has been applied.`));
+        const { id } = await restate(values, "apply", key);
+        outcome.replaceChildren(h("p", { class: "note", tabindex: "-1" }, id === null ? "Nothing to change." : `Restatement ${id} has been applied.`));
+        outcome.firstElementChild.focus();
         announce("The restatement has been applied.");
-        await showPage(main, {});
+        await showPage(view, {});
       });
       showPreview(outcome, preview, apply);
     },
@@ -72,11 +75,11 @@ function signed(digits) {
   return digits.startsWith("-") || digits === "0" ? exact(digits) : `+${exact(digits)}`;
 }
 
-async function showPage(main, params) {
+async function showPage(view, params) {
   const { body: rows, pagination } = await get("/restatements", { page: params.page, page_size: 20 });
-  const results = main.querySelector(".results");
-  results.replaceChildren(
-    table({ caption: "Restatements", rows, empty: "No restatements yet.", columns: [
+  const results = view.querySelector(".results");
+  replaceContent(results,
+    table({ caption: "List of restatements", rows, empty: "No restatements yet.", columns: [
       { title: "ID", isNumber: true, cell: restatement => restatement.id },
       { title: "Recorded", cell: restatement => instant(restatement.recorded_at, timezone()) },
       { title: "By", cell: restatement => userName(restatement.recorded_by) },

@@ -10,7 +10,7 @@ export function currentRoute() {
 
 export function onRouteChange(callback) {
   listener = callback;
-  addEventListener("popstate", () => listener());
+  addEventListener("popstate", () => listener({ isBack: true }));
 }
 
 export function urlOf(view, params = {}) {
@@ -22,7 +22,20 @@ export function urlOf(view, params = {}) {
 export function changeParams(changes) {
   const { view, params } = currentRoute();
   history.pushState(null, "", urlOf(view, { ...params, ...changes }));
-  listener({ isSameView: true });
+  return listener({ isSameView: true });
+}
+
+// The token of an invitation or a password link, which is in the fragment: browsers do not send it to the server.
+export function passwordToken() {
+  return new URLSearchParams(location.hash.slice(1)).get("token");
+}
+
+export function passwordLink(token) {
+  return `${location.origin}${location.pathname}#${new URLSearchParams({ token })}`;
+}
+
+export function forgetPasswordToken() {
+  history.replaceState(null, "", location.pathname);
 }
 
 // Follow a link within the page, unless the user opens it in another tab or window.

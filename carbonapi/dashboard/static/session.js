@@ -13,14 +13,17 @@ const AUTH = `${API}/auth`;
 let accessToken = null;
 let refreshing = null;
 let onEnd = () => {};
+let askForLogin = () => Promise.reject(sessionEnded());
 
 export function isLoggedIn() {
   return accessToken !== null || localStorage.getItem(STORAGE_KEY) !== null;
 }
 
-// Call back when the session ends: by a logout in any tab, or on the server.
-export function onSessionEnd(callback) {
-  onEnd = callback;
+// Set the callbacks. ended: the user has logged out, in this tab or another. askAgain: the session has ended on the
+// server. It returns a promise that is resolved once the user has logged in again, so that requests can continue.
+export function onSessionEnd({ ended, askAgain }) {
+  onEnd = ended;
+  askForLogin = askAgain;
   addEventListener("storage", event => {
     if (event.key === STORAGE_KEY && event.newValue === null) clearTokens();
   });
@@ -28,6 +31,11 @@ export function onSessionEnd(callback) {
 
 export async function logIn(email, password) {
   storeTokens((await post("login", JSON.stringify({ email, password }))).body);
+}
+
+// Set a password with the token of an invitation or a password link.
+export async function setPassword(token, password) {
+  await post("accept", JSON.stringify({ token, password }));
 }
 
 export async function register(account) {
@@ -38,9 +46,9 @@ export async function register(account) {
 export async function logOut() {
   const endSession = token => request("POST", `${AUTH}/logout`, { headers: { Authorization: `Bearer ${token}` } });
   try {
-    const token = await freshToken(null);
+    const token = await nextToken(null);
     await endSession(token).catch(async problem => {
-      if (problem.status === 401) await endSession(await freshToken(token));
+      if (problem.status === 401) await endSession(await nextToken(token));
     });
   } catch {
     // Without a response, the session ends when its refresh token expires.
@@ -48,8 +56,19 @@ export async function logOut() {
   clearTokens();
 }
 
-// Return an access token other than the rejected one. Concurrent calls share one refresh.
-export function freshToken(rejected) {
+// Return an access token other than the rejected one. If the session has ended, ask the user to log in again.
+export async function freshToken(rejected) {
+  try {
+    return await nextToken(rejected);
+  } catch (problem) {
+    if (problem.status !== 401) throw problem;
+    await askForLogin();
+    return nextToken(null);
+  }
+}
+
+// Concurrent calls share one refresh.
+function nextToken(rejected) {
   if (accessToken !== null && accessToken !== rejected) return Promise.resolve(accessToken);
   refreshing ??= withLock(refresh).finally(() => { refreshing = null; });
   return refreshing;
@@ -63,6 +82,9 @@ function withLock(callback) {
 
 async function refresh() {
   const token = localStorage.getItem(STORAGE_KEY);
+  // The refresh token stays in localStorage after the session has ended: removing it means logging out in every tab, which
+  // would clear the forms there.
+  accessToken = null;
   if (token === null) throw sessionEnded();
   try {
     storeTokens((await request("POST", `${AUTH}/refresh`, { headers: { Authorization: `Bearer ${token}` } })).body);
@@ -82,12 +104,12 @@ function storeTokens(tokens) {
   localStorage.setItem(STORAGE_KEY, tokens.refresh_token);
 }
 
-function sessionEnded() {
-  clearTokens();
+export function sessionEnded() {
   return new Problem(401, { detail: "Your session has ended. Log in again." });
 }
 
-function clearTokens() {
+// Clear every tab, without a request.
+export function clearTokens() {
   accessToken = null;
   localStorage.removeItem(STORAGE_KEY);
   onEnd();

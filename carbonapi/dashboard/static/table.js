@@ -12,7 +12,7 @@ export function table({ caption, columns, rows, sort, onsort, empty = "Nothing h
     const isSorted = isAscending || sort === `-${column.sort}`;
     const order = isSorted ? (isAscending ? "ascending" : "descending") : false;
     const arrow = isSorted ? (isAscending ? " ↑" : " ↓") : "";
-    const sorter = button(column.title, () => onsort(isSorted && !isAscending ? column.sort : `-${column.sort}`), { class: "sorter" });
+    const sorter = button(column.title, () => onsort(isSorted && !isAscending ? column.sort : `-${column.sort}`), { class: "sorter", "data-key": `sort ${column.sort}` });
     sorter.append(h("span", { "aria-hidden": "true" }, arrow));
     return h("th", { scope: "col", "aria-sort": order, class: column.isNumber && "number" }, sorter);
   };
@@ -24,11 +24,16 @@ export function table({ caption, columns, rows, sort, onsort, empty = "Nothing h
         h("td", { class: column.isNumber ? "number" : column.isLong && "long" }, column.cell(row))))))));
 }
 
-// The position of a page in its list, with links to the next and previous one.
+// The position of a page in its list, with buttons for the next and previous one. They scroll to the start of the page.
 export function pager({ page, total_pages: pages, total, previous_page: previous, next_page: next }, onpage) {
   if (total === 0) return h("span");
+  const turn = to => event => {
+    const { parentElement: results } = event.target.closest(".pager");
+    if (results.getBoundingClientRect().top < 0) results.scrollIntoView();
+    return onpage(to);
+  };
   return h("nav", { class: "pager", "aria-label": "Pages" },
-    button("Previous", () => onpage(previous), { disabled: previous === null }),
+    button("Previous", turn(previous), { disabled: previous === null, "data-key": "previous" }),
     h("span", {}, `Page ${count(page)} of ${count(pages)}, ${count(total)} in total`),
-    button("Next", () => onpage(next), { disabled: next === null }));
+    button("Next", turn(next), { disabled: next === null, "data-key": "next" }));
 }

@@ -55,11 +55,18 @@ export function describeBucket(bucket, series, kind, timezone) {
     isIncomplete: !isFuture && (bucket.partial || (coverage !== null && coverage < 1)),
     previous: bucket.previous && {
       start: bucket.previous.bucket_start,
-      total: bucket.previous.co2e_kg,
+      // Without usages there is no data, which is not the same as 0 kg.
+      total: Number(bucket.previous.usage_count) ? bucket.previous.co2e_kg : null,
+      coverage: bucket.previous.coverage,
       isComplete: bucket.previous.coverage !== null && Number(bucket.previous.coverage) === 1,
     },
   };
-  return { ...bar, remarks: remarksOf(bar), text: textOf(bar, series) };
+  return { ...bar, isComparable: isComparable(bar), remarks: remarksOf(bar), text: textOf(bar, series) };
+}
+
+// Whether both years have data for the whole bucket. One that has not ended yet would be compared with a longer one.
+function isComparable({ usageCount, end, previous }) {
+  return Boolean(previous) && previous.total !== null && usageCount > 0 && Date.parse(end) <= Date.now();
 }
 
 function remarksOf({ isFuture, isPartial, coverage, estimatedShare }) {
@@ -78,7 +85,7 @@ function textOf(bar, series) {
   return [
     `${bar.name}: ${exact(bar.total)} kg CO2e.`,
     ...groups.map(([name, digits]) => `${name} ${exact(digits)} kg.`),
-    bar.previous && `Previous year ${exact(bar.previous.total)} kg.`,
+    bar.previous && (bar.previous.total === null ? "Previous year: no data." : `Previous year ${exact(bar.previous.total)} kg.`),
     ...remarksOf(bar),
   ].filter(Boolean).join(" ");
 }

@@ -1,7 +1,7 @@
 // A stacked bar chart over time, as SVG. Each bar can be hovered or focused, and shows its exact figures.
 
 import { exact, massUnit } from "./decimals.js";
-import { h, s } from "./dom.js";
+import { digits, h, s } from "./dom.js";
 
 const HEIGHT = 320;
 const MARGIN = { top: 28, right: 6, bottom: 30, left: 58 };
@@ -125,13 +125,13 @@ function patterns() {
 
 // The exact figures of a bar: on its right, on its left if there is no space, or below a narrow chart.
 function showReadout(readout, bar, series, x, width) {
-  const parts = bar.parts.map((digits, index) => ({ digits, index, name: series[index].name })).filter(part => part.digits !== "0");
+  const parts = bar.parts.map((kg, index) => ({ kg, index, name: series[index].name })).filter(part => part.kg !== "0");
   readout.replaceChildren(
     h("strong", {}, bar.name),
-    h("span", { class: "total" }, `${exact(bar.total)} kg CO₂e`),
+    h("span", { class: "total" }, digits(exact(bar.total)), " kg CO₂e"),
     series.length > 1 && parts.length > 0 ? h("ul", {}, parts.map(part =>
-      h("li", {}, h("span", { class: `key series-${part.index}` }), h("span", {}, part.name), h("span", { class: "digits" }, exact(part.digits))))) : "",
-    bar.previous ? h("span", {}, `Previous year: ${exact(bar.previous.total)} kg`) : "",
+      h("li", {}, h("span", { class: `key series-${part.index}` }), h("span", {}, part.name), digits(exact(part.kg))))) : "",
+    bar.previous ? h("span", {}, "Previous year: ", ...(bar.previous.total === null ? ["no data"] : [digits(exact(bar.previous.total)), " kg"])) : "",
     ...bar.remarks.map(remark => h("em", {}, remark)));
   readout.hidden = false;
   const isRightHalf = x > width / 2;

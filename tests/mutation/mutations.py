@@ -125,7 +125,10 @@ MUTATIONS = (
         "time of recording: readers wait for the writers of all organizations",
         "usages/recording_time.py",
         "settled_until",
-        Replace(r"'organization_id': organization_id", "'organization_id': None"),
+        Replace(
+            r"\{'lock_class': LOCK_CLASS, 'organization_id': organization_id\}",
+            "{'lock_class': LOCK_CLASS, 'organization_id': None}",
+        ),
         f"{RECORDING_TIME}test_writer_of_another_organization_delays_no_reader",
     ),
     mutation(

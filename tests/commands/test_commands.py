@@ -65,7 +65,7 @@ def test_factors_and_usages_are_imported(carbonapi, tmp_path):
         f"  line 2: {ambiguous}\n  line 3: {ambiguous}\n",
     )
     heating = ("--usage-type", "heating", "--unit", "m3")
-    assert carbonapi(*usages, *heating) == (0, "Recorded 2 usages as import 3.\n")
+    assert carbonapi(*usages, *heating, "--again") == (0, "Recorded 2 usages as import 3.\n")
     code, output = carbonapi(*usages, "--usage-type", "steam")
     assert (code, output) == (1, "Error: There is no usage type steam; GET /usage-types lists them.\n")
     file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,-1\n")
@@ -111,7 +111,10 @@ def test_import_has_the_options_of_the_api(carbonapi, tmp_path):
     assert (code, output.startswith(recorded + errors)) == (1, True), output
     file.write_text("start;value\n01/07/2024 12:00;1,35\n")
     assert carbonapi(*usages, *options, "--on-conflict", "skip") == (0, "Recorded 0 usages as import 3.\n")
-    assert carbonapi(*usages, *options, "--on-conflict", "replace") == (0, "Recorded 1 usages as import 4.\n")
+    assert carbonapi(*usages, *options, "--on-conflict", "replace", "--again") == (
+        0,
+        "Recorded 1 usages as import 4.\n",
+    )
 
 
 def test_green_button_file_is_imported(carbonapi):

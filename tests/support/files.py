@@ -6,7 +6,7 @@ _NUMBERS = itertools.count()
 
 
 def new_file(lines: int) -> bytes:
-    """Return a CSV file of usages of 0.1 each, none of which is in another file."""
+    """Return a CSV file of usages of 0.1 each. No other file has them."""
     number = next(_NUMBERS)
     rows = (f"2024-01-01T00:00:00Z,0.1,{number}-{line}\n" for line in range(lines))
     return "".join(["usage_at,amount,external_id\n", *rows]).encode()

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import flask_migrate
+import psycopg2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -163,6 +164,23 @@ def committing(fresh_database_url):
     yield Client(app, tokens, user)
     with app.app_context():
         db.engine.dispose()
+
+
+@pytest.fixture
+def hold_lock(fresh_database_url):
+    """A function that begins a transaction in which a writer has taken its time, and returns its connection."""
+    opened = []
+
+    def begin(organization_id):
+        connection = psycopg2.connect(make_url(fresh_database_url).set(drivername="postgresql").render_as_string(False))
+        opened.append(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT recording_time(%s)", [organization_id])
+        return connection
+
+    yield begin
+    for connection in opened:
+        connection.close()
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def invite(user: User, now: dt.datetime) -> User:
 
 
 def create_reset_token(user: User, now: dt.datetime) -> dict[str, Any]:
-    """Create a token for a user who has lost their password, and end their sessions.
+    """Create a token with which a user can set a new password, and end their sessions.
 
     The current password stays valid until the token is used.
     Raise Forbidden for the token of an admin unless the actor is one, and for the actor's own: a stolen access token

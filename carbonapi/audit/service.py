@@ -116,7 +116,8 @@ def as_jsonb(rows: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any
     for column in columns:
         value = f'{rows}."{column.key}"'
         if isinstance(column.type, sa.DateTime):
-            value = f"replace(to_jsonb({value}) #>> '{{}}', '+00:00', 'Z')"
+            # In UTC, whatever the time zone of the role is.
+            value = f"(to_jsonb({value} AT TIME ZONE interval '0') #>> '{{}}') || 'Z'"
         pairs.append(f"'{column.key}', {value}")
     return sa.literal_column(f"jsonb_build_object({', '.join(pairs)})", JSONB)
 

@@ -59,7 +59,7 @@ def _read(position: Position, limit: int) -> Any:
         Usage.recorded_at,
         sa.type_coerce(json_object(schema_columns(sa.select(Usage), UsageSchema)), sa.JSON()),
     ).add_cte(versions.cte(Usage.__tablename__))
-    is_gone = sa.or_(UsageVersion.deleted, _has_new_owner() if actor.role == "member" else sa.false())
+    is_gone = UsageVersion.deleted | _has_new_owner() if actor.role == "member" else UsageVersion.deleted
     deleted = first(
         _changes(sa.literal(DELETED), UsageVersion, UsageVersion.superseded_at, sa.null()).where(
             *scope_criteria(UsageVersion), is_gone

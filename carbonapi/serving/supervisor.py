@@ -210,9 +210,9 @@ def _wait_for_stop(
         time.sleep(0.1)
         if not is_migrated and time.monotonic() - tried_at > RETRY_SECONDS:
             database = examine(environ["CARBONAPI_DATABASE_URL"])
-            if not database.is_reachable:
-                print(database.error or database.reason, file=sys.stderr)
-            is_migrated = database.is_migrated or (database.is_reachable and _migrate(environ, signals) == 0)
+            if problem := database.error or database.reason:
+                print(problem, file=sys.stderr)
+            is_migrated = database.is_migrated or (not problem and _migrate(environ, signals) == 0)
             tried_at = time.monotonic()
 
 

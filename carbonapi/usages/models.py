@@ -126,7 +126,15 @@ class UsageVersion(UsageColumns, Model):
         sa.CheckConstraint("superseded_at > recorded_at", name="superseded_at"),
         sa.Index("ix_usage_versions_by_time", "organization_id", "usage_at", "id"),
         sa.Index("ix_usage_versions_by_recording", "organization_id", "recorded_at", "id"),
-        sa.Index("ix_usage_versions_by_end", "organization_id", "superseded_at", "id"),
+        # The feed of changes reads deletions by the first, and all that a member has lost by the second.
+        sa.Index(
+            "ix_usage_versions_by_deletion",
+            "organization_id",
+            "superseded_at",
+            "id",
+            postgresql_where=sa.text("deleted"),
+        ),
+        sa.Index("ix_usage_versions_by_user", "organization_id", "user_id", "superseded_at", "id"),
     )
 
     @declared_attr

@@ -17,6 +17,7 @@ from ..errors import Unavailable
 from ..rest.fields import format_datetime
 
 LOCK_CLASS = 6_120_743  # Distinct from other advisory locks with two keys. The other key is the organization.
+NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 WAIT_SECONDS = 2
 RETRY_SECONDS = 0.02
 
@@ -59,7 +60,7 @@ def wait_until_settled(instant: dt.datetime) -> None:
     organization_id = None if actor.is_admin else actor.organization_id
     settled, deadline = state().settled, time.monotonic() + WAIT_SECONDS
     # A settled time stays settled.
-    while instant > settled.get(organization_id, instant - dt.timedelta(1)):
+    while instant > settled.get(organization_id, NEVER):
         settled[organization_id] = settled_until(organization_id)
         if instant > settled[organization_id]:
             if time.monotonic() > deadline:

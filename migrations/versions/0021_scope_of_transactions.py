@@ -1,5 +1,6 @@
 """Add the functions that set the organization of a transaction and take its time of recording, and indexes by time."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "scope_of_transactions"
@@ -9,9 +10,10 @@ depends_on = None
 
 # For the feed of changes.
 INDEXES = (
-    ("ix_usages_by_recording", "usages", ["recorded_at", "id"]),
-    ("ix_usage_versions_by_recording", "usage_versions", ["recorded_at", "id"]),
-    ("ix_usage_versions_by_end", "usage_versions", ["superseded_at", "id"]),
+    ("ix_usages_by_recording", "usages", ["recorded_at", "id"], None),
+    ("ix_usage_versions_by_recording", "usage_versions", ["recorded_at", "id"], None),
+    ("ix_usage_versions_by_deletion", "usage_versions", ["superseded_at", "id"], "deleted"),
+    ("ix_usage_versions_by_user", "usage_versions", ["user_id", "superseded_at", "id"], None),
 )
 
 
@@ -26,8 +28,9 @@ def upgrade() -> None:
         $$
         """
     )
-    for name, table, columns in INDEXES:
-        op.create_index(name, table, ["organization_id", *columns])
+    for name, table, columns, condition in INDEXES:
+        where = sa.text(condition) if condition else None
+        op.create_index(name, table, ["organization_id", *columns], postgresql_where=where)
     # 6120743 is LOCK_CLASS in usages/recording_time.py.
     op.execute(
         """
@@ -42,7 +45,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name, table, _ in INDEXES:
+    for name, table, *_ in INDEXES:
         op.drop_index(name, table_name=table)
     op.execute("DROP FUNCTION recording_time(bigint)")
     op.execute("DROP FUNCTION carbonapi_use_organization(text)")

@@ -81,6 +81,15 @@ def test_usage_changes_have_values_before_and_after(as_member, entries):
     ]
 
 
+def test_times_are_in_utc_whatever_the_zone_of_the_database(as_member, entries):
+    db.session.execute(sa.text("SET LOCAL timezone = 'Asia/Kolkata'"))
+
+    recorded = as_member.post("/usages", json=USAGE).json
+
+    assert recorded["usage_at"] == "2024-01-31T12:00:00Z"
+    assert entries("usage")[0]["new"]["usage_at"] == recorded["usage_at"]
+
+
 def test_figures_keep_exact_digits(as_member, as_auditor):
     usage_id = as_member.post("/usages", json=USAGE | {"amount": "999999999999.999999"}).json["id"]
     as_member.patch(f"/usages/{usage_id}", json={"amount": "999999999999.999998"})

@@ -1,16 +1,19 @@
 """The feed of changes: complete, in order, and each change once."""
 
+import json
 import random
 import re
 import threading
+import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.usages.recording_time import settled_until
-from tests.support import factories
+from tests.support.apps import SECRET_KEY
 from tests.support.client import Client
+from tests.support.servers import serving
 
 USAGE = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
 
@@ -117,7 +120,7 @@ def plans(app):
     def explain(connection, cursor, statement, parameters, context, executemany):
         if statement.startswith("WITH usages AS"):
             with cursor.connection.cursor() as another:
-                another.execute(b"EXPLAIN " + cursor.query)
+                another.execute(b"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + cursor.query)
                 explained.append("\n".join(line for (line,) in another.fetchall()))
 
     sa.event.listen(sa.Engine, "after_cursor_execute", explain)
@@ -129,7 +132,7 @@ def test_page_reads_indexes_by_time_of_recording(as_manager, many_usages, plans)
     assert len(as_manager.get("/changes?page_size=10").json) == 10
 
     (plan,) = plans
-    for index in ("ix_usages_by_recording", "ix_usage_versions_by_recording", "ix_usage_versions_by_end"):
+    for index in ("ix_usages_by_recording", "ix_usage_versions_by_recording", "ix_usage_versions_by_deletion"):
         assert f"using {index}" in plan, plan
     assert "Seq Scan" not in plan
 
@@ -169,5 +172,47 @@ def test_no_change_is_missed_or_repeated_under_writes(committing):
     assert seen == sorted(seen, key=lambda change: change["changed_at"])
 
 
-def test_unsettled_changes_are_not_shown_yet(app):
-    assert settled_until(1) < factories.now()
+def test_unsettled_changes_are_not_shown_yet(committing, hold_lock):
+    writer = hold_lock(committing.user.organization_id)
+    usage_id = committing.post("/usages", json=USAGE).json["id"]
+    assert follow(committing)[0] == []
+
+    writer.commit()
+
+    assert keys(follow(committing)[0]) == [("recorded", usage_id, 1)]
+
+
+def test_page_reads_no_corrected_versions_to_find_deletions(as_manager, plans):
+    """A restatement supersedes many versions, which each page after it would read."""
+    times = "".join(f"2024-01-01T00:{minute:02}:00Z,1\n" for minute in range(60))
+    as_manager.post("/imports?usage_type_id=100", data=f"usage_at,amount\n{times}", content_type="text/csv")
+    _, cursor = follow(as_manager, page_size=100)
+    factor = {"factor": 2, "valid_from": "2020-01-01T00:00:00Z", "source": "Our supplier"}
+    as_manager.post("/usage-types/100/factors", json=factor)
+    as_manager.post("/restatements", json={"usage_type_id": 100, "mode": "apply", "reason": "A new factor"})
+    plans.clear()
+
+    assert len(as_manager.get(f"/changes?page_size=5&cursor={cursor}").json) == 5
+
+    (plan,) = plans
+    assert "Rows Removed by Filter" not in plan, plan
+
+
+def test_waiting_reader_gets_the_next_change(fresh_database_url, committing):
+    with serving(fresh_database_url, SECRET_KEY) as url, ThreadPoolExecutor() as pool:
+        headers = {"Authorization": f"Bearer {committing.tokens['access_token']}"}
+
+        def read(seconds):
+            began = time.monotonic()
+            request = urllib.request.Request(f"{url}/api/v1/changes?wait={seconds}", headers=headers)
+            with urllib.request.urlopen(request, timeout=40) as answer:
+                return json.load(answer), time.monotonic() - began
+
+        changes, waited = read(1)
+        assert changes == [] and waited >= 1
+        # More readers than the service has slots: they must not keep others from writing.
+        waiting = [pool.submit(read, 30) for _ in range(12)]
+        usage_id = committing.post("/usages", json=USAGE).json["id"]
+        for reader in waiting:
+            changes, waited = reader.result()
+            assert keys(changes) == [("recorded", usage_id, 1)] and waited < 25

@@ -5,10 +5,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
-import psycopg2
-import pytest
-from sqlalchemy.engine import make_url
-
 from carbonapi.rest.fields import format_datetime
 from carbonapi.usages import recording_time
 from tests.support import factories
@@ -19,23 +15,6 @@ USAGE = {"usage_type_id": 100, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
 
 def as_of_now():
     return f"as_of={quote(format_datetime(dt.datetime.now(dt.UTC)))}"
-
-
-@pytest.fixture
-def hold_lock(fresh_database_url):
-    """A function that begins a transaction in which a writer has taken its time, and returns its connection."""
-    opened = []
-
-    def begin(organization_id):
-        connection = psycopg2.connect(make_url(fresh_database_url).set(drivername="postgresql").render_as_string(False))
-        opened.append(connection)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT recording_time(%s)", [organization_id])
-        return connection
-
-    yield begin
-    for connection in opened:
-        connection.close()
 
 
 def test_recorded_at_is_the_clock_of_the_database(as_member, monkeypatch):

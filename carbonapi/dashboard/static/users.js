@@ -46,7 +46,7 @@ function action(text, { id, name }, act) {
   return button(text, act, { class: "quiet", "data-key": `${kind} ${id}`, "aria-label": text === "Password link" ? `Password link for ${name}` : `${text} ${name}` });
 }
 
-// A new link for a user who has lost their password, or whose invitation has expired.
+// Makes a new link, after a lost password or an expired invitation.
 function confirmPasswordLink({ id, name, email }) {
   dialogs.open(`Create a password link for ${name}?`, close => form({
     submit: "Create a link", cancel: close,

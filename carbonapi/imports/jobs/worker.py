@@ -5,10 +5,13 @@ import time
 
 import sqlalchemy as sa
 from flask import Flask
+from psycopg2 import errorcodes
 
+from ...db import sqlstate
 from .queue import run_next
 
 POLL_SECONDS = 1
+NOT_MIGRATED = (errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_FUNCTION)
 RETRY_SECONDS = 3  # After an error, such as a lost connection to the database.
 
 
@@ -34,10 +37,10 @@ def _work(app: Flask) -> None:
                 while run_next():
                     pass
             time.sleep(POLL_SECONDS)
-        except sa.exc.ProgrammingError:  # The database has not been migrated yet.
-            time.sleep(RETRY_SECONDS)
         except sa.exc.SQLAlchemyError as error:
-            app.logger.warning("queued import will be retried: %s", type(error).__name__)
+            # Before the first migration, there is no import to retry.
+            if not isinstance(error, sa.exc.DBAPIError) or sqlstate(error) not in NOT_MIGRATED:
+                app.logger.warning("queued import will be retried: %s", type(error).__name__)
             time.sleep(RETRY_SECONDS)
         except Exception as error:
             app.logger.exception("queued import will be retried", exc_info=error)

@@ -116,6 +116,13 @@ def fresh_database_url(server_url):
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_database_url(server_url, request):
+    """A database that really commits, for all tests of a module."""
+    with cloned_database(server_url, request.module.__name__.rpartition(".")[2]) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def shared_app(database_url):
     app = create_app(settings_for(database_url))

@@ -5,6 +5,8 @@ They are settings of the role, so that they also apply behind a pooler, which re
 
 import sqlalchemy as sa
 
+from .row_security import GRANT_LOCK
+
 ROLE_TIMEOUTS = {"statement_timeout": "30s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 
 
@@ -16,5 +18,8 @@ def missing_timeouts(connection: sa.Connection) -> list[str]:
 
 def set_missing_timeouts(connection: sa.Connection) -> None:
     """Set the missing timeouts on the connected role, for its later connections."""
-    for name in missing_timeouts(connection):
+    missing = missing_timeouts(connection)
+    if missing:  # Servers that start at once all set them, and PostgreSQL rejects concurrent changes of a role.
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": GRANT_LOCK})
+    for name in missing:
         connection.execute(sa.text(f"ALTER ROLE CURRENT_USER SET {name} = '{ROLE_TIMEOUTS[name]}'"))

@@ -20,7 +20,7 @@ T = TypeVar("T")
 SETTING = "carbonapi.organization_id"
 EVERYWHERE = "*"
 _NO_ORGANIZATION = ""
-_GRANT_LOCK = 6_120_743_902  # An advisory lock, distinct from the one of migrations.
+GRANT_LOCK = 6_120_743_902  # An advisory lock for changes of roles, distinct from the one of migrations.
 READ_ONLY = {"audit_entries": "UPDATE, DELETE", "alembic_version": "INSERT, UPDATE, DELETE"}
 _LACKS_PRIVILEGES = """
     SELECT bool_or(
@@ -81,7 +81,7 @@ def grant_service_role(connection: sa.Connection, role: str | None) -> None:
         return
     name = connection.dialect.identifier_preparer.quote_identifier(role)
     # Concurrent grants on the same table fail in PostgreSQL.
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _GRANT_LOCK})
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": GRANT_LOCK})
     connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
     for table, revoked in READ_ONLY.items():
         connection.execute(sa.text(f"REVOKE {revoked} ON {table} FROM {name}"))

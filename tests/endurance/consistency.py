@@ -27,6 +27,7 @@ RECORDERS, DELETERS, RESTATEMENTS = 8, 3, 2
 FILE_LINES = 2000
 QUESTIONS = 200
 PAGE_SIZE = 500
+PAGES_AT_ONCE = 3  # Readers may fall behind the writers, and catch up at the end.
 USAGE_TYPES = (100, 101, 102)
 Key = tuple[str, int, int]
 
@@ -95,23 +96,20 @@ class Reader:
         self.cursor = ""
         self.changes: list[dict[str, Any]] = []
 
-    def read_all(self, dice: random.Random) -> None:
-        """Read until there are no more changes for now."""
+    def read(self, dice: random.Random, pages: int) -> bool:
+        """Read some pages. Return whether there are more changes now."""
         with Caller(self.port, self.token) as caller:
-            while True:
-                answer = caller.ask("GET", f"/changes?page_size={PAGE_SIZE}&cursor={self.cursor}")
-                if answer.status == 503:
-                    time.sleep(0.2)
-                    continue
-                assert answer.status == 200, answer.body[:300]
+            for _ in range(pages):
+                answer = until_answered(caller, f"/changes?page_size={PAGE_SIZE}&cursor={self.cursor}")
                 if self.is_interrupted and dice.random() < 0.3:
-                    return  # Neither the changes nor the cursor were stored.
+                    return True  # Neither the changes nor the cursor were stored.
                 found = re.search(r'[?&]cursor=([^&>]*)[^>]*>; rel="next"', answer.headers["link"])
                 assert found is not None
                 self.changes += answer.json
                 self.cursor = found[1]
                 if len(answer.json) < PAGE_SIZE:
-                    return
+                    return False
+        return True
 
     def keys(self) -> list[Key]:
         return [(change["kind"], change["usage_id"], change["version"]) for change in self.changes]
@@ -136,11 +134,18 @@ class Reader:
 
 def ask_as_of_now(caller: Caller) -> tuple[str, Any]:
     path = f"/emissions/summary?as_of={quote(dt.datetime.now(dt.UTC).isoformat())}"
-    answer = caller.ask("GET", path)
-    while answer.status == 503:
+    return path, until_answered(caller, path).json
+
+
+def until_answered(caller: Caller, path: str) -> Any:
+    """Return the answer to a GET. Repeat it after 503, and after the service has closed an idle connection."""
+    for _ in range(100):
         answer = caller.ask("GET", path)
-    assert answer.status == 200, answer.body[:300]
-    return path, answer.json
+        if answer.status not in (0, 503):
+            break
+        time.sleep(0.1)
+    assert answer.status == 200, (path, answer.status, answer.body[:300])
+    return answer
 
 
 def restate(caller: Caller, number: int) -> None:
@@ -166,16 +171,17 @@ def run(service: Service, seconds: float, seed: int) -> list[str]:
             questions.append(ask_as_of_now(caller))
             if number % (QUESTIONS // RESTATEMENTS) == QUESTIONS // (2 * RESTATEMENTS):
                 restate(caller, number // (QUESTIONS // RESTATEMENTS))
-            early.read_all(dice)
-            resumed.read_all(dice)
+            early.read(dice, PAGES_AT_ONCE)
+            resumed.read(dice, PAGES_AT_ONCE)
             time.sleep(max(0, began + seconds * (number + 1) / QUESTIONS - time.monotonic()))
         writers.stopping.set()
         for thread in writers.threads:
             thread.join()
         resumed.is_interrupted = False
         for reader in (early, resumed, late):
-            reader.read_all(dice)
-        changed = [path for path, answer in questions if caller.ask("GET", path).json != answer]
+            while reader.read(dice, PAGES_AT_ONCE):
+                pass
+        changed = [path for path, answer in questions if until_answered(caller, path).json != answer]
     print(f"{len(early.changes)} changes, {len(writers.caused)} of them by single writes; {len(questions)} questions")
     errors = [f"the answer to {path} has changed" for path in changed] + writers.errors[:20]
     for name, reader in (("early", early), ("late", late), ("resumed", resumed)):

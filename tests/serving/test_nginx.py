@@ -15,7 +15,6 @@ import requests
 
 from tests.support import factories
 from tests.support.apps import SECRET_KEY
-from tests.support.databases import cloned_database
 from tests.support.nginx import nginx
 from tests.support.servers import serving, serving_with_gunicorn
 
@@ -36,14 +35,8 @@ fetch(url, { method: "POST", headers, body }).then(
 
 
 @pytest.fixture(scope="module")
-def database_url(server_url):
-    with cloned_database(server_url, "nginx") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def service(database_url):
-    with serving(database_url, SECRET_KEY, TRUSTED_PROXIES=1, **UNLIMITED) as url:
+def service(module_database_url):
+    with serving(module_database_url, SECRET_KEY, TRUSTED_PROXIES=1, **UNLIMITED) as url:
         requests.post(f"{url}/api/v1/auth/register", json=ACCOUNT | {"name": "Ada"}).raise_for_status()
         yield url
 
@@ -205,11 +198,11 @@ def test_links_of_45_filters_fit_the_default_buffers(service):
 @pytest.mark.parametrize("target", ["", "/"], ids=["kept", "stripped"])
 @pytest.mark.parametrize("source", ["setting", "header"])
 @pytest.mark.parametrize("server", [serving, serving_with_gunicorn])
-def test_service_below_a_prefix(service, database_url, server, source, target):
+def test_service_below_a_prefix(service, module_database_url, server, source, target):
     settings = {"BASE_PATH": "/carbon"} if source == "setting" else {"TRUSTED_PROXIES": 1}
     header = "proxy_set_header X-Forwarded-Prefix /carbon;" if source == "header" else ""
     with (
-        server(database_url, SECRET_KEY, **settings, **UNLIMITED) as address,
+        server(module_database_url, SECRET_KEY, **settings, **UNLIMITED) as address,
         nginx(address, location="/carbon/", target=target, settings=header) as (url, _),
     ):
         session = log_in(f"{url}/carbon")
@@ -230,8 +223,8 @@ def test_service_below_a_prefix(service, database_url, server, source, target):
 
 
 @pytest.mark.parametrize("size", [100, 50_000])
-def test_gunicorn_reads_chunks_and_detects_truncated_ones(service, database_url, size):
-    with serving_with_gunicorn(database_url, SECRET_KEY, **UNLIMITED) as url:
+def test_gunicorn_reads_chunks_and_detects_truncated_ones(service, module_database_url, size):
+    with serving_with_gunicorn(module_database_url, SECRET_KEY, **UNLIMITED) as url:
         session = log_in(url)
         file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * size
         query = {"usage_type_id": 102, "mode": "dry-run"}

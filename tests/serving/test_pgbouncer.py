@@ -93,14 +93,8 @@ def amounts_of_csv(response):
 
 
 @pytest.fixture(scope="module")
-def database_url(server_url):
-    with cloned_database(server_url, "pgbouncer") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def pooled_url(database_url):
-    with pgbouncer(database_url) as url:
+def pooled_url(module_database_url):
+    with pgbouncer(module_database_url) as url:
         yield url
 
 
@@ -115,14 +109,14 @@ def organizations(service):
     return [Organization(service, number) for number in range(ORGANIZATIONS)]
 
 
-def test_eight_organizations_get_no_wrong_answer(organizations, database_url):
+def test_eight_organizations_get_no_wrong_answer(organizations, module_database_url):
     with ThreadPoolExecutor(ORGANIZATIONS) as threads:
         for _ in range(ROUNDS):
             list(threads.map(Organization.work, organizations, range(ORGANIZATIONS)))
 
     assert [wrong for organization in organizations for wrong in organization.wrong] == []
     assert sum(organization.requests for organization in organizations) == ORGANIZATIONS * ROUNDS * 10
-    assert 1 < connections_to(database_url) <= POOL_SIZE
+    assert 1 < connections_to(module_database_url) <= POOL_SIZE
 
 
 def connections_to(database_url):
@@ -179,9 +173,9 @@ def test_strangers_get_nothing(server_url):
     assert access.reached == {operation.id for operation in operations}
 
 
-def test_request_without_a_free_connection_is_503(database_url):
+def test_request_without_a_free_connection_is_503(module_database_url):
     with (
-        pgbouncer(database_url, pool_size=1, wait_seconds=1) as pooled_url,
+        pgbouncer(module_database_url, pool_size=1, wait_seconds=1) as pooled_url,
         serving(pooled_url, SECRET_KEY, LOG_LEVEL="error") as url,
     ):
         organization = Organization(url, ORGANIZATIONS)

@@ -15,6 +15,7 @@ import requests
 
 from tests.support import factories
 from tests.support.apps import SECRET_KEY
+from tests.support.files import new_file
 from tests.support.nginx import nginx
 from tests.support.servers import serving, serving_with_gunicorn
 
@@ -226,7 +227,7 @@ def test_service_below_a_prefix(service, module_database_url, server, source, ta
 def test_gunicorn_reads_chunks_and_detects_truncated_ones(service, module_database_url, size):
     with serving_with_gunicorn(module_database_url, SECRET_KEY, **UNLIMITED) as url:
         session = log_in(url)
-        file = b"usage_at,amount\n" + b"2024-01-01T00:00:00Z,1\n" * size
+        file = new_file(size)
         query = {"usage_type_id": 102, "mode": "dry-run"}
         parts = (file[begin : begin + 8192] for begin in range(0, len(file), 8192))
         headers = {"Content-Type": "text/csv"}

@@ -33,7 +33,7 @@ class NewClosedPeriodSchema(Schema):
 class ReopenSchema(Schema):
     """The reason for reopening a period."""
 
-    reason = returned(partial(Name, validate=ma.validate.Length(1, 2000)), "A meter had been left out.")
+    reason = returned(partial(Name, validate=ma.validate.Length(1, 2000)), "A meter was missing.")
 
 
 class ClosedPeriodQuery(ListQuerySchema):

@@ -105,12 +105,12 @@ def test_reopening_requires_a_reason_and_is_recorded(as_manager, as_member, as_a
     for client in (as_member, as_auditor):
         assert client.post(path, json={"reason": "x"}).status_code == 403
 
-    reopened = as_manager.post(path, json={"reason": "A meter had been left out."})
+    reopened = as_manager.post(path, json={"reason": "A meter was missing."})
 
     assert reopened.status_code == 200
     assert (reopened.json["reopened_by"], reopened.json["reopen_reason"]) == (
         as_manager.user.id,
-        "A meter had been left out.",
+        "A meter was missing.",
     )
     assert as_member.patch(f"/usages/{usage['id']}", json={"amount": 3}).status_code == 200
     assert as_manager.post(path, json={"reason": "again"}).status_code == 409

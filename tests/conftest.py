@@ -18,15 +18,14 @@ from sqlalchemy.engine import make_url
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as
-from carbonapi.db import db, row_security
-from carbonapi.db.role_timeouts import ROLE_TIMEOUTS
+from carbonapi.db import db, roles, row_security
 from carbonapi.observability.logging import LOG, JsonHandler
 from carbonapi.postgres.embedded import running
 
 from .support import factories
 from .support.apps import NO_RATE_LIMITS, operator_context, settings_for
 from .support.client import Client
-from .support.databases import OWNER, ROLE, TEMPLATE, cloned_database, execute, url_of
+from .support.databases import OBSERVER, OWNER, ROLE, TEMPLATE, cloned_database, execute, url_of
 from .support.household import import_household
 from .support.plans import add_many_usages
 from .support.processes import public_folder
@@ -57,18 +56,28 @@ def pytest_configure(config):
         config.server_url = embedded_url.set(username="postgres", database="postgres").render_as_string()
         changes = [f"ALTER SYSTEM SET {setting}" for setting in SERVER_SETTINGS]
         execute(config.server_url, *changes, "SELECT pg_reload_conf()")
-    for role in (OWNER, ROLE):
+    for role in (OWNER, ROLE, OBSERVER):
         create_role = f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"
         execute(config.server_url, f"DO $$ BEGIN {create_role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    execute(config.server_url, *(f"ALTER ROLE {ROLE} SET {name} = '{value}'" for name, value in ROLE_TIMEOUTS.items()))
+    with sa.create_engine(config.server_url, poolclass=sa.NullPool).begin() as connection:
+        for role in (OWNER, ROLE):
+            roles.add_missing_members(connection, role)
+        # It also sees and ends what other connections do.
+        inherited = f"{row_security.ALL_ORGANIZATIONS}, pg_read_all_stats, pg_signal_backend"
+        connection.execute(sa.text(f"GRANT {inherited} TO {OBSERVER}"))
+    execute(
+        config.server_url, *(f"ALTER ROLE {ROLE} SET {name} = '{value}'" for name, value in roles.ROLE_TIMEOUTS.items())
+    )
     execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
     app = create_app(settings_for(url_of(config.server_url, TEMPLATE, OWNER)))
     with app.app_context():
         flask_migrate.upgrade()
         with db.engine.begin() as connection:
-            row_security.grant_service_role(connection, ROLE)
+            roles.grant_privileges(connection, ROLE)
             # Tests that look at plans ANALYZE tables, which takes this privilege.
-            connection.execute(sa.text(f"GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO {ROLE}"))
+            connection.execute(
+                sa.text(f"GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO {ROLE}, {row_security.ALL_ORGANIZATIONS}")
+            )
         db.engine.dispose()
 
 

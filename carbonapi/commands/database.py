@@ -8,9 +8,9 @@ import click
 import flask
 import flask_migrate
 import sqlalchemy as sa
+from psycopg2 import errorcodes
 
-from ..db import connect_args, db, revisions, row_security
-from ..db.role_timeouts import set_missing_timeouts
+from ..db import connect_args, db, revisions, roles, row_security
 from ..postgres import backup as backups
 from ..rest import now
 from .application import application
@@ -44,13 +44,27 @@ def migrate_database() -> None:
             is_current = revisions.current_revision(connection) == flask.current_app.config["REVISION"]
             if not is_current and (obstacle := _obstacle(connection)):
                 raise click.ClickException(obstacle)
+            _add_missing_members(connection, service_url.username)
         if not is_current:
             flask_migrate.upgrade()
         with db.engine.begin() as connection:
-            row_security.grant_service_role(connection, service_url.username)
+            roles.grant_privileges(connection, service_url.username)
     engine = sa.create_engine(service_url, poolclass=sa.NullPool, connect_args=connect_args(service_url))
     with engine.begin() as connection:
-        set_missing_timeouts(connection)
+        roles.set_missing_timeouts(connection)
+
+
+def _add_missing_members(connection: sa.Connection, role: str | None) -> None:
+    try:
+        with connection.begin_nested():
+            roles.add_missing_members(connection, role)
+    except sa.exc.ProgrammingError as error:
+        if getattr(error.orig, "pgcode", None) != errorcodes.INSUFFICIENT_PRIVILEGE:
+            raise
+        statements = "; ".join(roles.missing_members(connection, role))
+        raise click.ClickException(
+            f"The role of this connection may not create roles or members of them. As a superuser: {statements};"
+        ) from None
 
 
 def _obstacle(connection: sa.Connection) -> str | None:
@@ -106,6 +120,8 @@ def restore(file: Path, pg_bin_dir: Path | None) -> None:
     older version to the current schema.
     """
     with application(as_owner=True):
+        with row_security.without_scope(), db.engine.begin() as connection:  # The policies of the backup name the role.
+            _add_missing_members(connection, sa.make_url(flask.current_app.config["DATABASE_URL"]).username)
         click.echo(f"Restored {_size(backups.restore(file, pg_bin_dir))}. Every table matches the manifest.")
         migrate_database()
 

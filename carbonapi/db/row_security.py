@@ -1,11 +1,13 @@
-"""Row-level security: PostgreSQL shows a connection only the rows of one organization.
+"""Row-level security: PostgreSQL shows a transaction only the rows of one organization.
 
 This is the second layer of defense between organizations, behind the criteria that auth.scoping adds to statements. The
-policies of the tables compare each row with the setting `carbonapi.organization_id`: the id of an organization, or `*`
-for all of them. Without the setting no row can be read or written, so code that does not set a scope fails.
+policies of the tables compare each row with the setting `carbonapi.organization_id`. Without it no row can be read or
+written, so code that sets no scope fails. The role ALL_ORGANIZATIONS has a policy that shows it every row. It cannot
+log in: the service takes it on for a transaction. Its members do not inherit from it, which would always show them
+every row.
 
-The setting never outlives a transaction, since a pooler may give the connection to another client then. The first
-statement of each transaction sets it, in the same message. Outside of a transaction, every statement does.
+Neither outlives a transaction, since a pooler may give the connection to another client then. The first statement of
+each transaction sets the scope, in the same message. Outside of a transaction, every statement does.
 """
 
 import contextlib
@@ -18,18 +20,9 @@ import sqlalchemy as sa
 
 T = TypeVar("T")
 SETTING = "carbonapi.organization_id"
-EVERYWHERE = "*"
+ALL_ORGANIZATIONS = "carbonapi_all_organizations"  # Of every database of a server, since roles are.
+_ALL_ORGANIZATIONS_SCOPE = "*"
 _NO_ORGANIZATION = ""
-GRANT_LOCK = 6_120_743_902  # An advisory lock for changes of roles, distinct from the one of migrations.
-READ_ONLY = {"audit_entries": "UPDATE, DELETE", "alembic_version": "INSERT, UPDATE, DELETE"}
-_LACKS_PRIVILEGES = """
-    SELECT bool_or(
-        NOT has_table_privilege(:role, oid, 'SELECT')
-        OR has_table_privilege(:role, oid, 'DELETE') = (relname = ANY (:read_only))
-    )
-    FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
-        AND relowner <> (SELECT oid FROM pg_roles WHERE rolname = :role)
-"""
 _SAVEPOINT_STATEMENTS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 _SCOPE: ContextVar[str | None] = ContextVar("scope", default=_NO_ORGANIZATION)
 
@@ -59,7 +52,12 @@ def for_all_organizations() -> AbstractContextManager[str | None]:
 
     For admins, operators, and the few queries that determine the organization of a request.
     """
-    return during_block(_SCOPE, EVERYWHERE)
+    return during_block(_SCOPE, _ALL_ORGANIZATIONS_SCOPE)
+
+
+def for_no_organization() -> AbstractContextManager[str | None]:
+    """Let the block run as the role of the connection, and see no rows of organizations."""
+    return during_block(_SCOPE, _NO_ORGANIZATION)
 
 
 def install(engine: sa.Engine) -> None:
@@ -69,37 +67,6 @@ def install(engine: sa.Engine) -> None:
     for event in ("commit", "rollback", "rollback_savepoint"):
         sa.event.listen(engine, event, lambda connection, *_: _forget_on(connection))
     sa.event.listen(engine, "handle_error", _forget_after_error)
-
-
-def grant_service_role(connection: sa.Connection, role: str | None) -> None:
-    """Let a role use the tables of the connected role. It cannot change audit entries.
-
-    Nothing happens if it is the connected role, or None, or if it has its privileges already.
-    """
-    owner = connection.scalar(sa.text("SELECT current_user"))
-    if role is None or role == owner or not lacks_privileges(connection, role):
-        return
-    name = connection.dialect.identifier_preparer.quote_identifier(role)
-    # Concurrent grants on the same table fail in PostgreSQL.
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": GRANT_LOCK})
-    connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"))
-    for table, revoked in READ_ONLY.items():
-        connection.execute(sa.text(f"REVOKE {revoked} ON {table} FROM {name}"))
-
-
-def lacks_privileges(connection: sa.Connection, role: str | None = None) -> bool:
-    """Return whether a role, by default the connected one, lacks its privileges or has those on read-only tables.
-
-    The owner of the tables has all privileges.
-    """
-    parameters = {"role": role or connection.scalar(sa.text("SELECT current_user")), "read_only": [*READ_ONLY]}
-    return bool(connection.scalar(sa.text(_LACKS_PRIVILEGES), parameters))
-
-
-def bypasses_row_security(connection: sa.Connection) -> bool:
-    """Return whether the connected role ignores policies."""
-    query = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
-    return bool(connection.scalar(sa.text(query)))
 
 
 def forget_scope(info: dict[Any, Any]) -> None:

@@ -8,7 +8,7 @@ import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from ..db import db, timeouts
+from ..db import db, row_security, timeouts
 from ..rest import json_sql
 from ..usages import candidates
 from ..usages.schemas import UsageSchema
@@ -41,7 +41,8 @@ IS_WRITTEN = Row.outcome.in_([NEW, CHANGED])
 _CREATE = (
     f"{timeouts(minutes=10, lock_seconds=LOCK_SECONDS, idle_seconds=60)}; SET LOCAL default_statistics_target = 20; "
     "DROP TABLE IF EXISTS pg_temp.staged; "
-    f"{sa.schema.CreateTable(STAGED).compile(dialect=sa.dialects.postgresql.dialect())}"
+    f"{sa.schema.CreateTable(STAGED).compile(dialect=sa.dialects.postgresql.dialect())}; "
+    f"GRANT SELECT ON pg_temp.staged TO {row_security.ALL_ORGANIZATIONS}"
 )
 
 

@@ -21,16 +21,24 @@ import marshmallow as ma
 from alembic.script import ScriptDirectory
 
 from ..db import db, row_security
-from ..db.row_security import EVERYWHERE, SETTING
 from .client_tools import BackupError, Psql, client_directory, client_environment, dsn, error_text
 
 LOCK_SECONDS = 60  # Time to wait for a running migration.
 # A checksum is of the text of a row, which must not depend on the settings of a server or a role.
 SETTINGS = f"""
-    SET LOCAL {SETTING} = '{EVERYWHERE}';
     SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0;
     SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = '{LOCK_SECONDS}s';
+"""
+# The policies of an older version know no role for all organizations, but a value of the setting.
+SEE_ALL_ROWS = """
+    DO $$ BEGIN
+        IF EXISTS (SELECT FROM pg_policy WHERE polname = 'all_organizations') THEN
+            PERFORM public.carbonapi_use_organization('*');
+        ELSE
+            SET LOCAL carbonapi.organization_id = '*';
+        END IF;
+    END $$;
 """
 # Quoted names of all tables, except those of extensions.
 TABLES = """
@@ -85,7 +93,7 @@ def create_backup(file: Path, pg_bin_dir: Path | None, moment: dt.datetime) -> d
     try:
         with tempfile.TemporaryDirectory(prefix=f"{file.name}-new-", dir=file.parent) as draft:
             dump, description = Path(draft, "dump"), Path(draft, "manifest")
-            with row_security.without_scope():  # The database may be of an older version. SETTINGS has the scope.
+            with row_security.without_scope():  # The database may be of an older version. SEE_ALL_ROWS sets the scope.
                 manifest = _dump(dump, folder, moment)
             dump.chmod(0o600)
             description.touch(0o600)
@@ -134,12 +142,13 @@ def restore(file: Path, pg_bin_dir: Path | None) -> dict[str, Any]:
             revoked = manifest["tables"].get(name, {}).get("revoked")
             if revoked:
                 psql.send(f"REVOKE {', '.join(revoked)} ON {name} FROM PUBLIC, CURRENT_USER;")
+        psql.send(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {row_security.ALL_ORGANIZATIONS}; {SEE_ALL_ROWS}")
         differences = list(_differences(manifest["tables"], psql.fetch_json(_summaries(names))))
         if differences:
             message = "The restored tables do not match the manifest. Nothing was restored."
             raise BackupError("\n".join([message, *differences]))
         # The planner needs statistics.
-        psql.send("ANALYZE;")
+        psql.send("SET LOCAL ROLE NONE; ANALYZE;")
         psql.commit()
     return manifest
 
@@ -151,12 +160,17 @@ def _dump(dump: Path, folder: Path, moment: dt.datetime) -> dict[str, Any]:
             raise BackupError("The database has no tables yet. Run `carbonapi migrate` first.")
         revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
         connection.exec_driver_sql(SETTINGS)
+        connection.exec_driver_sql(SEE_ALL_ROWS)
+        role, is_other = connection.exec_driver_sql("SELECT current_user, current_user <> session_user").one()
+        # Row-level security would hide rows from pg_dump too.
+        scope = {} if is_other else {"PGOPTIONS": f"-c {row_security.SETTING}=*"}
         snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
         options = ["--format=custom", "--no-password", "--enable-row-security", f"--snapshot={snapshot}"]
+        options += [f"--role={role}"] if is_other else []
         options += [f"--lock-wait-timeout={LOCK_SECONDS}s", f"--file={dump}", f"--dbname={dsn()}"]
         with tempfile.TemporaryFile() as stderr:
             with subprocess.Popen(
-                [folder / "pg_dump", *options], env=client_environment(), stdout=stderr, stderr=stderr
+                [folder / "pg_dump", *options], env=client_environment() | scope, stdout=stderr, stderr=stderr
             ) as pg_dump:
                 try:
                     names = connection.exec_driver_sql(TABLES).scalar_one()

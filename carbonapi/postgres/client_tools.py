@@ -12,13 +12,10 @@ from typing import IO, Any
 from psycopg2.extensions import make_dsn
 
 from ..db import db
-from ..db.row_security import EVERYWHERE, SETTING
 from ..errors import CarbonError
 from .embedded_supervisor import installed_binaries
 
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
-# Row-level security would hide rows from the programs.
-ALL_ORGANIZATIONS = f"-c {SETTING}={EVERYWHERE}"
 
 
 class BackupError(CarbonError):
@@ -44,9 +41,8 @@ def client_directory(pg_bin_dir: Path | None) -> Path:
 def dsn() -> str:
     """Return the database as a libpq connection string, without the password, since `ps` shows it to others."""
     _, parameters = db.engine.dialect.create_connect_args(db.engine.url)
-    options = f"{parameters.pop('options', '')} {ALL_ORGANIZATIONS}".strip()
     parameters.pop("password", None)
-    return str(make_dsn(**parameters, options=options))
+    return str(make_dsn(**parameters))
 
 
 def client_environment() -> dict[str, str]:

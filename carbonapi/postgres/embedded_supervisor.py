@@ -31,11 +31,15 @@ SETTINGS = {
 }
 OWNER = "carbonapi"
 ROLE = "carbonapi_app"
-# Neither is a superuser, who could change the audit log. The service sets the same timeouts as its role, which apply to
-# every other connection with this role.
-CREATE_ROLES = f"""CREATE ROLE {OWNER} LOGIN
-CREATE DATABASE carbonapi OWNER {OWNER}
-CREATE ROLE {ROLE} LOGIN
+ALL_ORGANIZATIONS = "carbonapi_all_organizations"  # The same as in db/row_security.py.
+# Script of psql that creates what is missing. No role is a superuser, who could change the audit log.
+PREPARE = f"""
+    SELECT 'CREATE ROLE {OWNER} LOGIN' WHERE to_regrole('{OWNER}') IS NULL \\gexec
+    SELECT 'CREATE ROLE {ROLE} LOGIN' WHERE to_regrole('{ROLE}') IS NULL \\gexec
+    SELECT 'CREATE ROLE {ALL_ORGANIZATIONS} NOLOGIN' WHERE to_regrole('{ALL_ORGANIZATIONS}') IS NULL \\gexec
+    GRANT {ALL_ORGANIZATIONS} TO {OWNER}, {ROLE} WITH INHERIT FALSE, SET TRUE;
+    SELECT 'CREATE DATABASE carbonapi OWNER {OWNER}'
+        WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'carbonapi') \\gexec
 """
 
 
@@ -83,6 +87,8 @@ class PostgreSQL:
             elif waited_seconds > START_SECONDS:
                 raise StartError(f"PostgreSQL was not ready within {START_SECONDS} seconds.")
             time.sleep(0.05)
+        options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--host", self.sockets, "--username=postgres"]
+        self._run("psql", *options, "--dbname=postgres", text=f"SET client_min_messages = warning; {PREPARE}")
 
     def stop(self) -> None:
         """Roll back open transactions, write a checkpoint, and wait until all processes have ended."""
@@ -122,7 +128,7 @@ class PostgreSQL:
         return copy / installed.relative_to(site_packages)
 
     def _create_cluster(self) -> None:
-        """Create the cluster and its database in a temporary folder, then rename it, so it is never incomplete."""
+        """Create the cluster in a temporary folder, then rename it, so it is never incomplete."""
         for unfinished in self.folder.glob("postgresql-new-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=self.folder))
@@ -131,7 +137,6 @@ class PostgreSQL:
         self._run(
             "initdb", "-D", draft, *options, "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
         )
-        self._run("postgres", "--single", "-D", draft, "postgres", text=CREATE_ROLES)
         draft.rename(self.data)
 
     def _launch(self) -> "subprocess.Popen[bytes]":

@@ -7,7 +7,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask.views import MethodView
 
-from ..db import db, revisions, row_security
+from ..db import db, revisions, roles, row_security
 from ..errors import Unavailable
 from .blueprint import Blueprint
 from .query import Schema
@@ -60,5 +60,5 @@ def _check_database() -> None:
     revision = revisions.current_revision(db.session.connection())
     if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
         raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
-    if row_security.bypasses_row_security(db.session.connection()):
+    if roles.bypasses_policies(db.session.connection()):
         raise Unavailable("The role of CARBONAPI_DATABASE_URL bypasses row-level security. Use an ordinary one.")

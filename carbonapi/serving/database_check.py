@@ -5,16 +5,15 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ..db import connect_args, row_security
+from ..db import connect_args, roles, row_security
 from ..db.revisions import current_revision, revisions
-from ..db.role_timeouts import missing_timeouts
-from ..db.row_security import lacks_privileges
 
 URL, MIGRATION_URL = "CARBONAPI_DATABASE_URL", "CARBONAPI_MIGRATION_DATABASE_URL"
 MAX_NAMED = 20
 BYPASSES_POLICIES = (
-    f"{URL} has a role that bypasses row-level security: a superuser, or one with BYPASSRLS. Use an ordinary role for "
-    f"the service; {MIGRATION_URL} may have another role for migrations."
+    f"{URL} has a role that bypasses row-level security: a superuser, one with BYPASSRLS, or one that inherits from "
+    f"{row_security.ALL_ORGANIZATIONS}. Use an ordinary role for the service; {MIGRATION_URL} may have another role "
+    "for migrations."
 )
 NOT_ACCEPTED = "The server does not accept this role from this machine: see its pg_hba.conf"
 # The errors of a connection that a retry does not avoid. libpq reports them without a SQLSTATE. The first one applies.
@@ -83,12 +82,13 @@ def _examine(connection: sa.Connection) -> Database:
             error=f"The first schema of the search_path is {schema or 'missing'}, but the tables are in public. Remove "
             f"search_path from {URL}, its role and its database, or put public first."
         )
-    if row_security.bypasses_row_security(connection):
+    if roles.bypasses_policies(connection):
         return Database(error=BYPASSES_POLICIES)
     is_migrated = (
-        current_revision(connection) == revisions()[0]
-        and not missing_timeouts(connection)
-        and not lacks_privileges(connection)
+        not roles.lacks_privileges(connection)
+        and current_revision(connection) == revisions()[0]
+        and not roles.missing_timeouts(connection)
+        and not roles.missing_members(connection)
     )
     return Database(is_migrated=is_migrated, warning=_missing_time_zones(connection) if is_migrated else None)
 

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as, display_name
-from carbonapi.db import Base, constraint_message, db, is_transient, row_security
+from carbonapi.db import Base, constraint_message, db, is_transient, roles, row_security
 from carbonapi.usages.models import DailyTotal, Usage
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
-from tests.support.databases import REFERENCE_TABLES, as_owner, fetch_all
+from tests.support.databases import REFERENCE_TABLES, ROLE, as_owner, fetch_all
 from tests.support.random_ledger import record_at_random
 
 # Tables without an organization, whose rows expire soon.
@@ -315,6 +315,8 @@ def test_migration_computes_daily_totals_of_existing_usages(fresh_database_url, 
 
         flask_migrate.downgrade(revision="import_outcomes")
         flask_migrate.upgrade()
+        with row_security.for_no_organization(), db.engine.begin() as connection:
+            roles.grant_privileges(connection, ROLE)
 
         assert len(before) > 1000
         assert db.session.execute(days).all() == before

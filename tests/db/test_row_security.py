@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from carbonapi import create_app
-from carbonapi.db import Base, db, row_security
+from carbonapi.db import Base, db, roles, row_security
 from carbonapi.serving.database_check import BYPASSES_POLICIES
 from carbonapi.serving.supervisor import serve
 from tests.support import factories
@@ -49,7 +49,7 @@ def test_every_tenant_table_has_a_forced_policy(app):
     owned = set(Base.metadata.tables) - TABLES_WITHOUT_POLICIES
     assert owned >= REFERENCE_TABLES - TABLES_WITHOUT_POLICIES
     assert sorted(policies) == sorted(
-        [(table, "tenant", "*", True, True, True) for table in owned]
+        [(table, policy, "*", True, True, True) for table in owned for policy in ("tenant", "all_organizations")]
         + [("emission_factors", "shared", "r", True, True, True)]
     )
 
@@ -203,7 +203,7 @@ def test_concurrent_starts_grant_the_service_role(server_url):
 
         def grant(_):
             with superuser.begin() as connection:
-                row_security.grant_service_role(connection, ROLE)
+                roles.grant_privileges(connection, ROLE)
             return True
 
         with ThreadPoolExecutor(4) as threads:

@@ -18,7 +18,8 @@ GUESSES = f"{LIMITS}test_10_of_25_concurrent_guesses_are_checked"
 VALUES = f"{PARSING}test_invalid_value_is_422_and_names_the_field"
 DUPLICATES = "tests/imports/test_duplicates.py::"
 SIMULTANEOUS = "tests/imports/test_concurrency.py::test_simultaneous_imports_record_a_reading_once"
-SCOPE = "migrations/versions/*scope_of_transactions.py"
+SCOPE = "migrations/versions/*policies_by_role.py"
+RECORDING = "migrations/versions/*scope_of_transactions.py"
 POLICIES = "migrations/versions/*row_level_security.py"
 ISOLATION = "tests/test_defense_in_depth.py::test_other_organizations_manager_gets_404"
 
@@ -72,8 +73,8 @@ MUTATIONS = (
         SCOPE,
         "upgrade",
         Replace(
-            r"'[^']*CREATE FUNCTION carbonapi_use_organization.*|\"[^\"]*CREATE FUNCTION carbonapi_use_organization.*",
-            '"CREATE FUNCTION carbonapi_use_organization(scope text) RETURNS void LANGUAGE plpgsql AS '
+            r"f'[^']*CREATE OR REPLACE FUNCTION carbonapi_use_organization.*|f\"[^\"]*CREATE OR REPLACE FUNCTION.*",
+            '"CREATE OR REPLACE FUNCTION carbonapi_use_organization(scope text) RETURNS void LANGUAGE plpgsql AS '
             "$$ BEGIN PERFORM set_config('carbonapi.organization_id', scope, false); END $$\"",
         ),
         f"{ROW_SECURITY}test_setting_ends_with_the_transaction",
@@ -96,12 +97,12 @@ MUTATIONS = (
         "isolation: the service is ready as a superuser",
         "rest/health.py",
         "",
-        Replace(r"row_security\.bypasses_row_security\(.*\)", "False"),
+        Replace(r"roles\.bypasses_policies\(.*\)", "False"),
         f"{ROW_SECURITY}test_superuser_role_is_rejected_and_never_ready",
     ),
     mutation(
         "isolation: audit entries can be changed",
-        "db/row_security.py",
+        "db/roles.py",
         "",
         Replace(r"'UPDATE, DELETE'", "'TRUNCATE'"),
         "tests/audit/test_views.py::test_service_role_cannot_alter_the_log",

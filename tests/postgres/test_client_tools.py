@@ -6,23 +6,21 @@ from carbonapi import create_app
 from carbonapi.postgres import client_tools
 from tests.support.apps import settings_for
 
-ALL_ORGANIZATIONS = "-c carbonapi.organization_id=*"
-
 
 @pytest.mark.parametrize(
     ("url", "target"),
     [
         (
             "postgresql://ada:p%40ss word@db.example.org:5433/carbon?sslmode=require",
-            f"user=ada port=5433 sslmode=require options='{ALL_ORGANIZATIONS}' dbname=carbon host=db.example.org",
+            "user=ada port=5433 sslmode=require dbname=carbon host=db.example.org",
         ),
         (
             "postgresql://ada:p%40ss word@/carbon?host=/run",
-            f"user=ada host=/run options='{ALL_ORGANIZATIONS}' dbname=carbon",
+            "user=ada host=/run dbname=carbon",
         ),
         (
             "postgresql://ada:p%40ss word@/carbon?options=-c%20work_mem%3D64MB",
-            f"user=ada options='-c work_mem=64MB {ALL_ORGANIZATIONS}' dbname=carbon",
+            "user=ada options='-c work_mem=64MB' dbname=carbon",
         ),
     ],
     ids=["tcp", "socket", "options"],

@@ -134,7 +134,7 @@ def test_second_host_is_used_while_the_first_is_down(server, form):
     app = create_app(settings_for(parse_database_url(url)))
     with operator_context(app):
         used = db.session.execute(
-            sa.text("SELECT current_setting('application_name'), current_setting('work_mem'), current_user")
+            sa.text("SELECT current_setting('application_name'), current_setting('work_mem'), session_user")
         ).one()
         db.session.remove()
         db.engine.dispose()

@@ -6,7 +6,7 @@ import os
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from carbonapi.db import db, row_security
+from carbonapi.db import db
 
 from .apps import operator_context
 
@@ -17,7 +17,8 @@ OWNER = "carbonapi_tests_owner"
 REFERENCE_TABLES = {"organizations", "users", "usage_types", "emission_factors"}
 TABLES_WITHOUT_POLICIES = {"usage_types", "rate_limit_counters"}
 # Arguments of a connection that sees all rows. Without them, row-level security hides every row.
-ALL_ORGANIZATIONS = {"options": f"-c {row_security.SETTING}={row_security.EVERYWHERE}"}
+OBSERVER = "carbonapi_tests_observer"
+ALL_ORGANIZATIONS = {"user": OBSERVER, "password": OBSERVER}
 
 
 def url_of(server_url, database, role=ROLE):
@@ -31,10 +32,14 @@ def as_owner(url):
     return make_url(url).set(username=OWNER, password=OWNER).render_as_string(hide_password=False)
 
 
+def as_observer(url):
+    """Return the URL of the same database, for a role that sees all rows."""
+    return make_url(url).set(username=OBSERVER, password=OBSERVER).render_as_string(hide_password=False)
+
+
 def execute(url, *statements):
     """Execute statements on a new connection, each in its own transaction."""
-    options = {"poolclass": sa.NullPool, "connect_args": ALL_ORGANIZATIONS}
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         for statement in statements:
             connection.execute(sa.text(statement))

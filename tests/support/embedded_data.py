@@ -10,7 +10,7 @@ from pathlib import Path
 import flask_migrate
 
 from carbonapi import create_app
-from carbonapi.db import db, row_security
+from carbonapi.db import db, roles
 from carbonapi.postgres import embedded
 
 from .apps import settings_for
@@ -31,7 +31,7 @@ def _migrated() -> Path:
         with app.app_context():
             flask_migrate.upgrade()
             with db.engine.begin() as connection:
-                row_security.grant_service_role(connection, embedded.ROLE)
+                roles.grant_privileges(connection, embedded.ROLE)
             db.engine.dispose()
     shutil.rmtree(folder / "run", ignore_errors=True)
     for name in ("keeper.lock", "postgresql.log", "secret_key"):

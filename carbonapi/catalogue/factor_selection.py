@@ -28,9 +28,13 @@ class FactorLookup:
 
     def candidates(self) -> sa.Select[EmissionFactor]:
         """Return a SELECT of all factors that could apply, in their order of precedence, which is unambiguous."""
+        return self.at_any_time().where(is_valid_at(self.moment))
+
+    def at_any_time(self) -> sa.Select[EmissionFactor]:
+        """Return that SELECT for all times. Factors of equal precedence are not valid at the same time."""
         return (
             sa.select(EmissionFactor)
-            .where(EmissionFactor.usage_type_id == self.usage_type_id, is_valid_at(self.moment))
+            .where(EmissionFactor.usage_type_id == self.usage_type_id)
             .where(EmissionFactor.method == self.method)
             .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == self.organization_id))
             .where(EmissionFactor.region.is_(None) | EmissionFactor.region.in_([self.region, country_of(self.region)]))
@@ -48,14 +52,6 @@ def country_of(region: Any) -> Any:
     if region is None:
         return None
     return region[:2] if isinstance(region, str) else sa.func.left(region, 2)
-
-
-def select_factor(usage_type: UsageType, lookup: FactorLookup) -> EmissionFactor:
-    """Return the factor that applies. Raise MissingFactor if no factor applies."""
-    factor = db.session.scalar(lookup.chosen())
-    if factor is None:
-        raise missing_factor_error(usage_type, lookup)
-    return factor
 
 
 def missing_factor_error(usage_type: UsageType, lookup: FactorLookup) -> MissingFactor:

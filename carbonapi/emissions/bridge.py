@@ -18,9 +18,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
+from ..catalogue.valuations import line_factors
 from ..local_time.proration import LAST_DIGIT
 from ..usages.models import UsageVersion
-from .aggregation import Figures, check_single_method
+from .aggregation import SCOPES, Basis, Figures
 from .prorated_rows import TimeEdges
 from .service import CachedQuery, RowSource, UsageSelection
 
@@ -35,8 +36,9 @@ def bridge(
 
     An interval counts with its part within a range. The usage types that changed most are first.
     """
-    rows = selection.rows(CachedQuery(_sums, "id, is_after"), {BEFORE: before, AFTER: after}, by_days=False)
-    check_single_method(rows)
+    rows = selection.rows(
+        CachedQuery(_sums, "id, is_after", (selection.basis,)), {BEFORE: before, AFTER: after}, by_days=False
+    )
     by_type = [
         {"id": id_, "name": name, "unit": unit, **_of_type({row.is_after: row for row in of_type})}
         for (id_, name, unit), of_type in groupby(rows, key=lambda row: (row.id, row.name, row.unit))
@@ -76,16 +78,16 @@ def _of_type(rows: dict[bool, Any]) -> Figures:
     }
 
 
-def _sums(sources: tuple[RowSource, ...]) -> sa.CompoundSelect[Any]:
+def _sums(sources: tuple[RowSource, ...], basis: Basis) -> sa.CompoundSelect[Any]:
     """Select the sums of both ranges."""
-    return sa.union_all(*(_sums_of(source.parts, is_after=source.edges == AFTER) for source in sources))
+    return sa.union_all(*(_sums_of(source.parts, basis, is_after=source.edges == AFTER) for source in sources))
 
 
-def _sums_of(parts: Any, *, is_after: bool) -> sa.Select[Any]:
+def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
     """Select the sums of each usage type in a range, as they are now and as they were first recorded."""
     # The last version before any restatement.
     earlier = (
-        sa.select(UsageVersion.factor)
+        sa.select(UsageVersion.valuation_id)
         .where(
             UsageVersion.organization_id == parts.c.organization_id,
             UsageVersion.id == parts.c.id,
@@ -97,7 +99,10 @@ def _sums_of(parts: Any, *, is_after: bool) -> sa.Select[Any]:
         .limit(1)
         .lateral("earlier")
     )
-    first_factor = sa.func.coalesce(earlier.c.factor, parts.c.factor)
+    scopes = SCOPES if basis.has_scopes else None
+    current = line_factors(basis.method, scopes=scopes).alias("current_lines")
+    first = line_factors(basis.method, scopes=scopes).alias("first_lines")
+    first_id = sa.func.coalesce(earlier.c.valuation_id, parts.c.valuation_id)
     return (
         sa.select(
             sa.literal(is_after).label("is_after"),
@@ -105,16 +110,20 @@ def _sums_of(parts: Any, *, is_after: bool) -> sa.Select[Any]:
             UsageType.name.label("name"),
             UsageType.unit.label("unit"),
             sa.func.sum(parts.c.amount).label("amount"),
-            sa.func.sum(parts.c.amount * first_factor).label("first_kg"),
-            sa.func.sum(parts.c.co2e_kg).label("current_kg"),
+            sa.func.sum(parts.c.amount * sa.func.coalesce(first.c.factor, 0)).label("first_kg"),
+            sa.func.sum(parts.c.amount * sa.func.coalesce(current.c.factor, 0)).label("current_kg"),
             sa.func.array_agg(parts.c.restatement_id.distinct())
             .filter(parts.c.restatement_id.is_not(None))
             .label("restatement_ids"),
-            sa.func.min(parts.c.method).label("first_method"),
-            sa.func.max(parts.c.method).label("last_method"),
         )
         .select_from(parts)
         .join(UsageType, UsageType.id == parts.c.usage_type_id)
         .outerjoin(earlier, sa.true())
+        .outerjoin(current, _is_of(current, parts, parts.c.valuation_id))
+        .outerjoin(first, _is_of(first, parts, first_id))
         .group_by(UsageType.id)
     )
+
+
+def _is_of(lines: Any, parts: Any, valuation_id: Any) -> Any:
+    return (lines.c.organization_id == parts.c.organization_id) & (lines.c.valuation_id == valuation_id)

@@ -23,8 +23,8 @@ from ..rest.fields import start_of_day
 from .prorated_rows import SELECTED_TOTALS, TimeEdges, prorated_rows
 
 ONE_DAY = dt.timedelta(days=1)
-USAGE_COLUMNS = ("organization_id", "usage_type_id", "method", "restatement_id")
-COLUMNS = ("place", *USAGE_COLUMNS, "amount", "co2e_kg", "estimated_kg", "usage_count")
+USAGE_COLUMNS = ("organization_id", "usage_type_id", "valuation_id", "restatement_id")
+COLUMNS = ("place", *USAGE_COLUMNS, "amount", "estimated_amount", "usage_count")
 
 
 class PartialDays(NamedTuple):
@@ -105,9 +105,9 @@ class DailyRows:
         usage_count = total.usage_count + sa.case((counts_carried, total.carried_count), else_=0)
         sources = [
             sa.select(
-                place.label("place"), total.organization_id, total.usage_type_id, total.method,
-                sa.func.nullif(total.restatement_id, 0).label("restatement_id"), total.amount, total.co2e_kg,
-                total.estimated_kg, usage_count.label("usage_count"),
+                place.label("place"), total.organization_id, total.usage_type_id, total.valuation_id,
+                sa.func.nullif(total.restatement_id, 0).label("restatement_id"), total.amount,
+                total.estimated_amount, usage_count.label("usage_count"),
             )
             .select_from(SELECTED_TOTALS.join(self.table, sa.true()))
             .where(total.day >= self.first, total.day < self.last, total.usage_count + total.carried_count > 0)

@@ -22,16 +22,14 @@ from ..usages.models import DailyTotal, Usage
 # statement serves every selection: each request adds its own CTEs of these names.
 USAGE_COLUMNS = (
     Usage.organization_id, Usage.id, Usage.version, Usage.user_id, Usage.usage_type_id, Usage.usage_at,
-    Usage.usage_until, Usage.amount_in_type_unit, Usage.co2e_kg, Usage.factor, Usage.method, Usage.quality,
+    Usage.usage_until, Usage.amount_in_type_unit, Usage.valuation_id, Usage.quality,
     Usage.adjusts_closed_period_id, Usage.restatement_id,
 )  # fmt: skip
 SELECTED_USAGES: Any = sa.table("usage_rows", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
 SELECTED_TOTALS: Any = sa.table("total_rows", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
 
 # The columns of a usage that its parts have.
-PART_COLUMNS = tuple(
-    column.key for column in USAGE_COLUMNS if column.key not in ("usage_until", "amount_in_type_unit", "co2e_kg")
-)
+PART_COLUMNS = tuple(column.key for column in USAGE_COLUMNS if column.key not in ("usage_until", "amount_in_type_unit"))
 
 
 @dataclass(frozen=True)
@@ -85,16 +83,14 @@ def within(start: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnEleme
 def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> Any:
     """Return the parts of the selected usages between the edges, as a table.
 
-    Columns: `place`; the part's `amount`, in the unit of the type; its `co2e_kg`; `estimated_kg` if it is estimated;
-    `usage_count`, 1; and the named columns of the usage, with those that the amounts depend on.
+    Columns: `place`; the part's `amount`, in the unit of the type; `estimated_amount`, the same if it is estimated;
+    `usage_count`, 1; and the named columns of the usage.
     """
     usage = SELECTED_USAGES.c
-    others = [usage[name] for name in dict.fromkeys(("usage_at", "quality", "factor", *columns))]
+    others = [usage[name] for name in dict.fromkeys(("usage_at", "quality", *columns))]
     is_instant, is_interval = within(edges.first, edges.last)
     whole = (
-        sa.select(
-            edges.place_of(usage.usage_at).label("place"), usage.amount_in_type_unit.label("amount"), usage.co2e_kg
-        )
+        sa.select(edges.place_of(usage.usage_at).label("place"), usage.amount_in_type_unit.label("amount"))
         .add_columns(*others)
         .select_from(SELECTED_USAGES.join(edges.table, sa.true()))
         .where(is_instant)
@@ -110,9 +106,7 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
         .where(is_interval, start < end)
         .subquery("pieces")
     )
-    prorated = sa.select(
-        part.c.place, part.c.amount, part.c.amount * part.c.factor, *(part.c[column.name] for column in others)
-    )
+    prorated = sa.select(part.c.place, part.c.amount, *(part.c[column.name] for column in others))
     parts = whole.union_all(prorated).subquery("usage_parts")
-    estimated = sa.case((parts.c.quality == "estimated", parts.c.co2e_kg))
-    return sa.select(parts, sa.literal(1).label("usage_count"), estimated.label("estimated_kg")).subquery("parts")
+    estimated = sa.case((parts.c.quality == "estimated", parts.c.amount))
+    return sa.select(parts, sa.literal(1).label("usage_count"), estimated.label("estimated_amount")).subquery("parts")

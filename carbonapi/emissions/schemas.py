@@ -4,6 +4,8 @@ from typing import Any
 
 import marshmallow as ma
 
+from ..catalogue.models import DEFAULT_METHOD
+from ..catalogue.schemas import method
 from ..rest import Schema
 from ..rest.fields import ExactDecimal, UtcDateTime, UtcDateTimeOrDate, returned
 from ..usages.schemas import UsageFilter
@@ -13,7 +15,20 @@ from .comparison import COMPARISONS
 from .summary import BREAKDOWNS
 
 
-class TrendQuery(UsageFilter):
+class FiguresQuery(UsageFilter):
+    """The filters of figures, and their method."""
+
+    method = method(
+        load_default=DEFAULT_METHOD,
+        metadata={
+            "example": DEFAULT_METHOD,
+            "description": "Which of the numbers of purchased energy (scope 2) `co2e_kg` has: `location`, the average of "
+            "the grid, or `market`, the contract of the supplier. Everything else is the same in both.",
+        },
+    )
+
+
+class TrendQuery(FiguresQuery):
     bucket = ma.fields.String(
         load_default="month",
         validate=ma.validate.OneOf(BUCKETS),
@@ -28,7 +43,7 @@ class TrendQuery(UsageFilter):
     )
 
 
-class SummaryQuery(UsageFilter):
+class SummaryQuery(FiguresQuery):
     by = ma.fields.List(
         ma.fields.String(validate=ma.validate.OneOf(BREAKDOWNS)),
         load_default=lambda: list(BREAKDOWNS),
@@ -40,7 +55,7 @@ class SummaryQuery(UsageFilter):
     )
 
 
-class BridgeQuery(UsageFilter):
+class BridgeQuery(FiguresQuery):
     start = returned(UtcDateTimeOrDate, "2026-01-01", "Start of the later range, inclusive.")
     end = returned(UtcDateTimeOrDate, "2027-01-01", "End of the later range, exclusive.")
     compare_start = returned(UtcDateTimeOrDate, "2025-01-01", "Start of the earlier range, inclusive.")
@@ -50,7 +65,9 @@ class BridgeQuery(UsageFilter):
 class FiguresSchema(Schema):
     """The sum of usages."""
 
-    co2e_kg = returned(ExactDecimal, 18.75, "The exact sum.")
+    co2e_kg = returned(ExactDecimal, 18.75, "The exact sum, by the `method` of the request.")
+    location_co2e_kg = returned(ExactDecimal, 18.75, "The exact location-based sum.")
+    market_co2e_kg = returned(ExactDecimal, 18.75, "The exact market-based sum.")
     usage_count = returned(ma.fields.Integer, 1, "Number of usages that are part of the sum.")
     amount = ExactDecimal(
         metadata={"example": 12.5, "description": "Sum of the amounts, if all usages are of one usage type."}
@@ -59,16 +76,18 @@ class FiguresSchema(Schema):
 
 
 class GroupSchema(FiguresSchema):
-    """The sum of one usage type, user, scope or organization."""
+    """The sum of one usage type, user, scope, category or organization."""
 
     class Meta:
-        fields = ("id", "name", "co2e_kg", "usage_count", "amount", "unit")
+        fields = ("id", "name", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "amount", "unit")
 
-    id = returned(ma.fields.Integer, 100, "ID of the group, or the number of the scope.", nullable=True)
+    id = returned(
+        ma.fields.Integer, 100, "ID of the group, or the number of the scope. `null` for a category.", nullable=True
+    )
     name = returned(
         ma.fields.String,
         "electricity",
-        "Name of the group. `null` without a scope, and for a deleted user.",
+        "Name of the group. `null` without a scope or category, and for a deleted user.",
         nullable=True,
     )
 
@@ -88,7 +107,7 @@ class SpanSchema(FiguresSchema):
 
 
 SPAN_FIELDS = (
-    "bucket_start", "bucket_end", "co2e_kg", "usage_count", "amount", "unit", "coverage", "estimated_share",
+    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "amount", "unit", "coverage", "estimated_share",
 )  # fmt: skip
 PER_DAY = {
     "example": 0.604839,
@@ -150,6 +169,7 @@ class SummarySchema(FiguresSchema):
 
     restatement_ids = _restatement_ids()
     by_scope = _breakdown()
+    by_category = _breakdown()
     by_usage_type = _breakdown()
     by_user = _breakdown()
 

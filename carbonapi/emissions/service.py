@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization
 from ..auth import current_actor, visible
+from ..catalogue.models import DEFAULT_METHOD
 from ..db import db, inline_cte
 from ..rest.query import QueryFilter
 from ..usages.daily_totals_query import matching_daily_totals
 from ..usages.models import Usage
+from .aggregation import SCOPES, Basis
 from .daily_rows import PartialDays, daily_rows
 from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, prorated_rows
 
@@ -59,17 +61,25 @@ class UsageSelection:
     """The usages that figures are computed from, of all time.
 
     totals: the daily totals that cover exactly these usages, if there are any. timezone: the organization's, which the
-    days of the totals are in.
+    days of the totals are in. method and scopes: the lines of their valuations that count.
     """
 
     usages: sa.Select[Any]
     totals: sa.Select[Any] | None
     timezone: str
+    method: str = DEFAULT_METHOD
+    scopes: Sequence[int] | None = None
 
     @classmethod
     def of(cls, query_filter: QueryFilter) -> Self:
         usages = query_filter.unbounded(visible(Usage))
-        return cls(usages, matching_daily_totals(query_filter), current_actor().timezone)
+        asked = query_filter.arguments
+        totals = matching_daily_totals(query_filter)
+        return cls(usages, totals, current_actor().timezone, asked["method"], asked.get("scope"))
+
+    @property
+    def basis(self) -> Basis:
+        return Basis(self.method, self.scopes is not None)
 
     def rows(
         self,
@@ -84,6 +94,8 @@ class UsageSelection:
 
         by_days: whether daily totals may replace usages. hours_by_days: whether they may for the hours with data.
         """
+        if self.scopes is not None:
+            parameters[SCOPES.key] = list(self.scopes)
         if self.totals is not None and (by_days or hours_by_days):
             rows = self._rows_from_totals(self.totals, query, ranges, parameters, by_days=by_days)
             if rows is not None:

@@ -11,7 +11,18 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ..db import db
 from ..local_time.clock import MICROSECOND
 from ..usages.models import Usage
-from .aggregation import Figures, aggregate, check_single_method, group_column, join_names, share, to_figures, totals
+from .aggregation import (
+    LINE_GROUPS,
+    Basis,
+    Figures,
+    aggregate,
+    evaluate,
+    group_column,
+    join_names,
+    share,
+    to_figures,
+    totals,
+)
 from .buckets import bucket_edges
 from .comparison import comparison_range, is_folded, per_day
 from .coverage import covered_seconds, hours_by_type
@@ -61,9 +72,8 @@ def trend(
     # Daily totals have sums of neither hours nor users, and they have the days of a single time zone.
     has_days = timezone == selection.timezone
     by_days = has_days and bucket != "hour" and group_by != "user"
-    query = CachedQuery(_sums_and_hours, ORDER, (group_by,))
+    query = CachedQuery(_sums_and_hours, ORDER, (group_by, selection.basis))
     rows = selection.rows(query, instants, by_days=by_days, hours_by_days=has_days, timezone=timezone)
-    check_single_method(rows)
     for edges_name, buckets in series.items():
         of_series = [row for row in rows if row.is_previous == (edges_name == PREVIOUS)]
         _add_sums(buckets, [row for row in of_series if row.days is None])
@@ -99,8 +109,7 @@ def _empty_buckets(edges: Instants) -> list[Figures]:
         {
             "bucket_start": start,
             "bucket_end": end,
-            "co2e_kg": 0,
-            "usage_count": 0,
+            **dict.fromkeys(("co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count"), 0),
             "coverage": 0 if start < end else None,
             "estimated_share": None,
         }
@@ -137,37 +146,37 @@ def _add_comparison(buckets: list[Figures], previous_buckets: list[Figures], buc
         previous["folded"] = is_folded(bucket, length, previous_length)
 
 
-def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None) -> sa.CompoundSelect[Any]:
+def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None, basis: Basis) -> sa.CompoundSelect[Any]:
     """Select the sums of each bucket, and the hours with data of each usage type, for every source."""
     statements = []
     for source in sources:
         is_previous = source.edges == PREVIOUS
         group = None if is_previous else group_by
-        added = aggregate(source.parts, [group] if group else [], "place")
+        added = aggregate(source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}")
         hours = hours_by_type(source.edges, by_days=source.has_totals)
-        sums = _sums(added, group, is_previous=is_previous)
+        sums = _sums(added, basis, is_previous=is_previous)
         statements += [sums, _hours(hours, sums, is_previous=is_previous)]
+        if group:
+            statements.append(_sums(added, basis, group, is_previous=is_previous))
     return sa.union_all(*statements)
 
 
-def _sums(added: Any, group_by: str | None, *, is_previous: bool) -> sa.Select[Any]:
-    """Select the sums of each bucket that is not empty, by its place from 1: of the whole, and of each group."""
-    columns: list[Any] = [added.c.place, sa.literal(is_previous).label("is_previous"), *totals(added)]
+def _sums(added: Any, basis: Basis, group_by: str | None = None, *, is_previous: bool) -> sa.Select[Any]:
+    """Select the sums of each bucket that is not empty, by its place from 1: of the whole, or of each group."""
+    evaluated = evaluate(added, basis, group_by if group_by in LINE_GROUPS else None)
+    place = evaluated.c.place
+    columns: list[Any] = [place, sa.literal(is_previous).label("is_previous"), *totals(evaluated)]
+    if group_by is None:
+        keys: list[Any] = []
+        group = [_null("group_id", sa.BigInteger), _null("group_name", sa.Text), sa.literal(1).label("is_whole")]
+    else:
+        key, id_, name = group_column(evaluated, group_by)
+        keys = [key]
+        group_id = sa.cast(sa.func.min(id_), sa.BigInteger).label("group_id")
+        group = [group_id, sa.func.min(name).label("group_name"), sa.literal(0).label("is_whole")]
     # Every SELECT of the UNION has the columns of all of them.
     hours = (_null(name, ARRAY(sa.Integer)) for name in HOUR_COLUMNS)
-    if group_by is None:
-        # Without groups a bucket is its own whole.
-        whole = (_null("group_id", sa.BigInteger), _null("group_name", sa.Text), sa.literal(1).label("is_whole"))
-        return join_names(sa.select(*columns, *whole, *hours), added).group_by(added.c.place)
-    key, name = group_column(added, group_by)
-    group = (
-        sa.cast(key, sa.BigInteger).label("group_id"),
-        sa.func.min(name).label("group_name"),
-        sa.func.grouping(key, type_=sa.Integer).label("is_whole"),
-    )
-    return join_names(sa.select(*columns, *group, *hours), added).group_by(
-        sa.func.grouping_sets(sa.tuple_(added.c.place), sa.tuple_(added.c.place, key))
-    )
+    return join_names(sa.select(*columns, *group, *hours), evaluated).group_by(place, *keys)
 
 
 def _hours(of_types: sa.Select[Any], sums: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:

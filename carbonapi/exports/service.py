@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ..auth import visible
 from ..catalogue.models import EmissionFactor, UsageType
 from ..catalogue.units import find_unit
+from ..catalogue.valuations import Valuation
 from ..db import db
 from ..errors import ValidationFailed
 from ..imports.formats.rows import excerpt
@@ -104,10 +105,16 @@ def _versions(keys: set[Key]) -> dict[Key, Any]:
             .join(key, (key.c.id == model.id) & (key.c.version == model.version))
             .join(UsageType, UsageType.id == model.usage_type_id)
             .join(EmissionFactor, EmissionFactor.id == model.emission_factor_id)
+            .join(
+                Valuation,
+                (Valuation.organization_id == model.organization_id) & (Valuation.id == model.valuation_id),
+            )
             .with_only_columns(
                 *(getattr(model, name) for name in UsageSchema().fields),
                 UsageType.unit.label("type_unit"),
                 EmissionFactor.factor.label("catalogue_factor"),
+                Valuation.factor.label("frozen_factor"),
+                Valuation.market_factor.label("frozen_market_factor"),
                 maintain_column_froms=True,
             )
             for model in (Usage, UsageVersion)
@@ -146,12 +153,15 @@ def _miscalculations(version: Any) -> Iterator[str]:
             f"factor: the ledger has {format_decimal(version.factor)} {where}; "
             f"emission factor {version.emission_factor_id} of the catalogue is {format_decimal(factor)}."
         )
-    product = converted * factor
-    if product != version.co2e_kg:
-        yield (
-            f"co2e_kg: the ledger has {format_decimal(version.co2e_kg)} {where}; "
-            f"{format_decimal(converted)} {version.type_unit} × {format_decimal(factor)} are {format_decimal(product)}."
-        )
+    if (version.frozen_factor, version.frozen_market_factor) != (version.factor, version.market_factor):
+        yield f"factor: the factors of the ledger {where} are not those of valuation {version.valuation_id}."
+    for name, each in (("co2e_kg", factor), ("market_co2e_kg", version.frozen_market_factor)):
+        stored, product = getattr(version, name), converted * each
+        if product != stored:
+            yield (
+                f"{name}: the ledger has {format_decimal(stored)} {where}; "
+                f"{format_decimal(converted)} {version.type_unit} × {format_decimal(each)} are {format_decimal(product)}."
+            )
 
 
 def _is_same(cell: str | None, stored: Any) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 
 import marshmallow as ma
 
-from ..catalogue.schemas import method
 from ..rest import ExportQuerySchema, ListQuerySchema, QuerySchema, Schema, Sort, equal_to, time_range, time_zone
 from ..rest.fields import (
     Email,
@@ -82,7 +81,6 @@ class ImportOptions(QuerySchema):
         validate=ma.validate.Length(1, 50),
         metadata={"description": "Unit of the amounts. Default: the unit of the usage type."},
     )
-    method = method()
 
     user_id = StrictInteger(metadata={"description": "User of the usages. Default: you."})
     user_email = Email(
@@ -258,7 +256,6 @@ class RejectedSchema(Schema):
     usage_type_id = cell("100")
     user_id = cell()
     region = cell()
-    method = cell()
     quality = cell()
     note = cell()
     adjusts_closed_period_id = cell()

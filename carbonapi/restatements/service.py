@@ -1,4 +1,4 @@
-"""Recalculate usages with the current emission factors, and report the changes by month."""
+"""Recalculate usages with their current valuations, and report the changes by month."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -27,8 +27,9 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     """
     organization = get_visible(Organization, current_actor().organization_id)
     get_referenced(UsageType, fields["usage_type_id"], "usage_type_id")
-    outdated = ledger.with_outdated_factor(*_criteria(organization, fields))
     allow(minutes=10)
+    ledger.choose_valuations(organization.id, *_criteria(organization, fields))
+    outdated = ledger.with_outdated_valuation(*_criteria(organization, fields))
     restatement = Restatement(
         organization_id=organization.id,
         recorded_at=now,
@@ -85,7 +86,7 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
     months = months.render_derived()
     begin, end = first_instant(timezone, months.c.begin), first_instant(timezone, months.c.begin + one_month)
     amount = prorated_amount(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
-    factors = (outdated.c.old_factor, outdated.c.factor)
+    factors = (outdated.c.old_factor, outdated.c.new_factor)
     instants = sa.select(
         first.label("month"), sa.true().label("is_first"), outdated.c.amount_in_type_unit.label("amount"), *factors
     ).where(outdated.c.usage_until.is_(None))
@@ -101,7 +102,7 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
             sa.func.count().label("usage_count"),
             sa.func.count().filter(parts.c.is_first).label("first_count"),
             sa.func.sum(parts.c.amount * parts.c.old_factor).label("before_kg"),
-            sa.func.sum(parts.c.amount * parts.c.factor).label("after_kg"),
+            sa.func.sum(parts.c.amount * parts.c.new_factor).label("after_kg"),
         )
         .group_by(parts.c.month)
         .order_by(parts.c.month)

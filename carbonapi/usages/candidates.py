@@ -6,10 +6,10 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
-from ..catalogue.factor_selection import FactorLookup, missing_factor_error
 from ..catalogue.models import UsageType
+from ..catalogue.valuations import choose_valuation, valuation_at
 from ..db import db
-from ..errors import CarbonError, ValidationFailed
+from ..errors import CarbonError, MissingFactor, ValidationFailed
 from ..periods.service import closed_error, is_open
 from .models import Usage
 from .validation import UNKNOWN_USER, archived_type, unknown_usage_type
@@ -26,7 +26,6 @@ COLUMNS = {
         Usage.unit,
         Usage.amount_in_type_unit,
         Usage.region,
-        Usage.method,
         Usage.quality,
         Usage.note,
         Usage.external_id,
@@ -46,19 +45,17 @@ def effective_region(candidates: Any) -> sa.ColumnElement[str]:
     return sa.func.coalesce(candidates.c.region, Organization.region)
 
 
-def factor_lateral(candidates: Any) -> Any:
-    """Return a lateral table with the factor of each candidate: `id` and `factor`."""
+def valuation_lateral(candidates: Any) -> Any:
+    """Return a lateral table with the current valuation of each candidate: `id` and FACTORS_OF_USAGE."""
     candidate = candidates.c
     region = effective_region(candidates)
-    lookup = FactorLookup(candidate.usage_type_id, Organization.id, region, candidate.method, candidate.usage_at)
-    factor = lookup.chosen()
-    return factor.with_only_columns(factor.selected_columns.id, factor.selected_columns.factor).lateral("factor")
+    return valuation_at(Organization.id, candidate.usage_type_id, region, candidate.usage_at).lateral("valuation")
 
 
 def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Select the candidates that cannot be recorded, each with the rows that it refers to."""
     candidate = candidates.c
-    factor = factor_lateral(candidates)
+    valuation = valuation_lateral(candidates)
     is_time_open = is_open(User.organization_id, candidate.usage_at)
     return (
         sa.select(
@@ -66,7 +63,6 @@ def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.
             candidate.user_id,
             candidate.usage_type_id,
             candidate.usage_at,
-            candidate.method,
             User.id.label("known_user_id"),
             User.organization_id,
             effective_region(candidates).label("region"),
@@ -75,23 +71,26 @@ def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.
             UsageType.unit,
             UsageType.archived,
             is_time_open.label("is_open"),
-            factor.c.id.label("factor_id"),
         )
         .select_from(candidates)
         .outerjoin(User, sa.and_(User.id == candidate.user_id, *scope_criteria(User), *user_criteria))
         .outerjoin(Organization, Organization.id == User.organization_id)
         .outerjoin(UsageType, UsageType.id == candidate.usage_type_id)
-        .outerjoin(factor, sa.true())
+        .outerjoin(valuation, sa.true())
         .where(
-            sa.or_(User.id.is_(None), UsageType.id.is_(None), UsageType.archived, factor.c.id.is_(None), ~is_time_open)
+            sa.or_(
+                User.id.is_(None), UsageType.id.is_(None), UsageType.archived, valuation.c.id.is_(None), ~is_time_open
+            )
         )
         .order_by(candidate.place)
     )
 
 
-def why_unrecordable(candidate: Any) -> CarbonError:
-    """Return the error that explains why the only candidate of a table cannot be recorded."""
-    row = db.session.execute(unrecordable(candidate).limit(1)).one()
+def create_missing_valuation(candidate: Any) -> CarbonError | None:
+    """Create the valuation that the only candidate of a table lacks, or return the error that prevents recording it."""
+    row = db.session.execute(unrecordable(candidate).limit(1)).one_or_none()
+    if row is None:  # Another request has created the valuation meanwhile.
+        return None
     if row.known_user_id is None:
         return ValidationFailed(UNKNOWN_USER % row.user_id, field="user_id")
     if row.known_type_id is None:
@@ -101,6 +100,8 @@ def why_unrecordable(candidate: Any) -> CarbonError:
         return archived_type(usage_type)
     if not row.is_open:
         return closed_error(row.organization_id, row.usage_at)
-    return missing_factor_error(
-        usage_type, FactorLookup(usage_type.id, row.organization_id, row.region, row.method, row.usage_at)
-    )
+    try:
+        choose_valuation(row.organization_id, usage_type, row.region, row.usage_at)
+    except MissingFactor as error:
+        return error
+    return None

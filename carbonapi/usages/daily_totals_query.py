@@ -18,8 +18,8 @@ RANGE = {"start", "end"}
 # The filters that daily totals can answer. The columns have the same names in daily totals and in usages.
 CRITERIA = {
     "usage_type_id": "usage_type_id = ANY (:usage_type_id)",
-    "scope": "usage_type_id IN (SELECT id FROM usage_types WHERE scope = ANY (:scope))",
-    "method": "method = ANY (:method)",
+    "scope": "valuation_id IN (SELECT valuation_id FROM valuation_lines WHERE organization_id = :organization_id "
+    "AND scope = ANY (:scope))",
     "restatement_id": "restatement_id = ANY (:restatement_id)",
 }
 # The number of usages of each whole day within the range, and of the parts of days at its start and its end. The first
@@ -55,7 +55,13 @@ def matching_daily_totals(query_filter: QueryFilter) -> sa.Select[Any] | None:
     actor = current_actor()
     if actor.role not in ROLES or query_filter.rewrites or not names <= CRITERIA.keys():
         return None
-    criteria = (sa.text(CRITERIA[name]).bindparams(**{name: query_filter.arguments[name]}) for name in sorted(names))
+    values = {**query_filter.arguments, "organization_id": actor.organization_id}
+    criteria = (
+        sa.text(CRITERIA[name]).bindparams(
+            **{each: values[each] for each in (name, "organization_id") if f":{each}" in CRITERIA[name]}
+        )
+        for name in sorted(names)
+    )
     return sa.select(DailyTotal).where(DailyTotal.organization_id == actor.organization_id, *criteria)
 
 

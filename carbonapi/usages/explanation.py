@@ -1,8 +1,10 @@
 """The explanation of a usage: every step from the amount to its kg CO2e, so that a reader can repeat it."""
 
 import datetime as dt
+import decimal
 import hashlib
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,17 +12,21 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization
 from ..catalogue.factor_selection import FactorLookup
-from ..catalogue.models import EmissionFactor, UsageType
+from ..catalogue.models import LOCATION, EmissionFactor, UsageType
 from ..catalogue.units import find_unit
+from ..catalogue.valuations import Valuation, ValuationLine, choose_valuation, lines_of
 from ..db import db
+from ..errors import MissingFactor
 from ..rest.fields import format_datetime, format_decimal
+from .ledger.single import PRODUCT_DIGITS
 from .models import Usage, UsageVersion
 
 # The fields of the canonical form: the number, and everything that it depends on.
 CANONICAL = (
     "id", "version", "organization_id", "usage_type_id", "usage_at", "usage_until", "amount", "unit",
-    "amount_in_type_unit", "emission_factor_id", "factor", "method", "co2e_kg",
+    "amount_in_type_unit", "co2e_kg", "market_co2e_kg",
 )  # fmt: skip
+CANONICAL_LINE = ("line", "emission_factor_id", "factor", "scope", "category", "outside_of_scopes", "fallback")
 
 
 def explain(usage: Usage) -> dict[str, Any]:
@@ -29,10 +35,11 @@ def explain(usage: Usage) -> dict[str, Any]:
     organization = db.session.get_one(Organization, usage.organization_id)
     region = usage.region or organization.region
     frozen = db.session.get_one(EmissionFactor, usage.emission_factor_id)
-    lookup = FactorLookup(usage_type.id, usage.organization_id, region, usage.method, usage.usage_at)
+    lookup = FactorLookup(usage_type.id, usage.organization_id, region, LOCATION, usage.usage_at)
+    lines = lines_of(usage.organization_id, [usage.valuation_id])[usage.valuation_id]
     candidates = list(db.session.scalars(lookup.candidates()))
     unit = find_unit(usage.unit, usage_type.unit)
-    canonical = canonical_form(usage)
+    canonical = canonical_form(usage, lines)
     return {
         "usage": usage,
         "usage_type": usage_type,
@@ -47,8 +54,9 @@ def explain(usage: Usage) -> dict[str, Any]:
         "factor": frozen,
         "why": _why(frozen, region),
         "candidates": candidates,
-        "outdated": not candidates or candidates[0].id != frozen.id,
-        "calculation": _multiplication(usage, usage_type.unit),
+        "outdated": _is_outdated(usage, usage_type, region),
+        "calculation": _multiplication(usage, usage_type.unit, usage.factor, usage.co2e_kg),
+        "lines": [_line(usage, usage_type, line) for line in lines],
         "co2e_kg": usage.co2e_kg,
         "versions": usage.version,
         "restatement_ids": _restatement_ids(usage),
@@ -57,9 +65,10 @@ def explain(usage: Usage) -> dict[str, Any]:
     }
 
 
-def canonical_form(usage: Usage) -> str:
-    """Return JSON of CANONICAL: sorted names, no spaces, times in UTC, exact numbers as text."""
-    fields = {name: _canonical(getattr(usage, name)) for name in CANONICAL}
+def canonical_form(usage: Usage, lines: Sequence[ValuationLine]) -> str:
+    """Return JSON of CANONICAL and `lines`: sorted names, no spaces, times in UTC, exact numbers as text."""
+    fields: dict[str, Any] = {name: _canonical(getattr(usage, name)) for name in CANONICAL}
+    fields["lines"] = [{name: _canonical(getattr(line, name)) for name in CANONICAL_LINE} for line in lines]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -79,9 +88,29 @@ def _conversion(usage: Usage, numerator: int, denominator: int, type_unit: str) 
     return f"{amount} {usage.unit} × {ratio} {type_unit}/{usage.unit} = {converted} {type_unit}"
 
 
-def _multiplication(usage: Usage, unit: str) -> str:
-    amount, factor, co2e_kg = map(format_decimal, (usage.amount_in_type_unit, usage.factor, usage.co2e_kg))
-    return f"{amount} {unit} × {factor} kg CO2e/{unit} = {co2e_kg} kg CO2e"
+def _multiplication(usage: Usage, unit: str, factor: Decimal, co2e_kg: Decimal) -> str:
+    numbers = map(format_decimal, (usage.amount_in_type_unit, factor, co2e_kg))
+    return "{} {unit} × {} kg CO2e/{unit} = {} kg CO2e".format(*numbers, unit=unit)
+
+
+def _line(usage: Usage, usage_type: UsageType, line: ValuationLine) -> dict[str, Any]:
+    """Return a line of the valuation, its kg CO2e, and the calculation."""
+    with decimal.localcontext(prec=PRODUCT_DIGITS):
+        co2e_kg = usage.amount_in_type_unit * line.factor
+    calculation = _multiplication(usage, usage_type.unit, line.factor, co2e_kg)
+    return {name: getattr(line, name) for name in CANONICAL_LINE} | {"co2e_kg": co2e_kg, "calculation": calculation}
+
+
+def _is_outdated(usage: Usage, usage_type: UsageType, region: str | None) -> bool:
+    """Return whether the catalogue would now choose other factors, or none."""
+    try:
+        current = choose_valuation(usage.organization_id, usage_type, region, usage.usage_at)
+    except MissingFactor:
+        return True
+    keys = sa.select(Valuation.key).where(
+        Valuation.organization_id == usage.organization_id, Valuation.id.in_([current.id, usage.valuation_id])
+    )
+    return len(set(db.session.scalars(keys))) > 1
 
 
 def _why(factor: EmissionFactor, region: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from ..catalogue.models import DEFAULT_METHOD, FACTOR, METHODS
+from ..catalogue.models import FACTOR
 from ..db import AuditedBy, Model, NotAudited, OptimisticallyLocked, TenantScoped, choice_constraint
 
 QUALITIES = MEASURED, ESTIMATED = "measured", "estimated"
@@ -19,7 +19,8 @@ class UsageColumns(TenantScoped):
 
     With `usage_until` it is an interval, such as a bill: the amount was used evenly within [usage_at, usage_until).
     `amount` and `unit` are those of the client; `amount_in_type_unit` is the same amount in the unit of the usage type.
-    The factor that was valid at the time is frozen into the row. PostgreSQL generates `co2e_kg` as the exact product.
+    The valuation that was current at the time is frozen into the row, with its location-based and market-based factor.
+    PostgreSQL generates `co2e_kg` and `market_co2e_kg` as the exact products.
     The version is current from `recorded_at` on; `reason` says why the usage was corrected to it.
     """
 
@@ -30,10 +31,11 @@ class UsageColumns(TenantScoped):
     amount: Mapped[Decimal] = mapped_column(sa.Numeric(18, 6))
     unit: Mapped[str]
     amount_in_type_unit: Mapped[Decimal] = mapped_column(sa.Numeric(30, 12))
+    valuation_id: Mapped[int]
     emission_factor_id: Mapped[int]
     factor: Mapped[Decimal] = mapped_column(FACTOR)
+    market_factor: Mapped[Decimal] = mapped_column(FACTOR)
     region: Mapped[str | None]
-    method: Mapped[str] = mapped_column(server_default=DEFAULT_METHOD)
     quality: Mapped[str] = mapped_column(server_default=DEFAULT_QUALITY)
     note: Mapped[str | None]
     external_id: Mapped[str | None]
@@ -48,6 +50,10 @@ class UsageColumns(TenantScoped):
         return mapped_column(sa.Numeric, sa.Computed("amount_in_type_unit * factor", persisted=True))
 
     @declared_attr
+    def market_co2e_kg(cls) -> Mapped[Decimal]:
+        return mapped_column(sa.Numeric, sa.Computed("amount_in_type_unit * market_factor", persisted=True))
+
+    @declared_attr
     def recorded_by(cls) -> Mapped[int]:
         return mapped_column(sa.ForeignKey("users.id"))
 
@@ -60,6 +66,9 @@ class UsageColumns(TenantScoped):
                 ["usage_type_id", "emission_factor_id"],
                 ["emission_factors.usage_type_id", "emission_factors.id"],
                 name=names.get("emission_factor_id"),
+            ),
+            sa.ForeignKeyConstraint(
+                ["organization_id", "valuation_id"], ["valuations.organization_id", "valuations.id"]
             ),
             sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
             sa.ForeignKeyConstraint(
@@ -95,7 +104,6 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
         sa.CheckConstraint("usage_until > usage_at AND usage_until < '2201-01-01+00'", name="usage_until"),
         # Bounds the number of daily totals that one write updates.
         sa.CheckConstraint("usage_until - usage_at <= interval '3653 days'", name="length"),
-        choice_constraint("method", METHODS),
         choice_constraint("quality", QUALITIES),
         sa.Index("ix_usages_by_recording", "organization_id", "recorded_at", "id"),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
@@ -149,11 +157,12 @@ class UsageVersion(UsageColumns, Model):
 
 
 class DailyTotal(Model):
-    """The sums of the usages of a type on a local day of their organization, by method and restatement.
+    """The sums of the usages of a type on a local day of their organization, by valuation and restatement.
 
     A usage at an instant is on the day of the instant. An interval has a prorated part on each day that it touches.
     `usage_count` counts the usages that begin on the day, `carried_count` the intervals that began on an earlier day.
-    `amount` is in the unit of the type. The bits of `reading_hours` are the hours of the local clock with a usage at an
+    `amount` is in the unit of the type, `estimated_amount` the part of it that was estimated. The kg CO2e are its exact
+    products with the factors of the valuation. The bits of `reading_hours` are the hours of the local clock with a usage at an
     instant, those of `period_hours` the hours that an interval touches; neither includes adjustments. A day without
     usages may have a row of zeros.
     """
@@ -171,20 +180,19 @@ class DailyTotal(Model):
         ),
         sa.Index("ix_daily_totals_stale", "organization_id", postgresql_where=sa.text("hours_stale")),
     )
-    KEY: ClassVar = ("organization_id", "usage_type_id", "day", "method", "restatement_id")
+    KEY: ClassVar = ("organization_id", "usage_type_id", "day", "valuation_id", "restatement_id")
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     usage_type_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     day: Mapped[dt.date] = mapped_column(primary_key=True)
-    method: Mapped[str] = mapped_column(primary_key=True)
+    valuation_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     # 0: without a restatement.
     restatement_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     timezone: Mapped[str]
     usage_count: Mapped[int]
     carried_count: Mapped[int]
     amount: Mapped[Decimal] = mapped_column(sa.Numeric)
-    co2e_kg: Mapped[Decimal] = mapped_column(sa.Numeric)
-    estimated_kg: Mapped[Decimal] = mapped_column(sa.Numeric)
+    estimated_amount: Mapped[Decimal] = mapped_column(sa.Numeric)
     reading_hours: Mapped[int] = mapped_column(sa.Integer)
     period_hours: Mapped[int] = mapped_column(sa.Integer)
     # Only within a transaction: a usage has left the day, so its hours must be read again.

@@ -6,8 +6,8 @@ from typing import Any
 import marshmallow as ma
 import sqlalchemy as sa
 
-from ..catalogue.models import DEFAULT_METHOD, METHODS, UsageType
-from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchema, method
+from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchema
+from ..catalogue.valuations import ValuationLine
 from ..rest import (
     ExportQuerySchema,
     FilterSchema,
@@ -67,7 +67,6 @@ class NewUsageSchema(Schema):
     region = optional(
         Region, description="Region of the emission factor; by default the region of the organization.", example="GB"
     )
-    method = method(load_default=DEFAULT_METHOD)
     quality = quality(load_default=DEFAULT_QUALITY)
     note = optional(Text, ma.validate.Length(max=2000), example="Main meter.")
     adjusts_closed_period_id = adjusted_period(load_default=None)
@@ -88,13 +87,12 @@ class NewUsageSchema(Schema):
 
 
 class UsageChangesSchema(NewUsageSchema):
-    """Changes of a usage. A change of type, time, region or method also changes the factor."""
+    """Changes of a usage. A change of type, time or region also changes the factors."""
 
     usage_until = UtcDateTime(
         allow_none=True, metadata={"example": None, "description": "`null` for a single instant."}
     )
     region = Region(allow_none=True, metadata={"example": "GB"})
-    method = method()
     quality = quality()
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
     adjusts_closed_period_id = adjusted_period()
@@ -130,11 +128,17 @@ class UsageSchema(Schema):
     amount_in_type_unit = returned(
         ExactDecimal, 12.5, "Amount in the unit of the usage type, with at most 12 decimal digits."
     )
-    factor = returned(ExactDecimal, 1.5, "kg CO2e per unit, frozen into the usage.")
+    factor = returned(ExactDecimal, 1.5, "kg CO2e per unit, location-based, frozen into the usage.")
+    market_factor = returned(
+        ExactDecimal, 1.5, "kg CO2e per unit by the supplier's contract; without one, the same as `factor`."
+    )
     emission_factor_id = returned(ma.fields.Integer, 1, "ID of the factor.")
-    co2e_kg = returned(ExactDecimal, 18.75, "The exact product of `amount_in_type_unit` and `factor`.")
+    valuation_id = returned(ma.fields.Integer, 1, "The frozen choice of all factors: see `/usages/{id}/explain`.")
+    co2e_kg = returned(ExactDecimal, 18.75, "Location-based: the exact product of `amount_in_type_unit` and `factor`.")
+    market_co2e_kg = returned(
+        ExactDecimal, 18.75, "Market-based: the exact product of `amount_in_type_unit` and `market_factor`."
+    )
     region = returned(ma.fields.String, "GB", nullable=True)
-    method = returned(ma.fields.String, "location", enum=list(METHODS))
     quality = returned(ma.fields.String, "measured", enum=list(QUALITIES))
     note = returned(ma.fields.String, "Main meter.", nullable=True)
     external_id = returned(ma.fields.String, "meter-1/2026-01", nullable=True)
@@ -156,6 +160,22 @@ class ConversionSchema(UnitSchema):
 
     type_unit = returned(ma.fields.String, "kwh")
     calculation = returned(ma.fields.String, "2 MWh × 1000 kwh/MWh = 2000 kwh")
+
+
+class LineSchema(Schema):
+    """A line of a valuation, with the kg CO2e that it gives for the usage."""
+
+    line = returned(ma.fields.String, "location", "`location`, `market`, or an upstream line of the usage type.")
+    emission_factor_id = returned(ma.fields.Integer, 1)
+    factor = returned(ExactDecimal, 1.5, "kg CO2e per unit of the usage type.")
+    scope = returned(ma.fields.Integer, 2, "Scope at the time of recording.", nullable=True)
+    category = returned(ma.fields.String, "purchased_electricity", nullable=True)
+    outside_of_scopes = returned(ma.fields.Boolean, False, "Whether the line is in no total.")
+    fallback = returned(
+        ma.fields.Boolean, False, "Whether a market-based line has the location-based factor, for lack of another."
+    )
+    co2e_kg = returned(ExactDecimal, 3000, "The exact product of `amount_in_type_unit` and `factor`.")
+    calculation = returned(ma.fields.String, "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e")
 
 
 class ExplanationSchema(Schema):
@@ -181,6 +201,9 @@ class ExplanationSchema(Schema):
     )
     calculation = returned(ma.fields.String, "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e")
     co2e_kg = returned(ExactDecimal, 3000)
+    lines = ma.fields.List(
+        ma.fields.Nested(LineSchema), required=True, metadata={"description": "All lines of the frozen valuation."}
+    )
     versions = returned(ma.fields.Integer, 1, "Number of versions.")
     restatement_ids = returned(
         partial(ma.fields.List, ma.fields.Integer()), [], "Restatements that set the factor of a version."
@@ -228,11 +251,12 @@ class UsageFilter(AsOfQuery):
     user_id = equal_to(Usage.user_id)
     usage_type_id = equal_to(Usage.usage_type_id)
     scope = any_of(
-        lambda scopes: Usage.usage_type_id.in_(sa.select(UsageType.id).where(UsageType.scope.in_(scopes))),
+        lambda scopes: sa.tuple_(Usage.organization_id, Usage.valuation_id).in_(
+            sa.select(ValuationLine.organization_id, ValuationLine.valuation_id).where(ValuationLine.scope.in_(scopes))
+        ),
         StrictInteger(1, 3),
-        "Filter by the scope of the usage type.",
+        "Filter by the scope that the usage was recorded with.",
     )
-    method = equal_to(Usage.method, method())
     quality = equal_to(Usage.quality, quality())
     import_id = equal_to(Usage.import_id)
     restatement_id = equal_to(Usage.restatement_id)

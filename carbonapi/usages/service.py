@@ -1,4 +1,4 @@
-"""Record, correct and delete usages: defaults, validation, and the choice of the emission factor.
+"""Record, correct and delete usages: defaults, validation, and the choice of the valuation.
 
 The ledger writes the rows.
 """
@@ -9,23 +9,23 @@ from typing import Any
 
 from ..accounts.models import Organization, User
 from ..auth import current_actor, get_referenced, get_visible
-from ..catalogue.factor_selection import FactorLookup, select_factor
-from ..catalogue.models import DEFAULT_METHOD, UsageType
+from ..catalogue.models import UsageType
 from ..catalogue.units import find_unit
-from ..errors import ValidationFailed
+from ..catalogue.valuations import FACTORS_OF_USAGE, choose_valuation
+from ..errors import Unavailable, ValidationFailed
 from ..periods.service import check_adjusted_period
-from .candidates import COLUMNS, candidate_row, why_unrecordable
+from .candidates import COLUMNS, candidate_row, create_missing_valuation
 from .ledger import single
-from .ledger.sql import FACTOR_DEPENDS_ON
+from .ledger.sql import VALUATION_DEPENDS_ON
 from .models import DEFAULT_QUALITY, Usage
 from .validation import get_active_type, interval_error
 
-DEFAULTS = {"method": DEFAULT_METHOD, "quality": DEFAULT_QUALITY}
+DEFAULTS = {"quality": DEFAULT_QUALITY}
 Values = dict[str, Any]
 
 
 def record(**fields: Any) -> Usage:
-    """Record a usage with the factor that is valid at its time. It belongs to the actor unless `user_id` is set.
+    """Record a usage with the current valuation of its time. It belongs to the actor unless `user_id` is set.
 
     Raises ValidationFailed for a user or usage type that does not exist, an archived usage type, or a missing factor.
     """
@@ -37,14 +37,18 @@ def record(**fields: Any) -> Usage:
         values |= _convert(get_active_type(values["usage_type_id"]), values["amount"], values["unit"])
     usage = single.insert(values)
     if usage is None:
-        raise why_unrecordable(candidate_row(values))
+        if error := create_missing_valuation(candidate_row(values)):
+            raise error
+        usage = single.insert(values)
+    if usage is None:
+        raise Unavailable("The catalogue changed at the same time. Repeat the request.")
     return usage
 
 
 def correct(usage: Usage, reason: str | None = None, **fields: Any) -> Usage:
     """Correct a usage, which the caller has locked. The previous version stays in the history.
 
-    The usage keeps its factor, unless its type, time, region or method changes: then it gets the factor of that time.
+    The usage keeps its valuation, unless its type, time or region changes: then it gets the current one of that time.
     Raises Conflict if its time is closed, before or after. Raises ValidationFailed as `record` does.
     """
     if "unit" in fields and fields["unit"] is None:
@@ -53,7 +57,7 @@ def correct(usage: Usage, reason: str | None = None, **fields: Any) -> Usage:
     changes = {name: value for name, value in fields.items() if getattr(usage, name) != value}
     if changes:
         _validate_correction(usage, changes)
-        changes |= _choose_factor(usage, changes)
+        changes |= _choose_again(usage, changes)
         changes |= _convert_again(usage, changes)
         single.update(usage, reason, changes)
     return usage
@@ -84,16 +88,16 @@ def _validate_correction(usage: Usage, changes: Values) -> None:
         raise ValidationFailed("Must not be negative, unless it adjusts a closed period.", field="amount")
 
 
-def _choose_factor(usage: Usage, changes: Values) -> Values:
-    """Return the factor of the corrected usage, or nothing if the usage keeps its factor."""
-    if changes.keys().isdisjoint(FACTOR_DEPENDS_ON):
+def _choose_again(usage: Usage, changes: Values) -> Values:
+    """Return the valuation of the corrected usage, or nothing if the usage keeps its own."""
+    if changes.keys().isdisjoint(VALUATION_DEPENDS_ON):
         return {}
-    after = {name: changes.get(name, getattr(usage, name)) for name in FACTOR_DEPENDS_ON}
+    after = {name: changes.get(name, getattr(usage, name)) for name in VALUATION_DEPENDS_ON}
     region = after["region"] or get_visible(Organization, usage.organization_id).region
     usage_type = get_active_type(after["usage_type_id"], usage.usage_type_id)
-    lookup = FactorLookup(usage_type.id, usage.organization_id, region, after["method"], after["usage_at"])
-    factor = select_factor(usage_type, lookup)
-    return {"emission_factor_id": factor.id, "factor": factor.factor, "restatement_id": None}
+    valuation = choose_valuation(usage.organization_id, usage_type, region, after["usage_at"])
+    chosen = {name: getattr(valuation, name) for name in FACTORS_OF_USAGE}
+    return {"valuation_id": valuation.id, **chosen, "restatement_id": None}
 
 
 def _convert_again(usage: Usage, changes: Values) -> Values:

@@ -77,8 +77,8 @@ class UsageById(MethodView):
     def put(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Replace a usage
 
-        Omitted fields get their defaults, except `user_id`, which does not change. The frozen factor changes only if
-        type, time, region or method change: then the usage gets the factor of that time.
+        Omitted fields get their defaults, except `user_id`, which does not change. The frozen factors change only if
+        type, time or region change: then the usage gets those of that time.
         """
         return service.correct(lock_for_update(Usage, usage_id), **fields)
 
@@ -86,8 +86,8 @@ class UsageById(MethodView):
     def patch(self, fields: dict[str, Any], usage_id: int) -> Usage:
         """Correct a usage
 
-        Omitted fields do not change. The frozen factor changes only if type, time, region or method change: then the
-        usage gets the factor of that time.
+        Omitted fields do not change. The frozen factors change only if type, time or region change: then the usage
+        gets those of that time.
         """
         return service.correct(lock_for_update(Usage, usage_id), **fields)
 
@@ -108,7 +108,7 @@ class Explanation(MethodView):
         """Explain a usage
 
         Returns every step from the amount to the kg CO2e: the input, the unit conversion, the chosen factor with its
-        source and the reason, the calculation, and a hash of everything that the number depends on.
+        source and the reason, the calculation of each line, and a hash of everything that the numbers depend on.
         """
         return explain(get_visible(Usage, usage_id, narrow))
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from ...accounts.models import Organization, User
 from ...auth import scope_criteria
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
-from ...catalogue.models import EmissionFactor, UsageType
+from ...catalogue.models import LOCATION, EmissionFactor, UsageType
+from ...catalogue.valuations import Valuation, ensure_valuations
 from ...db import db, row_security
 from ...periods.service import closed_error, is_open
 from ...usages import candidates
@@ -28,6 +29,7 @@ def check_references(imp: Import, columns: Collection[str]) -> None:
     Everything that the result depends on stays locked until the transaction ends, so the rows can then be written.
     """
     _lock_references(imp.organization_id)
+    _choose_valuations(imp.organization_id)
     if db.session.scalar(sa.select(_incomplete_series(imp.organization_id).exists())):
         _reject_incomplete_rows(imp.organization_id)
     if imp.on_conflict == "replace":
@@ -55,24 +57,40 @@ def _lock_references(organization_id: int) -> None:
         db.session.execute(sa.select(*counts))
 
 
-def _incomplete_series(organization_id: int) -> sa.Select[Any]:
-    """Select the series (user, usage type, region and method) that may have rows which the ledger cannot record.
+def _choose_valuations(organization_id: int) -> None:
+    """Create the missing valuations of the rows, so that the statement that records them only reads them."""
+    region = sa.func.coalesce(Row.region, Organization.region)
+    times = (sa.func.min(Row.usage_at), sa.func.max(Row.usage_at))
+    series = (
+        sa.select(Row.usage_type_id, region, *times)
+        .join(Organization, Organization.id == organization_id)
+        .join(UsageType, UsageType.id == Row.usage_type_id)
+        .where(IS_WRITTEN)
+        .group_by(Row.usage_type_id, region)
+    )
+    for type_id, of_region, first, last in db.session.execute(series).all():
+        ensure_valuations(organization_id, db.session.get_one(UsageType, type_id), of_region, first, last)
 
-    This is much cheaper than to check each row: factors must cover the time from the first to the last row of a series.
+
+def _incomplete_series(organization_id: int) -> sa.Select[Any]:
+    """Select the series (user, usage type and region) that may have rows which the ledger cannot record.
+
+    This is much cheaper than to check each row: valuations must cover the time from the first to the last row of a series.
     """
-    key = (Row.user_id, Row.usage_type_id, Row.region, Row.method)
+    key = (Row.user_id, Row.usage_type_id, Row.region)
     times = (sa.func.min(Row.usage_at).label("first"), sa.func.max(Row.usage_at).label("last"))
     series = sa.select(*key, *times).where(IS_WRITTEN).group_by(*key).subquery("series")
     region = sa.func.coalesce(series.c.region, Organization.region)
-    # With its own start as the moment, each factor of the type, region and method is a candidate.
-    lookup = FactorLookup(
-        series.c.usage_type_id, Organization.id, region, series.c.method, EmissionFactor.valid_from
-    ).candidates()
-    validity = sa.func.range_agg(sa.func.tstzrange(EmissionFactor.valid_from, EmissionFactor.valid_until))
+    validity = sa.func.range_agg(sa.func.tstzrange(Valuation.valid_from, Valuation.valid_until))
     span = sa.func.tstzrange(series.c.first, series.c.last, "[]")
     is_covered = (
-        lookup.with_only_columns(validity.op("@>", is_comparison=True)(span), maintain_column_froms=True)
-        .order_by(None)
+        sa.select(validity.op("@>", is_comparison=True)(span))
+        .where(
+            Valuation.organization_id == Organization.id,
+            Valuation.usage_type_id == series.c.usage_type_id,
+            sa.func.coalesce(Valuation.region, "") == sa.func.coalesce(region, ""),
+            Valuation.current,
+        )
         .correlate(series, Organization)
         .scalar_subquery()
     )
@@ -103,7 +121,7 @@ def _reject_incomplete_rows(organization_id: int) -> None:
     user_column = sa.case((Row.user_email.is_not(None), "user_email"), else_="user_id")
     user_cell = sa.func.coalesce(Row.user_email, as_text(row.user_id))
     closed = sa.literal(str(closed_error(organization_id, EARLIEST)))
-    factor_cell = sa.case((row.field == "region", row.region), (row.field == "method", row.method), else_=time)
+    factor_cell = sa.case((row.field == "region", row.region), else_=time)
     errors: list[tuple[Any, Any, Any, Any]] = [
         (row.known_user_id.is_(None), user_column, user_cell, sa.func.format(UNKNOWN_USER, user_cell)),
         (row.known_type_id.is_(None), type_column, type_cell, sa.func.format(UNKNOWN_USAGE_TYPE, type_cell)),
@@ -152,7 +170,7 @@ def _incomplete_rows(organization_id: int) -> Any:
 def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[str], list[tuple[str, ...]]]:
     """Return the cause of a row's missing factor as text, and the message parts of the first causes.
 
-    Rows with the same usage type, region and method between two validity limits of the type's factors share a cause.
+    Rows with the same usage type and region between two validity limits of the type's factors share a cause.
     """
     limits_before = (
         sa.func.count().filter(limit <= rows.c.usage_at)
@@ -160,13 +178,13 @@ def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[
     )
     validity = sa.select(sa.func.concat_ws("/", *limits_before))
     validity = validity.where(EmissionFactor.usage_type_id == rows.c.usage_type_id)
-    wanted = (rows.c.usage_type_id, rows.c.region, rows.c.method)
+    wanted = (rows.c.usage_type_id, rows.c.region)
     texts = (sa.func.coalesce(sa.cast(column, sa.Text), "") for column in wanted)
     is_without_factor = sa.and_(rows.c.known_user_id.is_not(None), ~rows.c.archived, rows.c.is_open)
     cause = sa.case((is_without_factor, sa.func.concat_ws(" ", *texts, validity.scalar_subquery())))
     each = sa.select(cause.label("cause"), *wanted, rows.c.usage_at, rows.c.place).where(is_without_factor)
     row = each.subquery("each").c
-    key = (row.cause, row.usage_type_id, row.region, row.method)
+    key = (row.cause, row.usage_type_id, row.region)
     first = (
         sa.select(*key, sa.func.min(row.usage_at).label("moment"))
         .group_by(*key)
@@ -176,6 +194,6 @@ def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[
     messages: list[tuple[str, ...]] = []
     for found in db.session.execute(first).all():
         usage_type = db.session.get_one(UsageType, found.usage_type_id)
-        lookup = FactorLookup(usage_type.id, organization_id, found.region, found.method, found.moment)
+        lookup = FactorLookup(usage_type.id, organization_id, found.region, LOCATION, found.moment)
         messages.append((found.cause, *missing_factor_parts(usage_type, lookup)))
     return cause, messages

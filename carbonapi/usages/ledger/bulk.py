@@ -8,18 +8,18 @@ from sqlalchemy.dialects import postgresql
 
 from ...accounts.models import Organization, User
 from ...auth import current_actor, scope_criteria
-from ...catalogue.factor_selection import FactorLookup
 from ...catalogue.models import UsageType
+from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ensure_valuations, valuation_at
 from ...db import db
 from ...periods.service import is_open
-from ..candidates import COLUMNS, effective_region, factor_lateral
+from ..candidates import COLUMNS, effective_region, valuation_lateral
 from ..models import Usage, UsageVersion
 from .daily_totals import SOURCE_COLUMNS, added, refresh_hours, removed, update_totals_cte
-from .sql import FACTOR_DEPENDS_ON, MIN_VERSION_AGE, archive_versions, insert_usages
+from .sql import MIN_VERSION_AGE, VALUATION_DEPENDS_ON, archive_versions, insert_usages
 
 
 def insert_many(candidates: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
-    """Record the usages of a table, each with the factor that is valid at its time. Skip those that cannot be recorded.
+    """Record the usages of a table, each with the current valuation of its time. Skip those that cannot be recorded.
 
     candidates: a table with the columns COLUMNS and `place`; `candidates.unrecordable` selects the skipped ones.
     Returns a row: `usage_count`, the sums `co2e_kg` and `amount_in_type_unit`, and the lowest and the highest usage
@@ -44,16 +44,17 @@ def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason:
     """Correct usages, archive their previous versions, and return the number of corrected usages.
 
     candidates: a table with the columns COLUMNS and `usage_id`. Skips those that cannot be recorded, and usages whose
-    time is closed. A usage keeps its factor under the same rule as in `service.correct`.
+    time is closed. A usage keeps its valuation under the same rule as in `service.correct`.
     """
-    factor = factor_lateral(candidates)
-    needs_factor = sa.or_(*(Usage.__table__.c[name].is_distinct_from(candidates.c[name]) for name in FACTOR_DEPENDS_ON))
+    valuation = valuation_lateral(candidates)
+    usage = Usage.__table__.c
+    is_new = sa.or_(*(usage[name].is_distinct_from(candidates.c[name]) for name in VALUATION_DEPENDS_ON))
     derived = {
         "unit": sa.func.coalesce(candidates.c.unit, UsageType.unit),
         "amount_in_type_unit": sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount),
-        "emission_factor_id": sa.case((needs_factor, factor.c.id), else_=Usage.emission_factor_id),
-        "factor": sa.case((needs_factor, factor.c.factor), else_=Usage.factor),
-        "restatement_id": sa.case((needs_factor, None), else_=Usage.restatement_id),
+        "valuation_id": sa.case((is_new, valuation.c.id), else_=Usage.valuation_id),
+        **{name: sa.case((is_new, valuation.c[name]), else_=usage[name]) for name in FACTORS_OF_USAGE},
+        "restatement_id": sa.case((is_new, None), else_=Usage.restatement_id),
     }
     values = {name: candidates.c[name] for name in COLUMNS} | derived
     of_organization = (User.organization_id == Usage.organization_id, *scope_criteria(User))
@@ -63,7 +64,7 @@ def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason:
         .join(User, sa.and_(User.id == candidates.c.user_id, *of_organization))
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == candidates.c.usage_type_id) & ~UsageType.archived)
-        .join(factor, sa.true())
+        .join(valuation, sa.true())
         .where(*_has_id(candidates.c.usage_id, organization_id), *scope_criteria(Usage))
         .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, candidates.c.usage_at))
         .with_for_update(of=Usage)
@@ -96,42 +97,62 @@ def delete_where(now: dt.datetime, organization_id: int, reason: str | None, *cr
     return row
 
 
-def with_outdated_factor(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Select the usages visible to the actor whose factor differs from the one that the catalogue has now.
+def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Select the usages visible to the actor that would now get another valuation.
 
-    Columns: organization_id, id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and of the
-    catalogue's factor factor_id and factor.
+    Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and
+    of the current valuation valuation_id, FACTORS_OF_USAGE and new_factor. The factors `old_factor` and `new_factor` are
+    those of the location-based total.
     """
     region = effective_region(Usage.__table__)
-    lookup = FactorLookup(Usage.usage_type_id, Usage.organization_id, region, Usage.method, Usage.usage_at)
-    factor = lookup.chosen().lateral("factor")
-    return (
-        sa.select(
-            Usage.organization_id,
-            Usage.id,
-            Usage.usage_at,
-            Usage.usage_until,
-            Usage.amount_in_type_unit,
-            Usage.factor.label("old_factor"),
-            Usage.recorded_at,
-            factor.c.id.label("factor_id"),
-            factor.c.factor,
-        )
-        .join(Organization, Organization.id == Usage.organization_id)
-        .join(factor, sa.true())
-        .where(*scope_criteria(Usage), *criteria, factor.c.id != Usage.emission_factor_id)
+    columns, frozen = Valuation.__table__.c, Valuation.__table__.alias("frozen")
+    chosen = valuation_at(Usage.organization_id, Usage.usage_type_id, region, Usage.usage_at)
+    current: Any = chosen.add_columns(columns.key, columns.location_total).lateral("current")
+    of_usage: Any = sa.select(
+        Usage.organization_id,
+        Usage.id,
+        Usage.usage_type_id,
+        Usage.usage_at,
+        Usage.usage_until,
+        Usage.amount_in_type_unit,
+        frozen.c.location_total.label("old_factor"),
+        Usage.recorded_at,
+        current.c.id.label("valuation_id"),
+        *(current.c[name] for name in FACTORS_OF_USAGE),
+        current.c.location_total.label("new_factor"),
     )
+    outdated: sa.Select[Any] = (
+        of_usage.join(Organization, Organization.id == Usage.organization_id)
+        .join(frozen, (frozen.c.organization_id == Usage.organization_id) & (frozen.c.id == Usage.valuation_id))
+        .join(current, sa.true())
+        .where(*scope_criteria(Usage), *criteria, current.c.key != frozen.c.key)
+    )
+    return outdated
+
+
+def choose_valuations(organization_id: int, *criteria: sa.ColumnElement[bool]) -> None:
+    """Create the current valuations that are missing for the usages of an organization that meet the criteria."""
+    region = effective_region(Usage.__table__)
+    series = (
+        sa.select(Usage.usage_type_id, region, sa.func.min(Usage.usage_at), sa.func.max(Usage.usage_at))
+        .join(Organization, Organization.id == Usage.organization_id)
+        .where(Usage.organization_id == organization_id, *criteria)
+        .group_by(Usage.usage_type_id, region)
+    )
+    for type_id, of_region, first, last in db.session.execute(series).all():
+        ensure_valuations(organization_id, db.session.get_one(UsageType, type_id), of_region, first, last)
 
 
 def apply_restatement(
     usages: sa.CTE, figures: sa.Select[Any], now: dt.datetime, organization_id: int, reason: str, restatement_id: int
 ) -> Any:
-    """Give usages of an organization the factors that the catalogue has now, and return the rows of `figures`.
+    """Give usages of an organization their current valuations, and return the rows of `figures`.
 
-    usages: a locked SELECT of `with_outdated_factor`. Each gets a new version that names the restatement.
+    usages: a locked SELECT of `with_outdated_valuation`. Each gets a new version that names the restatement.
     figures: a SELECT from `usages`; the same statement applies the restatement.
     """
-    values = {"emission_factor_id": usages.c.factor_id, "factor": usages.c.factor, "restatement_id": restatement_id}
+    values: dict[str, Any] = {name: usages.c[name] for name in ("valuation_id", *FACTORS_OF_USAGE)}
+    values["restatement_id"] = restatement_id
     _, totals = _update_ctes(usages, organization_id, now, reason, values)
     _disable_nested_loops()
     rows = db.session.execute(figures.add_cte(totals)).all()

@@ -23,16 +23,16 @@ from ...local_time.proration import usage_by_day
 from ..models import DailyTotal, Usage
 
 ZERO = sa.literal_column("0", sa.Integer)
-SUMS = ("usage_count", "carried_count", "amount", "co2e_kg", "estimated_kg")
+SUMS = ("usage_count", "carried_count", "amount", "estimated_amount")
 HOURS = ("reading_hours", "period_hours")
 # The columns of a usage that its daily totals depend on.
 SOURCE_COLUMNS = (
     Usage.organization_id, Usage.usage_type_id, Usage.usage_at, Usage.usage_until, Usage.amount_in_type_unit,
-    Usage.factor, Usage.method, Usage.quality, Usage.restatement_id, Usage.adjusts_closed_period_id,
+    Usage.valuation_id, Usage.quality, Usage.restatement_id, Usage.adjusts_closed_period_id,
 )  # fmt: skip
 # A correction of one of these moves a usage to other daily totals, or changes the hours that have data.
 KEY_COLUMNS = {
-    "usage_type_id", "usage_at", "usage_until", "method", "restatement_id", "adjusts_closed_period_id",
+    "usage_type_id", "usage_at", "usage_until", "valuation_id", "restatement_id", "adjusts_closed_period_id",
 }  # fmt: skip
 
 
@@ -88,14 +88,13 @@ def _by_day(changes: Any) -> sa.Select[Any]:
             change.organization_id,
             change.usage_type_id,
             day.day,
-            change.method,
+            change.valuation_id,
             sa.func.coalesce(change.restatement_id, ZERO).label("restatement_id"),
             Organization.timezone,
             sa.case((day.is_first, change.sign), else_=ZERO).label("usage_count"),
             sa.case((day.is_first, ZERO), else_=change.sign).label("carried_count"),
             amount.label("amount"),
-            (amount * change.factor).label("co2e_kg"),
-            sa.case((change.quality == "estimated", amount * change.factor), else_=ZERO).label("estimated_kg"),
+            sa.case((change.quality == "estimated", amount), else_=ZERO).label("estimated_amount"),
             *(sa.case((has_data, day[name]), else_=ZERO).label(name) for name in HOURS),
             (change.moves & change.adjusts_closed_period_id.is_(None)).label("hours_stale"),
         )
@@ -129,7 +128,7 @@ def refresh_hours(organization_id: int) -> None:
     of_day = (
         Usage.organization_id == organization_id,
         Usage.usage_type_id == stale.c.usage_type_id,
-        Usage.method == stale.c.method,
+        Usage.valuation_id == stale.c.valuation_id,
         sa.func.coalesce(Usage.restatement_id, 0) == stale.c.restatement_id,
         Usage.usage_at < stale.c.day_end,
         Usage.adjusts_closed_period_id.is_(None),

@@ -38,7 +38,7 @@ Values = dict[str, Any]
 
 
 def insert(values: Values) -> Usage | None:
-    """Insert a usage with the factor that is valid at its time. Return None if it cannot be recorded.
+    """Insert a usage with the current valuation of its time. Return None if it has none, or cannot be recorded.
 
     values: a value for each of COLUMNS.
     """
@@ -132,7 +132,8 @@ def _difference(usage: Usage, changes: Values) -> tuple[Values, Values]:
     before = {column.name: getattr(usage, column.name) for column in AUDITED_COLUMNS}
     after = {name: changes.get(name, value) for name, value in before.items()}
     with decimal.localcontext(prec=PRODUCT_DIGITS):
-        after["co2e_kg"] = after["amount_in_type_unit"] * after["factor"]
+        for name, factor in (("co2e_kg", "factor"), ("market_co2e_kg", "market_factor")):
+            after[name] = after["amount_in_type_unit"] * after[factor]
     changed = [name for name in before if before[name] != after[name]]
     return {name: before[name] for name in changed}, {name: after[name] for name in changed}
 

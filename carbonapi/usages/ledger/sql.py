@@ -8,12 +8,13 @@ import sqlalchemy as sa
 from ...accounts.models import Organization, User
 from ...auth import current_actor
 from ...catalogue.models import UsageType
+from ...catalogue.valuations import FACTORS_OF_USAGE
 from ...db import Viewer
 from ...periods.service import is_open
-from ..candidates import COLUMNS, factor_lateral
+from ..candidates import COLUMNS, valuation_lateral
 from ..models import Usage, UsageVersion, ledger_columns
 
-FACTOR_DEPENDS_ON = {"usage_type_id", "usage_at", "region", "method"}
+VALUATION_DEPENDS_ON = {"usage_type_id", "usage_at", "region"}
 # The clocks of two machines may differ, but each version must end after it begins.
 MIN_VERSION_AGE = dt.timedelta(microseconds=1)
 
@@ -30,7 +31,7 @@ def insert_usages(
     candidates: a table with the columns COLUMNS and `place`. now: the time of recording, by default one that the
     statement takes. The ids of `actor`: values, or parameters of a statement that is compiled once.
     """
-    factor = factor_lateral(candidates)
+    valuation = valuation_lateral(candidates)
     defaults = {
         "unit": sa.func.coalesce(candidates.c.unit, UsageType.unit),
         "amount_in_type_unit": sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount),
@@ -39,8 +40,7 @@ def insert_usages(
         sa.select(
             User.organization_id,
             *(defaults.get(name, candidates.c[name]) for name in COLUMNS),
-            factor.c.id,
-            factor.c.factor,
+            *valuation.c,
             sa.literal(import_id, sa.BigInteger),
             sa.cast(now, sa.DateTime(timezone=True)) if now else sa.func.recording_time(User.organization_id),
             sa.cast(actor.id, sa.BigInteger),
@@ -50,11 +50,11 @@ def insert_usages(
         .join(User, sa.and_(User.id == candidates.c.user_id, *User.visible_to(actor), *user_criteria))
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == candidates.c.usage_type_id) & ~UsageType.archived)
-        .join(factor, sa.true())
+        .join(valuation, sa.true())
         .where(is_open(User.organization_id, candidates.c.usage_at))
         .order_by(candidates.c.place)
     )
-    derived = ("emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version")
+    derived = ("valuation_id", *FACTORS_OF_USAGE, "import_id", "recorded_at", "recorded_by", "version")
     return sa.insert(Usage).from_select(["organization_id", *COLUMNS, *derived], rows)
 
 

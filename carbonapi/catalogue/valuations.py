@@ -1,0 +1,350 @@
+"""Valuations: the emission factors that were chosen for usages, frozen as rows that all usages of one choice share.
+
+A valuation is the choice for a usage type in a region within [valid_from, valid_until), with a line for each number that
+follows from the amount:
+
+- `location`: the average of the grid, or the only factor of a type that is not purchased energy.
+- `market`: the factor of the supplier's contract or the residual mix; without one, the location-based factor, marked as
+  `fallback` if the usage is of scope 2 (GHG Protocol, Scope 2 Guidance).
+- upstream lines, which the catalogue defines: the factor of another usage type for the same amount, such as the losses
+  of transmission and distribution.
+
+A total is location-based or market-based: it has all lines but that of the other method. Lines outside of the scopes are
+in no total. A valuation never changes, so neither do the numbers, scopes and categories of recorded usages. When the
+catalogue changes, other valuations become the current ones, which later usages and restatements get.
+"""
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ExcludeConstraint, insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..db import Model, NotAudited, TenantScoped, db, row_security
+from ..rest.fields import format_decimal
+from .factor_selection import FactorLookup, missing_factor_error
+from .models import FACTOR, LOCATION, MARKET, METHODS, EmissionFactor, UpstreamLine, UsageType
+
+PURCHASED_ENERGY = 2  # The scope in which location-based and market-based numbers differ.
+END_OF_TIME = dt.datetime.max.replace(tzinfo=dt.UTC)
+FACTORS_OF_USAGE = ("emission_factor_id", "factor", "market_factor")
+
+
+class Valuation(TenantScoped, Model):
+    """The frozen choice of factors for a usage type in a region, within [valid_from, valid_until).
+
+    `factor` is that of the location-based line. `location_total` and `market_total` are the kg CO2e per unit that count
+    in a total. `scope`, `category` and `outside_of_scopes` are those of the usage type at the time of the choice.
+    """
+
+    OWNER_COLUMN = None
+    __tablename__ = "valuations"
+    AUDIT = NotAudited("it follows from the catalogue")
+    __table_args__ = (
+        ExcludeConstraint(
+            (sa.column("organization_id"), "="),
+            (sa.column("usage_type_id"), "="),
+            (sa.text("coalesce(region, '')"), "="),
+            (sa.text("tstzrange(valid_from, valid_until)"), "&&"),
+            name="ex_valuations_validity",
+            using="gist",
+            where=sa.text("current"),
+            info={"message": "Another request chose these factors. Repeat yours.", "is_transient": True},
+        ),
+        sa.Index(
+            "ix_valuations_current",
+            "organization_id",
+            "usage_type_id",
+            "valid_from",
+            postgresql_where=sa.text("current"),
+        ),
+        sa.Index("ix_valuations_by_type", "organization_id", "usage_type_id", "key"),
+    )
+
+    usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
+    region: Mapped[str | None]
+    valid_from: Mapped[dt.datetime]
+    valid_until: Mapped[dt.datetime | None]
+    current: Mapped[bool]
+    key: Mapped[str]  # The lines as text. Usages with equal keys have the same factors, scopes and categories.
+    emission_factor_id: Mapped[int]
+    factor: Mapped[Decimal] = mapped_column(FACTOR)
+    market_factor: Mapped[Decimal] = mapped_column(FACTOR)
+    scope: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    category: Mapped[str | None]
+    outside_of_scopes: Mapped[bool]
+    location_total: Mapped[Decimal] = mapped_column(sa.Numeric)
+    market_total: Mapped[Decimal] = mapped_column(sa.Numeric)
+
+
+class ValuationLine(Model):
+    """A number of a valuation: a factor in kg CO2e per unit, with its scope and category."""
+
+    __tablename__ = "valuation_lines"
+    AUDIT = NotAudited("it follows from the catalogue")
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id", "valuation_id"], ["valuations.organization_id", "valuations.id"]),
+    )
+
+    organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    valuation_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    line: Mapped[str] = mapped_column(primary_key=True)
+    emission_factor_id: Mapped[int]
+    factor: Mapped[Decimal] = mapped_column(FACTOR)
+    scope: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    category: Mapped[str | None]
+    outside_of_scopes: Mapped[bool]
+    fallback: Mapped[bool]
+
+
+def valuation_at(organization_id: Any, usage_type_id: Any, region: Any, moment: Any) -> sa.Select[Any]:
+    """Select the current valuation: its `id` and FACTORS_OF_USAGE. The arguments are values, or columns."""
+    valuation = Valuation.__table__.c
+    return sa.select(valuation.id, *(valuation[name] for name in FACTORS_OF_USAGE)).where(
+        valuation.organization_id == organization_id,
+        valuation.usage_type_id == usage_type_id,
+        sa.func.coalesce(valuation.region, "") == sa.func.coalesce(region, ""),
+        valuation.current,
+        valuation.valid_from <= moment,
+        valuation.valid_until.is_(None) | (moment < valuation.valid_until),
+    )
+
+
+def ensure_valuations(
+    organization_id: int, usage_type: UsageType, region: str | None, first: dt.datetime, last: dt.datetime
+) -> None:
+    """Create the current valuations of a usage type in a region that are missing at times within [first, last].
+
+    The types stay locked until the transaction ends, so that no other one changes their factors meanwhile. A time
+    without a location-based factor has no valuation.
+    """
+    upstream = list(
+        db.session.execute(
+            sa.select(UpstreamLine.line, UsageType)
+            .join(UsageType, UsageType.id == UpstreamLine.factor_type_id)
+            .where(UpstreamLine.usage_type_id == usage_type.id, UpstreamLine.is_of(organization_id))
+            .order_by(UpstreamLine.organization_id.nulls_first(), UpstreamLine.line)
+        )
+    )
+    _lock_types([usage_type.id, *(type_.id for _, type_ in upstream)], read=True)
+    # An organization's own line takes precedence over the shared one of the same name.
+    types = {line: type_ for line, type_ in upstream}
+    lookups = {
+        line: FactorLookup(types[line].id if line in types else usage_type.id, organization_id, region, method, None)
+        for line, method in {**dict.fromkeys(types, LOCATION), LOCATION: LOCATION, MARKET: MARKET}.items()
+    }
+    candidates = {line: _factors(lookup, first, last) for line, lookup in lookups.items()}
+    for valid_from, valid_until in _segments(lookups.values(), candidates.values(), first, last):
+        lines = list(_lines(usage_type, types, candidates, valid_from))
+        if lines:
+            _add(organization_id, usage_type, region, valid_from, valid_until, lines)
+
+
+def choose_valuation(
+    organization_id: int, usage_type: UsageType, region: str | None, moment: dt.datetime
+) -> sa.Row[Any]:
+    """Return the current valuation: its `id` and FACTORS_OF_USAGE. Raise MissingFactor if no factor applies."""
+    query = valuation_at(organization_id, usage_type.id, region, moment)
+    found = db.session.execute(query).one_or_none()
+    if found is None:
+        ensure_valuations(organization_id, usage_type, region, moment, moment)
+        found = db.session.execute(query).one_or_none()
+    if found is None:
+        lookup = FactorLookup(usage_type.id, organization_id, region, LOCATION, moment)
+        raise missing_factor_error(usage_type, lookup)
+    return found
+
+
+@contextlib.contextmanager
+def choosing_again(usage_type_id: int) -> Iterator[None]:
+    """Replace the current valuations of a type, and of those whose upstream lines use it, by what the block changes.
+
+    The block changes the type or its factors. Other writers wait for it. Recorded usages keep their valuations.
+    """
+    using = sa.select(UpstreamLine.usage_type_id).where(UpstreamLine.factor_type_id == usage_type_id)
+    type_ids = [usage_type_id, *db.session.scalars(using)]
+    _lock_types([usage_type_id], read=False)
+    places = (Valuation.organization_id, Valuation.usage_type_id, Valuation.region)
+    replaced = (
+        sa.update(Valuation)
+        .where(Valuation.usage_type_id.in_(type_ids), Valuation.current)
+        .values(current=False)
+        .returning(*places, Valuation.valid_from)
+    )
+    rows = db.session.execute(replaced, execution_options={"synchronize_session": False}).all()
+    yield
+    db.session.flush()
+    first: dict[Any, dt.datetime] = {}
+    for organization_id, type_id, region, valid_from in rows:
+        place = (organization_id, type_id, region)
+        first[place] = min(valid_from, first.get(place, valid_from))
+    for (organization_id, type_id, region), start in first.items():
+        usage_type = db.session.get(UsageType, type_id)
+        if usage_type is not None:
+            ensure_valuations(organization_id, usage_type, region, start, END_OF_TIME)
+
+
+def lines_of(organization_id: int, valuation_ids: Iterable[int]) -> dict[int, list[ValuationLine]]:
+    """Return the lines of valuations, by the id of their valuation: location, market, and the others by name."""
+    order = sa.case({name: place for place, name in enumerate(METHODS)}, value=ValuationLine.line, else_=len(METHODS))
+    found: dict[int, list[ValuationLine]] = {id_: [] for id_ in valuation_ids}
+    query = (
+        sa.select(ValuationLine)
+        .where(ValuationLine.organization_id == organization_id, ValuationLine.valuation_id.in_(found))
+        .order_by(order, ValuationLine.line)
+    )
+    for line in db.session.scalars(query):
+        found[line.valuation_id].append(line)
+    return found
+
+
+def line_factors(method: str, *keys: str, scopes: Any = None) -> Any:
+    """Return the kg CO2e per unit of each valuation, added up by columns of its lines, as a table.
+
+    Columns: organization_id, valuation_id, the `keys`, `factor` by this method, `location_factor` and `market_factor`.
+    Lines outside of the scopes do not count. scopes: the array of scopes that count; by default all.
+    """
+    line = ValuationLine.__table__.c
+    columns = [line.organization_id, line.valuation_id, *(line[key] for key in keys)]
+    by_method = {
+        each: sa.func.coalesce(sa.func.sum(line.factor).filter(line.line != other), 0)
+        for each, other in ((LOCATION, MARKET), (MARKET, LOCATION))
+    }
+    criteria = [~line.outside_of_scopes]
+    if scopes is not None:
+        criteria.append(line.scope == sa.any_(scopes))
+    return (
+        sa.select(
+            *columns,
+            by_method[method].label("factor"),
+            by_method[LOCATION].label("location_factor"),
+            by_method[MARKET].label("market_factor"),
+        )
+        .where(*criteria)
+        .group_by(*columns)
+        .subquery("line_factors")
+    )
+
+
+def _lock_types(ids: Iterable[int], *, read: bool) -> None:
+    query = sa.select(UsageType.__table__.c.id).where(UsageType.__table__.c.id.in_(sorted(ids))).order_by("id")
+    with row_security.for_all_organizations():  # A tenant may read shared types, but not lock them.
+        db.session.execute(query.with_for_update(read=read, key_share=not read))
+
+
+def _factors(lookup: FactorLookup, first: dt.datetime, last: dt.datetime) -> Sequence[EmissionFactor]:
+    """Return the factors that could apply within [first, last], in their order of precedence."""
+    overlaps = (
+        EmissionFactor.valid_from <= last,
+        EmissionFactor.valid_until.is_(None) | (EmissionFactor.valid_until > first),
+    )
+    return db.session.scalars(lookup.at_any_time().where(*overlaps)).all()
+
+
+def _segments(
+    lookups: Iterable[FactorLookup],
+    candidates: Iterable[Sequence[EmissionFactor]],
+    first: dt.datetime,
+    last: dt.datetime,
+) -> Iterator[tuple[dt.datetime, dt.datetime | None]]:
+    """Yield the spans that overlap [first, last] and in which no factor begins or ends."""
+    ends = {factor.valid_from for factors in candidates for factor in factors}
+    ends |= {factor.valid_until or END_OF_TIME for factors in candidates for factor in factors}
+    for lookup in lookups:  # A factor that begins later ends the last span.
+        later = lookup.at_any_time().where(EmissionFactor.valid_from > last).order_by(None)
+        ends.add(db.session.scalar(later.with_only_columns(sa.func.min(EmissionFactor.valid_from))) or END_OF_TIME)
+    for start, end in pairwise(sorted(ends)):
+        if start <= last and first < end:
+            yield start, None if end == END_OF_TIME else end
+
+
+def _lines(
+    usage_type: UsageType,
+    upstream: dict[str, UsageType],
+    candidates: dict[str, Sequence[EmissionFactor]],
+    moment: dt.datetime,
+) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a valuation that begins at `moment`, or none if it has no location-based factor."""
+    chosen = {line: next(filter(None, map(_valid_at(moment), factors)), None) for line, factors in candidates.items()}
+    if chosen[LOCATION] is None:
+        return
+    is_fallback = chosen[MARKET] is None
+    if usage_type.scope != PURCHASED_ENERGY:
+        chosen[MARKET], is_fallback = chosen[LOCATION], False
+    chosen[MARKET] = chosen[MARKET] or chosen[LOCATION]
+    for line, factor in chosen.items():
+        if factor is not None:
+            type_ = upstream.get(line, usage_type)
+            yield {
+                "line": line,
+                "emission_factor_id": factor.id,
+                "factor": factor.factor,
+                "scope": type_.scope,
+                "category": type_.category,
+                "outside_of_scopes": getattr(type_, "outside_of_scopes", False),
+                "fallback": line == MARKET and is_fallback,
+            }
+
+
+def _valid_at(moment: dt.datetime) -> Any:
+    def valid(factor: EmissionFactor) -> EmissionFactor | None:
+        is_valid = factor.valid_from <= moment and (factor.valid_until is None or moment < factor.valid_until)
+        return factor if is_valid else None
+
+    return valid
+
+
+def _add(
+    organization_id: int,
+    usage_type: UsageType,
+    region: str | None,
+    valid_from: dt.datetime,
+    valid_until: dt.datetime | None,
+    lines: list[dict[str, Any]],
+) -> None:
+    """Make this valuation current, unless one is: an earlier one that is equal, or a new one."""
+    by_line = {line["line"]: line for line in lines}
+    location, market = by_line[LOCATION], by_line[MARKET]
+    counted = [line for line in lines if not line["outside_of_scopes"]]
+    identity = {
+        "organization_id": organization_id,
+        "usage_type_id": usage_type.id,
+        "region": region,
+        "valid_from": valid_from,
+        "valid_until": valid_until,
+        "key": ";".join(map(_text, sorted(lines, key=lambda line: line["line"]))),
+    }
+    earlier = [getattr(Valuation, name).is_not_distinct_from(value) for name, value in identity.items()]
+    same = sa.select(Valuation.current, Valuation.id).where(*earlier).order_by(Valuation.current.desc()).limit(1)
+    found = db.session.execute(same).one_or_none()
+    if found is not None:
+        if not found.current:
+            revive = sa.update(Valuation).where(Valuation.organization_id == organization_id, Valuation.id == found.id)
+            db.session.execute(revive.values(current=True), execution_options={"synchronize_session": False})
+        return
+    values = identity | {
+        "current": True,
+        "emission_factor_id": location["emission_factor_id"],
+        "factor": location["factor"],
+        "market_factor": market["factor"],
+        **{name: location[name] for name in ("scope", "category", "outside_of_scopes")},
+        "location_total": sum((line["factor"] for line in counted if line["line"] != MARKET), Decimal(0)),
+        "market_total": sum((line["factor"] for line in counted if line["line"] != LOCATION), Decimal(0)),
+    }
+    # Another transaction may have chosen at the same time.
+    added = insert(Valuation).values(values).on_conflict_do_nothing().returning(Valuation.id)
+    valuation_id = db.session.scalar(added)
+    if valuation_id is not None:
+        keys = {"organization_id": organization_id, "valuation_id": valuation_id}
+        db.session.execute(sa.insert(ValuationLine), [keys | line for line in lines])
+
+
+def _text(line: dict[str, Any]) -> str:
+    """Return a line as text: its name, factor and classification. Migration 0025 writes the same text."""
+    parts = (line["line"], line["emission_factor_id"], format_decimal(line["factor"]), line["scope"] or 0)
+    return ":".join(map(str, (*parts, line["category"] or "", int(line["outside_of_scopes"]), int(line["fallback"]))))

@@ -21,6 +21,10 @@ thorough: .venv/everything ## Run all tests with many random examples, and schem
 browser: .venv/everything .venv/axe/package/axe.min.js ## Run the browser tests of the dashboard and Swagger UI (need Chromium, and npm for axe-core)
 	.venv/bin/python -m pytest -m browser $(ARGS)
 
+browser-nginx: .venv/everything .venv/axe/package/axe.min.js ## Run the browser tests of the dashboard through nginx, with a path prefix that it removes or keeps
+	CARBONAPI_TEST_NGINX=stripped .venv/bin/python -m pytest -m browser tests/dashboard $(ARGS)
+	CARBONAPI_TEST_NGINX=kept .venv/bin/python -m pytest -m browser tests/dashboard $(ARGS)
+
 screenshots: .venv/everything ## Take the screenshots of the dashboard in docs/pictures
 	.venv/bin/python -m pytest -m browser tests/dashboard/pictures.py
 
@@ -126,4 +130,4 @@ clean: ## Delete the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash soak docs check lock clean
+.PHONY: help run demo test browser browser-nginx screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash soak docs check lock clean

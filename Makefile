@@ -71,6 +71,9 @@ crash: .venv/everything ## Kill the service at random, and compare its ledger wi
 consistency: .venv/everything ## Check that answers as of a time are final, and the feed of changes complete (make consistency SECONDS=60)
 	.venv/bin/python -m tests.endurance.consistency $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+simultaneous-imports: .venv/everything ## Check that a file imported several times at once, by several processes, is recorded once (takes minutes)
+	.venv/bin/python -m tests.endurance.simultaneous_imports $(ARGS)
+
 soak: .venv/everything ## Check that memory does not grow under load (needs Linux; make soak SECONDS=900)
 	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
@@ -130,4 +133,4 @@ clean: ## Delete the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser browser-nginx screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash soak docs check lock clean
+.PHONY: help run demo test browser browser-nginx screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash simultaneous-imports soak docs check lock clean

@@ -34,7 +34,7 @@ class FactorLookup:
         """Return that SELECT for all times. Factors of equal precedence are not valid at the same time."""
         return (
             sa.select(EmissionFactor)
-            .where(EmissionFactor.usage_type_id == self.usage_type_id)
+            .where(EmissionFactor.usage_type_id == self.usage_type_id, EmissionFactor.superseded_at.is_(None))
             .where(EmissionFactor.method == self.method)
             .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == self.organization_id))
             .where(EmissionFactor.region.is_(None) | EmissionFactor.region.in_([self.region, country_of(self.region)]))

@@ -286,7 +286,7 @@ def _lines(
                 "factor": factor.factor,
                 "scope": type_.scope,
                 "category": type_.category,
-                "outside_of_scopes": getattr(type_, "outside_of_scopes", False),
+                "outside_of_scopes": type_.outside_of_scopes,
                 "fallback": line == MARKET and is_fallback,
             }
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "valuations"
-down_revision = "policies_by_role"
+down_revision = "factor_sets"
 branch_labels = None
 depends_on = None
 
@@ -31,7 +31,7 @@ CHOICES = """
                             emission_factor_id, factor, market_factor, scope, category, outside_of_scopes,
                             location_total, market_total)
     SELECT choice.organization_id, choice.usage_type_id, f.region, f.valid_from, f.valid_until, false, choice.method,
-           choice.emission_factor_id, choice.factor, choice.factor, t.scope, t.category, {outside},
+           choice.emission_factor_id, choice.factor, choice.factor, t.scope, t.category, t.outside_of_scopes,
            choice.factor, choice.factor
     FROM (SELECT DISTINCT * FROM ({usages} UNION ALL {versions}) every) choice
     JOIN usage_types t ON t.id = choice.usage_type_id JOIN emission_factors f ON f.id = choice.emission_factor_id
@@ -87,7 +87,7 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("market_factor", FACTOR))
     _force("NO FORCE")
     usages, versions = (OF_USAGE.format(table=table) for table in ("usages", "usage_versions"))
-    op.execute(CHOICES.format(usages=usages, versions=versions, outside="false"))
+    op.execute(CHOICES.format(usages=usages, versions=versions))
     op.execute(LINES)
     for table in ("usages", "usage_versions"):
         op.execute(SET_VALUATION.format(table=table))

@@ -10,6 +10,7 @@ from ..auth import current_actor, display_name, get_referenced, get_visible
 from ..db import db, row_security
 from ..errors import Conflict, NotFound
 from .models import DEFAULT_METHOD, EmissionFactor, UsageType
+from .valuations import choosing_again
 
 
 def create_usage_type(**fields: Any) -> UsageType:
@@ -31,8 +32,9 @@ def change_usage_type(usage_type: UsageType, **fields: Any) -> UsageType:
             f"The factors of {usage_type.name} are per {usage_type.unit}, so its unit cannot change. Create another "
             "usage type."
         )
-    for name, value in fields.items():
-        setattr(usage_type, name, value)
+    with choosing_again(usage_type.id):
+        for name, value in fields.items():
+            setattr(usage_type, name, value)
     return _flush(usage_type)
 
 
@@ -78,10 +80,16 @@ def insert_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
     An exclusion constraint prevents overlapping validity.
     """
     factor = EmissionFactor(usage_type_id=usage_type.id, **({"method": DEFAULT_METHOD} | fields))
+    with choosing_again(usage_type.id):
+        _add_factor(factor)
+    return factor
+
+
+def _add_factor(factor: EmissionFactor) -> None:
     if factor.valid_until is None:
         previous = db.session.scalar(
             sa.select(EmissionFactor).where(
-                EmissionFactor.usage_type_id == usage_type.id,
+                EmissionFactor.usage_type_id == factor.usage_type_id,
                 EmissionFactor.organization_id.is_not_distinct_from(factor.organization_id),
                 EmissionFactor.region.is_not_distinct_from(factor.region),
                 EmissionFactor.method == factor.method,
@@ -94,7 +102,6 @@ def insert_factor(usage_type: UsageType, **fields: Any) -> EmissionFactor:
             audit.flush()  # Before the INSERT, which would overlap it otherwise.
     db.session.add(factor)
     audit.flush()
-    return factor
 
 
 def get_factor(usage_type: UsageType, factor_id: int) -> EmissionFactor:

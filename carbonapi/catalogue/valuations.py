@@ -1,7 +1,7 @@
 """Valuations: the emission factors that were chosen for usages, frozen as rows that all usages of one choice share.
 
-A valuation is the choice for a usage type in a region within [valid_from, valid_until), with a line for each number that
-follows from the amount:
+A valuation is the choice for a usage type in a region within [valid_from, valid_until), with a line for each number
+that follows from the amount:
 
 - `location`: the average of the grid, or the only factor of a type that is not purchased energy.
 - `market`: the factor of the supplier's contract or the residual mix; without one, the location-based factor, marked as
@@ -9,9 +9,9 @@ follows from the amount:
 - upstream lines, which the catalogue defines: the factor of another usage type for the same amount, such as the losses
   of transmission and distribution.
 
-A total is location-based or market-based: it has all lines but that of the other method. Lines outside of the scopes are
-in no total. A valuation never changes, so neither do the numbers, scopes and categories of recorded usages. When the
-catalogue changes, other valuations become the current ones, which later usages and restatements get.
+A total is location-based or market-based: it has all lines but that of the other method. Lines outside of the scopes
+are in no total. A valuation never changes, so neither do the numbers, scopes and categories of recorded usages. When
+the catalogue changes, other valuations become the current ones, which later usages and restatements get.
 """
 
 import contextlib
@@ -123,17 +123,15 @@ def ensure_valuations(
     The types stay locked until the transaction ends, so that no other one changes their factors meanwhile. A time
     without a location-based factor has no valuation.
     """
-    upstream = list(
-        db.session.execute(
-            sa.select(UpstreamLine.line, UsageType)
-            .join(UsageType, UsageType.id == UpstreamLine.factor_type_id)
-            .where(UpstreamLine.usage_type_id == usage_type.id, UpstreamLine.is_of(organization_id))
-            .order_by(UpstreamLine.organization_id.nulls_first(), UpstreamLine.line)
-        )
+    upstream = db.session.execute(
+        sa.select(UpstreamLine.line, UsageType)
+        .join(UsageType, UsageType.id == UpstreamLine.factor_type_id)
+        .where(UpstreamLine.usage_type_id == usage_type.id, UpstreamLine.is_of(organization_id))
+        .order_by(UpstreamLine.organization_id.nulls_first(), UpstreamLine.line)
     )
-    _lock_types([usage_type.id, *(type_.id for _, type_ in upstream)], read=True)
     # An organization's own line takes precedence over the shared one of the same name.
-    types = {line: type_ for line, type_ in upstream}
+    types: dict[str, UsageType] = dict(row._tuple() for row in upstream)
+    _lock_types([usage_type.id, *(type_.id for type_ in types.values())], read=True)
     lookups = {
         line: FactorLookup(types[line].id if line in types else usage_type.id, organization_id, region, method, None)
         for line, method in {**dict.fromkeys(types, LOCATION), LOCATION: LOCATION, MARKET: MARKET}.items()

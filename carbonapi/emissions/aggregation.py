@@ -39,7 +39,7 @@ class Basis:
 
 
 def aggregate(parts: Any, groups: Iterable[str], *keys: str, name: str = "added") -> Any:
-    """Return the amounts of the parts added up by these keys, by valuation and by the columns of these groups, as a CTE."""
+    """Return a CTE of the amounts of the parts, by these keys, by valuation and by the columns of these groups."""
     names = ("organization_id", "usage_type_id", "valuation_id", *(KEYS[group] for group in groups))
     columns = [parts.c[name] for name in dict.fromkeys((*keys, *names))]
     sums = (sa.func.sum(parts.c[name]).label(name) for name in ("usage_count", "amount", "estimated_amount"))

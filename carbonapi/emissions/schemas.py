@@ -22,8 +22,8 @@ class FiguresQuery(UsageFilter):
         load_default=DEFAULT_METHOD,
         metadata={
             "example": DEFAULT_METHOD,
-            "description": "Which of the numbers of purchased energy (scope 2) `co2e_kg` has: `location`, the average of "
-            "the grid, or `market`, the contract of the supplier. Everything else is the same in both.",
+            "description": "Which number of purchased energy (scope 2) `co2e_kg` has: `location`, the average of the "
+            "grid, or `market`, the contract of the supplier. Everything else is the same in both.",
         },
     )
 
@@ -107,7 +107,8 @@ class SpanSchema(FiguresSchema):
 
 
 SPAN_FIELDS = (
-    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "amount", "unit", "coverage", "estimated_share",
+    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "amount", "unit",
+    "coverage", "estimated_share",
 )  # fmt: skip
 PER_DAY = {
     "example": 0.604839,

@@ -158,9 +158,9 @@ def _miscalculations(version: Any) -> Iterator[str]:
     for name, each in (("co2e_kg", factor), ("market_co2e_kg", version.frozen_market_factor)):
         stored, product = getattr(version, name), converted * each
         if product != stored:
+            calculation = f"{format_decimal(converted)} {version.type_unit} × {format_decimal(each)}"
             yield (
-                f"{name}: the ledger has {format_decimal(stored)} {where}; "
-                f"{format_decimal(converted)} {version.type_unit} × {format_decimal(each)} are {format_decimal(product)}."
+                f"{name}: the ledger has {format_decimal(stored)} {where}; {calculation} are {format_decimal(product)}."
             )
 
 

@@ -162,9 +162,9 @@ class DailyTotal(Model):
     A usage at an instant is on the day of the instant. An interval has a prorated part on each day that it touches.
     `usage_count` counts the usages that begin on the day, `carried_count` the intervals that began on an earlier day.
     `amount` is in the unit of the type, `estimated_amount` the part of it that was estimated. The kg CO2e are its exact
-    products with the factors of the valuation. The bits of `reading_hours` are the hours of the local clock with a usage at an
-    instant, those of `period_hours` the hours that an interval touches; neither includes adjustments. A day without
-    usages may have a row of zeros.
+    products with the factors of the valuation. The bits of `reading_hours` are the hours of the local clock with a
+    usage at an instant, those of `period_hours` the hours that an interval touches; neither includes adjustments. A day
+    without usages may have a row of zeros.
     """
 
     __tablename__ = "daily_totals"

@@ -18,7 +18,10 @@ depends_on = None
 FACTOR = sa.Numeric(24, 12)
 SETTING = "current_setting('carbonapi.organization_id', true)"
 PRIMARY_KEY = "pk_usage_days"  # The former name of the table.
-FORCED = ("usages", "usage_versions", "daily_totals", "valuations", "valuation_lines")
+FORCED = (
+    "daily_totals", "emission_factors", "organizations", "usage_types", "usage_versions", "usages", "valuation_lines",
+    "valuations",
+)  # fmt: skip
 OF_USAGE = """
     SELECT organization_id, usage_type_id, emission_factor_id, factor, method FROM {table}
 """
@@ -220,5 +223,3 @@ def _force(how: str) -> None:
     """Let the owner of the tables see the rows of all organizations, or not."""
     for table in FORCED:
         op.execute(f"ALTER TABLE {table} {how} ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE organizations " + how + " ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE emission_factors " + how + " ROW LEVEL SECURITY")

@@ -9,6 +9,7 @@ from carbonapi.accounts.models import Organization, User
 from carbonapi.accounts.passwords import HASHER
 from carbonapi.auth import Actor, acting_as
 from carbonapi.catalogue.models import EmissionFactor, UsageType
+from carbonapi.catalogue.valuations import choosing_again
 from carbonapi.db import db, row_security
 from carbonapi.usages import service
 
@@ -54,17 +55,18 @@ def usage_type(name=None, unit="kwh", factor="2", valid_from="1900-01-01", scope
 
 
 def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, region=None, source="a test", **fields):
-    return add(
-        EmissionFactor(
-            usage_type_id=of.id,
-            factor=Decimal(factor),
-            valid_from=at(valid_from),
-            valid_until=at(valid_until) if valid_until else None,
-            region=region,
-            source=source,
-            **fields,
-        )
+    added = EmissionFactor(
+        usage_type_id=of.id,
+        factor=Decimal(factor),
+        valid_from=at(valid_from),
+        valid_until=at(valid_until) if valid_until else None,
+        region=region,
+        source=source,
+        **fields,
     )
+    with choosing_again(of.id):
+        db.session.add(added)
+    return add(added)
 
 
 def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):

@@ -74,7 +74,8 @@ def _choose_valuations(organization_id: int) -> None:
 def _incomplete_series(organization_id: int) -> sa.Select[Any]:
     """Select the series (user, usage type and region) that may have rows which the ledger cannot record.
 
-    This is much cheaper than to check each row: valuations must cover the time from the first to the last row of a series.
+    This is much cheaper than to check each row: valuations must cover the time from the first row of a series to the
+    last.
     """
     key = (Row.user_id, Row.usage_type_id, Row.region)
     times = (sa.func.min(Row.usage_at).label("first"), sa.func.max(Row.usage_at).label("last"))

@@ -100,9 +100,9 @@ def delete_where(now: dt.datetime, organization_id: int, reason: str | None, *cr
 def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Select the usages visible to the actor that would now get another valuation.
 
-    Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at; and
-    of the current valuation valuation_id, FACTORS_OF_USAGE and new_factor. The factors `old_factor` and `new_factor` are
-    those of the location-based total.
+    Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at;
+    and of the current valuation valuation_id, FACTORS_OF_USAGE and new_factor. The factors `old_factor` and
+    `new_factor` are those of the location-based total.
     """
     region = effective_region(Usage.__table__)
     columns, frozen = Valuation.__table__.c, Valuation.__table__.alias("frozen")

@@ -18,7 +18,7 @@ from ..rest.fields import (
     optional,
     returned,
 )
-from .models import DEFAULT_METHOD, METHODS, EmissionFactor, UsageType
+from .models import DEFAULT_METHOD, METHODS, EmissionFactor, UpstreamLine, UsageType
 
 SCOPE = {"description": "GHG Protocol: 1 direct emissions, 2 purchased energy, 3 all others.", "example": 2}
 
@@ -140,3 +140,38 @@ class EmissionFactorQuery(ListQuerySchema):
     region = equal_to(EmissionFactor.region, Region())
     method = equal_to(EmissionFactor.method, method())
     sort = Sort(EmissionFactor.valid_from, EmissionFactor.region, EmissionFactor.id, default="valid_from")
+
+
+class NewUpstreamLineSchema(Schema):
+    """A line that usages of a type get beside their own number, from the factors of another type."""
+
+    line = Text(
+        required=True,
+        validate=ma.validate.Regexp("(?!(location|market)$)[a-z][a-z0-9_]{0,49}\\Z"),
+        metadata={
+            "example": "t_and_d",
+            "description": "Name of the line, in lower case: such as `t_and_d`, `wtt_generation` or `wtt_t_and_d`.",
+        },
+    )
+    factor_type_id = StrictInteger(
+        required=True,
+        metadata={
+            "example": 101,
+            "description": "Usage type whose factors apply to the same amount. Its unit must be the same. The line has "
+            "its scope and category.",
+        },
+    )
+
+
+class UpstreamLineSchema(NewUpstreamLineSchema):
+    """An upstream line of a usage type."""
+
+    id = returned(ma.fields.Integer, 1)
+    organization_id = returned(
+        ma.fields.Integer, None, "The organization that owns the line. `null` if it is shared.", nullable=True
+    )
+    usage_type_id = returned(ma.fields.Integer, 100)
+
+
+class UpstreamLineQuery(ListQuerySchema):
+    sort = Sort(UpstreamLine.line, UpstreamLine.id, default="line")

@@ -8,8 +8,8 @@ from .. import audit
 from ..accounts.models import Organization
 from ..auth import current_actor, display_name, get_referenced, get_visible
 from ..db import db, row_security
-from ..errors import Conflict, NotFound
-from .models import DEFAULT_METHOD, EmissionFactor, UsageType
+from ..errors import Conflict, Forbidden, NotFound, ValidationFailed
+from .models import DEFAULT_METHOD, EmissionFactor, UpstreamLine, UsageType
 from .valuations import choosing_again
 
 
@@ -110,6 +110,46 @@ def get_factor(usage_type: UsageType, factor_id: int) -> EmissionFactor:
     if factor.usage_type_id != usage_type.id:
         raise NotFound(f"Usage type {usage_type.id} has no emission factor {factor_id}.")
     return factor
+
+
+def create_upstream_line(usage_type: UsageType, line: str, factor_type_id: int) -> UpstreamLine:
+    """Create a line of the actor's organization, or a shared one of an admin. Both types must have the same unit."""
+    actor = current_actor()
+    factor_type = get_referenced(UsageType, factor_type_id, "factor_type_id")
+    if factor_type.id == usage_type.id:
+        raise ValidationFailed("Must be another usage type.", field="factor_type_id")
+    if factor_type.unit != usage_type.unit:
+        raise ValidationFailed(
+            f"Its factors are per {factor_type.unit}, but amounts of {usage_type.name} are in {usage_type.unit}.",
+            field="factor_type_id",
+        )
+    created = UpstreamLine(
+        usage_type_id=usage_type.id,
+        organization_id=None if actor.is_admin else actor.organization_id,
+        line=line,
+        factor_type_id=factor_type.id,
+    )
+    with choosing_again(usage_type.id):
+        db.session.add(created)
+        audit.flush()
+    return created
+
+
+def delete_upstream_line(line: UpstreamLine) -> None:
+    """Delete a line. Raise Forbidden for a shared one, unless the actor is an admin."""
+    if line.organization_id is None and not current_actor().is_admin:
+        raise Forbidden("Only admins delete shared lines. Create a line of this name for your organization instead.")
+    with choosing_again(line.usage_type_id):
+        db.session.delete(line)
+        audit.flush()
+
+
+def get_upstream_line(usage_type: UsageType, line_id: int) -> UpstreamLine:
+    """Return the line with this id. Raise NotFound if it does not exist or has another usage type."""
+    line = get_visible(UpstreamLine, line_id)
+    if line.usage_type_id != usage_type.id:
+        raise NotFound(f"Usage type {usage_type.id} has no upstream line {line_id}.")
+    return line
 
 
 def _flush(usage_type: UsageType) -> UsageType:

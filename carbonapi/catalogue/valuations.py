@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ExcludeConstraint, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
+from .. import audit
 from ..db import Model, NotAudited, TenantScoped, db, row_security
 from ..rest.fields import format_decimal
 from .factor_selection import FactorLookup, missing_factor_error
@@ -130,7 +131,7 @@ def ensure_valuations(
         .order_by(UpstreamLine.organization_id.nulls_first(), UpstreamLine.line)
     )
     # An organization's own line takes precedence over the shared one of the same name.
-    types: dict[str, UsageType] = dict(row._tuple() for row in upstream)
+    types: dict[str, UsageType] = {row.line: row.UsageType for row in upstream}
     _lock_types([usage_type.id, *(type_.id for type_ in types.values())], read=True)
     lookups = {
         line: FactorLookup(types[line].id if line in types else usage_type.id, organization_id, region, method, None)
@@ -176,7 +177,7 @@ def choosing_again(usage_type_id: int) -> Iterator[None]:
     )
     rows = db.session.execute(replaced, execution_options={"synchronize_session": False}).all()
     yield
-    db.session.flush()
+    audit.flush()
     first: dict[Any, dt.datetime] = {}
     for organization_id, type_id, region, valid_from in rows:
         place = (organization_id, type_id, region)

@@ -7,13 +7,16 @@ from flask.views import MethodView
 from ..auth import ADMINS, MANAGERS, get_visible, visible
 from ..rest import Blueprint, lock_for_update, requires
 from . import service
-from .models import EmissionFactor, UsageType
+from .models import EmissionFactor, UpstreamLine, UsageType
 from .schemas import (
     EmissionFactorQuery,
     EmissionFactorSchema,
     NewEmissionFactorSchema,
+    NewUpstreamLineSchema,
     NewUsageTypeSchema,
     UnitSchema,
+    UpstreamLineQuery,
+    UpstreamLineSchema,
     UsageTypeChangesSchema,
     UsageTypeQuery,
     UsageTypeSchema,
@@ -130,3 +133,46 @@ class FactorById(MethodView):
         Returns its validity and its source. Factors cannot be changed: create a new one instead.
         """
         return service.get_factor(get_visible(UsageType, usage_type_id), factor_id)
+
+
+@catalogue.route("/<int:usage_type_id>/upstream-lines")
+class UpstreamLines(MethodView):
+    @catalogue.list(UpstreamLineSchema, UpstreamLineQuery)
+    def get(self, narrow: Any, usage_type_id: int) -> Any:
+        """List upstream lines
+
+        Returns the lines that a new usage of this type gets beside its own number, such as the losses of transmission
+        and distribution: shared ones and those of your organization.
+        """
+        usage_type = get_visible(UsageType, usage_type_id)
+        return narrow(visible(UpstreamLine).where(UpstreamLine.usage_type_id == usage_type.id))
+
+    @catalogue.post(NewUpstreamLineSchema, UpstreamLineSchema)
+    @requires(MANAGERS)
+    def post(self, fields: dict[str, Any], usage_type_id: int) -> UpstreamLine:
+        """Create an upstream line
+
+        Later usages of the type get the line. Recorded usages get it by a restatement. Managers create lines of their
+        organization, admins shared ones.
+        """
+        return service.create_upstream_line(get_visible(UsageType, usage_type_id), **fields)
+
+
+@catalogue.route("/<int:usage_type_id>/upstream-lines/<int:line_id>")
+class UpstreamLineById(MethodView):
+    @catalogue.get(UpstreamLineSchema)
+    def get(self, usage_type_id: int, line_id: int) -> UpstreamLine:
+        """Get an upstream line
+
+        Returns its name and the usage type whose factors it uses.
+        """
+        return service.get_upstream_line(get_visible(UsageType, usage_type_id), line_id)
+
+    @catalogue.delete(UpstreamLine)
+    @requires(MANAGERS)
+    def delete(self, usage_type_id: int, line_id: int) -> None:
+        """Delete an upstream line
+
+        Later usages of the type do not have the line. Recorded usages keep it until a restatement.
+        """
+        service.delete_upstream_line(service.get_upstream_line(get_visible(UsageType, usage_type_id), line_id))

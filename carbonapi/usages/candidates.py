@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
 from ..catalogue.models import UsageType
-from ..catalogue.valuations import choose_valuation, valuation_at
+from ..catalogue.valuations import Valuation, choose_valuation, valuation_at
 from ..db import db
 from ..errors import CarbonError, MissingFactor, ValidationFailed
 from ..periods.service import closed_error, is_open
@@ -50,6 +50,17 @@ def valuation_lateral(candidates: Any) -> Any:
     candidate = candidates.c
     region = effective_region(candidates)
     return valuation_at(Organization.id, candidate.usage_type_id, region, candidate.usage_at).lateral("valuation")
+
+
+def is_outdated() -> sa.ColumnElement[bool]:
+    """Return the condition that a usage would now get other factors. It is false where none are chosen yet."""
+    own_region = sa.select(Organization.region).where(Organization.id == Usage.organization_id).scalar_subquery()
+    region = sa.func.coalesce(Usage.region, own_region)
+    current = valuation_at(Usage.organization_id, Usage.usage_type_id, region, Usage.usage_at)
+    current_key = current.with_only_columns(Valuation.key, maintain_column_froms=True).scalar_subquery()
+    frozen = (Valuation.organization_id == Usage.organization_id, Valuation.id == Usage.valuation_id)
+    frozen_key = sa.select(Valuation.key).where(*frozen).scalar_subquery()
+    return sa.func.coalesce(current_key != frozen_key, sa.false())
 
 
 def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:

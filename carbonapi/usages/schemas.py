@@ -22,7 +22,19 @@ from ..rest import (
     time_range,
     time_zone,
 )
-from ..rest.fields import DecimalInput, ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, optional, returned
+from ..rest.fields import (
+    DecimalInput,
+    ExactDecimal,
+    Name,
+    Region,
+    StrictBoolean,
+    StrictInteger,
+    Text,
+    UtcDateTime,
+    optional,
+    returned,
+)
+from .candidates import is_outdated
 from .history import ledger_as_of
 from .models import DEFAULT_QUALITY, QUALITIES, Usage, UsageVersion
 from .validation import interval_error
@@ -261,6 +273,12 @@ class UsageFilter(AsOfQuery):
     import_id = equal_to(Usage.import_id)
     restatement_id = equal_to(Usage.restatement_id)
     external_id = equal_to(Usage.external_id, Text())
+    valuation_id = equal_to(Usage.valuation_id)
+    outdated = any_of(
+        lambda values: is_outdated().in_(values),
+        StrictBoolean(),
+        "Whether the current catalogue has other factors for the usage. A restatement applies them.",
+    )
 
 
 class OrderedUsages(UsageFilter):

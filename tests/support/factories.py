@@ -47,8 +47,8 @@ def user(of, role="member", email=None, name="Somebody", active=True):
     )
 
 
-def usage_type(name=None, unit="kwh", factor="2", valid_from="1900-01-01", scope=None, archived=False):
-    made = add(UsageType(name=name or f"Type {next(numbers)}", unit=unit, scope=scope, archived=archived))
+def usage_type(name=None, unit="kwh", factor="2", valid_from="1900-01-01", **fields):
+    made = add(UsageType(name=name or f"Type {next(numbers)}", unit=unit, **fields))
     if factor is not None:
         emission_factor(made, factor, valid_from)
     return made
@@ -66,7 +66,9 @@ def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, regio
     )
     with choosing_again(of.id):
         db.session.add(added)
-    return add(added)
+        audit.flush()
+    db.session.commit()
+    return added
 
 
 def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):

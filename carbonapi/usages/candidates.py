@@ -54,12 +54,12 @@ def valuation_lateral(candidates: Any) -> Any:
 
 def is_outdated() -> sa.ColumnElement[bool]:
     """Return the condition that a usage would now get other factors. It is false where none are chosen yet."""
-    own_region = sa.select(Organization.region).where(Organization.id == Usage.organization_id).scalar_subquery()
-    region = sa.func.coalesce(Usage.region, own_region)
+    own_region = sa.select(Organization.region).where(Organization.id == Usage.organization_id)
+    region = sa.func.coalesce(Usage.region, own_region.correlate(Usage).scalar_subquery())
     current = valuation_at(Usage.organization_id, Usage.usage_type_id, region, Usage.usage_at)
-    current_key = current.with_only_columns(Valuation.key, maintain_column_froms=True).scalar_subquery()
+    current_key = current.with_only_columns(Valuation.__table__.c.key).correlate(Usage).scalar_subquery()
     frozen = (Valuation.organization_id == Usage.organization_id, Valuation.id == Usage.valuation_id)
-    frozen_key = sa.select(Valuation.key).where(*frozen).scalar_subquery()
+    frozen_key = sa.select(Valuation.key).where(*frozen).correlate(Usage).scalar_subquery()
     return sa.func.coalesce(current_key != frozen_key, sa.false())
 
 

@@ -70,29 +70,3 @@ def test_factor_of_another_organization_is_not_selected(as_member, as_other_mana
     rejected = as_member.post("/usages", json=body)
 
     assert (rejected.status_code, "No factor has been created yet" in rejected.json["detail"]) == (422, True)
-
-
-def test_factor_has_the_method_of_the_usage(as_member):
-    usage_type = factories.usage_type(factor="2")
-    body = {"usage_type_id": usage_type.id, "usage_at": "2024-01-01T00:00:00Z", "amount": 1}
-    rejected = as_member.post("/usages", json=body | {"method": "market"})
-    assert (rejected.status_code, list(rejected.json["errors"]["json"])) == (422, ["method"])
-    factories.emission_factor(usage_type, "0.1", method="market")
-
-    usage = as_member.post("/usages", json=body | {"method": "market"}).json
-    assert (usage["method"], usage["co2e_kg"]) == ("market", 0.1)
-    assert as_member.patch(f"/usages/{usage['id']}", json={"method": "location"}).json["co2e_kg"] == 2
-
-
-def test_methods_are_not_summed(as_member):
-    usage_type = factories.usage_type(factor="2")
-    factories.emission_factor(usage_type, "0.1", method="market")
-    for method, day in (("location", "01"), ("market", "01"), ("market", "02")):
-        factories.usage(as_member.user, usage_at=f"2024-01-{day}", usage_type_id=usage_type.id, method=method)
-
-    for path in ("/emissions/summary", "/emissions/trend", "/emissions/trend?bucket=year&group_by=usage_type"):
-        rejected = as_member.get(path)
-        assert (rejected.status_code, list(rejected.json["errors"]["query"])) == (422, ["method"])
-    assert as_member.get("/emissions/summary?method=market").json["co2e_kg"] == 0.2
-    assert as_member.get("/emissions/summary?method=location").json["co2e_kg"] == 2
-    assert as_member.get("/emissions/trend?start=2024-01-02").json[0]["co2e_kg"] == 0.1

@@ -112,7 +112,9 @@ def test_ids_are_bigints_generated_by_the_database(app):
     )
     made_here = {name: (kind, made) for name, kind, made in identities}
     assert made_here.pop("usage_versions") == ("bigint", None)  # The ID of the usage.
-    without = {"usage_versions", "daily_totals", "idempotency_records", "password_tokens", *COUNTS}
+    without = {
+        "usage_versions", "valuation_lines", "daily_totals", "idempotency_records", "password_tokens", *COUNTS,
+    }  # fmt: skip
     assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 
 
@@ -140,11 +142,12 @@ def test_times_have_a_zone_and_numbers_are_exact(app):
 
 USAGE = """
 INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, usage_until, amount, unit,
-                    amount_in_type_unit, emission_factor_id, factor,
+                    amount_in_type_unit, valuation_id, emission_factor_id, factor, market_factor,
                     quality, external_id, import_id, recorded_by, version, note)
 SELECT {organization_id}, {user_id}, {usage_type_id}, {usage_at}, {usage_until}, {amount}, 'kwh',
-       1, {emission_factor_id}, f.factor, {quality}, {external_id}, {import_id}, u.id, 1, {note}
-FROM users u CROSS JOIN emission_factors f WHERE u.id = :user AND f.usage_type_id = 100
+       1, {valuation_id}, {emission_factor_id}, f.factor, f.factor, {quality}, {external_id}, {import_id}, u.id, 1, {note}
+FROM users u CROSS JOIN emission_factors f JOIN valuations v ON v.emission_factor_id = f.id
+WHERE u.id = :user AND f.usage_type_id = 100 AND v.organization_id = u.organization_id
 """
 GOOD = {
     "organization_id": "u.organization_id",
@@ -153,6 +156,7 @@ GOOD = {
     "usage_at": "'2024-01-01+00'",
     "usage_until": "NULL",
     "amount": "1",
+    "valuation_id": "v.id",
     "emission_factor_id": "f.id",
     "quality": "'measured'",
     "external_id": "'known'",
@@ -176,12 +180,14 @@ GOOD = {
         ({"organization_id": "u.organization_id + 1"}, "fk_usages_organization_id_user_id"),
         ({"user_id": "u.id + 1000"}, "fk_usages_organization_id_user_id"),
         ({"usage_type_id": "101"}, "fk_usages_usage_type_id_emission_factor_id"),
+        ({"valuation_id": "v.id + 1000"}, "fk_usages_organization_id_valuation_id"),
         ({"import_id": "1"}, "fk_usages_organization_id_import_id"),
         ({"external_id": "'taken'"}, "uq_usages_external_id"),
     ],
 )
 def test_invalid_usage_violates_its_constraint(app, organization, changes, constraint):
     user = factories.user(organization)
+    factories.valuation(organization.id)
     for values in (GOOD, GOOD | {"external_id": "'taken'"}):
         rows_before = db.session.execute(sa.text(USAGE.format(**values)), {"user": user.id}).rowcount
         assert rows_before == 1

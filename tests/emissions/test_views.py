@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import factories
+from tests.support.figures import by_both_methods
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def test_trend_includes_empty_buckets(as_manager, ledger):
         {
             "bucket_start": "2024-01-01T00:00:00Z",
             "bucket_end": "2024-02-01T00:00:00Z",
-            "co2e_kg": 5.05,
+            **by_both_methods(5.05),
             "usage_count": 2,
             "amount": 10.1,
             "unit": "kWh",
@@ -35,7 +36,7 @@ def test_trend_includes_empty_buckets(as_manager, ledger):
         {
             "bucket_start": "2024-02-01T00:00:00Z",
             "bucket_end": "2024-03-01T00:00:00Z",
-            "co2e_kg": 0,
+            **by_both_methods(0),
             "usage_count": 0,
             "coverage": 0.275143,
             "estimated_share": None,
@@ -44,7 +45,7 @@ def test_trend_includes_empty_buckets(as_manager, ledger):
         {
             "bucket_start": "2024-03-01T00:00:00Z",
             "bucket_end": "2024-04-01T00:00:00Z",
-            "co2e_kg": 6.5,
+            **by_both_methods(6.5),
             "usage_count": 2,
             "coverage": 0.001344,
             "estimated_share": 0.076923,
@@ -53,7 +54,7 @@ def test_trend_includes_empty_buckets(as_manager, ledger):
         {
             "bucket_start": "2024-04-01T00:00:00Z",
             "bucket_end": "2024-05-01T00:00:00Z",
-            "co2e_kg": 0,
+            **by_both_methods(0),
             "usage_count": 0,
             "coverage": 0.265277,
             "estimated_share": None,
@@ -94,28 +95,29 @@ def test_figures_without_usages_are_empty(as_manager):
     assert as_manager.get("/emissions/trend?end=2024-01-01").json == []
     assert len(as_manager.get("/emissions/trend?start=2024-01-01&end=2025-01-01").json) == 12
     assert as_manager.get("/emissions/summary").json == {
-        "co2e_kg": 0,
+        **by_both_methods(0),
         "usage_count": 0,
         "restatement_ids": [],
         "by_scope": [],
+        "by_category": [],
         "by_usage_type": [],
         "by_user": [],
     }
 
 
-@pytest.mark.parametrize("group_by", ["usage_type", "user", "scope", "organization"])
+@pytest.mark.parametrize("group_by", ["usage_type", "user", "scope", "category", "organization"])
 def test_groups_add_up_to_their_bucket(as_manager, as_member, ledger, group_by):
     power, gas = ledger
     manager, member = as_manager.user, as_member.user
     organization_id = manager.organization_id
     name = as_manager.get(f"/organizations/{organization_id}").json["name"]
-    of_gas = {"co2e_kg": 6, "usage_count": 1, "amount": 3, "unit": "m3"}
-    of_power = {"co2e_kg": 0.5, "usage_count": 1, "amount": 1, "unit": "kWh"}
+    of_gas = {**by_both_methods(6), "usage_count": 1, "amount": 3, "unit": "m3"}
+    of_power = {**by_both_methods(0.5), "usage_count": 1, "amount": 1, "unit": "kWh"}
     expected = {
         "usage_type": [{"id": power.id, "name": "power"} | of_power, {"id": gas.id, "name": "gas"} | of_gas],
         "user": [{"id": manager.id, "name": "Somebody"} | of_gas, {"id": member.id, "name": "Somebody"} | of_power],
         "scope": [{"id": 1, "name": "scope 1"} | of_gas, {"id": 2, "name": "scope 2"} | of_power],
-        "organization": [{"id": organization_id, "name": name, "co2e_kg": 6.5, "usage_count": 2}],
+        "organization": [{"id": organization_id, "name": name, **by_both_methods(6.5), "usage_count": 2}],
     }[group_by]
 
     trend = as_manager.get(f"/emissions/trend?group_by={group_by}&start=2024-02-01&end=2024-04-01").json
@@ -146,11 +148,19 @@ def test_summary_has_shares(as_manager, as_member, ledger):
 
     assert (summary["co2e_kg"], summary["usage_count"]) == (11.55, 4)
     assert summary["by_scope"] == [
-        {"id": 1, "name": "scope 1", "co2e_kg": 6, "usage_count": 1, "amount": 3, "unit": "m3", "share": 0.519481},
+        {
+            "id": 1,
+            "name": "scope 1",
+            **by_both_methods(6),
+            "usage_count": 1,
+            "amount": 3,
+            "unit": "m3",
+            "share": 0.519481,
+        },
         {
             "id": 2,
             "name": "scope 2",
-            "co2e_kg": 5.55,
+            **by_both_methods(5.55),
             "usage_count": 3,
             "amount": 11.1,
             "unit": "kWh",

@@ -10,8 +10,8 @@ from tests.support.client import query_now
 
 COLUMNS = (
     "id,organization_id,user_id,usage_type_id,usage_at,usage_until,amount,unit,amount_in_type_unit,factor,"
-    "emission_factor_id,co2e_kg,region,method,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,"
-    "version,recorded_at,recorded_by,reason"
+    "market_factor,emission_factor_id,valuation_id,co2e_kg,market_co2e_kg,region,quality,note,external_id,"
+    "adjusts_closed_period_id,import_id,restatement_id,version,recorded_at,recorded_by,reason"
 )
 # Cells by their text. An apostrophe stops spreadsheets from running a formula, without loss.
 CELLS = {
@@ -71,8 +71,8 @@ def test_csv_cells_are_json_texts_and_empty_for_null(as_member):
     assert (header, end) == (COLUMNS, "")
     recorded_at = as_member.get(f"/usages/{usage.id}").json["recorded_at"]
     assert line == (
-        f"{usage.id},{usage.organization_id},{usage.user_id},100,2024-01-01T11:00:00.500000Z,,0.1,kwh,0.1,1.5,"
-        f"{usage.emission_factor_id},0.15,,location,measured,,,,,,1,{recorded_at},{usage.user_id},"
+        f"{usage.id},{usage.organization_id},{usage.user_id},100,2024-01-01T11:00:00.500000Z,,0.1,kwh,0.1,1.5,1.5,"
+        f"{usage.emission_factor_id},{usage.valuation_id},0.15,0.15,,measured,,,,,,1,{recorded_at},{usage.user_id},"
     )
 
 
@@ -172,7 +172,7 @@ def full(as_manager, as_member):
     period = as_manager.post("/closed-periods", json={"until": "2020-12-31T00:00:00Z"}).json
     for number, text in enumerate(CELLS):
         factories.usage(as_member.user, "0.1", f"2024-01-01T00:{number:02}", note=text, external_id=f"={number}")
-    factories.usage(as_manager.user, "1.5", "2024-02-01", unit="MWh", region="GB", method="location")
+    factories.usage(as_manager.user, "1.5", "2024-02-01", unit="MWh", region="GB")
     factories.usage(as_manager.user, "12", "2024-03-01", usage_until=factories.at("2024-04-01"), quality="estimated")
     own = factories.usage_type("=own", "=unit", factor="0.000000000001")
     factories.usage(as_manager.user, "7", "2024-05-01", usage_type_id=own.id)

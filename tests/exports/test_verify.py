@@ -127,12 +127,14 @@ def test_superseded_and_deleted_versions_are_verified(as_manager, usage):
             [
                 "amount_in_type_unit: the ledger has 10 in version 1; 12.5 kwh are 12.5 kwh.",
                 "co2e_kg: the ledger has 15 in version 1; 12.5 kwh × 1.5 are 18.75.",
+                "market_co2e_kg: the ledger has 15 in version 1; 12.5 kwh × 1.5 are 18.75.",
             ],
         ),
         (
             "factor = 1.6",
             [
                 "factor: the ledger has 1.6 in version 1; emission factor {factor} of the catalogue is 1.5.",
+                "factor: the factors of the ledger in version 1 are not those of valuation",
                 "co2e_kg: the ledger has 20 in version 1; 12.5 kwh × 1.5 are 18.75.",
             ],
         ),
@@ -141,6 +143,7 @@ def test_superseded_and_deleted_versions_are_verified(as_manager, usage):
             [
                 "amount_in_type_unit: the ledger has 12.5 in version 1; 12.6 kwh are 12.6 kwh.",
                 "co2e_kg: the ledger has 18.75 in version 1; 12.6 kwh × 1.5 are 18.9.",
+                "market_co2e_kg: the ledger has 18.75 in version 1; 12.6 kwh × 1.5 are 18.9.",
             ],
         ),
         ("unit = 'kg'", ["unit: kg cannot be converted into kwh."]),
@@ -166,6 +169,7 @@ def test_consistent_change_in_database_is_found_by_old_export(as_manager, usage)
         "amount: the file has 12.5; the ledger has 20 in version 1.",
         "amount_in_type_unit: the file has 12.5; the ledger has 20 in version 1.",
         "co2e_kg: the file has 18.75; the ledger has 30 in version 1.",
+        "market_co2e_kg: the file has 18.75; the ledger has 30 in version 1.",
     ]
 
 

@@ -256,7 +256,6 @@ CORPUS = {
     ],
     "region": ["GB", "US-CA", "US-CAMX", "gb", "GBR", "G", "US-", "US-123456789", "GB\n", " GB"],
     "quality": ["measured", "estimated", "guessed", "Measured", "measured "],
-    "method": ["location", "market", "other"],
     "unit": ["kWh", "MWh", " kWh ", "x" * 51, "kg"],
     "note": ["x", "x" * 2000, "x" * 2001, "tab\tline\r\nend", "\x01", "\x7f", "\x85", "\\N", "\\", "🌍", "a\\tb", " "],
     "external_id": ["a", " a ", "a" * 200, "a" * 201, "a\tb", "\\N", "\\.", "ünï", "\x00b", " ", "a\nb", "\u2028"],

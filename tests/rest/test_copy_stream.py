@@ -37,13 +37,14 @@ def real_app(fresh_database_url):
             sa.text(
                 """
                 INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, amount, unit,
-                                    amount_in_type_unit, emission_factor_id, factor, recorded_by, version, note)
-                SELECT :organization_id, :user_id, 100, '2024-01-01'::timestamptz + n * interval '1 minute', 1, 'kwh',
-                       1, f.id, f.factor, :user_id, 1, repeat('x', 12500)
-                FROM generate_series(1, :rows) n, emission_factors f WHERE f.usage_type_id = 100
+                                    amount_in_type_unit, valuation_id, emission_factor_id, factor, market_factor,
+                                    recorded_by, version, note)
+                SELECT organization_id, :user_id, 100, '2024-01-01'::timestamptz + n * interval '1 minute', 1, 'kwh',
+                       1, v.id, emission_factor_id, factor, market_factor, :user_id, 1, repeat('x', 12500)
+                FROM generate_series(1, :rows) n, valuations v WHERE v.id = :valuation_id
                 """
             ),
-            {"organization_id": organization.id, "user_id": user.id, "rows": ROWS},
+            {"valuation_id": factories.valuation(organization.id), "user_id": user.id, "rows": ROWS},
         )
         db.session.commit()
         db.session.remove()

@@ -49,18 +49,17 @@ def split_by_day(usage, timezone):
 def expected_totals(organization_id):
     """Return the totals by key, computed in Python from the usages of the organization."""
     timezone = db.session.scalar(sa.select(Organization.timezone).where(Organization.id == organization_id))
-    totals = defaultdict(lambda: [0, 0, Decimal(0), Decimal(0), Decimal(0), set(), set()])
+    totals = defaultdict(lambda: [0, 0, Decimal(0), Decimal(0), set(), set()])
     for usage in db.session.scalars(sa.select(Usage).where(Usage.organization_id == organization_id)):
         for day, starts_here, amount, hours in split_by_day(usage, timezone):
-            total = totals[usage.usage_type_id, day, usage.method, usage.restatement_id or 0]
+            total = totals[usage.usage_type_id, day, usage.valuation_id, usage.restatement_id or 0]
             total[0 if starts_here else 1] += 1
             total[2] += amount
-            total[3] += amount * usage.factor
-            total[4] += amount * usage.factor * (usage.quality == "estimated")
+            total[3] += amount * (usage.quality == "estimated")
             if usage.adjusts_closed_period_id is None:
-                total[5 if usage.usage_until is None else 6] |= hours
+                total[4 if usage.usage_until is None else 5] |= hours
     return {
-        key: (*total[:5], *(sum(1 << hour for hour in hours) for hours in total[5:])) for key, total in totals.items()
+        key: (*total[:4], *(sum(1 << hour for hour in hours) for hours in total[4:])) for key, total in totals.items()
     }
 
 
@@ -72,11 +71,10 @@ def stored_totals(organization_id):
     for row in rows:
         assert not row.hours_stale
         figures = (
-            row.usage_count, row.carried_count, row.amount, row.co2e_kg, row.estimated_kg,
-            row.reading_hours, row.period_hours,
+            row.usage_count, row.carried_count, row.amount, row.estimated_amount, row.reading_hours, row.period_hours,
         )  # fmt: skip
         if any(figures):
-            totals[row.usage_type_id, row.day, row.method, row.restatement_id] = figures
+            totals[row.usage_type_id, row.day, row.valuation_id, row.restatement_id] = figures
     return totals
 
 

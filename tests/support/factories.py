@@ -9,7 +9,7 @@ from carbonapi.accounts.models import Organization, User
 from carbonapi.accounts.passwords import HASHER
 from carbonapi.auth import Actor, acting_as
 from carbonapi.catalogue.models import EmissionFactor, UsageType
-from carbonapi.catalogue.valuations import choosing_again
+from carbonapi.catalogue.valuations import choose_valuation, choosing_again
 from carbonapi.db import db, row_security
 from carbonapi.usages import service
 
@@ -69,6 +69,13 @@ def emission_factor(of, factor, valid_from="1900-01-01", valid_until=None, regio
         audit.flush()
     db.session.commit()
     return added
+
+
+def valuation(organization_id, usage_type_id=100, moment="2024-01-01"):
+    """Return the id of the current valuation of a usage type at a time, for rows that a test inserts itself."""
+    usage_type = db.session.get_one(UsageType, usage_type_id)
+    region = db.session.get_one(Organization, organization_id).region
+    return choose_valuation(organization_id, usage_type, region, at(moment)).id
 
 
 def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):

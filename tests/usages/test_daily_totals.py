@@ -19,7 +19,7 @@ def test_daily_totals_equal_the_usages_after_random_writes(sign_in, timezone):
     organization = factories.organization(timezone=timezone)
     manager = sign_in(factories.user(organization, "manager"))
     types = [factories.usage_type(factor=factor) for factor in ("0.123456789012", "3")]
-    factories.emission_factor(types[0], "0.1", method="market")
+    factories.emission_factor(types[0], "0.1", region="GB")
     zone = ZoneInfo(timezone)
 
     def moment():
@@ -43,7 +43,7 @@ def test_daily_totals_equal_the_usages_after_random_writes(sign_in, timezone):
         return span() | {
             "usage_type_id": usage_type.id,
             "amount": dice.randrange(10**6) / 1000,
-            "method": dice.choice(["location", "market"]) if usage_type is types[0] else "location",
+            "region": dice.choice(["GB", "FR", None]),
             "quality": dice.choice(["measured", "estimated"]),
         }
 
@@ -73,9 +73,7 @@ def test_daily_totals_equal_the_usages_after_random_writes(sign_in, timezone):
             case 2:
                 answer = manager.patch(f"/usages/{a_usage()}", json=span())
             case 3:
-                answer = manager.patch(
-                    f"/usages/{a_usage()}", json={"usage_type_id": types[1].id, "method": "location"}
-                )
+                answer = manager.patch(f"/usages/{a_usage()}", json={"usage_type_id": types[1].id})
             case 4:
                 answer = manager.delete(f"/usages?id={a_usage()}&id={a_usage()}")
             case 5:

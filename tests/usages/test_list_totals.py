@@ -41,7 +41,7 @@ def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
     for _ in range(examples(10, 25)):
         start, end = sorted(dice.sample(moments, 2))
         bounds = dice.choice([f"start={start}&end={end}", f"start={start}", f"end={end}", ""])
-        narrowed = dice.choice(["", "", f"&usage_type_id={type_id}", "&method=location", "&scope=2"])
+        narrowed = dice.choice(["", "", f"&usage_type_id={type_id}", "&scope=1", "&scope=2"])
         order = dice.choice(["", "&sort=usage_at", "&sort=-usage_at,amount", "&sort=usage_at,-amount", "&sort=amount"])
         size = dice.choice([1, 7, 50])
         asked = f"/usages?{bounds}{narrowed}{order}&page_size={size}"
@@ -72,7 +72,7 @@ def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
     users = [client.user.id for client in clients]
     asked = ["", "&start=2024-01-02&end=2024-01-06", "&start=2024-01-03&end=2024-01-05"]
     asked += [f"&usage_type_id={type_id}" for type_id in (100, 101)] + ["&usage_type_id=100&usage_type_id=101"]
-    asked += [f"&user_id={user_id}" for user_id in (*users[:4], 2**62)] + ["&scope=1", "&scope=2", "&method=market"]
+    asked += [f"&user_id={user_id}" for user_id in (*users[:4], 2**62)] + ["&scope=1", "&scope=2", "&scope=3"]
 
     seen = 0
     for narrowed in asked:

@@ -9,7 +9,7 @@ AT = "2024-01-01T00:00:00Z"
 
 def rejected(client, lines, query="mode=partial"):
     """Return (column, found, message) of each error of a partial import."""
-    header = "usage_at,amount,usage_type_id,user_id,region,method,external_id\n"
+    header = "usage_at,amount,usage_type_id,user_id,region,external_id\n"
     file = header + "".join(f"{line},{number}\n" for number, line in enumerate(lines))
     imported = client.post(f"/imports?{query}", data=file, content_type="text/csv")
     assert imported.status_code == 201, imported.text
@@ -34,36 +34,32 @@ def kinds(as_manager, as_other_manager):
     assert as_manager.post("/closed-periods", json={"until": "1990-01-01T00:00:00Z"}).status_code == 201
     mine = as_manager.user.id
     return [
-        (AT, 100, as_other_manager.user.id, "", "", "user_id", str(as_other_manager.user.id)),
-        (AT, 999999, mine, "", "", "usage_type_id", "999999"),
-        (AT, archived.id, mine, "", "", "usage_type_id", str(archived.id)),
-        ("1980-01-01T00:00:00.500000Z", 100, mine, "", "", "usage_at", "1980-01-01T00:00:00.500000Z"),
-        ("2019-12-31T23:59:59.999999Z", late.id, mine, "", "", "usage_at", "2019-12-31T23:59:59.999999Z"),
-        ("2019-01-01T00:00:00Z", late.id, mine, "", "", "usage_at", "2019-01-01T00:00:00Z"),
-        ("2002-01-01T00:00:00Z", gap.id, mine, "", "", "usage_at", "2002-01-01T00:00:00Z"),
-        ("2005-01-01T00:00:00Z", gap.id, mine, "", "", "usage_at", "2005-01-01T00:00:00Z"),
-        (AT, market.id, mine, "", "location", "method", "location"),
-        (AT, late.id, mine, "", "market", "method", "market"),
-        (AT, regional.id, mine, "", "", "region", None),
-        (AT, regional.id, mine, "US", "", "region", "US"),
-        ("2009-01-01T00:00:00Z", regional.id, mine, "US", "", "region", "US"),
-        (AT, none.id, mine, "", "", "usage_at", AT),
+        (AT, 100, as_other_manager.user.id, "", "user_id", str(as_other_manager.user.id)),
+        (AT, 999999, mine, "", "usage_type_id", "999999"),
+        (AT, archived.id, mine, "", "usage_type_id", str(archived.id)),
+        ("1980-01-01T00:00:00.500000Z", 100, mine, "", "usage_at", "1980-01-01T00:00:00.500000Z"),
+        ("2019-12-31T23:59:59.999999Z", late.id, mine, "", "usage_at", "2019-12-31T23:59:59.999999Z"),
+        ("2019-01-01T00:00:00Z", late.id, mine, "", "usage_at", "2019-01-01T00:00:00Z"),
+        ("2002-01-01T00:00:00Z", gap.id, mine, "", "usage_at", "2002-01-01T00:00:00Z"),
+        ("2005-01-01T00:00:00Z", gap.id, mine, "", "usage_at", "2005-01-01T00:00:00Z"),
+        (AT, market.id, mine, "", "method", AT),
+        (AT, regional.id, mine, "", "region", None),
+        (AT, regional.id, mine, "US", "region", "US"),
+        ("2009-01-01T00:00:00Z", regional.id, mine, "US", "region", "US"),
+        (AT, none.id, mine, "", "usage_at", AT),
     ]
 
 
 def test_every_row_gets_error_of_request(as_manager, kinds):
     request_errors = []
-    for moment, type_id, user_id, region, method, column, found in kinds:
-        fields = {"region": region or None} | ({"method": method} if method else {})
-        body = {"usage_type_id": type_id, "user_id": user_id, "usage_at": moment, "amount": 1} | fields
+    for moment, type_id, user_id, region, column, found in kinds:
+        body = {"usage_type_id": type_id, "user_id": user_id, "usage_at": moment, "amount": 1, "region": region or None}
         answer = as_manager.post("/usages", json=body)
         ((name, (message,)),) = answer.json["errors"]["json"].items()
         assert name == column
         request_errors.append((column, found, message))
 
-    lines = [
-        f"{moment},1,{type_id},{user_id},{region},{method}" for moment, type_id, user_id, region, method, _, _ in kinds
-    ]
+    lines = [f"{moment},1,{type_id},{user_id},{region}" for moment, type_id, user_id, region, _, _ in kinds]
     assert rejected(as_manager, lines * 20) == request_errors * 20
 
 

@@ -117,6 +117,7 @@ def test_groups_add_up_to_their_bucket(as_manager, as_member, ledger, group_by):
         "usage_type": [{"id": power.id, "name": "power"} | of_power, {"id": gas.id, "name": "gas"} | of_gas],
         "user": [{"id": manager.id, "name": "Somebody"} | of_gas, {"id": member.id, "name": "Somebody"} | of_power],
         "scope": [{"id": 1, "name": "scope 1"} | of_gas, {"id": 2, "name": "scope 2"} | of_power],
+        "category": [{"id": None, "name": None, **by_both_methods(6.5), "usage_count": 2}],
         "organization": [{"id": organization_id, "name": name, **by_both_methods(6.5), "usage_count": 2}],
     }[group_by]
 

@@ -31,7 +31,7 @@ CELLS = {
     'a, "b"\nc': 'a, "b"\nc',
     "\\.": "\\.",
 }
-FOLLOWS = ("id", "organization_id", "user_id", "import_id", "version", "recorded_at", "recorded_by")
+FOLLOWS = ("id", "organization_id", "user_id", "import_id", "valuation_id", "version", "recorded_at", "recorded_by")
 
 
 def lines_of(answer):

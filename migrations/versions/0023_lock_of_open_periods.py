@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "lock_of_open_periods"
-down_revision = "scope_of_transactions"
+down_revision = "policies_by_role"
 branch_labels = None
 depends_on = None
 

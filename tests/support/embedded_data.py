@@ -8,9 +8,11 @@ import tempfile
 from pathlib import Path
 
 import flask_migrate
+import sqlalchemy as sa
 
 from carbonapi import create_app
 from carbonapi.db import db, row_security
+from carbonapi.db.role_timeouts import set_missing_timeouts
 from carbonapi.postgres import embedded
 
 from .apps import settings_for
@@ -33,6 +35,9 @@ def _migrated() -> Path:
             with db.engine.begin() as connection:
                 row_security.grant_service_role(connection, embedded.ROLE)
             db.engine.dispose()
+        role = sa.create_engine(url, poolclass=sa.NullPool)
+        with role.begin() as connection:
+            set_missing_timeouts(connection)  # Otherwise, each service would start with a migration.
     shutil.rmtree(folder / "run", ignore_errors=True)
     for name in ("keeper.lock", "postgresql.log", "secret_key"):
         (folder / name).unlink(missing_ok=True)

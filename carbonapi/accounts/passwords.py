@@ -21,9 +21,7 @@ _MIN_GUESSES = 10**6  # zxcvbn calls fewer guesses "very guessable".
 
 SLOT_TIMEOUT_SECONDS = 2
 # Verified if there is no user, so that an unknown e-mail address takes as long as a wrong password.
-DUMMY_HASH = (
-    "$argon2id$v=19$m=19456,t=2,p=1$lLGYPdCIJULBtcBwx3etwA$ovasPD0Oo0Lv5W1QjRiBhki7Flha7Bm7xejoIYiVkQY"
-)
+DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$lLGYPdCIJULBtcBwx3etwA$ovasPD0Oo0Lv5W1QjRiBhki7Flha7Bm7xejoIYiVkQY"
 
 
 def create_slots(workers: int | None) -> threading.BoundedSemaphore:

@@ -53,9 +53,11 @@ class Service:
         return self.request("GET", path)[0]
 
     def has_started(self) -> bool:
-        self.processes |= family(self.process.pid)
         assert self.process.poll() is None, self.output.read_text()
-        return "To stop:" in self.output.read_text()
+        if "To stop:" not in self.output.read_text():
+            return False
+        self.processes |= family(self.process.pid)
+        return True
 
     @property
     def child_process(self) -> int:
@@ -207,6 +209,7 @@ def test_draining_service_answers_but_is_not_ready(folder: Path) -> None:
                     response = connection.getresponse()
                     response.read()
                     answered[0] += 1
+                    time.sleep(0.01)
                     if response.status != 200:
                         failed.append(f"{response.status}")
             except (OSError, http.client.HTTPException) as error:

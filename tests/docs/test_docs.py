@@ -98,8 +98,12 @@ def assert_answers(run_commands, text, least):
 
 @pytest.mark.parametrize(
     ("text", "least"),
-    [(FIRST_USAGE, 35), (CLIENTS, 20), (FILES, 20)],
-    ids=["first-usage", "use-a-client", "files"],
+    [
+        # The next test has the same commands, after `make demo`.
+        pytest.param(FIRST_USAGE, 35, marks=pytest.mark.thorough, id="first-usage"),
+        pytest.param(CLIENTS, 20, id="use-a-client"),
+        pytest.param(FILES, 20, id="files"),
+    ],
 )
 def test_commands_answer_as_shown(run_commands, text, least):
     assert_answers(run_commands, text, least)

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 from carbonapi.serving import supervisor
 from carbonapi.settings import DEFAULTS
 from tests.support.processes import public_folder, wait_until
+from tests.support.scale import THOROUGH
 from tests.support.servers import free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -126,10 +127,16 @@ def test_installed_service_serves_from_an_empty_folder(wheel: Path, tmp_path: Pa
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(programs / "python")]
 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    for name in pinned_in("the service"):
-        link_package(name, packages)
-    subprocess.run([*pip, "install", "--quiet", "--no-compile", "--no-deps", str(wheel)], check=True)
+    install = [*pip, "install", "--quiet", "--no-compile", "--no-deps"]
+    if THOROUGH:
+        section = tmp_path / "service.lock"
+        section.write_text(LOCK.partition("\n# ==== tests and checks")[0])
+        subprocess.run([*install, "--require-hashes", "-r", str(section)], check=True)
+    else:  # Downloading and unpacking the packages takes longer than the rest of the test.
+        (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+        for name in pinned_in("the service"):
+            link_package(name, packages)
+    subprocess.run([*install, str(wheel)], check=True)
     subprocess.run([*pip, "check"], check=True)
     port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("CARBONAPI_", "PYTHON"))}

@@ -36,7 +36,7 @@ MUTATIONS = (
     # Isolation of organizations.
     mutation(
         "isolation: the policies let all rows through",
-        POLICIES,
+        SCOPE,
         "upgrade",
         Replace(r"f'CREATE POLICY tenant ON \{table\} USING .*'", "f'CREATE POLICY tenant ON {table} USING (true)'"),
         f"{ROW_SECURITY}test_scope_limits_visible_rows",

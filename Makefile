@@ -21,6 +21,10 @@ thorough: .venv/everything ## Run all tests with many random examples, and schem
 browser: .venv/everything .venv/axe/package/axe.min.js ## Run the browser tests of the dashboard and Swagger UI (need Chromium, and npm for axe-core)
 	.venv/bin/python -m pytest -m browser $(ARGS)
 
+browser-nginx: .venv/everything .venv/axe/package/axe.min.js ## Run the browser tests of the dashboard through nginx, with a path prefix that it removes or keeps
+	CARBONAPI_TEST_NGINX=stripped .venv/bin/python -m pytest -m browser tests/dashboard $(ARGS)
+	CARBONAPI_TEST_NGINX=kept .venv/bin/python -m pytest -m browser tests/dashboard $(ARGS)
+
 screenshots: .venv/everything ## Take the screenshots of the dashboard in docs/pictures
 	.venv/bin/python -m pytest -m browser tests/dashboard/pictures.py
 
@@ -66,6 +70,9 @@ crash: .venv/everything ## Kill the service at random, and compare its ledger wi
 
 consistency: .venv/everything ## Check that answers as of a time are final, and the feed of changes complete (make consistency SECONDS=60)
 	.venv/bin/python -m tests.endurance.consistency $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+simultaneous-imports: .venv/everything ## Check that a file imported several times at once, by several processes, is recorded once (takes minutes)
+	.venv/bin/python -m tests.endurance.simultaneous_imports $(ARGS)
 
 soak: .venv/everything ## Check that memory does not grow under load (needs Linux; make soak SECONDS=900)
 	.venv/bin/python -m tests.endurance.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
@@ -126,4 +133,4 @@ clean: ## Delete the virtual environment and all caches, but no data
 	@cd .venv/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.PHONY: help run demo test browser screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash soak docs check lock clean
+.PHONY: help run demo test browser browser-nginx screenshots redis nginx pgbouncer typescript newman schemathesis thorough attack bench bench-quick bench-scope overload mutants crash simultaneous-imports soak docs check lock clean

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from .. import audit
 from ..accounts.models import Organization
 from ..auth import current_actor, display_name, get_referenced, get_visible
-from ..db import db
+from ..db import db, row_security
 from ..errors import Conflict, NotFound
 from .models import DEFAULT_METHOD, EmissionFactor, UsageType
 
@@ -50,6 +50,13 @@ def delete_usage_type(usage_type: UsageType) -> None:
         raise Conflict(
             f"The {display_name(UsageType)} {usage_type.name} ({usage_type.unit}) is in use. Set `archived` to hide it."
         ) from None
+
+
+def lock_usage_type(usage_type_id: int) -> UsageType:
+    """Return the visible usage type with this id, locked until the commit. It may be shared."""
+    # Row-level security lets an organization read shared types, but not lock them.
+    with row_security.for_all_organizations():
+        return get_visible(UsageType, usage_type_id, lock=True)
 
 
 def create_factor(usage_type: UsageType, organization_id: int | None = None, **fields: Any) -> EmissionFactor:

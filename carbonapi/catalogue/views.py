@@ -118,7 +118,7 @@ class Factors(MethodView):
         factors. A factor without an end ends the previous open-ended one. Validity of one owner, region and method must
         not overlap (409). Recorded usages keep their factors until a restatement.
         """
-        return service.create_factor(get_visible(UsageType, usage_type_id, lock=True), **fields)
+        return service.create_factor(service.lock_usage_type(usage_type_id), **fields)
 
 
 @catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")

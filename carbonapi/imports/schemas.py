@@ -22,7 +22,7 @@ from ..rest.fields import (
 )
 from ..usages.schemas import quality, reason
 from .formats.green_button import COMMODITIES
-from .formats.rows import FORMATS, NAMES, CellsSchema, FileFormat
+from .formats.rows import FOLDS, FORMATS, NAMES, CellsSchema, FileFormat
 from .models import MODES, ON_CONFLICT, STATUSES, Import, ImportRowError
 
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "pipe": "|"}
@@ -71,8 +71,10 @@ class ImportOptions(QuerySchema):
         metadata={"description": "IANA time zone of times without an offset. Default: such times are errors."}
     )
     fold = one_of(
-        ("first", "second"),
-        "Instant of a local time that occurs twice or does not exist when clocks change. Default: such times are "
+        FOLDS,
+        "Instant of a local time that occurs twice or does not exist when clocks change. With `order`, the first "
+        "occurrence in the lines of a user and usage type is the first instant, and the next one the second; if the "
+        "times descend, the other way around. Times that do not exist are errors then. Default: all such times are "
         "errors.",
     )
     date_order = one_of(("ymd", "dmy", "mdy"), "Order of dates such as 31/12/2020 13:00. Default: RFC 3339 only.")

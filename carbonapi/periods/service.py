@@ -1,4 +1,8 @@
-"""Close and reopen accounting periods. Usages of a closed period cannot change until it is reopened for a reason."""
+"""Close and reopen accounting periods. Usages of a closed period cannot change until it is reopened for a reason.
+
+Each writer of usages takes a shared advisory lock of its organization before it checks that a period is open, and keeps
+it until it commits. Closing a period takes the lock exclusively. Other organizations do not wait.
+"""
 
 import datetime as dt
 from typing import Any
@@ -12,6 +16,8 @@ from ..errors import Conflict, ValidationFailed
 from ..rest.fields import format_datetime
 from .models import ClosedPeriod
 
+LOCK_CLASS = 6_120_744  # Distinct from other advisory locks with two keys. The other key is the organization.
+
 
 def close(now: dt.datetime, until: dt.datetime, note: str | None) -> ClosedPeriod:
     """Close the period of the actor's organization before `until`.
@@ -21,10 +27,10 @@ def close(now: dt.datetime, until: dt.datetime, note: str | None) -> ClosedPerio
     actor = current_actor()
     if until > now:
         raise ValidationFailed("Must not be in the future: only a past period can be closed.", field="until")
-    # The lock waits for current writers and blocks later ones, which check for closed periods in the statement that
-    # takes their lock. All writers wait behind it, so it times out soon, and the client gets a transient error.
+    # The organization's later writers wait behind it, so it times out soon, and the client gets a transient error.
     allow(lock_seconds=1)
-    db.session.execute(sa.text("LOCK TABLE usages, usage_versions IN SHARE ROW EXCLUSIVE MODE"))
+    key = sa.cast(sa.literal(actor.organization_id, sa.BigInteger) % 2147483647, sa.Integer)
+    db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_CLASS, key)))
     period = closing_period_at(actor.organization_id, until - dt.timedelta(microseconds=1))
     if period is not None:
         raise Conflict(f"Period {period.id} is already closed until {format_datetime(period.until)}.")
@@ -43,6 +49,11 @@ def reopen(period: ClosedPeriod, now: dt.datetime, reason: str) -> ClosedPeriod:
     period.reopened_at, period.reopened_by, period.reopen_reason = now, current_actor().id, reason
     audit.flush()
     return period
+
+
+def keep_open(organization_id: int) -> None:
+    """Let no period of the organization be closed until the transaction ends."""
+    db.session.execute(sa.select(sa.func.keep_periods_open(organization_id)))
 
 
 def is_open(organization_id: Any, usage_at: Any) -> sa.ColumnElement[bool]:

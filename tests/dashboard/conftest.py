@@ -1,7 +1,9 @@
 """The dashboard in Chromium, with the real service and the readings of a British household."""
 
+import contextlib
 import gzip
 import json
+import os
 import re
 import urllib.parse
 import urllib.request
@@ -15,10 +17,26 @@ from tests.support import browser as chromium
 from tests.support.apps import SECRET_KEY
 from tests.support.databases import cloned_database
 from tests.support.factories import PASSWORD, numbers
+from tests.support.nginx import nginx
 from tests.support.servers import serving
 
 READINGS = Path(__file__).parents[2] / "carbonapi/commands/demo"
 OPTIONS = [option for option in chromium.OPTIONS if not option.startswith(("--remote-debugging", "--window"))]
+
+GZIP = "gzip on; gzip_types application/json text/css text/javascript; gzip_proxied any; gzip_min_length 1;"
+# `make browser-nginx` sets CARBONAPI_TEST_NGINX to one of these: the settings of the service, then those of nginx.
+PROXIES = {
+    # nginx compresses, not the service.
+    "stripped": (
+        {"TRUSTED_PROXIES": 1},
+        {
+            "target": "/",
+            "settings": 'proxy_set_header X-Forwarded-Prefix /carbon; proxy_set_header Accept-Encoding "";'
+            "proxy_buffering on; proxy_request_buffering on;",
+        },
+    ),
+    "kept": ({"BASE_PATH": "/carbon"}, {"settings": "proxy_buffering off; proxy_request_buffering off;"}),
+}
 
 
 class ApiUser:
@@ -51,7 +69,14 @@ class ApiUser:
 @pytest.fixture(scope="session")
 def service(server_url):
     unlimited = {name: 0 for name in DEFAULTS if name.startswith("RATE_LIMIT_")}
-    with cloned_database(server_url, "dashboard") as url, serving(url, SECRET_KEY, **unlimited) as service:
+    proxy = os.environ.get("CARBONAPI_TEST_NGINX")
+    settings, proxy_settings = PROXIES[proxy] if proxy else ({}, {})
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(cloned_database(server_url, "dashboard"))
+        service = stack.enter_context(serving(url, SECRET_KEY, **unlimited, **settings))
+        if proxy:
+            address, _ = stack.enter_context(nginx(service, location="/carbon/", server=GZIP, **proxy_settings))
+            service = f"{address}/carbon"
         yield service
 
 
@@ -87,7 +112,7 @@ def chromium_browser():
 def context(chromium_browser, service):
     """A British browser context. Its pages must not log errors, except for error responses."""
     context = chromium_browser.new_context(
-        base_url=service, locale="en-GB", timezone_id="Europe/London", viewport={"width": 1280, "height": 900}
+        base_url=f"{service}/", locale="en-GB", timezone_id="Europe/London", viewport={"width": 1280, "height": 900}
     )
     context.set_default_timeout(10_000)
     context.add_init_script(chromium.NOTE_VIOLATIONS)
@@ -112,7 +137,7 @@ def enter(page):
     """Return a function that logs a user in and shows a view."""
 
     def log_in(user, view="emissions", **params):
-        page.goto(f"/dashboard?{urllib.parse.urlencode({'view': view, **params})}")
+        page.goto(f"dashboard?{urllib.parse.urlencode({'view': view, **params})}")
         page.get_by_label("E-mail address").fill(user.email)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in", exact=True).click()

@@ -51,7 +51,7 @@ def test_views_are_accessible_and_fit_the_width(enter, household, axe, scheme, w
     expect(page.locator("html")).to_have_attribute("data-theme", scheme)
 
     for view in VIEWS:
-        page.goto(f"/dashboard?view={view}&compare=previous_year" if view == "emissions" else f"/dashboard?view={view}")
+        page.goto(f"dashboard?view={view}&compare=previous_year" if view == "emissions" else f"dashboard?view={view}")
         page.locator(".bar, .results table, .types table, .results .empty, .view form").first.wait_for()
         wait_until_idle(page)
         if view == "emissions":
@@ -69,7 +69,7 @@ def test_views_are_accessible_and_fit_the_width(enter, household, axe, scheme, w
         assert violations(page, axe) == [], view
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
 
-    page.goto("/dashboard?view=usages")
+    page.goto("dashboard?view=usages")
     for opener in ("Add a usage", "kg: explain", "Delete the usage"):
         page.get_by_role("button", name=opener).first.click()
         page.get_by_role("dialog").wait_for()
@@ -79,7 +79,7 @@ def test_views_are_accessible_and_fit_the_width(enter, household, axe, scheme, w
 
 
 def test_login_page_is_accessible(page, axe):
-    page.goto("/dashboard")
+    page.goto("dashboard")
     page.get_by_role("button", name="Log in", exact=True).click()
     page.locator("[aria-invalid=true]").first.wait_for()
     assert violations(page, axe) == []
@@ -88,7 +88,7 @@ def test_login_page_is_accessible(page, axe):
 
 
 def test_axe_detects_a_missing_label(page, axe):
-    page.goto("/dashboard")
+    page.goto("dashboard")
     page.get_by_label("Password").evaluate("input => document.querySelector(`label[for=${input.id}]`).remove()")
 
     assert [violation.split()[0] for violation in violations(page, axe)] == ["label-title-only", "label"]
@@ -110,16 +110,16 @@ def test_stored_scripts_never_run(enter, manager):
 
     expect(page.get_by_label("Legend").or_(page.locator(".account")).first).to_contain_text("<script>")
     for view in VIEWS:
-        page.goto(f"/dashboard?view={view}&usage_type_id=100&group_by=user&start={SCRIPT}")
+        page.goto(f"dashboard?view={view}&usage_type_id=100&group_by=user&start={SCRIPT}")
         wait_until_idle(page)
         assert page.evaluate("window.ran") is None, view
-    page.goto("/dashboard?view=restatements")
+    page.goto("dashboard?view=restatements")
     expect(page.locator(".results tbody")).to_contain_text(SCRIPT)
-    page.goto("/dashboard?view=usages")
+    page.goto("dashboard?view=usages")
     expect(page.locator(".results tbody")).to_contain_text(SCRIPT)
     page.get_by_role("button", name="kg: explain").click()
     expect(page.get_by_role("dialog")).to_contain_text(SCRIPT)
-    page.goto("/dashboard?view=imports")
+    page.goto("dashboard?view=imports")
     content = f'"{SCRIPT}",amount\n"{SCRIPT}",2\n'.encode()
     page.set_input_files("#import-file", {"name": f"{SCRIPT[:8]}.csv", "mimeType": "text/csv", "buffer": content})
     page.get_by_label("Time", exact=True).select_option(SCRIPT)
@@ -131,7 +131,7 @@ def test_stored_scripts_never_run(enter, manager):
 
 def test_chosen_theme_survives_a_reload(page):
     page.emulate_media(color_scheme="light")
-    page.goto("/dashboard")
+    page.goto("dashboard")
 
     page.get_by_role("button", name="Dark").click()
     page.reload()
@@ -141,7 +141,7 @@ def test_chosen_theme_survives_a_reload(page):
 
 
 def test_keyboard_suffices_to_log_in_and_change_view(page, manager):
-    page.goto("/dashboard")
+    page.goto("dashboard")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.get_by_label("E-mail address").focus()

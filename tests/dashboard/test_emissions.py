@@ -151,7 +151,7 @@ def test_numbers_never_wrap_within(enter, manager, width):
     expect(readout(page)).to_be_visible()
 
     assert wrapped_numbers(page) == []
-    page.goto("/dashboard?view=usages")
+    page.goto("dashboard?view=usages")
     page.get_by_role("button", name="kg: explain").first.click()
     page.get_by_role("dialog").wait_for()
     assert wrapped_numbers(page) == []
@@ -183,7 +183,7 @@ def test_empty_by_a_filter_differs_from_empty(enter, household):
     expect(page.get_by_text("No usages match these filters.")).to_be_visible()
     page.get_by_role("button", name="Clear filters").click()
     expect(page.locator(".bar")).to_have_count(4)
-    page.goto("/dashboard?view=usages&quality=estimated")
+    page.goto("dashboard?view=usages&quality=estimated")
     expect(page.get_by_text("No usages match these filters.")).to_be_visible()
     page.get_by_role("button", name="Clear filters").click()
     expect(page.locator(".pager")).to_contain_text("4,320 in total")

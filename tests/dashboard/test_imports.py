@@ -84,7 +84,7 @@ def test_export_can_be_imported(enter, manager):
     manager.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2022-01-31T12:00:00Z", "amount": "0.3"})
     page = enter(manager, "imports")
     exported = page.evaluate(
-        "token => fetch('/api/v1/usages/export?format=csv', {headers: {Authorization: `Bearer ${token}`}})"
+        "token => fetch('api/v1/usages/export?format=csv', {headers: {Authorization: `Bearer ${token}`}})"
         ".then(response => response.text())",
         manager.token,
     )

@@ -15,7 +15,7 @@ def count_refreshes(context):
 
 
 def test_registration_logs_in(page):
-    page.goto("/dashboard")
+    page.goto("dashboard")
 
     page.get_by_role("button", name="Register an organization").click()
     expect(page.get_by_role("heading", name="Register")).to_be_focused()
@@ -33,7 +33,7 @@ def test_registration_logs_in(page):
 
 
 def test_wrong_password_shows_an_error(page, manager):
-    page.goto("/dashboard")
+    page.goto("dashboard")
 
     page.get_by_label("E-mail address").fill(manager.email)
     page.get_by_label("Password").fill("something else altogether")
@@ -66,7 +66,7 @@ def test_session_survives_reloads_in_two_tabs(enter, household, context):
     page = enter(household)
     page.locator(".bar").first.wait_for()
     other = context.new_page()
-    other.goto("/dashboard")
+    other.goto("dashboard")
     for _ in range(2):
         page.reload(wait_until="commit")
         other.reload(wait_until="commit")
@@ -80,7 +80,7 @@ def test_session_survives_reloads_in_two_tabs(enter, household, context):
 def test_logout_ends_the_session_in_every_tab(enter, household, context):
     page = enter(household)
     other = context.new_page()
-    other.goto("/dashboard")
+    other.goto("dashboard")
     other.locator(".bar").first.wait_for()
 
     page.get_by_role("button", name="Log out").click()
@@ -153,7 +153,7 @@ def test_canceled_login_keeps_the_form_too(enter, manager):
 def test_session_end_in_one_tab_keeps_forms_in_others(enter, manager, context):
     page = enter(manager, "usages")
     other = context.new_page()
-    other.goto("/dashboard?view=usages")
+    other.goto("dashboard?view=usages")
     other.get_by_role("button", name="Add a usage").click()
     other.get_by_label("Amount").fill("7")
     end_session(manager)

@@ -75,7 +75,7 @@ def test_password_link_is_made_again(enter, manager, grace):
 
 
 def test_login_page_explains_forgotten_passwords(page):
-    page.goto("/dashboard")
+    page.goto("dashboard")
 
     page.get_by_role("button", name="Forgot your password?").click()
     expect(page.get_by_role("heading", name="Forgot your password?")).to_be_focused()

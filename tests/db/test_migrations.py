@@ -201,12 +201,39 @@ def test_invalid_usage_violates_its_constraint(app, organization, changes, const
         ("UPDATE emission_factors SET factor = 'NaN' WHERE usage_type_id = 100", "ck_emission_factors_factor"),
         ("UPDATE emission_factors SET valid_until = valid_from", "ck_emission_factors_validity"),
         (
-            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (100, 1, now(), 'x')",
+            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source, version) "
+            "VALUES (100, 1, now(), 'x', 1)",
             "ex_emission_factors_validity",
         ),
         (
-            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (1, 1, now(), 'x')",
+            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source, version) "
+            "VALUES (1, 1, now(), 'x', 1)",
             "fk_emission_factors_usage_type_id",
+        ),
+        ("UPDATE usage_types SET category = 'waste', scope = 1 WHERE id = 100", "ck_usage_types_category"),
+        ("UPDATE usage_types SET category = 'waste' WHERE id = 100", "ck_usage_types_category"),
+        ("UPDATE usage_types SET category = 'energy', scope = 3 WHERE id = 100", "ck_usage_types_category"),
+        (
+            "UPDATE usage_types SET scope = 3, outside_of_scopes = true WHERE id = 100",
+            "ck_usage_types_outside_of_scopes",
+        ),
+        ("UPDATE emission_factors SET gwp = 'AR1'", "ck_emission_factors_gwp"),
+        ("UPDATE emission_factors SET ch4_kg = -1", "ck_emission_factors_gases"),
+        ("UPDATE emission_factors SET superseded_at = now()", "ck_emission_factors_superseded"),
+        ("UPDATE emission_factors SET factor_set_id = 1", "fk_emission_factors_factor_set_id"),
+        ("UPDATE emission_factors SET supersedes_id = 1000000 WHERE id = 1", "fk_emission_factors_supersedes_id"),
+        ("UPDATE emission_factors SET supersedes_id = 1", "uq_emission_factors_supersedes_id"),
+        (
+            "INSERT INTO factor_sets (publisher, edition, version) VALUES ('p', '1', 1), ('p', '1', 1)",
+            "uq_factor_sets_edition",
+        ),
+        (
+            "INSERT INTO factor_sets (publisher, edition, version, gwp) VALUES ('p', '1', 1, 'AR1')",
+            "ck_factor_sets_gwp",
+        ),
+        (
+            "INSERT INTO factor_sets (publisher, edition, version, sha256) VALUES ('p', '1', 1, 'x')",
+            "ck_factor_sets_hash",
         ),
         ("UPDATE users SET role = 'king'", "ck_users_role"),
         ("UPDATE users SET email = NULL", "ck_users_erased"),

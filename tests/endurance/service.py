@@ -26,8 +26,9 @@ SETTINGS = NO_RATE_LIMITS | {"ACCESS_TOKEN_MINUTES": 1440, "LOG_LEVEL": "error"}
 class Service:
     """The service with its own folder and port, which stay the same after a restart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 2) -> None:
         self.folder = folder
+        self.workers_option = ("--workers", str(workers))
         self.port = free_port()
         self.log = folder / "log"
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("CARBONAPI_")}
@@ -38,7 +39,8 @@ class Service:
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(self.port), "--workers", "2"]
+        options = ("--port", str(self.port), *self.workers_option)
+        command = [sys.executable, "-m", "carbonapi.commands", "serve", *options]
         with open(self.log, "a") as log:
             self.supervisor = subprocess.Popen(command, cwd=PROJECT, env=self.environ, stdout=log, stderr=log)
         self.starts, self.started_at = self.starts + 1, time.monotonic()
@@ -123,10 +125,10 @@ class Service:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Service]:
+def running(workers: int = 2) -> Iterator[Service]:
     """Yield a service with an empty ledger; kill it afterwards."""
     with public_folder() as folder:
-        service = Service(folder)
+        service = Service(folder, workers)
         try:
             service.wait_until_ready()
             yield service

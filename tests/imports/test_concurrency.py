@@ -9,6 +9,7 @@ from carbonapi import create_app
 from carbonapi.db import db
 from carbonapi.imports.checks import earlier_imports
 from carbonapi.imports.jobs.queue import run_next
+from carbonapi.periods.service import LOCK_CLASS
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
@@ -102,7 +103,7 @@ def test_concurrent_change_rejects_row_of_partial_import(committing, engine, usa
 def test_concurrently_closed_period_is_row_error(committing, engine, usage_type):
     organization_id, user_id = committing.user.organization_id, committing.user.id
     statements = [
-        "LOCK TABLE usages, usage_versions IN SHARE ROW EXCLUSIVE MODE",
+        f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {organization_id})",
         "INSERT INTO closed_periods (organization_id, until, closed_at, closed_by) "
         f"VALUES ({organization_id}, '2025-01-01Z', now(), {user_id})",
     ]
@@ -136,7 +137,7 @@ def test_concurrently_deleted_usage_is_conflict(committing, engine, usage_type):
         "UPDATE usage_types SET archived = true WHERE id = {id}",
         "DELETE FROM emission_factors WHERE usage_type_id = {id}",
         "UPDATE emission_factors SET valid_until = '2000-01-01Z' WHERE organization_id IS NULL",
-        "LOCK TABLE usages, usage_versions IN SHARE ROW EXCLUSIVE MODE",
+        f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {{organization_id}})",
     ],
 )
 def test_checked_references_stay_locked_until_commit(committing, engine, usage_type, statement):
@@ -154,7 +155,7 @@ def test_checked_references_stay_locked_until_commit(committing, engine, usage_t
         wait_until(is_waiting, 20)
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"), watcher.begin():
             watcher.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
-            watcher.execute(sa.text(statement.format(id=usage_type)))
+            watcher.execute(sa.text(statement.format(id=usage_type, organization_id=committing.user.organization_id)))
     importing.join(60)
 
     assert (answers[0].status_code, count(engine, "usages")) == (201, 2)

@@ -205,7 +205,7 @@ LONDON = {"timezone": "Europe/London"}
         ("2024-07-01T12:00:00+00:00", LONDON, "2024-07-01T12:00:00Z"),
         ("2024-10-27 01:30:00", LONDON | {"fold": "first"}, "2024-10-27T00:30:00Z"),
         ("2024-10-27 01:30:00", LONDON | {"fold": "second"}, "2024-10-27T01:30:00Z"),
-        ("2024-10-27 01:30:00", LONDON, "This local time occurs twice in Europe/London. Set fold=first or "),
+        ("2024-10-27 01:30:00", LONDON, "This local time occurs twice in Europe/London. Set fold=order if "),
         ("2024-03-31 01:30:00", LONDON, "This local time does not exist in Europe/London"),
         ("31/12/2020 13:00", LONDON | {"date_order": "dmy"}, "2020-12-31T13:00:00Z"),
         ("12/31/2020", LONDON | {"date_order": "mdy"}, "2020-12-31T00:00:00Z"),

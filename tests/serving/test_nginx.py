@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import httpx
 import pytest
 import requests
 
+from carbonapi.serving.request_body import DISCARD_IDLE_SECONDS, DISCARD_SECONDS
 from tests.support import factories
 from tests.support.apps import SECRET_KEY
 from tests.support.files import new_file
@@ -106,30 +108,45 @@ def with_node(url, file):
     return subprocess.run(["node", "-e", NODE, url, str(file)], capture_output=True, text=True).stdout[:3]
 
 
-@pytest.mark.parametrize("buffering", ["direct", "on", "off"])
-@pytest.mark.parametrize(
-    "upload",
-    [
-        curl,
-        curl_without_expect,
-        curl_in_chunks,
-        with_requests,
-        with_urllib,
-        with_http_client_in_chunks,
-        with_httpx,
-        with_node,
-    ],
-)
-def test_rejection_of_an_upload_reaches_the_client(service, file, buffering, upload):
+UPLOADS = [
+    curl,
+    curl_without_expect,
+    curl_in_chunks,
+    with_requests,
+    with_urllib,
+    with_http_client_in_chunks,
+    with_httpx,
+    with_node,
+]
+
+
+def upload_often(upload, service, file, buffering):
+    """Return the statuses of rejected uploads to the service, or through an nginx with this buffering."""
     query = "/api/v1/imports?usage_type_id=101"
     if buffering == "direct":
-        statuses = [upload(service + query, file) for _ in range(TRIES)]
-    else:
-        with nginx(service, settings=f"proxy_request_buffering {buffering};") as (url, folder):
-            statuses = [upload(url + query, file) for _ in range(TRIES)]
-            assert (folder / "error.log").read_text().count("Broken pipe") == 0
+        return [upload(service + query, file) for _ in range(TRIES)]
+    with nginx(service, settings=f"proxy_request_buffering {buffering};") as (url, folder):
+        statuses = [upload(url + query, file) for _ in range(TRIES)]
+        assert (folder / "error.log").read_text().count("Broken pipe") == 0
+    return statuses
 
-    assert statuses == ["401"] * TRIES
+
+@pytest.mark.parametrize("buffering", ["direct", "on", "off"])
+@pytest.mark.parametrize("upload", UPLOADS)
+def test_rejection_of_an_upload_reaches_the_client(service, file, buffering, upload):
+    assert upload_often(upload, service, file, buffering) == ["401"] * TRIES
+
+
+@pytest.fixture(scope="module")
+def gunicorn(service, module_database_url):
+    with serving_with_gunicorn(module_database_url, SECRET_KEY, **UNLIMITED) as url:
+        yield url
+
+
+@pytest.mark.parametrize("buffering", ["direct", "on", "off"])
+@pytest.mark.parametrize("upload", UPLOADS)
+def test_rejection_by_gunicorn_reaches_the_client(gunicorn, file, buffering, upload):
+    assert upload_often(upload, gunicorn, file, buffering) == ["401"] * TRIES
 
 
 @pytest.mark.parametrize("buffering", ["on", "off"])
@@ -248,3 +265,15 @@ def test_gunicorn_reads_chunks_and_detects_truncated_ones(service, module_databa
             connection.shutdown(socket.SHUT_WR)
             assert connection.recv(12) in (b"HTTP/1.1 400", b"")
         assert session.get(f"{url}/api/v1/imports").json() == before
+
+
+def test_gunicorn_closes_the_connection_of_a_stalled_upload(gunicorn):
+    head = b"POST /api/v1/imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 50000000\r\n\r\n"
+    with socket.create_connection((urlsplit(gunicorn).hostname, urlsplit(gunicorn).port), timeout=20) as connection:
+        began = time.monotonic()
+        connection.sendall(head + b"x" * 1_000_000)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        seconds = time.monotonic() - began
+
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert DISCARD_IDLE_SECONDS <= seconds < DISCARD_SECONDS

@@ -85,7 +85,7 @@ function fieldsOf({ names }) {
       field({ name: "usage_type_id", label: "Default usage type", options: [["", "from the file"], ...typeOptions()] }),
       field({ name: "region", label: "Region of the file", autocomplete: "off", placeholder: reference.organization.region ?? "None", hint: "For example GB. Default: the organization's region." }),
       field({ name: "timezone", label: "Time zone of times without an offset", options: [["", "all times have offsets"], ...timezones(timezone()).map(zone => [zone, zone])] }),
-      field({ name: "fold", label: "Ambiguous local times", options: [["", "are errors"], ["first", "are the first"], ["second", "are the second"]] }),
+      field({ name: "fold", label: "Ambiguous local times", options: [["", "are errors"], ["order", "are in order"], ["first", "are the first"], ["second", "are the second"]] }),
       field({ name: "date_order", label: "Dates", options: [["", "2026-01-31"], ["ymd", "year, month, day"], ["dmy", "day, month, year"], ["mdy", "month, day, year"]] }),
       field({ name: "decimal", label: "Decimal separator", options: [[".", "point"], [",", "comma"]] }),
       field({ name: "round", label: "Round amounts", options: [["", "no"], ...["0", "1", "2", "3", "4", "5", "6"].map(digits => [digits, `to ${digits} digits`])] }),

@@ -11,7 +11,7 @@ from ...auth import scope_criteria
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import EmissionFactor, UsageType
 from ...db import db, row_security
-from ...periods.service import closed_error, is_open
+from ...periods.service import closed_error, is_open, keep_open
 from ...usages import candidates
 from ...usages.models import Usage
 from ...usages.validation import ARCHIVED_TYPE, UNKNOWN_USAGE_TYPE, UNKNOWN_USER
@@ -35,8 +35,7 @@ def check_references(imp: Import, columns: Collection[str]) -> None:
 
 
 def _lock_references(organization_id: int) -> None:
-    # Any writer of usages holds this lock. Closing a period waits for it.
-    db.session.execute(sa.text("LOCK TABLE usages IN ROW EXCLUSIVE MODE"))
+    keep_open(organization_id)
     used = sa.select(Row.user_id, Row.usage_type_id).where(IS_WRITTEN).distinct().cte("used")
     type_ids = sa.select(used.c.usage_type_id)
     factors = sa.select(EmissionFactor.id).where(

@@ -3,6 +3,7 @@
 The fields of the request schema parse each cell, unless a regular expression shows that the cell is valid as it is.
 """
 
+import contextlib
 import datetime as dt
 import decimal
 import json
@@ -22,9 +23,11 @@ from ..models import NEW, REJECTED
 from .text_files import Cells
 
 FORMATS = ("csv", "ndjson", "greenbutton")
+FOLDS = ("first", "second", "order")
 RowError = dict[str, str | None]  # column, found, message
 NAMES = {"usage_type": "usage_type_id", "user_email": "user_id"}  # Columns with names, and those with the ids.
 STAGED_COLUMNS = [*(name for name in COLUMNS if name != "amount_in_type_unit"), *NAMES]
+_SERIES = ("user_id", "user_email", "usage_type_id", "usage_type")  # Columns that distinguish series of times.
 NULL = r"\N"  # In the text format of COPY.
 MAX_CELL_SHOWN = 100
 BLANKS = {"", "nan", "null", "na", "n/a"}
@@ -62,11 +65,33 @@ class FileFormat:
     delimiter: str = ","
     decimal: str = "."
     timezone: str | None = None  # Of times without an offset.
-    fold: str | None = None  # Which instant of a local time that occurs twice, or does not exist.
+    fold: str | None = None  # One of FOLDS: which instant of a local time that occurs twice, or does not exist.
     date_order: str | None = None
     round: int | None = None  # Number of digits after the decimal point.
     blank: str = "reject"  # Or skip: what to do with rows without an amount.
     columns: Mapping[str, str] = field(default_factory=dict)  # The names of known columns by those in the file.
+
+
+class RepeatedTimes:
+    """The local times of a file that occur twice. The order of times in each series shows which instant is meant."""
+
+    def __init__(self) -> None:
+        self._last: dict[Any, dt.datetime] = {}
+        self._found: dict[tuple[Any, dt.datetime], bool] = {}
+
+    def is_second(self, series: Any, local: dt.datetime, *, is_repeated: bool) -> bool:
+        """Return whether a time has its second instant. Call it for every time of the file, in order.
+
+        The first occurrence of a repeated time has the first instant, unless the series descends there.
+        """
+        descends = local < self._last.get(series, local)
+        self._last[series] = local
+        if not is_repeated:
+            return False
+        if (series, local) in self._found:
+            return not self._found[series, local]
+        self._found[series, local] = descends
+        return descends
 
 
 class RowParser:
@@ -76,6 +101,8 @@ class RowParser:
         self.file_format = file_format
         self.blank_count = self.rounded_count = 0
         self.used_columns: set[str] = set()  # Those with a value in any row.
+        self._repeated_times = RepeatedTimes()
+        self._series: tuple[str | None, ...] = ()  # Of the current row.
         fields = CellsSchema().fields
         self._fields = fields
         self._converters: dict[str, Callable[[str], str]] = {
@@ -94,8 +121,10 @@ class RowParser:
 
     def copy_line(self, line: int, cells: Cells) -> str | None:
         """Return the line for COPY: line number, columns of a usage, outcome, errors, cells. None for a skipped row."""
+        self._series = tuple(cells.get(name) for name in _SERIES)
         if self.file_format.blank == "skip" and (cells.get("amount") or "").strip().casefold() in BLANKS:
             self.blank_count += 1
+            self._read_times(cells)
             return None
         values = dict(self._defaults)
         errors: list[RowError] = []
@@ -121,11 +150,17 @@ class RowParser:
             return invalid_row(line, errors, cells)
         return "\t".join([str(line), *values.values(), NEW, NULL, NULL]) + "\n"
 
+    def _read_times(self, cells: Cells) -> None:
+        """Read the times of a skipped row, which count for the order of times."""
+        for name in ("usage_at", "usage_until"):
+            with contextlib.suppress(ma.ValidationError):
+                self._converters[name](cells.get(name) or "")
+
     def _converter(self, name: str, known: ma.fields.Field[Any]) -> Callable[[str], str]:
         if name == "amount":
             return self._amount
         if name in ("usage_at", "usage_until"):
-            return lambda cell: self._instant(cell, known)
+            return lambda cell: self._instant(cell, name, known)
         if name in _VARIED:
             return lambda cell: cell if _PLAIN_NAME.fullmatch(cell) else known.deserialize(cell).translate(_ESCAPED)
         return lru_cache(1000)(lambda cell: str(known.deserialize(cell)).translate(_ESCAPED))
@@ -146,14 +181,14 @@ class RowParser:
             return cell
         return format_decimal(self._fields["amount"].deserialize(cell))
 
-    def _instant(self, cell: str, known: ma.fields.Field[Any]) -> str:
+    def _instant(self, cell: str, name: str, known: ma.fields.Field[Any]) -> str:
         if _PLAIN_INSTANT.fullmatch(cell):
             return cell
         if self.file_format.timezone or self.file_format.date_order:
-            cell = self._with_offset(cell)
+            cell = self._with_offset(cell, name)
         return format_datetime(known.deserialize(cell))
 
-    def _with_offset(self, cell: str) -> str:
+    def _with_offset(self, cell: str, name: str) -> str:
         """Return the time in RFC 3339, with the date order and the time zone of the file format."""
         match = _LOCAL.fullmatch(cell)
         if match is None:
@@ -170,9 +205,10 @@ class RowParser:
         time = f"{day.isoformat()}T{int(hour or 0):02}:{minute or '00'}:{seconds or '00'}{fraction or ''}"
         if offset or self.file_format.timezone is None:
             return time + (offset or "")
-        return time + self._offset_at(time)
+        return time + self._offset_at(time, name)
 
-    def _offset_at(self, time: str) -> str:
+    def _offset_at(self, time: str, name: str) -> str:
+        fold = self.file_format.fold
         assert self.file_format.timezone is not None
         try:
             local = dt.datetime.fromisoformat(time).replace(tzinfo=ZoneInfo(self.file_format.timezone))
@@ -182,12 +218,21 @@ class RowParser:
             raise ma.ValidationError(UtcDateTime.default_error_messages["years"])
         first, second = (local.replace(fold=fold).utcoffset() for fold in (0, 1))
         assert first is not None and second is not None
-        if first != second and self.file_format.fold is None:
-            problem = "occurs twice" if first > second else "does not exist"
+        if fold == "order":
+            naive, series = local.replace(tzinfo=None), (name, *self._series)
+            is_second = self._repeated_times.is_second(series, naive, is_repeated=first > second)
+        else:
+            is_second = fold == "second"
+        if first < second and fold in (None, "order"):
             raise ma.ValidationError(
-                f"This local time {problem} in {self.file_format.timezone}. Set fold=first or fold=second."
+                f"This local time does not exist in {self.file_format.timezone}. Set fold=first or fold=second."
             )
-        seconds = int((second if self.file_format.fold == "second" else first).total_seconds())
+        if first > second and fold is None:
+            raise ma.ValidationError(
+                f"This local time occurs twice in {self.file_format.timezone}. Set fold=order if the file has both in "
+                "the order of time, otherwise fold=first or fold=second."
+            )
+        seconds = int((second if is_second else first).total_seconds())
         # Local mean times have offsets with seconds, which RFC 3339 cannot express.
         if seconds % 60:
             raise ma.ValidationError(

@@ -31,6 +31,12 @@ def insert_usages(
     statement takes. The ids of `actor`: values, or parameters of a statement that is compiled once.
     """
     factor = factor_lateral(candidates)
+    recorded_at: sa.ColumnElement[Any] = sa.cast(now, sa.DateTime(timezone=True))
+    is_time_open = is_open(User.organization_id, candidates.c.usage_at)
+    if now is None:
+        taken = sa.func.recording_time_if_open(User.organization_id, candidates.c.usage_at)
+        recorded_at = taken.column_valued("recorded_at")
+        is_time_open = recorded_at.is_not(None)
     defaults = {
         "unit": sa.func.coalesce(candidates.c.unit, UsageType.unit),
         "amount_in_type_unit": sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount),
@@ -42,7 +48,7 @@ def insert_usages(
             factor.c.id,
             factor.c.factor,
             sa.literal(import_id, sa.BigInteger),
-            sa.cast(now, sa.DateTime(timezone=True)) if now else sa.func.recording_time(User.organization_id),
+            recorded_at,
             sa.cast(actor.id, sa.BigInteger),
             sa.literal(1),
         )
@@ -51,7 +57,7 @@ def insert_usages(
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == candidates.c.usage_type_id) & ~UsageType.archived)
         .join(factor, sa.true())
-        .where(is_open(User.organization_id, candidates.c.usage_at))
+        .where(is_time_open)
         .order_by(candidates.c.place)
     )
     derived = ("emission_factor_id", "factor", "import_id", "recorded_at", "recorded_by", "version")

@@ -88,7 +88,10 @@ def test_ambiguous_local_hours_require_fold(as_member):
     assert len(twice) == 4
 
     rejected = load(as_member, naive, 422, **CHICAGO)
-    message = "usage_at: This local time occurs twice in America/Chicago. Set fold=first or fold=second."
+    message = (
+        "usage_at: This local time occurs twice in America/Chicago. Set fold=order if the file has both in the order "
+        "of time, otherwise fold=first or fold=second."
+    )
     assert rejected["errors"]["file"] == {str(number): [message] for number in twice}
     assert load(as_member, naive, 422)["detail"].startswith("19417 invalid rows")
 
@@ -103,6 +106,59 @@ def test_ambiguous_local_hours_require_fold(as_member):
         ).json
         assert [usage["usage_at"] for usage in there] == [f"2016-11-06T{hour}:00:00Z"]
         assert as_member.post(f"/imports/{imported['id']}/revert", json={}).status_code == 200
+
+
+def test_order_of_lines_distinguishes_repeated_hours(as_member):
+    lines = lines_of("il-electricity-hourly")
+    naive = [lines[0], *(written_in(line, "%Y-%m-%dT%H:%M:%S") for line in lines[1:])]
+
+    imported = load(as_member, naive, **CHICAGO, fold="order")
+
+    assert imported["new_count"] == 19_417
+    meant = [dt.datetime.fromisoformat(line.split(",")[0]).astimezone(dt.UTC) for line in lines[1:19_418]]
+    assert instants(as_member) == [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in meant]
+
+
+VIENNA = {"usage_type_id": 100, "timezone": "Europe/Vienna", "fold": "order"}
+QUARTERS = ("01:45", "02:00", "02:15", "02:30", "02:45", "02:00", "02:15", "02:30", "02:45", "03:00")
+
+
+def autumn_amounts(client, rows, **options):
+    """Import rows (time, amount, user_id) of the day of the change. Return the amounts in the order of time."""
+    lines = ["usage_at,amount,user_id", *(f"2024-10-27 {time}:00,{amount},{user}" for time, amount, user in rows)]
+    imported = load(client, lines, **VIENNA, **options)
+    return [usage["amount"] for usage in client.get(f"/usages?import_id={imported['id']}&sort=usage_at").json]
+
+
+def test_fold_order_follows_ascending_and_descending_times(as_member):
+    user = as_member.user.id
+    rows = [(time, amount, user) for amount, time in enumerate(QUARTERS, 1)]
+
+    assert autumn_amounts(as_member, rows) == list(range(1, 11))
+    replaced = [(time, amount + 10, user_id) for time, amount, user_id in rows[::-1]]
+    assert autumn_amounts(as_member, replaced, on_conflict="replace") == []
+    amounts = [usage["amount"] for usage in as_member.get("/usages?sort=usage_at").json]
+    assert amounts == list(range(11, 21))
+
+
+def test_fold_order_has_series_and_counts_blank_rows(as_manager, as_member):
+    users = (as_manager.user.id, as_member.user.id)
+    rows = [("02:00", amount, user) for amount in (1, 2) for user in users]
+    assert autumn_amounts(as_manager, rows) == [1, 1, 2, 2]
+
+    blank = [("02:30", "", users[0]), ("02:30", 5, users[0]), ("03:00", 6, users[0])]
+    assert autumn_amounts(as_manager, blank, blank="skip") == [5, 6]
+    found = as_manager.get("/usages?start=2024-10-27T01:30:00Z&end=2024-10-27T01:31:00Z").json
+    assert [usage["amount"] for usage in found] == [5]
+
+
+def test_third_occurrence_and_skipped_hour_are_errors(as_member):
+    file = ["usage_at,amount", *["2024-10-27 02:00:00,1"] * 3, "2024-03-31 02:30:00,1"]
+    errors = load(as_member, file, 422, **VIENNA)["errors"]["file"]
+
+    assert list(errors) == ["4", "5"]
+    assert errors["4"][0].startswith("usage_at: Line 3 has the same user, usage type and time.")
+    assert errors["5"][0].startswith("usage_at: This local time does not exist in Europe/Vienna. Set fold=first or")
 
 
 def test_nonexistent_local_hour_is_invalid(as_member):

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import NotFound
+from .models import GWP_SETS
 
-GWP_SETS = ("AR4", "AR5", "AR6")
 TABLE = Path(__file__).parent / "factors/global-warming-potentials.csv"
 FOSSIL_METHANE, BIOGENIC_METHANE, NITROUS_OXIDE = "CH4 (fossil)", "CH4 (biogenic)", "N2O"
 # Mass fractions in percent, by ASHRAE Standard 34.

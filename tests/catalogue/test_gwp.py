@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from carbonapi.catalogue.gwp import BLENDS, GWP_SETS, co2e_of_gases, gwp, gwp_weights, potentials
+from carbonapi.catalogue.gwp import BLENDS, co2e_of_gases, gwp, gwp_weights, potentials
+from carbonapi.catalogue.models import GWP_SETS
 from carbonapi.errors import NotFound
 
 

@@ -6,9 +6,9 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 # "NA" is not zero: the publisher has no figure.
 MISSING = frozenset(
-    {"", "-", "--", "---", "–", "—", ".", "..", "...", ":", "na", "n/a", "n.a.", "#n/a", "nan", "null", "none", "no data",
-     "not available", "not applicable"}
-)  # fmt: skip
+    {"", "-", "--", "---", "–", "—", ".", "..", "...", ":", "na", "n/a", "n.a.", "#n/a", "nan", "null", "none"}
+    | {"no data", "not available", "not applicable"}
+)
 SIGNIFICANT_DIGITS = 15  # A spreadsheet calculates with 15 to 17. More are noise: 0.13388999999999998 is 0.13389.
 FRACTION_DIGITS = 12  # Of an emission factor.
 _SHORTEST = Context(prec=SIGNIFICANT_DIGITS, rounding=ROUND_HALF_EVEN)

@@ -97,10 +97,12 @@ def test_large_file_is_rejected(monkeypatch):
 
 def test_archive_bomb_is_rejected_before_it_is_read():
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as entry:
-            for _ in range(129):
-                entry.write(b"0" * 2**20)
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as entry,
+    ):
+        for _ in range(129):
+            entry.write(b"0" * 2**20)
     assert len(file.getvalue()) < 200_000
     with pytest.raises(ValidationFailed, match="has more than 128 MiB of uncompressed content"):
         lines_of(file.getvalue())

@@ -24,7 +24,8 @@ class AuditEntries(MethodView):
         """List audit entries
 
         Returns every change in your organization and every login and logout, newest first, with the values before and
-        after. An import or a restatement is one entry. Entries are never changed or deleted.
+        after. An import or a restatement is one entry. Entries are never changed or deleted. Changes of shared usage
+        types, emission factors and factor sets are included: their entries belong to no organization.
         """
         return narrow(visible(AuditEntry))
 

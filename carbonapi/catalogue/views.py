@@ -1,21 +1,28 @@
-"""Usage types and their emission factors."""
+"""Usage types, their emission factors, and the factor sets that factors come from."""
 
 from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import ADMINS, MANAGERS, get_visible, visible
-from ..rest import Blueprint, lock_for_update, requires
+from ..auth import MANAGERS, get_visible, visible
+from ..rest import Blueprint, now, requires
 from . import service
-from .models import EmissionFactor, UsageType
+from .models import EmissionFactor, FactorSet, UsageType
 from .schemas import (
+    EmissionFactorChangesSchema,
     EmissionFactorQuery,
     EmissionFactorSchema,
+    FactorSetChangesSchema,
+    FactorSetQuery,
+    FactorSetSchema,
     NewEmissionFactorSchema,
+    NewFactorSetSchema,
     NewUsageTypeSchema,
+    SupersedingFactorSchema,
     UnitSchema,
     UsageTypeChangesSchema,
     UsageTypeQuery,
+    UsageTypeReplacementSchema,
     UsageTypeSchema,
 )
 from .units import compatible_units
@@ -23,32 +30,35 @@ from .units import compatible_units
 catalogue = Blueprint(
     "Catalogue",
     __name__,
-    url_prefix="/api/v1/usage-types",
-    description="Usage types, and the emission factors with the kg CO2e per unit of each.",
+    description="Usage types, the emission factors with the kg CO2e per unit of each, and their editions.",
 )
 
 
-@catalogue.route("")
+@catalogue.route("/usage-types")
 class UsageTypes(MethodView):
     @catalogue.list(UsageTypeSchema, UsageTypeQuery)
     def get(self, narrow: Any) -> Any:
         """List usage types
 
-        All organizations share the usage types. `archived=false` omits those that accept no new usages.
+        Returns the shared usage types and those of your organization. `q` searches them. `archived=false` omits those
+        that accept no new usages.
         """
         return narrow(visible(UsageType))
 
     @catalogue.post(NewUsageTypeSchema, UsageTypeSchema)
-    @requires(ADMINS)
+    @requires(MANAGERS)
     def post(self, fields: dict[str, Any]) -> UsageType:
         """Create a usage type
 
-        The combination of name and unit must be unique. Create a factor next: usages cannot be recorded without one.
+        Managers create usage types of their organization, which no other organization sees. Admins create shared ones.
+        The combination of name and unit must be unique among those of one owner. Create a factor next: usages cannot be
+        recorded without one.
         """
-        return service.create_usage_type(**fields)
+        owner = service.owner_of_new_row(fields.pop("organization_id", None))
+        return service.create_usage_type(owner, **fields)
 
 
-@catalogue.route("/<int:usage_type_id>")
+@catalogue.route("/usage-types/<int:usage_type_id>")
 class UsageTypeById(MethodView):
     @catalogue.get(UsageTypeSchema)
     def get(self, usage_type_id: int) -> UsageType:
@@ -58,35 +68,37 @@ class UsageTypeById(MethodView):
         """
         return get_visible(UsageType, usage_type_id)
 
-    @catalogue.put(NewUsageTypeSchema, UsageTypeSchema)
-    @requires(ADMINS)
+    @catalogue.put(UsageTypeReplacementSchema, UsageTypeSchema)
+    @requires(MANAGERS)
     def put(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Replace a usage type
 
-        Omitted fields get their defaults. Factors and recorded usages stay as they are.
+        Omitted fields get their defaults. Factors and recorded usages stay as they are. Only admins can change shared
+        usage types.
         """
-        return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(service.lock_own(UsageType, usage_type_id), **fields)
 
     @catalogue.patch(UsageTypeChangesSchema(partial=True), UsageTypeSchema)
-    @requires(ADMINS)
+    @requires(MANAGERS)
     def patch(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Change a usage type
 
-        `archived: true` hides the type: recorded usages stay, and it accepts no new ones.
+        `archived: true` hides the type: recorded usages stay, and it accepts no new ones. Only admins can change shared
+        usage types.
         """
-        return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(service.lock_own(UsageType, usage_type_id), **fields)
 
     @catalogue.delete(UsageType)
-    @requires(ADMINS)
+    @requires(MANAGERS)
     def delete(self, usage_type_id: int) -> None:
         """Delete a usage type
 
         Deletes the type and its factors. A type with usages cannot be deleted (409): archive it instead.
         """
-        service.delete_usage_type(lock_for_update(UsageType, usage_type_id))
+        service.delete_usage_type(service.lock_own(UsageType, usage_type_id))
 
 
-@catalogue.route("/<int:usage_type_id>/units")
+@catalogue.route("/usage-types/<int:usage_type_id>/units")
 class Units(MethodView):
     @catalogue.get(UnitSchema(many=True))
     def get(self, usage_type_id: int) -> Any:
@@ -97,14 +109,14 @@ class Units(MethodView):
         return compatible_units(get_visible(UsageType, usage_type_id).unit)
 
 
-@catalogue.route("/<int:usage_type_id>/factors")
+@catalogue.route("/usage-types/<int:usage_type_id>/factors")
 class Factors(MethodView):
     @catalogue.list(EmissionFactorSchema, EmissionFactorQuery)
     def get(self, narrow: Any, usage_type_id: int) -> Any:
         """List emission factors
 
         Returns the factors of all times and regions: shared ones and those of your organization. A usage stores the
-        factor that is valid at its time.
+        factor that is valid at its time. `in_force=true` omits those that another factor superseded.
         """
         usage_type = get_visible(UsageType, usage_type_id)
         return narrow(visible(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
@@ -121,12 +133,99 @@ class Factors(MethodView):
         return service.create_factor(service.lock_usage_type(usage_type_id), **fields)
 
 
-@catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")
+@catalogue.route("/usage-types/<int:usage_type_id>/factors/<int:factor_id>")
 class FactorById(MethodView):
     @catalogue.get(EmissionFactorSchema)
     def get(self, usage_type_id: int, factor_id: int) -> EmissionFactor:
         """Get an emission factor
 
-        Returns its validity and its source. Factors cannot be changed: create a new one instead.
+        Returns its validity and its source, and when and why another factor superseded it.
         """
         return service.get_factor(get_visible(UsageType, usage_type_id), factor_id)
+
+    @catalogue.patch(EmissionFactorChangesSchema(partial=True), EmissionFactorSchema)
+    @requires(MANAGERS)
+    def patch(self, fields: dict[str, Any], usage_type_id: int, factor_id: int) -> EmissionFactor:
+        """Change an emission factor
+
+        Only a factor that no usage has, and no earlier version of a usage, can be changed. Supersede any other (409).
+        Managers change factors of their organization, admins shared ones.
+        """
+        return service.change_factor(service.lock_own_factor(usage_type_id, factor_id), **fields)
+
+    @catalogue.delete(EmissionFactor)
+    @requires(MANAGERS)
+    def delete(self, usage_type_id: int, factor_id: int) -> None:
+        """Delete an emission factor
+
+        Only a factor that no usage has, and no earlier version of a usage, can be deleted. Supersede any other (409).
+        """
+        service.delete_factor(service.lock_own_factor(usage_type_id, factor_id))
+
+
+@catalogue.route("/usage-types/<int:usage_type_id>/factors/<int:factor_id>/supersede")
+class Supersession(MethodView):
+    @catalogue.post(
+        SupersedingFactorSchema, EmissionFactorSchema, location="/api/v1/usage-types/{usage_type_id}/factors"
+    )
+    @requires(MANAGERS)
+    def post(self, fields: dict[str, Any], usage_type_id: int, factor_id: int) -> EmissionFactor:
+        """Supersede an emission factor
+
+        Corrects a factor that usages have: creates one with the same validity, region, method and owner, and returns
+        it. New usages get the new factor. Recorded usages keep the old one until a restatement, so nothing that was
+        reported changes by itself. The old factor shows when, by whom and why it was superseded.
+        """
+        return service.supersede_factor(service.lock_own_factor(usage_type_id, factor_id), now(), **fields)
+
+
+@catalogue.route("/factor-sets")
+class FactorSets(MethodView):
+    @catalogue.list(FactorSetSchema, FactorSetQuery)
+    def get(self, narrow: Any) -> Any:
+        """List factor sets
+
+        Returns the editions of published tables: shared ones and those of your organization.
+        `GET /usage-types/{usage_type_id}/factors?factor_set_id=` returns the factors of one.
+        """
+        return narrow(visible(FactorSet))
+
+    @catalogue.post(NewFactorSetSchema, FactorSetSchema)
+    @requires(MANAGERS)
+    def post(self, fields: dict[str, Any]) -> FactorSet:
+        """Create a factor set
+
+        Managers create factor sets of their organization, admins shared ones. Publisher and edition must be unique
+        among those of one owner. Factors name their set in `factor_set_id`.
+        """
+        owner = service.owner_of_new_row(fields.pop("organization_id", None))
+        return service.create_factor_set(owner, **fields)
+
+
+@catalogue.route("/factor-sets/<int:factor_set_id>")
+class FactorSetById(MethodView):
+    @catalogue.get(FactorSetSchema)
+    def get(self, factor_set_id: int) -> FactorSet:
+        """Get a factor set
+
+        Returns one edition of a published table.
+        """
+        return get_visible(FactorSet, factor_set_id)
+
+    @catalogue.patch(FactorSetChangesSchema(partial=True), FactorSetSchema)
+    @requires(MANAGERS)
+    def patch(self, fields: dict[str, Any], factor_set_id: int) -> FactorSet:
+        """Change a factor set
+
+        Its factors stay as they are. Only admins can change shared factor sets.
+        """
+        return service.change_factor_set(service.lock_own(FactorSet, factor_set_id), **fields)
+
+    @catalogue.delete(FactorSet)
+    @requires(MANAGERS)
+    def delete(self, factor_set_id: int) -> None:
+        """Delete a factor set
+
+        Only a set without factors can be deleted (409).
+        """
+        service.delete_factor_set(service.lock_own(FactorSet, factor_set_id))

@@ -153,7 +153,7 @@ class Blueprint(flask_smorest.Blueprint):
         """POST. The view gets the fields of the body, and returns the row that it wrote.
 
         status: 201 by default, or 204 if it gives nothing. location: the path of the new row's list, if it differs from
-        the path of the request.
+        the path of the request. It may have the arguments of the path in braces.
         """
         success = status or (201 if gives else 204)
 
@@ -173,7 +173,8 @@ class Blueprint(flask_smorest.Blueprint):
                     return row, headers
                 if row.id is None:  # A preview creates no row.
                     return row, 200, headers
-                return row, headers | {"Location": f"{url_of(location or request.path.rstrip('/'))}/{row.id}"}
+                new_in = location.format(**path) if location else request.path.rstrip("/")
+                return row, headers | {"Location": f"{url_of(new_in)}/{row.id}"}
 
             step = respond_with_row if rules.is_public else idempotent(respond_with_row, secret=rules.secret)
             step = retry_on_conflict(commit_after(step))

@@ -284,6 +284,23 @@ class UtcDateTimeOrDate(UtcDateTime):
         return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
 
 
+class CalendarDate(ma.fields.Date):
+    """A date without a time, such as 2024-01-31, in the years 1900 to 2200."""
+
+    default_error_messages = {
+        "invalid": "Not a date, such as 2024-01-31.",
+        "years": "Must be in the years 1900 to 2200.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dt.date:
+        if not (isinstance(value, str) and _DATE.fullmatch(value)):
+            raise self.make_error("invalid")
+        day = super()._deserialize(value, attr, data, **kwargs)
+        if not 1900 <= day.year <= 2200:
+            raise self.make_error("years")
+        return day
+
+
 class TimeZoneName(Text):
     """An IANA time zone name."""
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from carbonapi.audit.models import AuditEntry
 from carbonapi.auth import Actor, acting_as, visible
-from carbonapi.db import db
+from carbonapi.db import db, row_security
 from tests.support import factories
 from tests.support.plans import plan_of
 
@@ -231,14 +231,14 @@ def test_entries_outlive_their_organization(as_admin, as_manager, entries):
     ]
 
 
-def test_shared_rows_are_audited_in_the_admins_organization(as_admin, as_auditor, as_manager):
-    made = as_admin.post("/usage-types", json={"name": "flights", "unit": "km"}).json["id"]
+def test_shared_rows_are_audited_for_all_organizations(as_admin, as_auditor, as_manager, as_other_manager):
+    made = as_admin.post("/usage-types", json={"name": "flights", "unit": "km", "scope": 3}).json["id"]
     factors = f"/usage-types/{made}/factors"
     shared = {"factor": 0.25, "valid_from": "2020-01-01T00:00:00Z", "source": "A table"}
     first = as_admin.post(factors, json=shared).json["id"]
     as_admin.post(factors, json=shared | {"valid_from": "2021-01-01T00:00:00Z"})
     own = as_manager.post(factors, json=shared | {"source": "Ours"}).json["id"]
-    as_admin.patch(f"/usage-types/{made}", json={"category": "travel"})
+    as_admin.patch(f"/usage-types/{made}", json={"category": "business_travel"})
     as_admin.delete(f"/usage-types/{made}")
 
     def seen(client):
@@ -246,13 +246,53 @@ def test_shared_rows_are_audited_in_the_admins_organization(as_admin, as_auditor
         listed = client.get("/audit-entries", query_string=subjects).json
         return [(entry["organization_id"], entry["action"], entry["subject_id"], entry["new"]) for entry in listed]
 
-    ours, theirs = as_manager.user.organization_id, as_admin.user.organization_id
-    assert [(action, id_) for _, action, id_, _ in seen(as_auditor)] == [("created", own), ("deleted", own)]
-    all_of_them = seen(as_admin)
-    assert (theirs, "changed", first, {"valid_until": "2021-01-01T00:00:00Z"}) in all_of_them
-    assert (theirs, "changed", made, {"category": "travel"}) in all_of_them
-    whose = [organization for organization, action, _, _ in all_of_them if action == "deleted"]
-    assert (whose.count(ours), whose.count(theirs), len(whose)) == (1, 3, 4)
+    ours, by_all = as_manager.user.organization_id, seen(as_other_manager)
+    assert (None, "changed", first, {"valid_until": "2021-01-01T00:00:00Z"}) in by_all
+    assert (None, "changed", made, {"category": "business_travel"}) in by_all
+    assert {organization for organization, *_ in by_all} == {None}
+    assert seen(as_auditor) == seen(as_manager) == seen(as_admin)
+    of_own = [entry for entry in seen(as_auditor) if entry[0] == ours]
+    assert [(action, id_) for _, action, id_, _ in of_own] == [("created", own), ("deleted", own)]
+    assert [entry for entry in seen(as_auditor) if entry[0] is None] == by_all
+
+
+def test_shared_entries_do_not_reveal_the_admin(as_admin, as_auditor):
+    as_admin.patch("/usage-types/100", json={"description": "Of the grid."})
+
+    (shown,) = as_auditor.get("/audit-entries?subject=usage type").json
+    assert (shown["organization_id"], shown["actor_role"], shown["new"]) == (
+        None,
+        "admin",
+        {"description": "Of the grid."},
+    )
+    assert [shown[name] for name in ("actor_id", "api_key_id", "address", "request_id")] == [None] * 4
+    exported = as_auditor.get("/audit-entries/export?format=ndjson&subject=usage type").text
+    assert json.loads(exported) == shown
+    assert as_auditor.get(f"/audit-entries?actor_id={as_admin.user.id}").json == []
+    (full,) = as_admin.get(f"/audit-entries?subject=usage type&actor_id={as_admin.user.id}").json
+    assert (full["actor_id"], full["address"], full["organization_id"]) == (as_admin.user.id, "127.0.0.1", None)
+
+
+def test_audit_list_filters_by_shared(as_admin, as_manager):
+    as_admin.patch("/usage-types/100", json={"description": "Of the grid."})
+    as_manager.post("/usages", json=USAGE)
+
+    def subjects(query):
+        return {entry["subject"] for entry in as_manager.get(f"/audit-entries?{query}").json}
+
+    assert subjects("shared=true") == {"usage type"}
+    assert {"usage", "user"} <= subjects("shared=false") == subjects("") - {"usage type"}
+
+
+def test_row_security_shows_entries_about_shared_rows(as_admin, as_manager):
+    as_admin.patch("/usage-types/100", json={"description": "Of the grid."})
+    as_admin.patch(f"/organizations/{as_admin.user.organization_id}", json={"region": "GB"})
+
+    with row_security.for_organization(as_manager.user.organization_id):
+        query = sa.text("SELECT subject FROM audit_entries WHERE organization_id <> :own")
+        foreign = db.session.scalars(query, {"own": as_manager.user.organization_id}).all()
+
+    assert foreign == ["usage type"]
 
 
 def test_admins_change_is_audited_in_the_changed_organization(as_admin, as_manager, as_member, entries):

@@ -13,9 +13,8 @@ import marshmallow as ma
 import sqlalchemy as sa
 
 from .. import audit
-from ..accounts.models import Organization
-from ..auth import current_actor, get_referenced
-from ..db import db
+from ..auth import current_actor
+from ..db import allow, db
 from ..errors import ValidationFailed
 from ..rest.fields import format_decimal
 from .factor_formats import MAPPED, OWN, find_table
@@ -25,6 +24,7 @@ from .factor_rows import FactorRowSchema
 from .factor_timeline import Key, Timeline
 from .models import GASES, EmissionFactor, FactorSet, UsageType
 from .published_table import Edition, PublishedTable, Reading, TableOptions
+from .service import owner_of_new_row
 from .tables import TableFile
 
 MAX_ERRORS_SHOWN = 100
@@ -48,7 +48,8 @@ def import_factors(
     owner, for admins; by default, the factors of an admin are shared. options: those of TableOptions.
     Raise ValidationFailed with the errors by line if any line is invalid; then nothing is recorded.
     """
-    owner = _owner(organization_id)
+    allow(minutes=5)
+    owner = owner_of_new_row(organization_id)
     table_file = _read_file(file, name)
     found_format, table, convert = find_table(table_file, file_format, TableOptions(**options))
     found, readings = convert(table)
@@ -56,7 +57,7 @@ def import_factors(
     digest = hashlib.sha256(table_file.content).hexdigest()
     with db.session.begin_nested() as trial:
         factor_set = _factor_set(found, owner, digest, is_stated=edition is not None)
-        result = FactorImportResult(factor_set, found_format)
+        result = FactorImportResult(found.publisher, factor_set.edition, factor_set.gwp, owner, digest, found_format)
         new = list(_validated(table, readings, result))
         _import(new, factor_set, result, table.errors)
         if table.errors:
@@ -64,9 +65,11 @@ def import_factors(
             shown = {str(line): [table.errors[line]] for line in sorted(table.errors)[:MAX_ERRORS_SHOWN]}
             message = f"{table.name} has {len(table.errors)} invalid lines. Nothing was imported."
             raise ValidationFailed(message, {"file": shown})
-        result.complete(table.rounded, mode)
+        result.round(table.rounded)
         if mode == "dry-run":
             trial.rollback()
+        else:
+            result.id, result.status = factor_set.id, "applied"
     return result
 
 
@@ -75,16 +78,6 @@ def _read_file(file: Path | IO[bytes], name: str | None) -> TableFile:
         with file.open("rb") as content:
             return TableFile.read(content, name or file.name)
     return TableFile.read(file, name or "The file")
-
-
-def _owner(organization_id: int | None) -> int | None:
-    """Return the organization that owns the factors. Raise ValidationFailed for one that the actor cannot see."""
-    actor = current_actor()
-    if not actor.is_admin:
-        organization_id = organization_id or actor.organization_id
-    if organization_id is not None:
-        get_referenced(Organization, organization_id, "organization_id")
-    return organization_id
 
 
 def _name_edition(
@@ -182,18 +175,18 @@ def _import(
         overlapping = timeline.overlapping(factor)
         replaced = next((other for other in overlapping if timeline.is_same_time(other, factor)), None)
         if replaced is not None and all(getattr(replaced, name) == row[name] for name in COMPARED):
-            result.unchanged += 1
+            result.unchanged_count += 1
+            continue
+        if replaced is None and timeline.add(factor):
+            new.append(NewFactor(line, usage_type, factor, None))
+        elif own.isdisjoint(overlapping) and replaced and _publisher_of(replaced) in (None, factor_set.publisher):
+            timeline.replace(replaced, factor)
+            new.append(NewFactor(line, usage_type, factor, replaced))
         elif not own.isdisjoint(overlapping):
             errors[line] = "An earlier line has another factor of this usage type, region and method at this time."
-        elif replaced is not None and _publisher_of(replaced) in (None, factor_set.publisher):
-            timeline.replace(replaced, factor)
-            own.add(factor)
-            new.append(NewFactor(line, usage_type, factor, replaced))
-        elif replaced is None and timeline.add(factor):
-            own.add(factor)
-            new.append(NewFactor(line, usage_type, factor, None))
         else:
             errors[line] = _overlap_message(replaced or overlapping[0])
+        own.add(factor)
     if errors:
         return
     result.warn(implausible_factors(new, in_force))
@@ -240,7 +233,7 @@ def _usage_types(
             )
             if found.id is None:
                 db.session.add(found)
-                result.usage_types += 1
+                result.usage_type_count += 1
                 by_name[folded] = found
     audit.flush()
     return types

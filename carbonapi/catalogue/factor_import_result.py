@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from .models import EmissionFactor, FactorSet, UsageType
+from .models import EmissionFactor, UsageType
 
-EXAMPLES = 10
+EXAMPLES, MAX_WARNINGS = 10, 100
+OUTCOMES = ("added", "superseded", "skipped", "rounded")
 
 
 @dataclass(frozen=True)
@@ -23,31 +24,34 @@ class NewFactor:
 class FactorImportResult:
     """The numbers of lines by their outcome. `id` is that of the factor set, or None for a dry run."""
 
-    factor_set: FactorSet
+    publisher: str
+    edition: str
+    gwp: str | None
+    organization_id: int | None
+    sha256: str
     format: str
-    added: int = 0
-    superseded: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    usage_types: int = 0
-    rounded: int = 0
+    added_count: int = 0
+    superseded_count: int = 0
+    unchanged_count: int = 0
+    skipped_count: int = 0
+    usage_type_count: int = 0
+    rounded_count: int = 0
     id: int | None = None
     status: str = "checked"
     skipped_reasons: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in OUTCOMES})
     warnings: list[dict[str, Any]] = field(default_factory=list)
     warning_count: int = 0
-    edition: dict[str, Any] = field(default_factory=dict)
 
     def skip(self, line: int, reason: str) -> None:
         """Count a line without a factor."""
-        self.skipped += 1
+        self.skipped_count += 1
         self.skipped_reasons[reason] += 1
         self._show("skipped", {"line": line, "reason": reason})
 
     def warn(self, warnings: list[tuple[int, str]]) -> None:
         self.warning_count += len(warnings)
-        self.warnings += [{"line": line, "message": message} for line, message in warnings[: EXAMPLES * EXAMPLES]]
+        self.warnings += [{"line": line, "message": message} for line, message in warnings[:MAX_WARNINGS]]
 
     def add(self, new: list[NewFactor]) -> None:
         """Count the factors that were added, and those that supersede another one."""
@@ -61,23 +65,19 @@ class FactorImportResult:
                 "factor": added.factor.factor,
             }
             if added.replaced is None:
-                self.added += 1
+                self.added_count += 1
                 self._show("added", example)
             else:
-                self.superseded += 1
+                self.superseded_count += 1
                 self._show("superseded", example | {"previous_factor": added.replaced.factor})
 
-    def complete(self, rounded: list[tuple[int, str, str]], mode: str) -> None:
-        """Take over the rounded figures and the edition. A dry run is about to be rolled back."""
-        self.rounded = len(rounded)
-        for line, published, recorded in rounded:
+    def round(self, figures: list[tuple[int, str, str]]) -> None:
+        """Count the figures that were rounded."""
+        self.rounded_count = len(figures)
+        for line, published, recorded in figures:
             self._show("rounded", {"line": line, "published": published, "recorded": recorded})
-        names = ("publisher", "edition", "gwp", "licence", "url", "sha256", "note", "organization_id")
-        self.edition = {name: getattr(self.factor_set, name) for name in names}
-        if mode != "dry-run":
-            self.id, self.status = self.factor_set.id, "applied"
 
     def _show(self, kind: str, example: dict[str, Any]) -> None:
-        shown = self.examples.setdefault(kind, [])
+        shown = self.examples[kind]
         if len(shown) < EXAMPLES:
             shown.append(example)

@@ -6,6 +6,7 @@ The values and their sources are in factors/global-warming-potentials.csv and fa
 import csv
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,35 @@ BLENDS = {
     "R410B": {"HFC32": 45, "HFC125": 55},
     "R507A": {"HFC125": 50, "HFC143a": 50},
 }
+
+
+SOURCES = {
+    "AR4": "IPCC, Fourth Assessment Report (2007), as listed by the GHG Protocol.",
+    "AR5": "IPCC, Fifth Assessment Report (2013), without climate-carbon feedbacks, as listed by the GHG Protocol.",
+    "AR6": "IPCC, Sixth Assessment Report (2021), working group I, chapter 7, tables 7.15 and 7.SM.7.",
+}
+
+
+@dataclass(frozen=True)
+class GwpSet:
+    """The global warming potentials of a report, by gas or blend."""
+
+    name: str
+    source: str
+    gases: Mapping[str, Decimal]
+
+
+def gwp_sets() -> list[GwpSet]:
+    """Return all sets with all gases and blends."""
+    return [
+        GwpSet(
+            name,
+            SOURCES[name],
+            {gas: values[name] for gas, values in potentials().items() if name in values}
+            | {blend: gwp(blend, name) for blend in BLENDS},
+        )
+        for name in GWP_SETS
+    ]
 
 
 def gwp(gas: str, gwp_set: str) -> Decimal:

@@ -14,7 +14,7 @@ from ..rate_limiting.limits import IMPORTS, WRITES, RateLimit
 from .base_path import url_of
 from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
-from .fields import MEDIA_TYPES
+from .fields import MEDIA_TYPES, UPLOAD_TYPES
 from .idempotency import idempotent
 from .paging import CountRows, render_page
 from .query import ExportQuerySchema, ListQuerySchema, QuerySchema
@@ -216,11 +216,13 @@ class Blueprint(flask_smorest.Blueprint):
         status: int = 201,
         *,
         defers: bool = False,
+        location: str | None = None,
     ) -> Decorator:
         """POST of a file. The view gets the query's arguments and the file.
 
-        examples: of the accepted kinds of file, which are keys of MEDIA_TYPES. With 201, the view returns a row.
-        defers: whether the row can be pending, which is 202.
+        examples: of the accepted kinds of file, which are keys of UPLOAD_TYPES. With 201, the view returns a row.
+        defers: whether the row can be pending, which is 202. location: the path of the new row's list, if it differs
+        from the path of the request.
         """
 
         def decorate(view: View) -> View:
@@ -233,12 +235,12 @@ class Blueprint(flask_smorest.Blueprint):
                     return row
                 if row.id is None:  # A dry run creates no row.
                     return row, 200
-                location = {"Location": f"{url_of(request.path.rstrip('/'))}/{row.id}"}
-                return (row, 202, location | ACCEPTED) if defers and row.is_pending else (row, location)
+                header = {"Location": f"{url_of(location or request.path.rstrip('/'))}/{row.id}"}
+                return (row, 202, header | ACCEPTED) if defers and row.is_pending else (row, header)
 
             @wraps(respond_with_row)
             def receive_file(*args: Any, **path: Any) -> Any:
-                with uploaded_file(*(MEDIA_TYPES[kind] for kind in examples)) as file:
+                with uploaded_file(*(UPLOAD_TYPES[kind] for kind in examples)) as file:
                     return commit_after(idempotent(respond_with_row, file))(*args, file, **path)
 
             documented = self.doc(requestBody={"required": True, "content": _file_content(examples)})(receive_file)
@@ -287,7 +289,7 @@ def _file_content(examples: dict[str, str]) -> dict[str, Any]:
     # OpenAPI 3.1 describes files by their media type. Some client generators still look for the format.
     file: dict[str, Any] = {"type": "string", "format": "binary", "description": f"A file: {kinds}."}
     content: dict[str, Any] = {
-        MEDIA_TYPES[kind]: {"schema": file | {"contentMediaType": MEDIA_TYPES[kind]}, "example": example}
+        UPLOAD_TYPES[kind]: {"schema": file | {"contentMediaType": UPLOAD_TYPES[kind]}, "example": example}
         for kind, example in examples.items()
     }
     description = "The file. All other fields are read like query parameters of the same name."

@@ -35,7 +35,7 @@ def stored():
 
 
 def counts(result):
-    return result.added, result.superseded, result.unchanged, result.skipped
+    return result.added_count, result.superseded_count, result.unchanged_count, result.skipped_count
 
 
 def imported(name, **options):
@@ -148,7 +148,7 @@ def test_published_table_is_recognized_and_read(app, file, options, expected, pu
     factor_set = db.session.scalars(sa.select(FactorSet)).one()
     assert (factor_set.publisher, factor_set.edition, factor_set.id) == (publisher, edition, result.id)
     again = imported(file, **options)
-    assert (again.added, again.superseded, again.unchanged) == (0, 0, len(expected))
+    assert (again.added_count, again.superseded_count, again.unchanged_count) == (0, 0, len(expected))
 
 
 def test_life_cycle_factors_have_a_note(app):

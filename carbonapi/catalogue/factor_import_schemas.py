@@ -157,9 +157,9 @@ class FactorImportSchema(Schema):
 class RevertedFactorSetSchema(Schema):
     """What the revert of a factor set did."""
 
-    deleted_count = returned(ma.fields.Integer, 2672, "Factors deleted.", attribute="deleted")
-    restored_count = returned(ma.fields.Integer, 0, "Factors that are in force again.", attribute="restored")
-    usage_type_count = returned(ma.fields.Integer, 2672, "Usage types deleted.", attribute="usage_types")
+    deleted_count = returned(ma.fields.Integer, 2672, "Factors deleted.")
+    restored_count = returned(ma.fields.Integer, 0, "Factors that are in force again.")
+    usage_type_count = returned(ma.fields.Integer, 2672, "Usage types deleted.")
 
 
 class GwpSetSchema(Schema):

@@ -16,9 +16,9 @@ from .factor_import_schemas import (
     RevertedFactorSetSchema,
 )
 from .factor_revert import RevertedFactorSet, revert_factor_set
+from .factor_set_views import factor_sets
 from .gwp import GwpSet, gwp_sets
 from .models import FactorSet
-from .views import catalogue
 
 EXAMPLES = {
     "csv": "usage_type,unit,scope,region,valid_from,valid_until,kg_co2e_per_unit,source\n"
@@ -27,10 +27,10 @@ EXAMPLES = {
 }
 
 
-@catalogue.route("/factor-sets/imports")
+@factor_sets.route("/factor-sets/imports")
 class FactorSetImport(MethodView):
-    @catalogue.upload(FactorImportSchema, FactorImportOptions, EXAMPLES, location="/api/v1/factor-sets")
-    @catalogue.alt_response(
+    @factor_sets.upload(FactorImportSchema, FactorImportOptions, EXAMPLES, location="/api/v1/factor-sets")
+    @factor_sets.alt_response(
         200, schema=FactorImportSchema, description="The outcome of a dry run. Nothing was recorded."
     )
     @requires(MANAGERS)
@@ -52,9 +52,9 @@ class FactorSetImport(MethodView):
         return import_factors(file, **options)
 
 
-@catalogue.route("/factor-sets/<int:factor_set_id>/revert")
+@factor_sets.route("/factor-sets/<int:factor_set_id>/revert")
 class FactorSetRevert(MethodView):
-    @catalogue.post(None, RevertedFactorSetSchema, 200)
+    @factor_sets.post(None, RevertedFactorSetSchema, 200)
     @requires(MANAGERS)
     def post(self, factor_set_id: int) -> RevertedFactorSet:
         """Revert a factor set
@@ -66,9 +66,9 @@ class FactorSetRevert(MethodView):
         return revert_factor_set(service.lock_own(FactorSet, factor_set_id))
 
 
-@catalogue.route("/gwp-sets")
+@factor_sets.route("/gwp-sets")
 class GwpSets(MethodView):
-    @catalogue.get(GwpSetSchema(many=True))
+    @factor_sets.get(GwpSetSchema(many=True))
     def get(self) -> list[GwpSet]:
         """List global warming potentials
 

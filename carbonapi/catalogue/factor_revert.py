@@ -14,9 +14,9 @@ from .models import EmissionFactor, FactorSet, UsageType
 class RevertedFactorSet:
     """The numbers of rows of a factor set that was reverted."""
 
-    deleted: int
-    restored: int
-    usage_types: int
+    deleted_count: int
+    restored_count: int
+    usage_type_count: int
 
 
 def revert_factor_set(factor_set: FactorSet) -> RevertedFactorSet:

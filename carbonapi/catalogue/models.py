@@ -221,12 +221,12 @@ class UsageType(SharedOrOwned, OptimisticallyLocked, Model):
 
 
 def _of_current_factor(column: Any) -> sa.ScalarSelect[Any]:
-    """Return a column of the shared factor for all regions that is valid now. There is at most one."""
+    """Return a column of the current factor for all regions with the type's owner. There is at most one."""
     return (
         sa.select(column)
         .where(
             EmissionFactor.usage_type_id == UsageType.id,
-            EmissionFactor.organization_id.is_(None),
+            sa.func.coalesce(EmissionFactor.organization_id, 0) == sa.func.coalesce(UsageType.organization_id, 0),
             EmissionFactor.region.is_(None),
             EmissionFactor.method == DEFAULT_METHOD,
             EmissionFactor.superseded_at.is_(None),

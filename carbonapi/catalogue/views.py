@@ -1,4 +1,4 @@
-"""Usage types, their emission factors, and the factor sets that factors come from."""
+"""Usage types and their emission factors."""
 
 from typing import Any
 
@@ -7,16 +7,12 @@ from flask.views import MethodView
 from ..auth import MANAGERS, get_visible, visible
 from ..rest import Blueprint, now, requires
 from . import service
-from .models import EmissionFactor, FactorSet, UsageType
+from .models import EmissionFactor, UsageType
 from .schemas import (
     EmissionFactorChangesSchema,
     EmissionFactorQuery,
     EmissionFactorSchema,
-    FactorSetChangesSchema,
-    FactorSetQuery,
-    FactorSetSchema,
     NewEmissionFactorSchema,
-    NewFactorSetSchema,
     NewUsageTypeSchema,
     SupersedingFactorSchema,
     UnitSchema,
@@ -30,11 +26,12 @@ from .units import compatible_units
 catalogue = Blueprint(
     "Catalogue",
     __name__,
-    description="Usage types, the emission factors with the kg CO2e per unit of each, and their editions.",
+    url_prefix="/api/v1/usage-types",
+    description="Usage types, and the emission factors with the kg CO2e per unit of each.",
 )
 
 
-@catalogue.route("/usage-types")
+@catalogue.route("")
 class UsageTypes(MethodView):
     @catalogue.list(UsageTypeSchema, UsageTypeQuery)
     def get(self, narrow: Any) -> Any:
@@ -58,7 +55,7 @@ class UsageTypes(MethodView):
         return service.create_usage_type(owner, **fields)
 
 
-@catalogue.route("/usage-types/<int:usage_type_id>")
+@catalogue.route("/<int:usage_type_id>")
 class UsageTypeById(MethodView):
     @catalogue.get(UsageTypeSchema)
     def get(self, usage_type_id: int) -> UsageType:
@@ -98,7 +95,7 @@ class UsageTypeById(MethodView):
         service.delete_usage_type(service.lock_own(UsageType, usage_type_id))
 
 
-@catalogue.route("/usage-types/<int:usage_type_id>/units")
+@catalogue.route("/<int:usage_type_id>/units")
 class Units(MethodView):
     @catalogue.get(UnitSchema(many=True))
     def get(self, usage_type_id: int) -> Any:
@@ -109,7 +106,7 @@ class Units(MethodView):
         return compatible_units(get_visible(UsageType, usage_type_id).unit)
 
 
-@catalogue.route("/usage-types/<int:usage_type_id>/factors")
+@catalogue.route("/<int:usage_type_id>/factors")
 class Factors(MethodView):
     @catalogue.list(EmissionFactorSchema, EmissionFactorQuery)
     def get(self, narrow: Any, usage_type_id: int) -> Any:
@@ -133,7 +130,7 @@ class Factors(MethodView):
         return service.create_factor(service.lock_usage_type(usage_type_id), **fields)
 
 
-@catalogue.route("/usage-types/<int:usage_type_id>/factors/<int:factor_id>")
+@catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>")
 class FactorById(MethodView):
     @catalogue.get(EmissionFactorSchema)
     def get(self, usage_type_id: int, factor_id: int) -> EmissionFactor:
@@ -163,7 +160,7 @@ class FactorById(MethodView):
         service.delete_factor(service.lock_own_factor(usage_type_id, factor_id))
 
 
-@catalogue.route("/usage-types/<int:usage_type_id>/factors/<int:factor_id>/supersede")
+@catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>/supersede")
 class Supersession(MethodView):
     @catalogue.post(
         SupersedingFactorSchema, EmissionFactorSchema, location="/api/v1/usage-types/{usage_type_id}/factors"
@@ -177,55 +174,3 @@ class Supersession(MethodView):
         reported changes by itself. The old factor shows when, by whom and why it was superseded.
         """
         return service.supersede_factor(service.lock_own_factor(usage_type_id, factor_id), now(), **fields)
-
-
-@catalogue.route("/factor-sets")
-class FactorSets(MethodView):
-    @catalogue.list(FactorSetSchema, FactorSetQuery)
-    def get(self, narrow: Any) -> Any:
-        """List factor sets
-
-        Returns the editions of published tables: shared ones and those of your organization.
-        `GET /usage-types/{usage_type_id}/factors?factor_set_id=` returns the factors of one.
-        """
-        return narrow(visible(FactorSet))
-
-    @catalogue.post(NewFactorSetSchema, FactorSetSchema)
-    @requires(MANAGERS)
-    def post(self, fields: dict[str, Any]) -> FactorSet:
-        """Create a factor set
-
-        Managers create factor sets of their organization, admins shared ones. Publisher and edition must be unique
-        among those of one owner. Factors name their set in `factor_set_id`.
-        """
-        owner = service.owner_of_new_row(fields.pop("organization_id", None))
-        return service.create_factor_set(owner, **fields)
-
-
-@catalogue.route("/factor-sets/<int:factor_set_id>")
-class FactorSetById(MethodView):
-    @catalogue.get(FactorSetSchema)
-    def get(self, factor_set_id: int) -> FactorSet:
-        """Get a factor set
-
-        Returns one edition of a published table.
-        """
-        return get_visible(FactorSet, factor_set_id)
-
-    @catalogue.patch(FactorSetChangesSchema(partial=True), FactorSetSchema)
-    @requires(MANAGERS)
-    def patch(self, fields: dict[str, Any], factor_set_id: int) -> FactorSet:
-        """Change a factor set
-
-        Its factors stay as they are. Only admins can change shared factor sets.
-        """
-        return service.change_factor_set(service.lock_own(FactorSet, factor_set_id), **fields)
-
-    @catalogue.delete(FactorSet)
-    @requires(MANAGERS)
-    def delete(self, factor_set_id: int) -> None:
-        """Delete a factor set
-
-        Only a set without factors can be deleted (409).
-        """
-        service.delete_factor_set(service.lock_own(FactorSet, factor_set_id))

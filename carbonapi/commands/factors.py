@@ -65,7 +65,7 @@ def revert(factor_set_id: int) -> None:
         result = revert_factor_set(get_visible(FactorSet, factor_set_id, lock=True))
         db.session.commit()
         click.echo(
-            f"Deleted {result.deleted} factors and {result.usage_types} usage types; {result.restored} factors are in "
+            f"Deleted {result.deleted_count} factors and {result.usage_type_count} usage types; {result.restored_count} factors are in "
             "force again."
         )
 

@@ -210,7 +210,7 @@ def test_revert_deletes_the_set_and_restores_the_old_factors(app):
 
     result = revert_factor_set(db.session.get_one(FactorSet, second.id))
 
-    assert (result.deleted, result.restored, result.usage_types) == (2, 1, 1)
+    assert (result.deleted_count, result.restored_count, result.usage_type_count) == (2, 1, 1)
     assert [(factor.id, factor.factor) for factor in in_force()] == before
     assert sets() == [("UK Government", "2025 v1.0")]
     assert counts(import_factors(flat_file(1.1, {"Butane": 0.2, "CNG": 0.185, "LNG": 0.19}))) == (1, 1, 1)

@@ -9,6 +9,7 @@ MISSING = frozenset(
     {"", "-", "--", "---", "–", "—", ".", "..", "...", ":", "na", "n/a", "n.a.", "#n/a", "nan", "null", "none"}
     | {"no data", "not available", "not applicable"}
 )
+_BOUND = re.compile(r"[<>≤≥~] ?[0-9.,]+")  # Such as "< 1": no figure to calculate with.
 SIGNIFICANT_DIGITS = 15  # A spreadsheet calculates with 15 to 17. More are noise: 0.13388999999999998 is 0.13389.
 FRACTION_DIGITS = 12  # Of an emission factor.
 _SHORTEST = Context(prec=SIGNIFICANT_DIGITS, rounding=ROUND_HALF_EVEN)
@@ -26,12 +27,13 @@ class Figure:
 
 
 def parse_figure(text: str, decimal: str = ".") -> Figure | None:
-    """Return the number of a cell, or None for a mark that there is none. decimal: the decimal mark of the table.
+    """Return the number of a cell, or None for a mark that there is none, or only a bound.
 
+    decimal: the decimal mark of the table.
     Raise ValueError for other text.
     """
     text = text.strip()
-    if text.casefold() in MISSING:
+    if text.casefold() in MISSING or _BOUND.fullmatch(text):
         return None
     if decimal == "," and _DECIMAL_COMMA.fullmatch(text):
         text = re.sub(r"[. ]", "", text).replace(",", ".")

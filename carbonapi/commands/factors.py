@@ -64,10 +64,8 @@ def revert(factor_set_id: int) -> None:
     with application():
         result = revert_factor_set(get_visible(FactorSet, factor_set_id, lock=True))
         db.session.commit()
-        click.echo(
-            f"Deleted {result.deleted_count} factors and {result.usage_type_count} usage types; {result.restored_count} factors are in "
-            "force again."
-        )
+        click.echo(f"Deleted {result.deleted_count} factors and {result.usage_type_count} usage types.")
+        click.echo(f"{result.restored_count} factors are in force again.")
 
 
 def _report(result: FactorImportResult) -> None:

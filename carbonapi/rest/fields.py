@@ -24,8 +24,7 @@ from . import regions
 MAX_ID = 2**63 - 1
 # The media types of files, by file format: of exports, and of uploads.
 MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-UPLOAD_TYPES = MEDIA_TYPES | {"xlsx": XLSX}
+UPLOAD_TYPES = MEDIA_TYPES | {"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"

@@ -89,6 +89,28 @@ def test_parts_of_gases_become_masses(app):
     assert db.session.scalars(sa.select(FactorSet)).one().gwp == "AR5"
 
 
+def test_names_of_gases_and_levels_of_older_years_are_read(app, tmp_path):
+    file = tmp_path / "2021.csv"
+    header = (
+        "Scope,Level 1,Level 2,Level 3,Level 4,Column Text,UOM (simple),UOM,GHG,Lookup,GHG Conversion Factor 2021\n"
+    )
+    gas = "Scope 1,Fuels,Gaseous fuels,Natural gas,,Energy - Gross CV,kWh,kWh (Gross CV)"
+    file.write_text(
+        f"{header}{gas},kg CO2e,,0.18316\n{gas},kg CO2,,0.18281\n{gas},kg CH4,,0.00025\n{gas},kg N2O,,0.0001\n"
+        "Scope 1,Refrigerant & other,Other,HFO,,,kg,kg,kg CO2e,,< 1\n"
+        "Outside of Scopes,Outside of scopes,Biofuel,Biodiesel,,,litres,litres,kg CO2,,2.5\n"
+    )
+    result = import_factors(file)
+
+    assert counts(result) == (2, 0, 0, 1)
+    assert stored() == [
+        ("Fuels, Gaseous fuels, Natural gas (Gross CV)", "kWh", 1, "GB", 2021, "0.18316"),
+        ("Outside of scopes, Biofuel, Biodiesel", "l", None, "GB", 2021, "2.5"),
+    ]
+    factor = db.session.scalar(sa.select(EmissionFactor).where(EmissionFactor.ch4_kg.is_not(None)))
+    assert (factor.ch4_kg, factor.n2o_kg) == (Decimal("0.00001"), Decimal("0.000000335570"))  # AR4: 25 and 298.
+
+
 def test_levels_have_scopes_and_categories(app):
     imported("uk-2025.csv")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from carbonapi.rest.fields import XLSX
+from carbonapi.rest.fields import UPLOAD_TYPES
 
 TABLES = Path(__file__).parents[1] / "data/factors"
 UK = (TABLES / "uk-2018-ghg.csv").read_bytes()
@@ -62,7 +62,7 @@ def test_workbook_is_imported_as_form(as_admin):
     form = {"file": (io.BytesIO(content), "factors.xlsx"), "mode": "apply", "edition": "2018 v01-01"}
     answer = send(as_admin, form, content_type="multipart/form-data")
     assert (answer.status_code, answer.json["edition"]) == (201, "2018 v01-01"), answer.text
-    assert send(as_admin, content, content_type=XLSX).json["unchanged_count"] == 1
+    assert send(as_admin, content, content_type=UPLOAD_TYPES["xlsx"]).json["unchanged_count"] == 1
 
 
 def test_manager_imports_own_factors(as_manager, as_other_manager):

@@ -27,7 +27,7 @@ def test_figure_is_read_exactly(text, decimal, value, noisy):
     assert (figure.value, figure.noisy) == (Decimal(value), noisy)
 
 
-@pytest.mark.parametrize("text", ["", "NA", "n/a", "#N/A", "--", "–", "..", "NaN"])
+@pytest.mark.parametrize("text", ["", "NA", "n/a", "#N/A", "--", "–", "..", "NaN", "< 1"])
 def test_missing_figure_is_not_zero(text):
     assert parse_figure(text) is None
 

@@ -1,6 +1,6 @@
 """The flat file of the UK government's conversion factors, of any year, as XLSX or CSV.
 
-A line "kg CO2e" has the factor. The lines "kg CO2e of CO2 per unit" and so on have the parts of its gases. They are kg
+A line "kg CO2e" has the factor. The lines "kg CO2e of CH4 per unit" and so on have the parts of its gases. They are kg
 CO2e, so the masses are these divided by the global warming potentials with which they were calculated.
 """
 
@@ -24,7 +24,10 @@ GAS = r"GHG(/Unit)?"
 COLUMNS = ("Scope", *LEVELS, "UOM", GAS, FACTOR)
 UNITS = {"tonnes": "t", "litres": "l", "cubic metres": "m3", "miles": "mile"}
 TOTAL = "kg co2e"
-GASES = {"kg co2e of co2 per unit": "co2_kg", "kg co2e of ch4 per unit": "ch4_kg", "kg co2e of n2o per unit": "n2o_kg"}
+# "kg CO2e of CH4 per unit", before 2023 "kg CO2e of CH4", and before 2022 "kg CH4": always kg CO2e, as the sums show.
+PART = re.compile(r"kg (?:co2e of )?(co2|ch4|n2o)(?: per unit)?")
+# Texts of the last level that only repeat the unit.
+UNITS_IN_WORDS = {"energy - gross cv", "energy - net cv", "tonnes", "volume"}
 FIRST_YEAR_OF_AR5 = 2023
 # Level 1 without spaces and hyphens, and the category of the GHG Protocol.
 CATEGORIES = {
@@ -80,7 +83,7 @@ class _Activity:
 def read(table: PublishedTable) -> tuple[Edition, list[Reading]]:
     """Return the activities that have a factor, and the lines that were skipped."""
     year = _year(table)
-    activities, readings = _activities(table, year)
+    activities, readings = _activities(table)
     by_year = "AR5" if int(year) >= FIRST_YEAR_OF_AR5 else "AR4"
     gwp_set = table.options.gwp or _gwp_of_methane(activities) or by_year
     identifier = table.find_column("ID")
@@ -108,7 +111,7 @@ def _year(table: PublishedTable) -> str:
     return match[1]
 
 
-def _activities(table: PublishedTable, year: str) -> tuple[list[_Activity], list[Reading]]:
+def _activities(table: PublishedTable) -> tuple[list[_Activity], list[Reading]]:
     """Collect the lines of each activity. Return also the lines that have no part in a factor."""
     scope, unit, gas, figure = (table.column(name) for name in ("Scope", "UOM", GAS, FACTOR))
     levels = [*(table.column(level) for level in LEVELS), table.find_column("Column Text")]
@@ -116,23 +119,28 @@ def _activities(table: PublishedTable, year: str) -> tuple[list[_Activity], list
     skipped: list[Reading] = []
     for line in table.lines:
         kind = line.cells[gas].casefold()
-        if not line.cells[unit] or kind not in (TOTAL, *GASES):
+        part = PART.fullmatch(kind)
+        if not line.cells[unit] or (kind != TOTAL and not part):
             skipped.append((line, "It is no greenhouse gas." if line.cells[unit] else "It has no unit."))
             continue
         value = table.figure(line, figure)
         if value is None:
             skipped.append((line, NO_FIGURE))
             continue
-        # The last level of electricity is the year, or repeats the unit.
+        # The last level of electricity is a year, or repeats the unit.
         texts = [line.cells[level] for level in levels if level is not None]
-        names = [text for text in texts if text not in ("", year, line.cells[unit])]
+        names = [text for text in texts if text not in ("", line.cells[unit]) and not _repeats(text)]
         key = (line.cells[scope], *texts, line.cells[unit])
         activity = activities.setdefault(key, _Activity(line.cells[scope], names, line.cells[unit]))
-        if kind == TOTAL:
-            activity.total = line, value
+        if part:
+            activity.gases[f"{part[1]}_kg"] = line, value
         else:
-            activity.gases[GASES[kind]] = line, value
+            activity.total = line, value
     return list(activities.values()), skipped
+
+
+def _repeats(text: str) -> bool:
+    return text.casefold() in UNITS_IN_WORDS or re.fullmatch("[0-9]{4}", text) is not None
 
 
 def _row(activity: _Activity, year: str, gwp_set: str) -> tuple[Line, Row] | None:

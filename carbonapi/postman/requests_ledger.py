@@ -35,6 +35,16 @@ CATALOGUE = (
     Request("list_emission_factors", saves={"factor_id": "answer[0].id"}),
     Request("get_emission_factor", expects={"answer.factor": 1.5}),
 )
+FACTOR_SETS = (
+    Request(
+        "create_factor_set",
+        body={"publisher": "Northern Power", "edition": "2026", "published_on": "2026-01-15", "gwp": "AR5"},
+        saves={"factor_set_id": "answer.id"} | ETAG,
+    ),
+    Request("list_factor_sets", query="q=northern", expects={"answer.length": 1}),
+    Request("get_factor_set", expects={"answer.edition": "2026"}),
+    Request("change_factor_set", headers=IF_MATCH, body={"edition": "2026 v1.1"}, saves=ETAG),
+)
 USAGES = (
     Request(
         "record_usage",

@@ -219,12 +219,11 @@ class DecimalInput(ma.fields.Field[Decimal]):
         sign = "-?" if self.signed else ""
         digits = rf"^{sign}0*[0-9]{{1,12}}(\.[0-9]{{1,{self.fraction_digits}}}0*)?$"
         lowest = {"exclusiveMinimum": -(10**12)} if self.signed else {"minimum": 0}
-        return {
-            "anyOf": [
-                {"type": "number", **lowest, "exclusiveMaximum": 10**12},
-                {"type": "string", "pattern": digits, "maxLength": MAX_NUMBER_LENGTH},
-            ]
-        }
+        choices: list[JSONSchema] = [
+            {"type": "number", **lowest, "exclusiveMaximum": 10**12},
+            {"type": "string", "pattern": digits, "maxLength": MAX_NUMBER_LENGTH},
+        ]
+        return {"anyOf": [*choices, *([{"type": "null"}] if self.allow_none else [])]}
 
 
 class ExactDecimal(ma.fields.Field[Decimal]):

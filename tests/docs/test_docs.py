@@ -23,7 +23,9 @@ FIRST_USAGE = (DOCS / "tutorials/first-usage.md").read_text()
 AUDITORS_AFTERNOON = (DOCS / "tutorials/auditors-afternoon.md").read_text()
 CLIENTS = (DOCS / "how-to/use-a-client.md").read_text()
 # These begin where the first tutorial has logged in and imported a file.
-FILES = FIRST_USAGE.partition("\n## List usages\n")[0] + "".join(
+BEGINNING = FIRST_USAGE.partition("\n## List usages\n")[0]
+CORRECTIONS = BEGINNING + (DOCS / "how-to/correct-a-factor.md").read_text()
+FILES = BEGINNING + "".join(
     (DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify")
 )
 
@@ -98,8 +100,8 @@ def assert_answers(run_commands, text, least):
 
 @pytest.mark.parametrize(
     ("text", "least"),
-    [(FIRST_USAGE, 35), (CLIENTS, 20), (FILES, 20)],
-    ids=["first-usage", "use-a-client", "files"],
+    [(FIRST_USAGE, 35), (CLIENTS, 20), (FILES, 20), (CORRECTIONS, 25)],
+    ids=["first-usage", "use-a-client", "files", "corrections"],
 )
 def test_commands_answer_as_shown(run_commands, text, least):
     assert_answers(run_commands, text, least)

@@ -31,7 +31,9 @@ WALK = """
     delete_user add_user delete_users
     make_api_key list_api_keys get_api_key delete_api_key
     create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
-    enter_emission_factor list_emission_factors get_emission_factor
+    enter_emission_factor list_emission_factors get_emission_factor change_emission_factor delete_emission_factor
+    enter_emission_factor supersede_emission_factor
+    create_factor_set list_factor_sets get_factor_set change_factor_set delete_factor_set
     record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
     record_usage list_changes get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
@@ -46,6 +48,7 @@ CREATED = {
     "/api/v1/api-keys": "api_key_id",
     "/api/v1/usage-types": "usage_type_id",
     "/api/v1/usage-types/{usage_type_id}/factors": "factor_id",
+    "/api/v1/factor-sets": "factor_set_id",
     "/api/v1/usages": "usage_id",
     "/api/v1/imports": "import_id",
     "/api/v1/restatements": "restatement_id",
@@ -104,7 +107,9 @@ class Operation:
     def renamed(self):
         """The documented example with another name, where it has one."""
         example = self.media["application/json"]["example"]
-        return json.dumps(example | ({"name": f"For {self.id}"} if "name" in example else {}))
+        return json.dumps(
+            example | {name: f"For {self.id}" for name in ("name", "source", "edition") if name in example}
+        )
 
     def check(self, answer, status):
         """Assert that this answer has the status, and is as the document says."""
@@ -217,7 +222,7 @@ def test_patch_schemas_have_no_defaults(document, operations):
             fields = document["components"]["schemas"][name]["properties"]
             assert [field for field, schema in fields.items() if "default" in schema] == [], operation.id
             reached += 1
-    assert reached == 5
+    assert reached == 7
 
 
 def test_only_listed_operations_are_public(operations):

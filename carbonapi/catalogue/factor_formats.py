@@ -29,6 +29,7 @@ OPTIONAL_COLUMNS = (
     "citation",
     "note",
 )
+SET_COLUMNS = ("publisher", "edition", "licence", "url")  # Of the factor set; the first line decides.
 FIGURES = ("kg_co2e_per_unit", *GASES)
 FIELDS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *GASES)
 _LOCAL_TIME = r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2})(:[0-9]{2})?"
@@ -118,7 +119,11 @@ def _lines_of(table: PublishedTable, lines: Iterator[Line]) -> Iterator[Line]:
 
 def _convert_own(table: PublishedTable) -> tuple[Edition, list[Reading]]:
     columns = {name: index for name in FIELDS if (index := table.find_column(name)) is not None}
-    return Edition("", ""), [_own_row(table, line, columns, {}, Decimal(1)) for line in table.lines]
+    set_columns = {name: index for name in SET_COLUMNS if (index := table.find_column(name)) is not None}
+    lines = list(table.lines)
+    stated = {name: lines[0].cells[column] for name, column in set_columns.items()} if lines else {}
+    found = Edition(**{"publisher": "", "edition": ""} | {name: text for name, text in stated.items() if text})
+    return found, [_own_row(table, line, columns, {}, Decimal(1)) for line in lines]
 
 
 def _convert_mapped(table: PublishedTable) -> tuple[Edition, list[Reading]]:

@@ -91,7 +91,7 @@ def _name_edition(
     """Give the edition the stated names, and names to tables that state none."""
     if file_format in (OWN, MAPPED):
         found.gwp = table.options.gwp
-        found.publisher, found.edition = "Own table", file.name
+        found.publisher = found.publisher or "Own table"
     found.publisher = publisher or found.publisher
     found.edition = edition or found.edition or file.name
 

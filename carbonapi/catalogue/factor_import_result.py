@@ -1,4 +1,4 @@
-"""What an import of emission factors did, or in a dry run would do, with examples."""
+"""The outcome of an import of emission factors, or of its dry run, with examples."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -155,7 +155,7 @@ class FactorImportSchema(Schema):
 
 
 class RevertedFactorSetSchema(Schema):
-    """What the revert of a factor set did."""
+    """The numbers of rows of a factor set that was reverted."""
 
     deleted_count = returned(ma.fields.Integer, 2672, "Factors deleted.")
     restored_count = returned(ma.fields.Integer, 0, "Factors that are in force again.")

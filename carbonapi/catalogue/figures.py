@@ -27,7 +27,7 @@ class Figure:
 
 
 def parse_figure(text: str, decimal: str = ".") -> Figure | None:
-    """Return the number of a cell, or None for a mark that there is none, or only a bound.
+    """Return the number of a cell, or None for a missing one and for a bound.
 
     decimal: the decimal mark of the table.
     Raise ValueError for other text.

@@ -18,7 +18,7 @@ NO_FIGURE = "It has no figure."
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What a caller states about a table.
+    """Properties of a table that the caller states.
 
     sheet: the only one to read. year, gwp: for tables that do not have them. decimal: the decimal mark; by default, a
     comma for cells that are not separated by commas. mapping: see `factor_formats.read_mapping`.

@@ -17,7 +17,7 @@ from ..errors import ValidationFailed
 MAX_FILE_BYTES = 32 * 2**20
 MAX_UNCOMPRESSED_BYTES = 128 * 2**20
 MAX_CELLS = 2_000_000
-EMPTY_LINE_CELLS = 20  # What an empty line counts: a sheet can have a last cell far below the others.
+EMPTY_LINE_CELLS = 20  # An empty line counts as much: a sheet can have a last cell far below the others.
 DELIMITERS = ",;\t|"
 _ZIP, _OLE2 = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -101,7 +101,7 @@ class TableFile:
                 if sum(entry.file_size for entry in archive.infolist()) > MAX_UNCOMPRESSED_BYTES:
                     problem = f"has more than {MAX_UNCOMPRESSED_BYTES // 2**20} MiB of uncompressed content"
                     raise file_error(self.name, 1, "Delete the sheets that you do not need.", problem)
-            with warnings.catch_warnings():  # About styles and validations, which nobody needs here.
+            with warnings.catch_warnings():  # About styles and validations, which are not read.
                 warnings.simplefilter("ignore")
                 # Read-only workbooks are read line by line. Formulas have the values that were calculated last.
                 workbook = openpyxl.load_workbook(io.BytesIO(self.content), read_only=True, data_only=True)

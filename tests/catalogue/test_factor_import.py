@@ -47,18 +47,18 @@ def in_force():
 
 def flat_file(version, figures):
     """Return a workbook in the format of the flat file, with these figures of kWh types by name."""
-    book = openpyxl.Workbook()
-    book.active.title = "Front page"
+    workbook = openpyxl.Workbook()
+    workbook.active.title = "Front page"
     for cells in (["UK Government GHG Conversion Factors"], ["Version:", version, "Year:", 2025]):
-        book.active.append(cells)
-    sheet = book.create_sheet("Factors by Category")
+        workbook.active.append(cells)
+    sheet = workbook.create_sheet("Factors by Category")
     sheet.append(["Factors by Category"])
     sheet.append([*UK_HEADER, "GHG Conversion Factor 2025"])
     for number, (name, figure) in enumerate(figures.items(), 1):
         sheet.append([number, "Scope 1", "Fuels", "Gaseous fuels", name, None, None, "kWh", "kg CO2e", figure])
     sheet.append([None, "END"])
     file = io.BytesIO()
-    book.save(file)
+    workbook.save(file)
     file.seek(0)
     return file
 

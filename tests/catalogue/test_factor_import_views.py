@@ -52,11 +52,11 @@ def test_applied_import_creates_the_factor_set(as_admin):
 
 
 def test_workbook_is_imported_as_form(as_admin):
-    book = openpyxl.Workbook()
+    workbook = openpyxl.Workbook()
     for line in UK.decode().splitlines():
-        book.active.append(line.split(","))
+        workbook.active.append(line.split(","))
     file = io.BytesIO()
-    book.save(file)
+    workbook.save(file)
     content = file.getvalue()
 
     form = {"file": (io.BytesIO(content), "factors.xlsx"), "mode": "apply", "edition": "2018 v01-01"}

@@ -19,14 +19,14 @@ def lines_of(content, name="table"):
 
 
 def workbook(**sheets):
-    book = openpyxl.Workbook()
-    book.remove(book.active)
+    made = openpyxl.Workbook()
+    made.remove(made.active)
     for title, rows in sheets.items():
-        sheet = book.create_sheet(title)
+        sheet = made.create_sheet(title)
         for row in rows:
             sheet.append(row)
     file = io.BytesIO()
-    book.save(file)
+    made.save(file)
     return file.getvalue()
 
 

@@ -25,9 +25,7 @@ CLIENTS = (DOCS / "how-to/use-a-client.md").read_text()
 # These begin where the first tutorial has logged in and imported a file.
 BEGINNING = FIRST_USAGE.partition("\n## List usages\n")[0]
 CORRECTIONS = BEGINNING + (DOCS / "how-to/correct-a-factor.md").read_text()
-FILES = BEGINNING + "".join(
-    (DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify")
-)
+FILES = BEGINNING + "".join((DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify"))
 
 
 def steps(text):

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import REVIEWERS, visible
+from ..auth import REVIEWERS, current_actor, visible
 from ..rest import Blueprint, requires
 from .models import AuditEntry
 from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
@@ -18,7 +18,7 @@ audit_entries = Blueprint(
 
 @audit_entries.route("/audit-entries")
 class AuditEntries(MethodView):
-    @audit_entries.list(AuditEntrySchema, AuditEntryQuery)
+    @audit_entries.list(AuditEntrySchema, AuditEntryQuery, parts=lambda: AuditEntry.parts_visible_to(current_actor()))
     @requires(REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """List audit entries

@@ -16,7 +16,7 @@ from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
 from .fields import MEDIA_TYPES, UPLOAD_TYPES
 from .idempotency import idempotent
-from .paging import CountRows, render_page
+from .paging import CountRows, Parts, render_page
 from .query import ExportQuerySchema, ListQuerySchema, QuerySchema
 from .rate_limit_headers import consume_before, count_fields_before
 from .request_parsing import StrictParser, uploaded_file
@@ -84,11 +84,17 @@ class Blueprint(flask_smorest.Blueprint):
         super().__init__(name, import_name, url_prefix=url_prefix, description=description)
 
     def list(
-        self, schema: type[ma.Schema], query: type[ListQuerySchema], *, count_rows: CountRows | None = None
+        self,
+        schema: type[ma.Schema],
+        query: type[ListQuerySchema],
+        *,
+        count_rows: CountRows | None = None,
+        parts: Parts | None = None,
     ) -> Decorator:
         """GET of a list. The view returns a SELECT, which is sorted and paged here.
 
-        count_rows: returns the number of rows without counting them.
+        count_rows: returns the number of rows without counting them. parts: returns the criteria of parts of the list
+        that an index has in order, where it has not the list as a whole.
         """
 
         def decorate(view: View) -> View:
@@ -96,7 +102,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def respond_with_page(resource: Any, narrow: Any, **path: Any) -> Any:
                 use_autocommit()
-                body, headers = render_page(view(resource, narrow, **path), schema, narrow, count_rows)
+                body, headers = render_page(view(resource, narrow, **path), schema, narrow, count_rows, parts)
                 return Response(body, mimetype="application/json", headers=headers)
 
             return self._guard(respond_with_page, EVERYONE, query, reads=True, paged=True)

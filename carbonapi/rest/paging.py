@@ -81,29 +81,57 @@ class RowCount:
 
 
 CountRows = Callable[[QueryFilter], RowCount | None]
+Parts = Callable[[], Sequence[sa.ColumnElement[bool]]]
 
 
 def render_page(
-    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, count_rows: CountRows | None = None
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    count_rows: CountRows | None = None,
+    parts: Parts | None = None,
 ) -> tuple[bytes, Headers]:
     """Return the JSON of the page that the request asks for, by number or by cursor, and its headers.
 
     statement: the SELECT of all rows of the list. count_rows: returns the number of rows without counting them, or None
-    if it cannot.
+    if it cannot. parts: returns the criteria of the parts that are read separately.
     """
+    criteria = parts() if parts else ()
     if "cursor" in query_filter.arguments:
-        return _page_by_cursor(statement, schema, query_filter)
+        return _page_by_cursor(statement, schema, query_filter, criteria)
     row_count = count_rows(query_filter) if count_rows else None
-    return _page_by_number(statement, schema, query_filter, row_count)
+    return _page_by_number(statement, schema, query_filter, row_count, criteria)
+
+
+def _first_of_parts(
+    statement: sa.Select[Any], query_filter: QueryFilter, criteria: Sequence[sa.ColumnElement[bool]], limit: int
+) -> sa.Select[Any]:
+    """Return a SELECT of the first rows of each part, which include the first rows of the list."""
+    (described,) = statement.column_descriptions
+    key = described["entity"].__table__.primary_key.columns
+    parts = (
+        statement.where(criterion).with_only_columns(*key).order_by(*query_filter.order).limit(limit)
+        for criterion in criteria
+    )
+    return sa.select(described["entity"]).where(sa.tuple_(*key).in_(sa.union_all(*parts)))
 
 
 def _page_by_number(
-    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, row_count: RowCount | None
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    row_count: RowCount | None,
+    criteria: Sequence[sa.ColumnElement[bool]],
 ) -> tuple[bytes, Headers]:
     """Read rows and total in one statement. A page after the last has no rows, so its total takes a second one."""
     page, page_size = query_filter.arguments.get("page", 1), query_filter.arguments["page_size"]
     offset = (page - 1) * page_size
-    if row_count and row_count.around and offset >= DEEP_OFFSET:
+    if criteria:
+        first = _first_of_parts(statement, query_filter, criteria, offset + page_size)
+        of_page = first.order_by(*query_filter.order).limit(page_size).offset(offset)
+        with_total = _with_json(of_page, schema, _sort_keys(query_filter)).add_columns(_count(statement))
+        rows = db.session.execute(with_total).all()
+    elif row_count and row_count.around and offset >= DEEP_OFFSET:
         rows = db.session.execute(_deep_page(statement, schema, query_filter, row_count, offset)).all()
     else:
         rows = _read_page(statement, schema, query_filter, row_count, offset)
@@ -166,7 +194,10 @@ def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
 
 
 def _page_by_cursor(
-    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    criteria: Sequence[sa.ColumnElement[bool]] = (),
 ) -> tuple[bytes, Headers]:
     """Read the rows after the cursor's row. All pages are equally fast. There is no total.
 
@@ -176,6 +207,8 @@ def _page_by_cursor(
     if query_filter.arguments["cursor"]:
         values = decode_cursor(query_filter.arguments["cursor"], [column for column, _ in keys])
         statement = statement.where(_is_after(keys, values))
+    if criteria:
+        statement = _first_of_parts(statement, query_filter, criteria, page_size + 1)
     of_page = statement.order_by(*query_filter.order).limit(page_size + 1)
     rows = db.session.execute(_with_json(of_page, schema, keys)).all()
     links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}

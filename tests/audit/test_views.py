@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -425,6 +426,54 @@ def test_audit_page_uses_an_index_without_sorting(app, criteria, index):
     )
 
     assert plan == [("Limit", None), ("Index Scan", index)]
+
+
+@pytest.mark.parametrize("page", ["cursor=&", ""])
+@pytest.mark.parametrize("sort", ["-occurred_at", "occurred_at", "id"])
+def test_audit_pages_merge_shared_entries_in_order(as_admin, as_manager, page, sort):
+    for number in range(4):
+        as_admin.patch("/usage-types/100", json={"description": f"Edition {number}"})
+        as_manager.post("/usages", json=USAGE)
+    expected = as_manager.get(f"/audit-entries?sort={sort}&page_size=1000").json
+    assert len(expected) >= 8 and [entry["organization_id"] for entry in expected].count(None) == 4
+
+    seen, path = [], f"/audit-entries?{page}sort={sort}&page_size=3"
+    while path:
+        answer = as_manager.get(path)
+        seen += answer.json
+        path = next((link[1] for link in re.finditer('<([^>]+)>; rel="next"', answer.headers["Link"])), None)
+
+    assert seen == expected
+
+
+def test_page_of_shared_and_own_entries_needs_no_sort_of_all(as_manager):
+    """An index has the entries of one organization in order, so the first ones of both are read."""
+    organization_id = as_manager.user.organization_id
+    db.session.execute(
+        sa.text(
+            """
+            INSERT INTO audit_entries (organization_id, occurred_at, action, subject, subject_id)
+            SELECT o, '2024-01-01'::timestamptz + n * interval '1 hour', 'changed', 'usage', n % 100
+            FROM generate_series(1, 20000) n, unnest(ARRAY[-1, :organization_id]) o
+            """
+        ),
+        {"organization_id": organization_id},
+    )
+    db.session.execute(sa.text("ANALYZE audit_entries"))
+    sent = []
+
+    def record(connection, cursor, statement, parameters, context, executemany):
+        sent.append((statement, parameters))
+
+    sa.event.listen(db.engine, "before_cursor_execute", record)
+    assert len(as_manager.get("/audit-entries?cursor=").json) == 50
+    sa.event.remove(db.engine, "before_cursor_execute", record)
+
+    (found,) = [(text, parameters) for text, parameters in sent if "ORDER BY audit_entries.occurred_at" in text]
+    statement, parameters = found
+    plan = plan_of(statement[statement.index("SELECT audit_entries") :], parameters)
+    read = [node for node in plan if node[1]]
+    assert read == [("Index Only Scan", "ix_audit_entries_by_time")] * 2 + [("Index Scan", "pk_audit_entries")], plan
 
 
 def test_audit_export_matches_the_list(as_manager, as_member):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carbonapi.catalogue.factor_formats import FORMATS, read_mapping
+from carbonapi.catalogue.factor_formats import read_mapping
 from carbonapi.catalogue.factor_import import import_factors
 from carbonapi.catalogue.models import EmissionFactor, FactorSet, UsageType
 from carbonapi.db import db
@@ -309,8 +309,3 @@ def test_invalid_table_imports_nothing(app, tmp_path, file_format, text, message
     assert list(error.value.errors["file"]) == [line]
     assert stored() == []
     assert db.session.scalars(sa.select(FactorSet)).all() == []
-
-
-def test_no_two_formats_fit_the_same_header():
-    assert list(FORMATS)[0] == "own"
-    assert len(FORMATS) == 9

@@ -46,6 +46,13 @@ def test_natural_gas_has_the_co2e_of_each_set(gwp_set, total):
     assert sum(mass * weights[name] for mass, name in zip(masses, weights, strict=False)) == Decimal(total)
 
 
+def test_gases_of_uk_electricity_2025_have_other_co2e_in_ar6():
+    masses = Decimal("0.17489"), Decimal("0.0009") / 28, Decimal("0.00122") / 265
+
+    assert round(co2e_of_gases(*masses, None, "AR5"), 12) == Decimal("0.17701")
+    assert round(co2e_of_gases(*masses, None, "AR6"), 11) == Decimal("0.17710468733")
+
+
 def test_co2e_of_unpublished_gases_is_zero():
     assert co2e_of_gases(None, None, None, Decimal("1924"), "AR6") == 1924
     assert co2e_of_gases(None, None, None, None, "AR6") == 0

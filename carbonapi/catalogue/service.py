@@ -18,6 +18,12 @@ OF_PLACE = ("usage_type_id", "organization_id", "region", "method", "valid_from"
 
 
 Row = TypeVar("Row", UsageType, EmissionFactor, FactorSet)
+_WRITE_AGAIN = sa.text(
+    """
+    WITH deleted AS (DELETE FROM emission_factors WHERE id = :id RETURNING *)
+    INSERT INTO emission_factors OVERRIDING SYSTEM VALUE SELECT * FROM deleted
+    """
+)
 
 
 def lock_own(model: type[Row], id_: int) -> Row:
@@ -182,6 +188,9 @@ def change_factor(factor: EmissionFactor, /, **fields: Any) -> EmissionFactor:
     if factor.valid_until is not None and factor.valid_until <= factor.valid_from:
         raise ValidationFailed("valid_until must be later than valid_from.", field="valid_until")
     audit.flush()
+    # Written again as another row with the same id: a usage that is being recorded with the old value refers to the
+    # deleted row, so it violates its foreign key.
+    db.session.execute(_WRITE_AGAIN, {"id": factor.id})
     return factor
 
 

@@ -31,6 +31,7 @@ class FactorLookup:
         return (
             sa.select(EmissionFactor)
             .where(EmissionFactor.usage_type_id == self.usage_type_id, is_valid_at(self.moment))
+            .where(EmissionFactor.superseded_at.is_(None))
             .where(EmissionFactor.method == self.method)
             .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == self.organization_id))
             .where(EmissionFactor.region.is_(None) | EmissionFactor.region.in_([self.region, country_of(self.region)]))

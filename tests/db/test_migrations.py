@@ -201,12 +201,39 @@ def test_invalid_usage_violates_its_constraint(app, organization, changes, const
         ("UPDATE emission_factors SET factor = 'NaN' WHERE usage_type_id = 100", "ck_emission_factors_factor"),
         ("UPDATE emission_factors SET valid_until = valid_from", "ck_emission_factors_validity"),
         (
-            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (100, 1, now(), 'x')",
+            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source, version) "
+            "VALUES (100, 1, now(), 'x', 1)",
             "ex_emission_factors_validity",
         ),
         (
-            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source) VALUES (1, 1, now(), 'x')",
+            "INSERT INTO emission_factors (usage_type_id, factor, valid_from, source, version) "
+            "VALUES (1, 1, now(), 'x', 1)",
             "fk_emission_factors_usage_type_id",
+        ),
+        ("UPDATE usage_types SET category = 'waste', scope = 1 WHERE id = 100", "ck_usage_types_category"),
+        ("UPDATE usage_types SET category = 'waste' WHERE id = 100", "ck_usage_types_category"),
+        ("UPDATE usage_types SET category = 'energy', scope = 3 WHERE id = 100", "ck_usage_types_category"),
+        (
+            "UPDATE usage_types SET scope = 3, outside_of_scopes = true WHERE id = 100",
+            "ck_usage_types_outside_of_scopes",
+        ),
+        ("UPDATE emission_factors SET gwp = 'AR1'", "ck_emission_factors_gwp"),
+        ("UPDATE emission_factors SET ch4_kg = -1", "ck_emission_factors_gases"),
+        ("UPDATE emission_factors SET superseded_at = now()", "ck_emission_factors_superseded"),
+        ("UPDATE emission_factors SET factor_set_id = 1", "fk_emission_factors_factor_set_id"),
+        ("UPDATE emission_factors SET supersedes_id = 1000000 WHERE id = 1", "fk_emission_factors_supersedes_id"),
+        ("UPDATE emission_factors SET supersedes_id = 1", "uq_emission_factors_supersedes_id"),
+        (
+            "INSERT INTO factor_sets (publisher, edition, version) VALUES ('p', '1', 1), ('p', '1', 1)",
+            "uq_factor_sets_edition",
+        ),
+        (
+            "INSERT INTO factor_sets (publisher, edition, version, gwp) VALUES ('p', '1', 1, 'AR1')",
+            "ck_factor_sets_gwp",
+        ),
+        (
+            "INSERT INTO factor_sets (publisher, edition, version, sha256) VALUES ('p', '1', 1, 'x')",
+            "ck_factor_sets_hash",
         ),
         ("UPDATE users SET role = 'king'", "ck_users_role"),
         ("UPDATE users SET email = NULL", "ck_users_erased"),
@@ -322,6 +349,36 @@ def test_migration_computes_daily_totals_of_existing_usages(fresh_database_url, 
         assert db.session.execute(days).all() == before
         db.session.remove()
         db.engine.dispose()
+
+
+def test_migration_moves_free_categories_to_the_description(fresh_database_url):
+    app = create_app(settings_for(as_owner(fresh_database_url)))
+    with operator_context(app):
+        flask_migrate.downgrade(revision="lock_of_open_periods")
+        with db.engine.begin() as connection:
+            connection.execute(
+                sa.text(
+                    """
+                    INSERT INTO usage_types (name, unit, scope, category, description, version)
+                    VALUES ('1 flights', 'km', 3, 'business_travel', NULL, 1),
+                        ('2 steam', 'kg', 2, 'energy', 'Hot.', 1),
+                        ('3 waste', 'kg', 1, 'waste', NULL, 1), ('4 pellets', 'kg', NULL, 'wood', NULL, 1)
+                    """
+                )
+            )
+        flask_migrate.upgrade()
+
+        with row_security.for_no_organization(), db.engine.begin() as connection:
+            rows = connection.execute(
+                sa.text("SELECT category, description, version FROM usage_types WHERE id >= 1000 ORDER BY name")
+            ).all()
+        db.engine.dispose()
+    assert rows == [
+        ("business_travel", None, 1),
+        (None, "Hot. Category: energy.", 2),
+        (None, "Category: waste.", 2),
+        (None, "Category: wood.", 2),
+    ]
 
 
 def test_migrations_have_one_head(app):

@@ -16,6 +16,7 @@ from tests.support.apps import SECRET_KEY, operator_context, settings_for
 from tests.support.databases import (
     REFERENCE_TABLES,
     ROLE,
+    SHARED_TABLES,
     TABLES_WITHOUT_POLICIES,
     as_owner,
     cloned_database,
@@ -50,7 +51,7 @@ def test_every_tenant_table_has_a_forced_policy(app):
     assert owned >= REFERENCE_TABLES - TABLES_WITHOUT_POLICIES
     assert sorted(policies) == sorted(
         [(table, policy, "*", True, True, True) for table in owned for policy in ("tenant", "all_organizations")]
-        + [("emission_factors", "shared", "r", True, True, True)]
+        + [(table, "shared", "r", True, True, True) for table in SHARED_TABLES | {"audit_entries"}]
     )
 
 
@@ -71,7 +72,7 @@ def test_connection_without_scope_sees_no_rows(fresh_database_url, committing):
     for url in (fresh_database_url, as_owner(fresh_database_url)):
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.connect() as connection:
-            for table in set(Base.metadata.tables) - TABLES_WITHOUT_POLICIES - {"emission_factors"}:
+            for table in set(Base.metadata.tables) - TABLES_WITHOUT_POLICIES - SHARED_TABLES:
                 assert connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0, table
             with pytest.raises(sa.exc.ProgrammingError, match="violates row-level security"):
                 connection.execute(sa.text("INSERT INTO organizations (name, version) VALUES ('Nobody', 1)"))

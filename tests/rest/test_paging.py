@@ -42,6 +42,8 @@ def lists(sign_in, stranger):
             usage_type, f"9.{day}", f"201{day}-01-01", f"201{day + 1}-01-01", organization_id=organization.id
         )
         assert manager.post("/closed-periods", json={"until": f"2023-01-0{day}T00:00:00Z"}).status_code == 201
+        edition = {"publisher": f"Publisher {day % 2}", "edition": f"{day}", "published_on": "2025-06-10"}
+        assert manager.post("/factor-sets", json=edition).status_code == 201
     restatement = {"usage_type_id": usage_type.id, "reason": "r", "mode": "apply"}
     factories.emission_factor(usage_type, "7", "2024-12-01", organization_id=organization.id)
     assert manager.post("/restatements", json=restatement).status_code == 201
@@ -107,8 +109,8 @@ def test_postgresql_writes_the_same_json_as_the_schema(lists, monkeypatch):
 
     for path, body in written.items():
         assert client.get(f"{path}?page_size=1000").data == body, path
-    # Three have JSONB. `current` of a session and `prefix` of a key are no columns.
-    assert sorted(slow) == ["api_keys", "audit_entries", "imports", "restatements", "sessions"]
+    # Three have JSONB, a factor set a date. `current` of a session and `prefix` of a key are no columns.
+    assert sorted(slow) == ["api_keys", "audit_entries", "factor_sets", "imports", "restatements", "sessions"]
     assert len(fast) == len(found) - len(slow)
 
 

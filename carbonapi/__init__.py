@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         # The order of the OpenAPI document.
         accounts.auth,
         catalogue.catalogue,
+        catalogue.factor_sets,
         usages.usages,
         changes.changes,
         imports.imports,

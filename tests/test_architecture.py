@@ -1,6 +1,7 @@
 """The layout of the code: its rooms, what each may import, and rules for every view and model wherever it is."""
 
 import ast
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -13,7 +14,6 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "carbonapi"
 FILES = sorted(PACKAGE.rglob("*.py"))
 TEST_FILES = sorted((PROJECT / "tests").rglob("*.py"))
-TREES = {path: ast.parse(path.read_text()) for path in (*FILES, *TEST_FILES)}
 
 # From the bottom up: a room may import the rooms before it, unless ISOLATED or SIBLINGS says otherwise.
 FLOOR = ("settings", "errors", "observability", "local_time", "db", "auth", "rate_limiting", "rest")
@@ -60,6 +60,11 @@ def may_import(room):
     return set() if room in ISOLATED else {*rooms[: rooms.index(room)]} - SIBLINGS.get(room, set())
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
 def room_of(path):
     room = path.relative_to(PACKAGE).with_suffix("").parts[0]
     return "" if room == "__init__" else room
@@ -72,7 +77,7 @@ def name_of(path):
 def imported_modules(path, root):
     """Yield the dotted names that a file imports, relative imports resolved. `root` is the parent of its package."""
     package = path.relative_to(root).parts[:-1]
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -112,7 +117,7 @@ def views():
     for path in FILES:
         rules = [node for node, called in calls(path) if called.endswith(".add_url_rule")]
         registered = {argument.id for node in rules for argument in node.args if isinstance(argument, ast.Name)}
-        definitions = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+        definitions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
         found += [(path, node) for node in definitions if is_view(node, registered)]
     return found
 
@@ -143,7 +148,7 @@ def database_access(tree):
 
 def calls(path):
     """Yield every call in a file, with the source text of the called expression."""
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call):
             yield node, ast.unparse(node.func)
 
@@ -206,7 +211,7 @@ def test_views_leave_the_database_to_their_services():
     for path, view in views():
         if view.name not in DIRECT_VIEWS:
             # Functions beside a view are held to the same rule, or a view could call one.
-            scope = TREES[path] if room_of(path) in FEATURES else view
+            scope = tree_of(path) if room_of(path) in FEATURES else view
             found = [f"{name_of(path)}:{line} {text}" for line, text in database_access(scope)]
             assert found == []
 
@@ -244,7 +249,7 @@ def test_verbs_of_services_are_allowed_in_views(statement):
 def test_only_rest_knows_status_codes_of_errors():
     for path in FILES:
         if room_of(path) != "rest":
-            for node in ast.walk(TREES[path]):
+            for node in ast.walk(tree_of(path)):
                 is_code = isinstance(node, ast.Constant) and node.value in ERROR_CODES
                 assert not is_code, f"{path}:{node.lineno}"
 
@@ -262,7 +267,7 @@ def test_only_the_ledger_writes_usages():
 
 def test_rest_names_no_feature():
     for path in (PACKAGE / "rest").rglob("*.py"):
-        names = {node.id for node in ast.walk(TREES[path]) if isinstance(node, ast.Name)}
+        names = {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}
         assert not names & {"Usage", "UsageType", "EmissionFactor", "User", "Organization", "Import"}, path
 
 
@@ -282,7 +287,7 @@ def test_inner_functions_are_named_for_what_they_do():
     found = [
         f"{name_of(path)}:{node.lineno}"
         for path in FILES
-        for node in ast.walk(TREES[path])
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in ("wrapper", "inner", "decorated")
     ]
 
@@ -293,7 +298,7 @@ def test_test_names_are_short():
     long = [
         f"{path.relative_to(PROJECT)}::{node.name}"
         for path in TEST_FILES
-        for node in ast.walk(TREES[path])
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and len(node.name) > LONGEST_TEST_NAME
     ]
 

@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Iterator
 
 import argon2
-import zxcvbn
 
 from ..auth import state
 from ..errors import Unavailable, ValidationFailed
@@ -22,7 +21,7 @@ _MIN_GUESSES = 10**6  # zxcvbn calls fewer guesses "very guessable".
 
 SLOT_TIMEOUT_SECONDS = 2
 # Verified if there is no user, so that an unknown e-mail address takes as long as a wrong password.
-_DUMMY_HASH = HASHER.hash("a password that no user has")
+DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$lLGYPdCIJULBtcBwx3etwA$ovasPD0Oo0Lv5W1QjRiBhki7Flha7Bm7xejoIYiVkQY"
 
 
 def create_slots(workers: int | None) -> threading.BoundedSemaphore:
@@ -56,7 +55,7 @@ def password_matches(password: str, password_hash: str | None) -> bool:
     """
     with _hashing_slot():
         forms = dict.fromkeys((_normalize(password), password))
-        return any(_verifies(form, password_hash or _DUMMY_HASH) for form in forms) and password_hash is not None
+        return any(_verifies(form, password_hash or DUMMY_HASH) for form in forms) and password_hash is not None
 
 
 def _verifies(password: str, password_hash: str) -> bool:
@@ -79,6 +78,8 @@ def check_password_strength(password: str, email: str | None, field: str) -> Non
     local_part = (email or "").partition("@")[0].lower()
     if email and (email.lower() in password.lower() or (len(local_part) > 3 and local_part in password.lower())):
         raise ValidationFailed("Must not contain the e-mail address.", field=field)
+    import zxcvbn  # Reading its word lists would delay every start.
+
     if zxcvbn.zxcvbn(password[:_ZXCVBN_MAX_LENGTH])["guesses"] < _MIN_GUESSES:
         message = "Too easy to guess: it is common or follows a simple pattern. Use several unrelated words."
         raise ValidationFailed(message, field=field)

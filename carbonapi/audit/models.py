@@ -1,13 +1,13 @@
 """The audit log: who changed which row, when, from where, and the values before and after."""
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
-from ..db import Model, NotAudited, TenantScoped, choice_constraint
+from ..db import Model, NotAudited, TenantScoped, Viewer, choice_constraint, row_security
 
 ACTIONS = (
     "created", "changed", "deleted",
@@ -16,6 +16,7 @@ ACTIONS = (
     "logged_in", "login_failed", "logged_out", "session_ended", "password_changed", "invited", "reset", "accepted",
 )  # fmt: skip
 NO_ORGANIZATION = 0  # The organization of entries that belong to none. Only admins see them.
+SHARED = -1  # The organization of entries about rows that all organizations share. All of them see these entries.
 
 
 class AuditEntry(TenantScoped, Model):
@@ -50,3 +51,34 @@ class AuditEntry(TenantScoped, Model):
     old: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     new: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     reason: Mapped[str | None]
+
+    if TYPE_CHECKING:  # Set below.
+        shown_organization_id: int | None
+        shown_actor_id: int | None
+        shown_api_key_id: int | None
+        shown_address: str | None
+        shown_request_id: str | None
+
+    @classmethod
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Reviewers see the entries of their organization and those about shared rows, admins all."""
+        if viewer.role in ("admin", "member"):
+            return super().visible_to(viewer)
+        return (cls.organization_id.in_([viewer.organization_id, SHARED]),)
+
+    @classmethod
+    def parts_visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Return the criteria of the parts of these entries that the indexes have in order."""
+        if viewer.role in ("admin", "member"):
+            return ()
+        return cls.organization_id == viewer.organization_id, cls.organization_id == SHARED
+
+
+# Admins change shared rows. Other organizations see what they changed, but not who and from where. The scope of a
+# transaction is empty if it sees all organizations.
+_IS_SHOWN = (AuditEntry.organization_id != SHARED) | (sa.func.current_setting(row_security.SETTING, True) == "")
+for _name in ("actor_id", "api_key_id", "address", "request_id"):
+    setattr(AuditEntry, f"shown_{_name}", column_property(sa.case((_IS_SHOWN, getattr(AuditEntry, _name)))))
+setattr(  # noqa: B010
+    AuditEntry, "shown_organization_id", column_property(sa.func.nullif(AuditEntry.organization_id, SHARED))
+)

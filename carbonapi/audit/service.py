@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from ..auth import Actor, display_name, request_origin
 from ..db import AuditConfig, db
 from ..rest.fields import format_datetime
-from .models import NO_ORGANIZATION, AuditEntry
+from .models import NO_ORGANIZATION, SHARED, AuditEntry
 
 Values = Mapping[str, Any]
 PARAMETER_PREFIX = "audit_"
@@ -159,7 +159,8 @@ def _row_entry(row: Any, action: str, old: Values | None, new: Values | None) ->
     if action == "deleted" and old is not None:
         old = {name: value for name, value in old.items() if name not in config.personal}
     reason = getattr(row, config.reason_column) if config.reason_column else None
-    origin = _origin_columns(getattr(row, config.organization_column, None))
+    organization_id = getattr(row, config.organization_column)
+    origin = _origin_columns(SHARED if organization_id is None else organization_id)
     return _entry(type(row), origin, old, new, action=action, subject_id=row.id, reason=reason)
 
 

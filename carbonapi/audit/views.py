@@ -4,7 +4,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import REVIEWERS, visible
+from ..auth import REVIEWERS, current_actor, visible
 from ..rest import Blueprint, requires
 from .models import AuditEntry
 from .schemas import AuditEntryExportQuery, AuditEntryQuery, AuditEntrySchema
@@ -18,13 +18,14 @@ audit_entries = Blueprint(
 
 @audit_entries.route("/audit-entries")
 class AuditEntries(MethodView):
-    @audit_entries.list(AuditEntrySchema, AuditEntryQuery)
+    @audit_entries.list(AuditEntrySchema, AuditEntryQuery, parts=lambda: AuditEntry.parts_visible_to(current_actor()))
     @requires(REVIEWERS)
     def get(self, narrow: Any) -> Any:
         """List audit entries
 
         Returns every change in your organization and every login and logout, newest first, with the values before and
-        after. An import or a restatement is one entry. Entries are never changed or deleted.
+        after. An import or a restatement is one entry. Entries are never changed or deleted. Changes of shared usage
+        types, emission factors and factor sets are included: their entries belong to no organization.
         """
         return narrow(visible(AuditEntry))
 

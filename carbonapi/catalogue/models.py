@@ -43,7 +43,7 @@ class SharedOrOwned(Global):
     def is_of(cls, organization_id: Any) -> sa.ColumnElement[bool]:
         """Return the criterion of the rows that an organization can use: the shared ones, and its own."""
         owner: Any = cls.organization_id
-        return owner.is_(None) | (owner == organization_id)
+        return sa.or_(owner.is_(None), owner == organization_id)
 
     @classmethod
     def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
@@ -134,7 +134,8 @@ class EmissionFactor(SharedOrOwned, OptimisticallyLocked, Model):
             "superseded_at",
             "superseded_reason",
             "supersedes_id",
-        )
+        ),
+        reason_column="superseded_reason",
     )
 
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
@@ -158,6 +159,9 @@ class EmissionFactor(SharedOrOwned, OptimisticallyLocked, Model):
     superseded_by: Mapped[int | None]
     superseded_reason: Mapped[str | None]
     supersedes_id: Mapped[int | None] = mapped_column(sa.ForeignKey("emission_factors.id"))
+
+    if TYPE_CHECKING:  # Set below.
+        shown_superseded_by: int | None
 
 
 class UpstreamLine(Global, Model):
@@ -248,21 +252,21 @@ class UsageType(SharedOrOwned, OptimisticallyLocked, Model):
 
     if TYPE_CHECKING:  # Set below, because they need both tables.
         factor: Decimal | None
-        factor_id: int | None
+        factor_version: str | None
 
     @property
     def etag(self) -> str:
         """The version and the current factor, which changes as time passes."""
-        return f"{self.version}-{self.factor_id or 0}"
+        return f"{self.version}-{self.factor_version or 0}"
 
 
 def _of_current_factor(column: Any) -> sa.ScalarSelect[Any]:
-    """Return a column of the shared factor for all regions that is valid now. There is at most one."""
+    """Return a column of the current factor for all regions with the type's owner. There is at most one."""
     return (
         sa.select(column)
         .where(
             EmissionFactor.usage_type_id == UsageType.id,
-            EmissionFactor.organization_id.is_(None),
+            sa.func.coalesce(EmissionFactor.organization_id, 0) == sa.func.coalesce(UsageType.organization_id, 0),
             EmissionFactor.region.is_(None),
             EmissionFactor.method == DEFAULT_METHOD,
             EmissionFactor.superseded_at.is_(None),
@@ -273,5 +277,9 @@ def _of_current_factor(column: Any) -> sa.ScalarSelect[Any]:
     )
 
 
-for name, column in (("factor", EmissionFactor.factor), ("factor_id", EmissionFactor.id)):
+FACTOR_VERSION = sa.func.concat(EmissionFactor.id, "-", EmissionFactor.version, type_=sa.Text)
+for name, column in (("factor", EmissionFactor.factor), ("factor_version", FACTOR_VERSION)):
     setattr(UsageType, name, column_property(_of_current_factor(column)))
+# Shared factors are superseded by admins, whom other organizations do not see.
+_SHOWN_USER = sa.case((EmissionFactor.organization_id.is_not(None), EmissionFactor.superseded_by))
+setattr(EmissionFactor, "shown_superseded_by", column_property(_SHOWN_USER))  # noqa: B010

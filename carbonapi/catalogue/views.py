@@ -4,21 +4,24 @@ from typing import Any
 
 from flask.views import MethodView
 
-from ..auth import ADMINS, MANAGERS, get_visible, visible
-from ..rest import Blueprint, lock_for_update, requires
+from ..auth import MANAGERS, get_visible, visible
+from ..rest import Blueprint, now, requires
 from . import service
 from .models import EmissionFactor, UpstreamLine, UsageType
 from .schemas import (
+    EmissionFactorChangesSchema,
     EmissionFactorQuery,
     EmissionFactorSchema,
     NewEmissionFactorSchema,
     NewUpstreamLineSchema,
     NewUsageTypeSchema,
+    SupersedingFactorSchema,
     UnitSchema,
     UpstreamLineQuery,
     UpstreamLineSchema,
     UsageTypeChangesSchema,
     UsageTypeQuery,
+    UsageTypeReplacementSchema,
     UsageTypeSchema,
 )
 from .units import compatible_units
@@ -37,18 +40,22 @@ class UsageTypes(MethodView):
     def get(self, narrow: Any) -> Any:
         """List usage types
 
-        All organizations share the usage types. `archived=false` omits those that accept no new usages.
+        Returns the shared usage types and those of your organization. `q` searches them. `archived=false` omits those
+        that accept no new usages.
         """
         return narrow(visible(UsageType))
 
     @catalogue.post(NewUsageTypeSchema, UsageTypeSchema)
-    @requires(ADMINS)
+    @requires(MANAGERS)
     def post(self, fields: dict[str, Any]) -> UsageType:
         """Create a usage type
 
-        The combination of name and unit must be unique. Create a factor next: usages cannot be recorded without one.
+        Managers create usage types of their organization, which no other organization sees. Admins create shared ones.
+        The combination of name and unit must be unique among those of one owner. Create a factor next: usages cannot be
+        recorded without one.
         """
-        return service.create_usage_type(**fields)
+        owner = service.owner_of_new_row(fields.pop("organization_id", None))
+        return service.create_usage_type(owner, **fields)
 
 
 @catalogue.route("/<int:usage_type_id>")
@@ -61,32 +68,34 @@ class UsageTypeById(MethodView):
         """
         return get_visible(UsageType, usage_type_id)
 
-    @catalogue.put(NewUsageTypeSchema, UsageTypeSchema)
-    @requires(ADMINS)
+    @catalogue.put(UsageTypeReplacementSchema, UsageTypeSchema)
+    @requires(MANAGERS)
     def put(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Replace a usage type
 
-        Omitted fields get their defaults. Factors and recorded usages stay as they are.
+        Omitted fields get their defaults. Factors and recorded usages stay as they are. Only admins can change shared
+        usage types.
         """
-        return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(service.lock_own(UsageType, usage_type_id), **fields)
 
     @catalogue.patch(UsageTypeChangesSchema(partial=True), UsageTypeSchema)
-    @requires(ADMINS)
+    @requires(MANAGERS)
     def patch(self, fields: dict[str, Any], usage_type_id: int) -> UsageType:
         """Change a usage type
 
-        `archived: true` hides the type: recorded usages stay, and it accepts no new ones.
+        `archived: true` hides the type: recorded usages stay, and it accepts no new ones. Only admins can change shared
+        usage types.
         """
-        return service.change_usage_type(lock_for_update(UsageType, usage_type_id), **fields)
+        return service.change_usage_type(service.lock_own(UsageType, usage_type_id), **fields)
 
     @catalogue.delete(UsageType)
-    @requires(ADMINS)
+    @requires(MANAGERS)
     def delete(self, usage_type_id: int) -> None:
         """Delete a usage type
 
         Deletes the type and its factors. A type with usages cannot be deleted (409): archive it instead.
         """
-        service.delete_usage_type(lock_for_update(UsageType, usage_type_id))
+        service.delete_usage_type(service.lock_own(UsageType, usage_type_id))
 
 
 @catalogue.route("/<int:usage_type_id>/units")
@@ -107,7 +116,7 @@ class Factors(MethodView):
         """List emission factors
 
         Returns the factors of all times and regions: shared ones and those of your organization. A usage stores the
-        factor that is valid at its time.
+        factor that is valid at its time. `in_force=true` omits those that another factor superseded.
         """
         usage_type = get_visible(UsageType, usage_type_id)
         return narrow(visible(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id))
@@ -130,9 +139,44 @@ class FactorById(MethodView):
     def get(self, usage_type_id: int, factor_id: int) -> EmissionFactor:
         """Get an emission factor
 
-        Returns its validity and its source. Factors cannot be changed: create a new one instead.
+        Returns its validity and its source, and when and why another factor superseded it.
         """
         return service.get_factor(get_visible(UsageType, usage_type_id), factor_id)
+
+    @catalogue.patch(EmissionFactorChangesSchema(partial=True), EmissionFactorSchema)
+    @requires(MANAGERS)
+    def patch(self, fields: dict[str, Any], usage_type_id: int, factor_id: int) -> EmissionFactor:
+        """Change an emission factor
+
+        Only a factor that no usage has, and no earlier version of a usage, can be changed. Supersede any other (409).
+        Managers change factors of their organization, admins shared ones.
+        """
+        return service.change_factor(service.lock_own_factor(usage_type_id, factor_id), **fields)
+
+    @catalogue.delete(EmissionFactor)
+    @requires(MANAGERS)
+    def delete(self, usage_type_id: int, factor_id: int) -> None:
+        """Delete an emission factor
+
+        Only a factor that no usage has, and no earlier version of a usage, can be deleted. Supersede any other (409).
+        """
+        service.delete_factor(service.lock_own_factor(usage_type_id, factor_id))
+
+
+@catalogue.route("/<int:usage_type_id>/factors/<int:factor_id>/supersede")
+class Supersession(MethodView):
+    @catalogue.post(
+        SupersedingFactorSchema, EmissionFactorSchema, location="/api/v1/usage-types/{usage_type_id}/factors"
+    )
+    @requires(MANAGERS)
+    def post(self, fields: dict[str, Any], usage_type_id: int, factor_id: int) -> EmissionFactor:
+        """Supersede an emission factor
+
+        Corrects a factor that usages have: creates one with the same validity, region, method and owner, and returns
+        it. New usages get the new factor. Recorded usages keep the old one until a restatement, so nothing that was
+        reported changes by itself. The old factor shows when, by whom and why it was superseded.
+        """
+        return service.supersede_factor(service.lock_own_factor(usage_type_id, factor_id), now(), **fields)
 
 
 @catalogue.route("/<int:usage_type_id>/upstream-lines")

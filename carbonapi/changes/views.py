@@ -6,7 +6,8 @@ from flask import Response
 from flask.views import MethodView
 
 from ..rest import Blueprint
-from ..rest.paging import cursor_link, decode_cursor
+from ..rest.cursor import decode_cursor
+from ..rest.paging import cursor_link
 from ..usages.models import Usage
 from .schemas import ChangeQuery, ChangeSchema
 from .service import BEGINNING, changes_after

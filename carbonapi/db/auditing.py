@@ -14,7 +14,7 @@ class AuditConfig:
     actions: the action of a change by the column that changed, where it is not "changed". The first match applies.
     personal: columns to omit from the entry of a deletion, because the deletion erases them.
     reason_column: the column with the reason of the change.
-    organization_column: the column with the organization of the row. If it is null, the actor's organization counts.
+    organization_column: the column with the organization of the row. If it is null, all organizations share the row.
     """
 
     columns: Collection[str]

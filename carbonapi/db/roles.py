@@ -19,18 +19,18 @@ _LACKS_PRIVILEGES = """
         NOT has_table_privilege(rolname, pg_class.oid, 'SELECT')
         OR has_table_privilege(rolname, pg_class.oid, 'DELETE') = (relname = ANY (:read_only))
     )
-    FROM pg_class JOIN pg_roles ON relowner <> pg_roles.oid AND rolname IN (coalesce(:role, current_user), :all)
+    FROM pg_class JOIN pg_roles ON relowner <> pg_roles.oid AND rolname IN (coalesce(:role, session_user), :all)
     WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
 """
 _BYPASSES_POLICIES = """
     SELECT rolsuper OR rolbypassrls OR coalesce(pg_has_role(oid, to_regrole(:all)::oid, 'USAGE'), false)
-    FROM pg_roles WHERE rolname = current_user
+    FROM pg_roles WHERE rolname = session_user
 """
-# A superuser can take on every role.
+# A superuser can take on every role. The current user may be one that the transaction has taken on.
 _MEMBERS = """
     SELECT quote_ident(rolname) AS name, rolinherit AS inherits,
         coalesce(pg_has_role(oid, to_regrole(:all)::oid, :membership), false) AS is_member
-    FROM pg_roles WHERE rolname IN (current_user, :role) AND NOT rolsuper ORDER BY rolname
+    FROM pg_roles WHERE rolname IN (session_user, :role) AND NOT rolsuper ORDER BY rolname
 """
 
 

@@ -66,7 +66,7 @@ def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str
     FileAlreadyImported for a file that was imported before, unless the options have `again`.
     """
     user = default_user(options)
-    resolve_type(options)
+    resolve_type(user.organization_id, options)
     imp = Import(
         organization_id=user.organization_id,
         mode=mode,

@@ -6,6 +6,7 @@ from .requests import Chapter
 CHAPTERS = (
     Chapter("Auth", requests_ledger.AUTH),
     Chapter("Catalogue", requests_ledger.CATALOGUE),
+    Chapter("Factor sets", requests_ledger.FACTOR_SETS),
     Chapter("Usages", requests_ledger.USAGES),
     Chapter("Changes", requests_ledger.CHANGES),
     Chapter("Imports", requests_ledger.IMPORTS),

@@ -5,6 +5,7 @@ from .requests import CREDENTIALS, ETAG, IF_MATCH, Request
 
 GRACE = {"email": "{{colleague_email}}", "name": "Grace Hopper", "role": "member"}
 ORGANIZATION = {"name": "Analytical Engines", "timezone": "Europe/London", "region": "GB", "significance_threshold": 5}
+REFRIGERANT = {"factor": 19253, "valid_from": "2026-01-01T00:00:00Z", "source": "IPCC AR5"}
 ORGANIZATIONS = (
     Request("list_organizations", expects={"answer.length": 1}),
     Request("get_organization", saves=ETAG),
@@ -47,6 +48,22 @@ AUDIT = (
 )
 HEALTH = (Request("check_liveness", expects={"answer.status": "ok"}), Request("check_readiness"))
 DELETION = (
+    Request(
+        "create_usage_type",
+        "Create a usage type of your organization",
+        body={"name": "R-410A", "unit": "kg", "scope": 1, "category": "fugitive_emissions"},
+        saves={"usage_type_id": "answer.id"},
+    ),
+    Request("enter_emission_factor", body=REFRIGERANT, saves={"factor_id": "answer.id"} | ETAG),
+    Request("change_emission_factor", headers=IF_MATCH, body={"factor": 19235}, saves=ETAG),
+    Request(
+        "supersede_emission_factor",
+        body={"factor": 1923.5, "source": "IPCC AR5", "reason": "A typing error: 19235 for 1923.5."},
+        saves={"factor_id": "answer.id"},
+        expects={"answer.factor": 1923.5, "answer.superseded_at": None},
+    ),
+    Request("delete_emission_factor"),
+    Request("delete_factor_set"),
     Request("delete_api_key"),
     Request("delete_usage", query="reason=It belongs to another building."),
     Request("get_usage", "Get a deleted usage: not found", error=errors.NotFound),
@@ -75,7 +92,7 @@ ADMINISTRATION = (
         body={"name": "district cooling {{email}}", "unit": "kwh", "scope": 2},
         saves={"usage_type_id": "answer.id"} | ETAG,
     ),
-    Request("change_usage_type", headers=IF_MATCH, body={"category": "energy"}, saves=ETAG),
+    Request("change_usage_type", headers=IF_MATCH, body={"category": "purchased_heat_steam_cooling"}, saves=ETAG),
     Request(
         "replace_usage_type", headers=IF_MATCH, body={"name": "district heating {{email}}", "unit": "kwh"}, saves=ETAG
     ),

@@ -28,12 +28,43 @@ AUTH = (
     Request("refresh_tokens", saves=TOKENS),
     Request("list_sessions", expects={"answer.length": 1, "answer[0].current": True}),
 )
+FACTOR_TABLE = (
+    "usage_type,unit,scope,valid_from,valid_until,kg_co2e_per_unit,source\n"
+    "district heat,kWh,2,2026-01-01,2027-01-01,0.12,Supplier\n"
+)
 CATALOGUE = (
     Request("list_usage_types", query="name=electricity", saves={"usage_type_id": "answer[0].id"}),
     Request("get_usage_type", expects={"answer.id": 100, "answer.unit": "kwh", "answer.factor": 1.5}),
     Request("list_units_of_usage_type"),
     Request("list_emission_factors", saves={"factor_id": "answer[0].id"}),
     Request("get_emission_factor", expects={"answer.factor": 1.5}),
+)
+FACTOR_SETS = (
+    Request(
+        "import_table_of_emission_factors",
+        "Check a table: a dry run",
+        body=FACTOR_TABLE,
+        status=200,
+        expects={"answer.status": "checked", "answer.added_count": 1},
+    ),
+    Request(
+        "import_table_of_emission_factors",
+        query="mode=apply&publisher=Supplier&edition=2026",
+        body=FACTOR_TABLE,
+        status=201,
+        saves={"factor_set_id": "answer.id"},
+        expects={"answer.status": "applied", "answer.edition": "2026"},
+    ),
+    Request("revert_factor_set", expects={"answer.deleted_count": 1}),
+    Request(
+        "create_factor_set",
+        body={"publisher": "Northern Power", "edition": "2026", "published_on": "2026-01-15", "gwp": "AR5"},
+        saves={"factor_set_id": "answer.id"} | ETAG,
+    ),
+    Request("list_factor_sets", query="q=northern", expects={"answer.length": 1}),
+    Request("get_factor_set", expects={"answer.edition": "2026"}),
+    Request("change_factor_set", headers=IF_MATCH, body={"edition": "2026 v1.1"}, saves=ETAG),
+    Request("list_global_warming_potentials", expects={"answer.map(set => set.name)": ["AR4", "AR5", "AR6"]}),
 )
 USAGES = (
     Request(

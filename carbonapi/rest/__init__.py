@@ -28,9 +28,12 @@ from .query import (
     Sort,
     any_of,
     as_of,
+    changes_of,
     equal_to,
+    flag,
     time_range,
     time_zone,
+    words_in,
 )
 from .request_parsing import JSON_MAX_BYTES, prefers_async
 from .view_rules import (
@@ -46,10 +49,10 @@ from .view_rules import (
 
 __all__ = [
     "JSON_MAX_BYTES", "Api", "Blueprint", "ExportQuerySchema", "FilterSchema", "IdsSchema", "ListQuerySchema",
-    "QuerySchema", "Schema", "Sort", "any_of", "as_of", "counted_by", "create_slots", "dump_json", "early_problem",
-    "equal_to", "health", "init_app", "load_json", "lock_for_update", "not_cached", "now", "prefers_async", "public",
-    "raises", "rate_limited", "requires", "set_base_path", "shown_once", "single_statement", "time_range", "time_zone",
-    "url_of",
+    "QuerySchema", "Schema", "Sort", "any_of", "as_of", "changes_of", "counted_by", "create_slots", "dump_json",
+    "early_problem", "equal_to", "flag", "health", "init_app", "load_json", "lock_for_update", "not_cached", "now",
+    "prefers_async", "public", "raises", "rate_limited", "requires", "set_base_path", "shown_once",
+    "single_statement", "time_range", "time_zone", "url_of", "words_in",
 ]  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from ..rate_limiting.limits import IMPORTS, WRITES, RateLimit
 from .base_path import url_of
 from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
-from .fields import MEDIA_TYPES
+from .fields import MEDIA_TYPES, UPLOAD_TYPES
 from .idempotency import idempotent
-from .paging import CountRows, render_page
+from .paging import CountRows, Parts, render_page
 from .query import ExportQuerySchema, ListQuerySchema, QuerySchema
 from .rate_limit_headers import consume_before, count_fields_before
 from .request_parsing import StrictParser, uploaded_file
@@ -84,11 +84,17 @@ class Blueprint(flask_smorest.Blueprint):
         super().__init__(name, import_name, url_prefix=url_prefix, description=description)
 
     def list(
-        self, schema: type[ma.Schema], query: type[ListQuerySchema], *, count_rows: CountRows | None = None
+        self,
+        schema: type[ma.Schema],
+        query: type[ListQuerySchema],
+        *,
+        count_rows: CountRows | None = None,
+        parts: Parts | None = None,
     ) -> Decorator:
         """GET of a list. The view returns a SELECT, which is sorted and paged here.
 
-        count_rows: returns the number of rows without counting them.
+        count_rows: returns the number of rows without counting them. parts: returns the criteria of parts of the list
+        that an index has in order, where it has not the list as a whole.
         """
 
         def decorate(view: View) -> View:
@@ -96,7 +102,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def respond_with_page(resource: Any, narrow: Any, **path: Any) -> Any:
                 use_autocommit()
-                body, headers = render_page(view(resource, narrow, **path), schema, narrow, count_rows)
+                body, headers = render_page(view(resource, narrow, **path), schema, narrow, count_rows, parts)
                 return Response(body, mimetype="application/json", headers=headers)
 
             return self._guard(respond_with_page, EVERYONE, query, reads=True, paged=True)
@@ -153,7 +159,7 @@ class Blueprint(flask_smorest.Blueprint):
         """POST. The view gets the fields of the body, and returns the row that it wrote.
 
         status: 201 by default, or 204 if it gives nothing. location: the path of the new row's list, if it differs from
-        the path of the request.
+        the path of the request. It may have the arguments of the path in braces.
         """
         success = status or (201 if gives else 204)
 
@@ -173,7 +179,8 @@ class Blueprint(flask_smorest.Blueprint):
                     return row, headers
                 if row.id is None:  # A preview creates no row.
                     return row, 200, headers
-                return row, headers | {"Location": f"{url_of(location or request.path.rstrip('/'))}/{row.id}"}
+                new_in = location.format(**path) if location else request.path.rstrip("/")
+                return row, headers | {"Location": f"{url_of(new_in)}/{row.id}"}
 
             step = respond_with_row if rules.is_public else idempotent(respond_with_row, secret=rules.secret)
             step = retry_on_conflict(commit_after(step))
@@ -215,11 +222,13 @@ class Blueprint(flask_smorest.Blueprint):
         status: int = 201,
         *,
         defers: bool = False,
+        location: str | None = None,
     ) -> Decorator:
         """POST of a file. The view gets the query's arguments and the file.
 
-        examples: of the accepted kinds of file, which are keys of MEDIA_TYPES. With 201, the view returns a row.
-        defers: whether the row can be pending, which is 202.
+        examples: of the accepted kinds of file, which are keys of UPLOAD_TYPES. With 201, the view returns a row.
+        defers: whether the row can be pending, which is 202. location: the path of the new row's list, if it differs
+        from the path of the request.
         """
 
         def decorate(view: View) -> View:
@@ -232,12 +241,12 @@ class Blueprint(flask_smorest.Blueprint):
                     return row
                 if row.id is None:  # A dry run creates no row.
                     return row, 200
-                location = {"Location": f"{url_of(request.path.rstrip('/'))}/{row.id}"}
-                return (row, 202, location | ACCEPTED) if defers and row.is_pending else (row, location)
+                header = {"Location": f"{url_of(location or request.path.rstrip('/'))}/{row.id}"}
+                return (row, 202, header | ACCEPTED) if defers and row.is_pending else (row, header)
 
             @wraps(respond_with_row)
             def receive_file(*args: Any, **path: Any) -> Any:
-                with uploaded_file(*(MEDIA_TYPES[kind] for kind in examples)) as file:
+                with uploaded_file(*(UPLOAD_TYPES[kind] for kind in examples)) as file:
                     return commit_after(idempotent(respond_with_row, file))(*args, file, **path)
 
             documented = self.doc(requestBody={"required": True, "content": _file_content(examples)})(receive_file)
@@ -286,7 +295,7 @@ def _file_content(examples: dict[str, str]) -> dict[str, Any]:
     # OpenAPI 3.1 describes files by their media type. Some client generators still look for the format.
     file: dict[str, Any] = {"type": "string", "format": "binary", "description": f"A file: {kinds}."}
     content: dict[str, Any] = {
-        MEDIA_TYPES[kind]: {"schema": file | {"contentMediaType": MEDIA_TYPES[kind]}, "example": example}
+        UPLOAD_TYPES[kind]: {"schema": file | {"contentMediaType": UPLOAD_TYPES[kind]}, "example": example}
         for kind, example in examples.items()
     }
     description = "The file. All other fields are read like query parameters of the same name."

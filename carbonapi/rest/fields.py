@@ -22,8 +22,9 @@ from ..db import db
 from . import regions
 
 MAX_ID = 2**63 - 1
-# The media types of files, by file format.
+# The media types of files, by file format: of exports, and of uploads.
 MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+UPLOAD_TYPES = MEDIA_TYPES | {"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -218,12 +219,11 @@ class DecimalInput(ma.fields.Field[Decimal]):
         sign = "-?" if self.signed else ""
         digits = rf"^{sign}0*[0-9]{{1,12}}(\.[0-9]{{1,{self.fraction_digits}}}0*)?$"
         lowest = {"exclusiveMinimum": -(10**12)} if self.signed else {"minimum": 0}
-        return {
-            "anyOf": [
-                {"type": "number", **lowest, "exclusiveMaximum": 10**12},
-                {"type": "string", "pattern": digits, "maxLength": MAX_NUMBER_LENGTH},
-            ]
-        }
+        choices: list[JSONSchema] = [
+            {"type": "number", **lowest, "exclusiveMaximum": 10**12},
+            {"type": "string", "pattern": digits, "maxLength": MAX_NUMBER_LENGTH},
+        ]
+        return {"anyOf": [*choices, *([{"type": "null"}] if self.allow_none else [])]}
 
 
 class ExactDecimal(ma.fields.Field[Decimal]):
@@ -282,6 +282,23 @@ class UtcDateTimeOrDate(UtcDateTime):
 
     def json_schema(self) -> JSONSchema:
         return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
+
+
+class CalendarDate(ma.fields.Date):
+    """A date without a time, such as 2024-01-31, in the years 1900 to 2200."""
+
+    default_error_messages = {
+        "invalid": "Not a date, such as 2024-01-31.",
+        "years": "Must be in the years 1900 to 2200.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dt.date:
+        if not (isinstance(value, str) and _DATE.fullmatch(value)):
+            raise self.make_error("invalid")
+        day = super()._deserialize(value, attr, data, **kwargs)
+        if not 1900 <= day.year <= 2200:
+            raise self.make_error("years")
+        return day
 
 
 class TimeZoneName(Text):

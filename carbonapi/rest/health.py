@@ -57,8 +57,10 @@ class Ready(MethodView):
 def _check_database() -> None:
     if db.session.scalar(sa.text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")):
         raise Unavailable("The database is read-only, or a standby.")
-    revision = revisions.current_revision(db.session.connection())
+    connection = db.session.connection()
+    if roles.bypasses_policies(connection):
+        raise Unavailable("The role of CARBONAPI_DATABASE_URL bypasses row-level security. Use an ordinary one.")
+    # Between the first migration and its grants, the service cannot read the revision.
+    revision = None if roles.lacks_privileges(connection) else revisions.current_revision(connection)
     if revision is None or revision in flask.current_app.config["OLDER_REVISIONS"]:
         raise Unavailable("The database has not been migrated yet: run `carbonapi migrate`.")
-    if roles.bypasses_policies(db.session.connection()):
-        raise Unavailable("The role of CARBONAPI_DATABASE_URL bypasses row-level security. Use an ordinary one.")

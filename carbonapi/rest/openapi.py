@@ -2,8 +2,8 @@
 
 import inspect
 import re
+import threading
 from collections.abc import Iterator
-from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -100,26 +100,49 @@ def schema_name(schema: Any) -> str:
 
 
 class Api(ProblemMixin, flask_smorest.Api):
-    """flask-smorest's Api, with problems as errors, and a completed document."""
+    """flask-smorest's Api, with problems as errors, and a completed document, which is built when it is first read.
+
+    Building it takes longer than the rest of `create_app`, and most processes never read it.
+    """
 
     DEFAULT_ERROR_RESPONSE_NAME = None  # Every operation lists its errors.
 
     def __init__(self, app: flask.Flask) -> None:
+        self._blueprints: list[Any] = []
+        self._document: dict[str, Any] | None = None
+        self._building = threading.Lock()
+        super().__init__(app)
+
+    def _init_spec(self, **_: Any) -> None:
+        """Do nothing yet. `document` describes the API."""
+
+    def register_blueprint(self, blueprint: Any) -> None:
+        self._app.register_blueprint(blueprint)
+        self._blueprints.append(blueprint)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The complete OpenAPI document."""
+        with self._building:
+            if self._document is None:
+                self._describe()
+                self._document = self._completed()
+            return self._document
+
+    def _describe(self) -> None:
+        """Describe the registered blueprints in a new `spec`."""
         plugin = MarshmallowPlugin(schema_name_resolver=schema_name)
-        super().__init__(
-            app,
-            spec_kwargs={
-                "title": "carbonapi",
-                "version": "v1",
-                "openapi_version": "3.1.0",
-                "marshmallow_plugin": plugin,
-                "info": {
-                    "description": files(__package__).joinpath("openapi_introduction.md").read_text(encoding="utf-8"),
-                    "license": {"name": "MIT", "identifier": "MIT"},
-                    "contact": {"name": "The carbonapi maintainers"},
-                },
-                "servers": [{"url": app.config["BASE_PATH"] or "/", "description": "This server"}],
+        super()._init_spec(
+            title="carbonapi",
+            version="v1",
+            openapi_version="3.1.0",
+            marshmallow_plugin=plugin,
+            info={
+                "description": files(__package__).joinpath("openapi_introduction.md").read_text(encoding="utf-8"),
+                "license": {"name": "MIT", "identifier": "MIT"},
+                "contact": {"name": "The carbonapi maintainers"},
             },
+            servers=[{"url": self._app.config["BASE_PATH"] or "/", "description": "This server"}],
         )
         converter = plugin.converter
         assert converter is not None
@@ -134,10 +157,11 @@ class Api(ProblemMixin, flask_smorest.Api):
         self.spec.components.security_scheme(
             "refresh_token", bearer | {"description": "The refresh token from `/auth/login`. Only for `/auth/refresh`."}
         )
+        for blueprint in self._blueprints:
+            blueprint.register_views_in_doc(self, self._app, self.spec, name=blueprint.name, parameters=None)
+            self.spec.tag({"name": blueprint.name, "description": blueprint.description})
 
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The complete OpenAPI document."""
+    def _completed(self) -> dict[str, Any]:
         document: dict[str, Any] = self.spec.to_dict()
         components = document["components"]
         components["responses"] = {}

@@ -1,13 +1,8 @@
 """One page of a list: its rows as JSON, and the headers with its position."""
 
-import base64
-import datetime as dt
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,13 +11,11 @@ import sqlalchemy as sa
 from flask import current_app, request
 
 from ..db import CompiledStatement, db
-from ..errors import ValidationFailed
 from .base_path import url_of
-from .fields import format_datetime, format_decimal
+from .cursor import decode_cursor, encode_cursor
 from .json_sql import row_as_json
 from .query import QueryFilter
 
-SIGNATURE_BYTES = 12
 MAX_LINKS_BYTES = 2048  # Of queries in a Link header. nginx accepts 4096 bytes of all headers by default.
 DEEP_OFFSET = 1000  # Skipping more rows than this is slow: narrow the range first.
 MAX_CACHED_PAGES = 500
@@ -81,29 +74,57 @@ class RowCount:
 
 
 CountRows = Callable[[QueryFilter], RowCount | None]
+Parts = Callable[[], Sequence[sa.ColumnElement[bool]]]
 
 
 def render_page(
-    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, count_rows: CountRows | None = None
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    count_rows: CountRows | None = None,
+    parts: Parts | None = None,
 ) -> tuple[bytes, Headers]:
     """Return the JSON of the page that the request asks for, by number or by cursor, and its headers.
 
     statement: the SELECT of all rows of the list. count_rows: returns the number of rows without counting them, or None
-    if it cannot.
+    if it cannot. parts: returns the criteria of the parts that are read separately.
     """
+    criteria = parts() if parts else ()
     if "cursor" in query_filter.arguments:
-        return _page_by_cursor(statement, schema, query_filter)
+        return _page_by_cursor(statement, schema, query_filter, criteria)
     row_count = count_rows(query_filter) if count_rows else None
-    return _page_by_number(statement, schema, query_filter, row_count)
+    return _page_by_number(statement, schema, query_filter, row_count, criteria)
+
+
+def _first_of_parts(
+    statement: sa.Select[Any], query_filter: QueryFilter, criteria: Sequence[sa.ColumnElement[bool]], limit: int
+) -> sa.Select[Any]:
+    """Return a SELECT of the first rows of each part, which include the first rows of the list."""
+    (described,) = statement.column_descriptions
+    key = described["entity"].__table__.primary_key.columns
+    parts = (
+        statement.where(criterion).with_only_columns(*key).order_by(*query_filter.order).limit(limit)
+        for criterion in criteria
+    )
+    return sa.select(described["entity"]).where(sa.tuple_(*key).in_(sa.union_all(*parts)))
 
 
 def _page_by_number(
-    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter, row_count: RowCount | None
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    row_count: RowCount | None,
+    criteria: Sequence[sa.ColumnElement[bool]],
 ) -> tuple[bytes, Headers]:
     """Read rows and total in one statement. A page after the last has no rows, so its total takes a second one."""
     page, page_size = query_filter.arguments.get("page", 1), query_filter.arguments["page_size"]
     offset = (page - 1) * page_size
-    if row_count and row_count.around and offset >= DEEP_OFFSET:
+    if criteria:
+        first = _first_of_parts(statement, query_filter, criteria, offset + page_size)
+        of_page = first.order_by(*query_filter.order).limit(page_size).offset(offset)
+        with_total = _with_json(of_page, schema, _sort_keys(query_filter)).add_columns(_count(statement))
+        rows = db.session.execute(with_total).all()
+    elif row_count and row_count.around and offset >= DEEP_OFFSET:
         rows = db.session.execute(_deep_page(statement, schema, query_filter, row_count, offset)).all()
     else:
         rows = _read_page(statement, schema, query_filter, row_count, offset)
@@ -166,7 +187,10 @@ def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
 
 
 def _page_by_cursor(
-    statement: sa.Select[Any], schema: type[ma.Schema], query_filter: QueryFilter
+    statement: sa.Select[Any],
+    schema: type[ma.Schema],
+    query_filter: QueryFilter,
+    criteria: Sequence[sa.ColumnElement[bool]] = (),
 ) -> tuple[bytes, Headers]:
     """Read the rows after the cursor's row. All pages are equally fast. There is no total.
 
@@ -176,6 +200,8 @@ def _page_by_cursor(
     if query_filter.arguments["cursor"]:
         values = decode_cursor(query_filter.arguments["cursor"], [column for column, _ in keys])
         statement = statement.where(_is_after(keys, values))
+    if criteria:
+        statement = _first_of_parts(statement, query_filter, criteria, page_size + 1)
     of_page = statement.order_by(*query_filter.order).limit(page_size + 1)
     rows = db.session.execute(_with_json(of_page, schema, keys)).all()
     links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}
@@ -265,44 +291,3 @@ def _equal(column: Any, value: Any) -> sa.ColumnElement[bool]:
 
 def _literal(column: Any, value: Any) -> sa.ColumnElement[Any]:
     return sa.literal(value, column.type)
-
-
-def encode_cursor(values: Sequence[Any]) -> str:
-    """Return a signed cursor with the sort keys of a row."""
-    content = json.dumps([_serialize(value) for value in values], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_sign(content) + content).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str, columns: Sequence[Any]) -> list[Any]:
-    try:
-        signed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        signature, content = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
-        is_valid = hmac.compare_digest(signature, _sign(content))
-    except ValueError:
-        is_valid = False
-    if not is_valid:
-        message = "Must be a cursor of this list with the same filters and order. Start with an empty one."
-        raise ValidationFailed(message, {"query": {"cursor": [message]}})
-    return [_parse(value, column) for value, column in zip(json.loads(content), columns, strict=True)]
-
-
-def _serialize(value: Any) -> Any:
-    if isinstance(value, dt.datetime):
-        return format_datetime(value)
-    return format_decimal(value) if isinstance(value, Decimal) else value
-
-
-def _parse(value: Any, column: Any) -> Any:
-    if value is None:
-        return None
-    python_type = column.type.python_type
-    return dt.datetime.fromisoformat(value) if python_type is dt.datetime else python_type(value)
-
-
-def _sign(content: bytes) -> bytes:
-    """Return a signature that is valid for this path, filters and order only."""
-    others = request.args.items(multi=True)
-    arguments = sorted((name, value) for name, value in others if name not in ("cursor", "page_size", "wait"))
-    key = current_app.config["SECRET_KEY"].encode()
-    message = json.dumps([request.path.rstrip("/"), arguments]).encode() + b"\0" + content
-    return hmac.digest(key, b"cursor\0" + message, hashlib.sha256)[:SIGNATURE_BYTES]

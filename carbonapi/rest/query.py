@@ -1,5 +1,6 @@
 """Query arguments: declarations that produce validation, documentation, WHERE and ORDER BY."""
 
+import copy
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,18 @@ from sqlalchemy.types import NULLTYPE
 from webargs.fields import DelimitedList
 
 from ..auth import current_actor
-from .fields import MEDIA_TYPES, StrictInteger, Text, TimeZoneName, UtcDateTime, UtcDateTimeOrDate, now, start_of_day
+from .fields import (
+    MEDIA_TYPES,
+    Name,
+    StrictBoolean,
+    StrictInteger,
+    Text,
+    TimeZoneName,
+    UtcDateTime,
+    UtcDateTimeOrDate,
+    now,
+    start_of_day,
+)
 
 Criterion = Callable[[Any], sa.ColumnElement[bool]]
 
@@ -24,6 +36,16 @@ class Schema(ma.Schema):
 
     class Meta:
         unknown = ma.RAISE
+
+
+def changes_of(schema: type[Schema], doc: str, *left_out: str) -> type[Schema]:
+    """Return a schema with the fields of another one, except for some. All can be omitted, and have no default."""
+    fields = {name: copy.copy(field) for name, field in schema._declared_fields.items() if name not in left_out}
+    for field in fields.values():
+        field.required, field.load_default = False, ma.missing
+    changes = Schema.from_dict(fields, name=schema.__name__.removeprefix("New").replace("Schema", "ChangesSchema"))
+    changes.__doc__ = doc
+    return changes  # type: ignore[return-value]
 
 
 class QuerySchema(Schema):
@@ -56,6 +78,24 @@ def equal_to(column: Any, field: ma.fields.Field[Any] | None = None) -> ma.field
     """Return a filter by the value of `column`."""
     return any_of(
         lambda values: column.in_(values), field or StrictInteger(), f"Return only rows with this {column.key}."
+    )
+
+
+def words_in(*columns: Any) -> ma.fields.Field[Any]:
+    """Return `q`: a filter for the rows that have each of its words in one of the columns. Case is ignored."""
+    text = sa.func.concat_ws(" ", *columns)
+    names = ", ".join(column.key for column in columns)
+    field = Name(
+        validate=ma.validate.Length(1, 200),
+        metadata={"description": f"Return only rows that have all of these words in {names}. Case is ignored."},
+    )
+    return _as_filter(field, lambda words: sa.and_(*(text.icontains(word, autoescape=True) for word in words.split())))
+
+
+def flag(criterion: sa.ColumnElement[bool], description: str) -> ma.fields.Field[Any]:
+    """Return a filter for the rows that meet the criterion, with true, or that do not, with false."""
+    return _as_filter(
+        StrictBoolean(metadata={"description": description}), lambda value: criterion if value else sa.not_(criterion)
     )
 
 

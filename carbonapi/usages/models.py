@@ -66,6 +66,10 @@ class UsageColumns(TenantScoped):
                 ["usage_type_id", "emission_factor_id"],
                 ["emission_factors.usage_type_id", "emission_factors.id"],
                 name=names.get("emission_factor_id"),
+                info={
+                    "message": "The emission factor was corrected at the same time. Repeat the request.",
+                    "is_transient": True,
+                },
             ),
             sa.ForeignKeyConstraint(
                 ["organization_id", "valuation_id"], ["valuations.organization_id", "valuations.id"]

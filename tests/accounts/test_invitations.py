@@ -11,12 +11,12 @@ from carbonapi.accounts import passwords
 from carbonapi.accounts.models import PasswordToken, User
 from carbonapi.accounts.opaque_tokens import OpaqueToken, new_token, parse_token
 from carbonapi.audit.models import AuditEntry
-from carbonapi.db import db, row_security
+from carbonapi.db import db, roles, row_security
 from carbonapi.rest.idempotency import IdempotencyRecord
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
-from tests.support.databases import as_owner
+from tests.support.databases import ROLE, as_owner
 from tests.support.threads import at_once
 
 GRACE = {"email": "grace@example.org", "name": "Grace", "role": "member"}
@@ -279,6 +279,8 @@ def test_downgrade_gives_invited_users_no_valid_password(fresh_database_url):
         assert not passwords.password_matches(factories.PASSWORD, stored)
         db.session.remove()
         flask_migrate.upgrade()
+        with row_security.for_no_organization(), db.engine.begin() as connection:
+            roles.grant_privileges(connection, ROLE)
         assert log_in(Client(app), user.email, factories.PASSWORD).status_code == 401
         db.session.remove()
         db.engine.dispose()

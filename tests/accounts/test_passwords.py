@@ -35,6 +35,10 @@ class CountingHasher:
                 self.now -= 1
 
 
+def test_hash_without_a_user_takes_as_long_as_others():
+    assert not passwords.HASHER.check_needs_rehash(passwords.DUMMY_HASH)
+
+
 @pytest.mark.parametrize(("workers", "at_most"), [(None, available_cores()), (1, available_cores()), (1000, 1)])
 def test_concurrent_hashes_are_limited_to_the_cores(fresh_database_url, monkeypatch, workers, at_most):
     hasher = CountingHasher()

@@ -9,10 +9,11 @@ from .report import Part
 # The documented roles, as prefixes of paths. All other operations are open to every role that may write.
 ADMINS = {
     ("POST", "/api/v1/organizations"), ("DELETE", "/api/v1/organizations/{organization_id}"),
-    ("POST", "/api/v1/usage-types"), ("PUT", "/api/v1/usage-types/{usage_type_id}"),
-    ("PATCH", "/api/v1/usage-types/{usage_type_id}"), ("DELETE", "/api/v1/usage-types/{usage_type_id}"),
+    # The target's usage type is shared.
+    ("PUT", "/api/v1/usage-types/{usage_type_id}"), ("PATCH", "/api/v1/usage-types/{usage_type_id}"),
+    ("DELETE", "/api/v1/usage-types/{usage_type_id}"),
 }  # fmt: skip
-MANAGED = ("users", "organizations", "usage-types", "closed-periods", "restatements")
+MANAGED = ("users", "organizations", "usage-types", "factor-sets", "closed-periods", "restatements")
 OF_MANAGERS = tuple(f"/api/v1/{name}" for name in MANAGED)
 OF_EVERY_ROLE = ("/api/v1/auth/", "/api/v1/api-keys", "/api/v1/verify")
 OF_REVIEWERS = "/api/v1/audit-entries"
@@ -20,8 +21,8 @@ OF_REVIEWERS = "/api/v1/audit-entries"
 IN_PERSON = ("/api/v1/auth/sessions", "/api/v1/users", "/api/v1/api-keys", "/api/v1/auth/")
 # The kinds of the manager's rows that an insider sees.
 SEEN = {
-    "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id"},
-    "auditor": {"organization_id", "closed_period_id", "usage_type_id", "factor_id"}
+    "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id"},
+    "auditor": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id"}
     | {"usage_id", "user_id", "import_id", "restatement_id"},
 }
 SHARED_IDS = {"usage_type_id"}

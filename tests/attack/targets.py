@@ -12,6 +12,8 @@ from .service import PASSWORD
 AT = "2024-01-01T00:00:00Z"
 OTHER_PASSWORD = "quite other words for a change"
 FILE = "usage_at,amount,external_id\n2024-01-01T00:00:00Z,1,import {number}\nno,lines,\n"
+# Operations that can be done only once with a row.
+CONSUMING = ("accept_invitation", "reopen_period", "revert_import", "supersede_emission_factor")
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Target:
             self._ask(
                 "POST", f"/closed-periods/{answer.json['id']}/reopen", {"reason": "So that the next can be closed"}
             )
-        elif operation.method == "DELETE" or operation.id in ("accept_invitation", "reopen_period", "revert_import"):
+        elif operation.method == "DELETE" or operation.id in CONSUMING:
             self._make()
 
     def _make(self):
@@ -93,7 +95,7 @@ class Target:
         required_ids = {*self.operation.path_ids}
         if "id" in self.operation.required:
             required_ids.add("usage_id" if self.operation.id == "delete_usages" else "user_id")
-        for name in required_ids:
+        for name in sorted(required_ids, reverse=True):  # The usage type comes before its factor.
             self.ids[name] = getattr(self, f"_{name}")()
         if self.operation.id == "accept_invitation":
             self.fields["token"] = self._ask("POST", f"/users/{self._user_id()}/reset", None)["token"]
@@ -121,12 +123,19 @@ class Target:
         return self._ask("POST", "/organizations", {"name": f"Organization {next(numbers)}"})["id"]
 
     def _usage_type_id(self):
-        if self.user["role"] != "admin":
+        if self.operation.method == "GET":
             return 100
         return self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kwh"})["id"]
 
     def _factor_id(self):
-        return self._ask("GET", "/usage-types/100/factors", None)[0]["id"]
+        if self.operation.method == "GET":
+            return self._ask("GET", "/usage-types/100/factors", None)[0]["id"]
+        body = {"factor": 2, "valid_from": AT, "source": "Ours"}
+        return self._ask("POST", f"/usage-types/{self.ids['usage_type_id']}/factors", body)["id"]
+
+    def _factor_set_id(self):
+        body = {"publisher": "A publisher", "edition": f"Edition {next(numbers)}"}
+        return self._ask("POST", "/factor-sets", body)["id"]
 
     def _import_id(self):
         path = "/imports?mode=partial&usage_type_id=100"

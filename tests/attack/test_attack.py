@@ -19,7 +19,7 @@ def test_service_withstands_attacks(server_url):
             operations = operations_of(service)
             access = matrix.run(service, operations)
             forgeries = tokens.run(service, operations)
-            concurrency = races.run(service, operations, rounds=2)
+            concurrency = races.run(service, operations, rounds=examples(1, 2))
             malformed_requests = malformed.run(service, operations, every=EVERY)
 
     parts = (access, forgeries, concurrency, malformed_requests)

@@ -16,7 +16,9 @@ from tests.support.client import bearer
 
 PACKAGE = Path(audit.__file__).parents[1]
 MECHANISMS = {
-    "AuditConfig": {"organizations", "users", "api_keys", "usage_types", "emission_factors", "closed_periods"},
+    "AuditConfig": {
+        "organizations", "users", "api_keys", "usage_types", "emission_factors", "factor_sets", "closed_periods",
+    },
     "SERVICE": {"sessions", "imports", "restatements"},
     "STATEMENT": {"usages"},
     "NotAudited": {
@@ -33,6 +35,7 @@ NOT_LOGGED = {
     "closed_by",
     "reopened_by",
     "reopen_reason",
+    "superseded_by",
     "erased_at",
     "email_key",
     "last_used_at",
@@ -237,7 +240,7 @@ def test_entries_contain_all_columns_except_secrets():
         assert used - {"organization_id"} <= columns
         assert not [name for name in config.columns if name in SECRET or "password" in name or "token" in name]
         number += 1
-    assert number == 6
+    assert number == 7
 
 
 def test_bulk_statements_bypass_no_audit_config():

@@ -3,13 +3,14 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 import sqlalchemy as sa
 
 from carbonapi.audit.models import AuditEntry
 from carbonapi.auth import Actor, acting_as, visible
-from carbonapi.db import db
+from carbonapi.db import db, row_security
 from tests.support import factories
 from tests.support.plans import plan_of
 
@@ -231,14 +232,14 @@ def test_entries_outlive_their_organization(as_admin, as_manager, entries):
     ]
 
 
-def test_shared_rows_are_audited_in_the_admins_organization(as_admin, as_auditor, as_manager):
-    made = as_admin.post("/usage-types", json={"name": "flights", "unit": "km"}).json["id"]
+def test_shared_rows_are_audited_for_all_organizations(as_admin, as_auditor, as_manager, as_other_manager):
+    made = as_admin.post("/usage-types", json={"name": "flights", "unit": "km", "scope": 3}).json["id"]
     factors = f"/usage-types/{made}/factors"
     shared = {"factor": 0.25, "valid_from": "2020-01-01T00:00:00Z", "source": "A table"}
     first = as_admin.post(factors, json=shared).json["id"]
     as_admin.post(factors, json=shared | {"valid_from": "2021-01-01T00:00:00Z"})
     own = as_manager.post(factors, json=shared | {"source": "Ours"}).json["id"]
-    as_admin.patch(f"/usage-types/{made}", json={"category": "travel"})
+    as_admin.patch(f"/usage-types/{made}", json={"category": "business_travel"})
     as_admin.delete(f"/usage-types/{made}")
 
     def seen(client):
@@ -246,13 +247,53 @@ def test_shared_rows_are_audited_in_the_admins_organization(as_admin, as_auditor
         listed = client.get("/audit-entries", query_string=subjects).json
         return [(entry["organization_id"], entry["action"], entry["subject_id"], entry["new"]) for entry in listed]
 
-    ours, theirs = as_manager.user.organization_id, as_admin.user.organization_id
-    assert [(action, id_) for _, action, id_, _ in seen(as_auditor)] == [("created", own), ("deleted", own)]
-    all_of_them = seen(as_admin)
-    assert (theirs, "changed", first, {"valid_until": "2021-01-01T00:00:00Z"}) in all_of_them
-    assert (theirs, "changed", made, {"category": "travel"}) in all_of_them
-    whose = [organization for organization, action, _, _ in all_of_them if action == "deleted"]
-    assert (whose.count(ours), whose.count(theirs), len(whose)) == (1, 3, 4)
+    ours, by_all = as_manager.user.organization_id, seen(as_other_manager)
+    assert (None, "changed", first, {"valid_until": "2021-01-01T00:00:00Z"}) in by_all
+    assert (None, "changed", made, {"category": "business_travel"}) in by_all
+    assert {organization for organization, *_ in by_all} == {None}
+    assert seen(as_auditor) == seen(as_manager) == seen(as_admin)
+    of_own = [entry for entry in seen(as_auditor) if entry[0] == ours]
+    assert [(action, id_) for _, action, id_, _ in of_own] == [("created", own), ("deleted", own)]
+    assert [entry for entry in seen(as_auditor) if entry[0] is None] == by_all
+
+
+def test_shared_entries_do_not_reveal_the_admin(as_admin, as_auditor):
+    as_admin.patch("/usage-types/100", json={"description": "Of the grid."})
+
+    (shown,) = as_auditor.get("/audit-entries?subject=usage type").json
+    assert (shown["organization_id"], shown["actor_role"], shown["new"]) == (
+        None,
+        "admin",
+        {"description": "Of the grid."},
+    )
+    assert [shown[name] for name in ("actor_id", "api_key_id", "address", "request_id")] == [None] * 4
+    exported = as_auditor.get("/audit-entries/export?format=ndjson&subject=usage type").text
+    assert json.loads(exported) == shown
+    assert as_auditor.get(f"/audit-entries?actor_id={as_admin.user.id}").json == []
+    (full,) = as_admin.get(f"/audit-entries?subject=usage type&actor_id={as_admin.user.id}").json
+    assert (full["actor_id"], full["address"], full["organization_id"]) == (as_admin.user.id, "127.0.0.1", None)
+
+
+def test_audit_list_filters_by_shared(as_admin, as_manager):
+    as_admin.patch("/usage-types/100", json={"description": "Of the grid."})
+    as_manager.post("/usages", json=USAGE)
+
+    def subjects(query):
+        return {entry["subject"] for entry in as_manager.get(f"/audit-entries?{query}").json}
+
+    assert subjects("shared=true") == {"usage type"}
+    assert {"usage", "user"} <= subjects("shared=false") == subjects("") - {"usage type"}
+
+
+def test_row_security_shows_entries_about_shared_rows(as_admin, as_manager):
+    as_admin.patch("/usage-types/100", json={"description": "Of the grid."})
+    as_admin.patch(f"/organizations/{as_admin.user.organization_id}", json={"region": "GB"})
+
+    with row_security.for_organization(as_manager.user.organization_id):
+        query = sa.text("SELECT subject FROM audit_entries WHERE organization_id <> :own")
+        foreign = db.session.scalars(query, {"own": as_manager.user.organization_id}).all()
+
+    assert foreign == ["usage type"]
 
 
 def test_admins_change_is_audited_in_the_changed_organization(as_admin, as_manager, as_member, entries):
@@ -385,6 +426,54 @@ def test_audit_page_uses_an_index_without_sorting(app, criteria, index):
     )
 
     assert plan == [("Limit", None), ("Index Scan", index)]
+
+
+@pytest.mark.parametrize("page", ["cursor=&", ""])
+@pytest.mark.parametrize("sort", ["-occurred_at", "occurred_at", "id"])
+def test_audit_pages_merge_shared_entries_in_order(as_admin, as_manager, page, sort):
+    for number in range(4):
+        as_admin.patch("/usage-types/100", json={"description": f"Edition {number}"})
+        as_manager.post("/usages", json=USAGE)
+    expected = as_manager.get(f"/audit-entries?sort={sort}&page_size=1000").json
+    assert len(expected) >= 8 and [entry["organization_id"] for entry in expected].count(None) == 4
+
+    seen, path = [], f"/audit-entries?{page}sort={sort}&page_size=3"
+    while path:
+        answer = as_manager.get(path)
+        seen += answer.json
+        path = next((link[1] for link in re.finditer('<([^>]+)>; rel="next"', answer.headers["Link"])), None)
+
+    assert seen == expected
+
+
+def test_page_of_shared_and_own_entries_needs_no_sort_of_all(as_manager):
+    """An index has the entries of one organization in order, so the first ones of both are read."""
+    organization_id = as_manager.user.organization_id
+    db.session.execute(
+        sa.text(
+            """
+            INSERT INTO audit_entries (organization_id, occurred_at, action, subject, subject_id)
+            SELECT o, '2024-01-01'::timestamptz + n * interval '1 hour', 'changed', 'usage', n % 100
+            FROM generate_series(1, 20000) n, unnest(ARRAY[-1, :organization_id]) o
+            """
+        ),
+        {"organization_id": organization_id},
+    )
+    db.session.execute(sa.text("ANALYZE audit_entries"))
+    sent = []
+
+    def record(connection, cursor, statement, parameters, context, executemany):
+        sent.append((statement, parameters))
+
+    sa.event.listen(db.engine, "before_cursor_execute", record)
+    assert len(as_manager.get("/audit-entries?cursor=").json) == 50
+    sa.event.remove(db.engine, "before_cursor_execute", record)
+
+    (found,) = [(text, parameters) for text, parameters in sent if "ORDER BY audit_entries.occurred_at" in text]
+    statement, parameters = found
+    plan = plan_of(statement[statement.index("SELECT audit_entries") :], parameters)
+    read = [node for node in plan if node[1]]
+    assert read == [("Index Only Scan", "ix_audit_entries_by_time")] * 2 + [("Index Scan", "pk_audit_entries")], plan
 
 
 def test_audit_export_matches_the_list(as_manager, as_member):

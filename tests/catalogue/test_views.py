@@ -44,15 +44,16 @@ def test_admin_manages_usage_types(as_admin):
     assert as_admin.get(path).status_code == 404
 
 
-def test_usage_types_are_read_only_except_for_admins(as_manager, as_member, as_auditor):
+def test_shared_usage_types_are_read_only_except_for_admins(as_manager, as_member, as_auditor):
     for client in (as_manager, as_member, as_auditor):
         assert client.get("/usage-types/100").status_code == 200
         for rejected in (
-            client.post("/usage-types", json={"name": "steam", "unit": "kg"}),
+            client.put("/usage-types/100", json={"name": "steam", "unit": "kg"}),
             client.patch("/usage-types/100", json={"name": "x"}),
             client.delete("/usage-types/100"),
         ):
             assert rejected.status_code == 403
+    assert "Create one of your organization instead" in as_manager.delete("/usage-types/100").json["detail"]
 
 
 def test_manager_creates_factors_of_own_organization(as_manager, as_member, as_other_manager, as_auditor):

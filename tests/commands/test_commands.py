@@ -46,8 +46,12 @@ def test_users_add_creates_the_first_admin(carbonapi):
 
 
 def test_factors_and_usages_are_imported(carbonapi, tmp_path):
-    assert carbonapi("factors", "import", FACTORS) == (0, "Added 32 factors; 0 existed already.\n")
-    assert carbonapi("factors", "import", FACTORS) == (0, "Added 0 factors; 32 existed already.\n")
+    edition = "carbonapi, 2026 (as factor set 1).\n"
+    rest = "Skipped 0 lines. Rounded 0 figures.\n"
+    added = "Added 32 factors; superseded 0; 0 existed already. "
+    assert carbonapi("factors", "import", FACTORS) == (0, edition + added + rest)
+    unchanged = "Added 0 factors; superseded 0; 32 existed already. "
+    assert carbonapi("factors", "import", FACTORS) == (0, edition + unchanged + rest)
     carbonapi("users", "add", "--role", "manager", *ADA)
     file = tmp_path / "usages.csv"
     file.write_text("usage_at,amount\n2021-01-01T00:00:00Z,1\n2021-01-01T01:00:00Z,2\n")
@@ -80,12 +84,30 @@ def test_factors_and_usages_are_imported(carbonapi, tmp_path):
 def test_published_factor_table_is_imported_by_format(carbonapi):
     table = Path(__file__).parents[1] / "data/egrid-2023-subregions.csv"
 
-    assert carbonapi("factors", "import", table, "--format", "egrid") == (
-        0,
-        "Added 2 factors; 0 existed already. Skipped 1 lines.\n",
-    )
-    code, output = carbonapi("factors", "import", table)
+    counts = "Added 2 factors; superseded 0; 0 existed already. Skipped 1 lines. Rounded 0 figures.\n"
+    skipped = "Skipped 1: It has no figure.\n"
+    dry_run = "US EPA eGRID, 2023 (Dry run: nothing was recorded).\n"
+    assert carbonapi("factors", "import", table, "--dry-run") == (0, dry_run + counts + skipped)
+    applied = "US EPA eGRID, 2023 (as factor set 2).\n"  # The dry run took the first number.
+    assert carbonapi("factors", "import", table, "--format", "egrid") == (0, applied + counts + skipped)
+    code, output = carbonapi("factors", "import", table, "--format", "own")
     assert (code, "lacks the columns kg_co2e_per_unit, source" in output) == (1, True)
+    reverted = "Deleted 2 factors and 1 usage types.\n0 factors are in force again.\n"
+    assert carbonapi("factors", "revert", "2") == (0, reverted)
+
+
+def test_any_factor_table_is_imported_with_a_mapping(carbonapi, tmp_path):
+    table, mapping = tmp_path / "table.csv", tmp_path / "mapping.json"
+    table.write_text("Fuel;Gramm\nWarm;183,5\n")
+    constants = {"unit": "kWh", "valid_from": "2025", "source": "Supplier"}
+    columns = {"usage_type": "Fuel", "kg_co2e_per_unit": "Gramm"}
+    mapping.write_text(json.dumps({"columns": columns, "constants": constants, "scale": 0.001}))
+
+    code, output = carbonapi("factors", "import", table, "--mapping", mapping, "--publisher", "Supplier")
+    assert (code, output.startswith("Supplier, table.csv (as factor set 1).\nAdded 1 factors")) == (0, True), output
+    mapping.write_text("[")
+    code, output = carbonapi("factors", "import", table, "--mapping", mapping)
+    assert (code, "The file must contain a JSON object." in output) == (2, True)
 
 
 def test_import_has_the_options_of_the_api(carbonapi, tmp_path):

@@ -144,3 +144,26 @@ def test_catalogue_shows_the_factor_that_would_be_used(enter, manager):
 
     usage = {"usage_type_id": 100, "usage_at": "2022-01-10T12:00:00Z", "amount": "10"}
     assert manager.ask("POST", "/usages", usage)["factor"] == 0.25
+
+
+def test_catalogue_is_searched(enter, manager):
+    made = {"name": "R-410A", "unit": "kg", "scope": 1, "category": "fugitive_emissions"}
+    path = f"/usage-types/{manager.ask('POST', '/usage-types', made)['id']}/factors"
+    wrong = manager.ask("POST", path, {"factor": "19235", "valid_from": "2020-01-01T00:00:00Z", "source": "AR5"})
+    right = {"factor": "1923.5", "source": "AR5", "reason": "A typing error"}
+    manager.ask("POST", f"{path}/{wrong['id']}/supersede", right)
+    page = enter(manager, "catalogue")
+    rows = page.locator(".types tbody tr")
+    expect(rows).to_have_count(6)
+
+    page.get_by_label("Search").fill("fugitive r-410")
+    page.get_by_label("Search").press("Enter")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("your organization")
+    page.get_by_role("button", name="Factors of R-410A (kg)").click()
+    expect(page.locator(".factors tbody tr", has_text="superseded")).to_contain_text("19,235")
+    expect(page.locator(".factors tbody tr")).to_have_count(2)
+    page.get_by_label("Scope", exact=True).select_option("3")
+    expect(page.get_by_text("No usage types match this search.")).to_be_visible()
+    page.go_back()
+    expect(rows).to_have_count(1)

@@ -357,6 +357,36 @@ def test_migration_computes_daily_totals_of_existing_usages(fresh_database_url, 
         db.engine.dispose()
 
 
+def test_migration_moves_free_categories_to_the_description(fresh_database_url):
+    app = create_app(settings_for(as_owner(fresh_database_url)))
+    with operator_context(app):
+        flask_migrate.downgrade(revision="lock_of_open_periods")
+        with db.engine.begin() as connection:
+            connection.execute(
+                sa.text(
+                    """
+                    INSERT INTO usage_types (name, unit, scope, category, description, version)
+                    VALUES ('1 flights', 'km', 3, 'business_travel', NULL, 1),
+                        ('2 steam', 'kg', 2, 'energy', 'Hot.', 1),
+                        ('3 waste', 'kg', 1, 'waste', NULL, 1), ('4 pellets', 'kg', NULL, 'wood', NULL, 1)
+                    """
+                )
+            )
+        flask_migrate.upgrade()
+
+        with row_security.for_no_organization(), db.engine.begin() as connection:
+            rows = connection.execute(
+                sa.text("SELECT category, description, version FROM usage_types WHERE id >= 1000 ORDER BY name")
+            ).all()
+        db.engine.dispose()
+    assert rows == [
+        ("business_travel", None, 1),
+        (None, "Hot. Category: energy.", 2),
+        (None, "Category: waste.", 2),
+        (None, "Category: wood.", 2),
+    ]
+
+
 def test_migrations_have_one_head(app):
     versions = [path.read_text() for path in (PROJECT / "migrations/versions").glob("*.py")]
     down = [re.search(r"^down_revision = (.+)$", text, re.M)[1] for text in versions]

@@ -164,13 +164,14 @@ def test_scope_is_set_in_each_transaction(committing):
                 connection.execute(COUNT)
                 with row_security.for_organization(7):
                     connection.execute(COUNT)
+                connection.execute(COUNT)
                 connection.commit()
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for _ in range(2):
                 connection.execute(COUNT)
         sa.event.remove(db.engine, "before_cursor_execute", record)
     everywhere, seventh = (f"SELECT carbonapi_use_organization('{scope}'); " for scope in ("*", "7"))
-    assert sent == [everywhere, "", seventh] * 2 + [everywhere] * 2
+    assert sent == [everywhere, "", seventh, everywhere] * 2 + [everywhere] * 2
 
 
 def test_setting_ends_with_the_transaction(committing):

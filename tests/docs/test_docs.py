@@ -23,9 +23,9 @@ FIRST_USAGE = (DOCS / "tutorials/first-usage.md").read_text()
 AUDITORS_AFTERNOON = (DOCS / "tutorials/auditors-afternoon.md").read_text()
 CLIENTS = (DOCS / "how-to/use-a-client.md").read_text()
 # These begin where the first tutorial has logged in and imported a file.
-FILES = FIRST_USAGE.partition("\n## List usages\n")[0] + "".join(
-    (DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify")
-)
+BEGINNING = FIRST_USAGE.partition("\n## List usages\n")[0]
+CORRECTIONS = BEGINNING + (DOCS / "how-to/correct-a-factor.md").read_text()
+FILES = BEGINNING + "".join((DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify"))
 
 
 def steps(text):
@@ -98,8 +98,13 @@ def assert_answers(run_commands, text, least):
 
 @pytest.mark.parametrize(
     ("text", "least"),
-    [(FIRST_USAGE, 35), (CLIENTS, 20), (FILES, 20)],
-    ids=["first-usage", "use-a-client", "files"],
+    [
+        # The next test has the same commands, after `make demo`.
+        pytest.param(FIRST_USAGE, 35, marks=pytest.mark.thorough, id="first-usage"),
+        pytest.param(CLIENTS, 20, id="use-a-client"),
+        pytest.param(FILES, 20, id="files"),
+        pytest.param(CORRECTIONS, 25, id="corrections"),
+    ],
 )
 def test_commands_answer_as_shown(run_commands, text, least):
     assert_answers(run_commands, text, least)

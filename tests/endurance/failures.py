@@ -27,8 +27,6 @@ VICTIMS = {
 KINDS = tuple(f"{verb} {victim}" for verb in ("kill", "freeze") for victim in VICTIMS)
 ESSENTIAL = ("web server", "supervisor", "everything")  # Without these the service ends, and is started again.
 LAST = "kill everything"  # Afterwards, no earlier request can still be recorded.
-# One of each: a process that is replaced, one that ends the service, and PostgreSQL.
-SHORT_KINDS = ("kill worker", "kill web server", "kill postmaster", "freeze backend", LAST)
 DURING_IMPORTS = 0.7  # The share of failures that wait for an import to be in progress.
 
 

@@ -5,23 +5,23 @@ from decimal import Decimal
 import pytest
 
 from tests.endurance import crash
-from tests.endurance.failures import KINDS, SHORT_KINDS
+from tests.endurance.failures import KINDS
 from tests.endurance.ledger import File, History, compare
 from tests.endurance.service import running
 
 SEED = 1
 
 
-@pytest.mark.parametrize("kinds", [SHORT_KINDS, pytest.param(KINDS, marks=pytest.mark.thorough)], ids=["short", "all"])
-def test_acknowledged_writes_survive_crashes(kinds):
+@pytest.mark.thorough
+def test_acknowledged_writes_survive_crashes():
     with running() as service:
-        outcome = crash.run(service, SEED, None, kinds, freeze_seconds=0.5)
+        outcome = crash.run(service, SEED, None, KINDS, freeze_seconds=0.5)
 
     assert {name: notes for name, notes in outcome.errors().items() if notes} == {}
-    assert set(outcome.failures.recoveries) == set(kinds)
+    assert set(outcome.failures.recoveries) == set(KINDS)
     assert outcome.failures.during_imports > 0
     assert min(outcome.history.acknowledged, outcome.findings.versions, len(outcome.history.replayable)) > 0
-    assert outcome.findings.rows > 100 * len(kinds)
+    assert outcome.findings.rows > 100 * len(KINDS)
 
 
 def row(note, amount, version=1, import_id=None):

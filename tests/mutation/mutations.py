@@ -11,6 +11,7 @@ INVITATIONS = "tests/accounts/test_invitations.py::"
 ACCOUNTS = "tests/accounts/test_views.py::"
 LIMITS = "tests/rate_limiting/test_limits.py::"
 IDEMPOTENCY = "tests/rest/test_idempotency.py::"
+CLOSING = "tests/periods/test_concurrency.py::"
 RECORDING_TIME = "tests/usages/test_recording_time.py::"
 ROW_SECURITY = "tests/db/test_row_security.py::"
 REQUEST_LOG = "tests/rest/test_request_log.py::"
@@ -35,7 +36,7 @@ MUTATIONS = (
     # Isolation of organizations.
     mutation(
         "isolation: the policies let all rows through",
-        POLICIES,
+        SCOPE,
         "upgrade",
         Replace(r"f'CREATE POLICY tenant ON \{table\} USING .*'", "f'CREATE POLICY tenant ON {table} USING (true)'"),
         f"{ROW_SECURITY}test_scope_limits_visible_rows",
@@ -131,6 +132,41 @@ MUTATIONS = (
             "{'lock_class': LOCK_CLASS, 'organization_id': None}",
         ),
         f"{RECORDING_TIME}test_writer_of_another_organization_delays_no_reader",
+    ),
+    # Closing a period and writing usages exclude each other.
+    mutation(
+        "periods: closing does not wait for writers",
+        "periods/service.py",
+        "close",
+        Replace(
+            r"sa\.func\.pg_advisory_xact_lock\(LOCK_CLASS, key\)",
+            "sa.func.pg_advisory_xact_lock_shared(LOCK_CLASS, key)",
+        ),
+        f"{CLOSING}test_closing_waits_for_a_write",
+    ),
+    mutation(
+        "periods: a usage is recorded without a look at closed periods",
+        "usages/ledger/sql.py",
+        "insert_usages",
+        Replace(
+            r"sa\.func\.recording_time_if_open\(User\.organization_id, candidates\.c\.usage_at\)",
+            "sa.func.recording_time(User.organization_id)",
+        ),
+        f"{CLOSING}test_write_that_waits_for_a_closing_is_409",
+    ),
+    mutation(
+        "periods: they can be closed after the checks of an import",
+        "imports/checks/missing_references.py",
+        "_lock_references",
+        Drop(r"keep_open\(organization_id\)"),
+        f"{CLOSING}test_import_that_waits_for_a_closing_is_rejected",
+    ),
+    mutation(
+        "imports: a repeated time is always the first one",
+        "imports/formats/rows.py",
+        "RepeatedTimes.is_second",
+        Replace(r"not self\._found\[series, local\]", "False"),
+        "tests/imports/formats/test_text_files.py::test_fold_order_follows_ascending_and_descending_times",
     ),
     mutation(
         "changes: unsettled ones are shown",

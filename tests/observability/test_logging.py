@@ -7,6 +7,7 @@ import urllib.request
 
 import sqlalchemy as sa
 
+from carbonapi.db.row_security import ALL_ORGANIZATIONS
 from carbonapi.observability import logging as logs
 from tests.support.apps import SECRET_KEY
 from tests.support.databases import ROLE, as_owner, execute
@@ -135,7 +136,7 @@ def test_log_contains_no_secrets_of_clients(fresh_database_url, tmp_path):
         caller.ask(*later[2], Prefer="respond-async")
         wait_until(lambda: b"queued import will be retried" in path.read_bytes())
         for damage, status in (
-            (f"REVOKE ALL ON users FROM {ROLE}", 500),
+            (f"REVOKE ALL ON users FROM {ROLE}, {ALL_ORGANIZATIONS}", 500),
             ("ALTER TABLE users RENAME TO lost", 503),
         ):
             execute(as_owner(fresh_database_url), damage)

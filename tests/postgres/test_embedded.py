@@ -16,6 +16,7 @@ import pytest
 
 from carbonapi.postgres import embedded
 from carbonapi.postgres.embedded_folder import EmbeddedError, default_data_dir, secret_key
+from tests.support import embedded_data
 from tests.support.processes import kill, naming, public_folder, wait_until
 
 CLIENT = """
@@ -35,6 +36,13 @@ IS_ROOT = os.geteuid() == 0
 def folder() -> Iterator[Path]:
     with public_folder() as path:
         yield path
+
+
+@pytest.fixture
+def data(folder: Path) -> Path:
+    """Return a folder in which PostgreSQL has run before."""
+    embedded_data.copy_to(folder)
+    return folder
 
 
 @contextlib.contextmanager
@@ -117,8 +125,8 @@ def test_deep_folder_has_its_socket_in_tmp(folder: Path) -> None:
     shutil.rmtree(url.partition("host=")[2])
 
 
-def test_clients_share_one_server_until_the_last_ends(folder: Path) -> None:
-    with client(folder) as alice, client(folder) as bob, client(folder) as carol:
+def test_clients_share_one_server_until_the_last_ends(data: Path) -> None:
+    with client(data) as alice, client(data) as bob, client(data) as carol:
         urls = [url_of(process) for process in (alice, bob, carol)]
         assert len({server_of(url) for url in urls}) == 1
 
@@ -127,31 +135,31 @@ def test_clients_share_one_server_until_the_last_ends(folder: Path) -> None:
         assert query(urls[1], "SELECT 1") == 1
 
         leave(bob)
-        assert naming(str(folder)) == set()
+        assert naming(str(data)) == set()
 
 
-def test_killed_client_stops_postgresql_and_loses_nothing(folder: Path) -> None:
-    with client(folder) as killed:
+def test_killed_client_stops_postgresql_and_loses_nothing(data: Path) -> None:
+    with client(data) as killed:
         query(url_of(killed), "CREATE TABLE survivors AS SELECT 42 AS number")
         killed.kill()
-        wait_until(lambda: not naming(str(folder)))
+        wait_until(lambda: not naming(str(data)))
 
-    with embedded.running(folder) as url:
+    with embedded.running(data) as url:
         assert query(url, "SELECT number FROM survivors") == 42
 
 
-def test_killed_client_does_not_affect_other_clients(folder: Path) -> None:
-    with client(folder) as killed, client(folder) as other:
+def test_killed_client_does_not_affect_other_clients(data: Path) -> None:
+    with client(data) as killed, client(data) as other:
         url_of(killed)
         url = url_of(other)
         server = server_of(url)
         killed.kill()
         killed.wait()
 
-        wait_until(lambda: len(naming(str(folder)) & naming("import running")) == 1)
+        wait_until(lambda: len(naming(str(data)) & naming("import running")) == 1)
         assert server_of(url) == server
         leave(other)
-        assert naming(str(folder)) == set()
+        assert naming(str(data)) == set()
 
 
 @pytest.mark.parametrize("victims", ["the client", "everything"])
@@ -169,10 +177,10 @@ def test_kill_during_initdb_leaves_no_partial_data(folder: Path, victims: str) -
     assert list(folder.glob("*-new-*")) == []
 
 
-def test_killed_postgresql_is_restarted(folder: Path) -> None:
-    with embedded.running(folder) as url:
+def test_killed_postgresql_is_restarted(data: Path) -> None:
+    with embedded.running(data) as url:
         query(url, "CREATE TABLE survivors AS SELECT 42 AS number")
-        os.kill(pid_of(folder, "/bin/postgres -D"), signal.SIGKILL)
+        os.kill(pid_of(data, "/bin/postgres -D"), signal.SIGKILL)
 
         def is_running() -> bool:
             with contextlib.suppress(psycopg2.OperationalError):
@@ -180,25 +188,25 @@ def test_killed_postgresql_is_restarted(folder: Path) -> None:
             return False
 
         wait_until(is_running)
-    assert naming(str(folder)) == set()
+    assert naming(str(data)) == set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_supervisor_ignores_signals(folder: Path, number: signal.Signals) -> None:
-    with embedded.running(folder) as url:
-        os.kill(pid_of(folder, "embedded_supervisor.py"), number)
+def test_supervisor_ignores_signals(data: Path) -> None:
+    with embedded.running(data) as url:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid_of(data, "embedded_supervisor.py"), number)
+            assert query(url, "SELECT 1") == 1
+
+
+def test_client_of_killed_supervisor_stops_postgresql(data: Path) -> None:
+    with embedded.running(data) as url:
         assert query(url, "SELECT 1") == 1
+        os.kill(pid_of(data, "embedded_supervisor.py"), signal.SIGKILL)
+    assert naming(str(data)) == set()
 
 
-def test_client_of_killed_supervisor_stops_postgresql(folder: Path) -> None:
-    with embedded.running(folder) as url:
-        assert query(url, "SELECT 1") == 1
-        os.kill(pid_of(folder, "embedded_supervisor.py"), signal.SIGKILL)
-    assert naming(str(folder)) == set()
-
-
-def test_killed_supervisor_is_replaced_for_all_clients(folder: Path) -> None:
-    with embedded.running(folder) as url, client(folder) as other:
+def test_killed_supervisor_is_replaced_for_all_clients(data: Path) -> None:
+    with embedded.running(data) as url, client(data) as other:
         assert url_of(other) == url
         query(url, "CREATE TABLE survivors AS SELECT 42 AS number")
 
@@ -208,37 +216,35 @@ def test_killed_supervisor_is_replaced_for_all_clients(folder: Path) -> None:
             return False
 
         first = server_of(url)
-        os.kill(pid_of(folder, "embedded_supervisor.py"), signal.SIGKILL)
+        os.kill(pid_of(data, "embedded_supervisor.py"), signal.SIGKILL)
         wait_until(lambda: is_another(first))
         second = server_of(url)
         leave(other)
         assert server_of(url) == second, "the new supervisor has two clients"
 
-        os.kill(pid_of(folder, "/bin/postgres -D"), signal.SIGKILL)
+        os.kill(pid_of(data, "/bin/postgres -D"), signal.SIGKILL)
         wait_until(lambda: is_another(second))
-    wait_until(lambda: not naming(str(folder)))  # The supervisor is not a child of this process.
+    wait_until(lambda: not naming(str(data)))  # The supervisor is not a child of this process.
 
 
-def test_rows_survive_a_kill_of_supervisor_and_client(folder: Path) -> None:
-    with client(folder) as killed:
+def test_rows_survive_a_kill_of_supervisor_and_client(data: Path) -> None:
+    with client(data) as killed:
         query(url_of(killed), "CREATE TABLE survivors AS SELECT 42 AS number")
-        os.kill(pid_of(folder, "embedded_supervisor.py"), signal.SIGKILL)
+        os.kill(pid_of(data, "embedded_supervisor.py"), signal.SIGKILL)
         killed.kill()
 
-    with embedded.running(folder) as url:
+    with embedded.running(data) as url:
         assert query(url, "SELECT number FROM survivors") == 42
-    assert naming(str(folder)) == set()
+    assert naming(str(data)) == set()
 
 
-def test_failed_start_is_an_error_with_the_log_file(folder: Path) -> None:
-    with embedded.running(folder):
+def test_failed_start_is_an_error_with_the_log_file(data: Path) -> None:
+    (data / "postgresql" / "PG_VERSION").write_text("9.6\n")
+
+    message = f"does not start. See {data}/postgresql.log."
+    with pytest.raises(EmbeddedError, match=message), embedded.running(data):
         pass
-    (folder / "postgresql" / "PG_VERSION").write_text("9.6\n")
-
-    message = f"does not start. See {folder}/postgresql.log."
-    with pytest.raises(EmbeddedError, match=message), embedded.running(folder):
-        pass
-    assert naming(str(folder)) == set()
+    assert naming(str(data)) == set()
 
 
 def test_default_folder_of_root_avoids_private_directory(folder: Path) -> None:

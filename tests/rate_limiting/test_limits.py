@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from carbonapi.audit.models import AuditEntry
 from carbonapi.db import db
-from carbonapi.rate_limiting.counters import RateLimitCounter
+from carbonapi.rate_limiting.counters import PostgresCounters, RateLimitCounter
+from carbonapi.rate_limiting.leases import Leases
 from carbonapi.settings import Limit
 from tests.support import factories
 from tests.support.apps import operator_context
@@ -185,7 +186,9 @@ def test_write_reports_limit_which_a_new_window_resets(app, as_manager, clock, m
 
 def test_runaway_client_uses_no_limit_of_its_neighbors(app, as_manager, as_member, clock, monkeypatch):
     monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_ACCOUNT", Limit(2, 60))
-    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", Limit(3, 61))
+    monkeypatch.setitem(app.config, "RATE_LIMIT_WRITES_PER_IP", Limit(3, 60))
+    # The leases of the address would reject the writes of other tests.
+    monkeypatch.setitem(app.extensions, "rate_limiting", Leases(PostgresCounters()))
     assert [write(as_manager) for _ in range(9)] == [422] * 2 + [429] * 7
 
     assert [write(as_member) for _ in range(2)] == [422, 429]

@@ -14,7 +14,7 @@ from carbonapi.db import db
 from carbonapi.rest import copy_stream
 from tests.support import factories
 from tests.support.apps import SECRET_KEY, operator_context, settings_for
-from tests.support.client import Client
+from tests.support.client import Client, bearer
 from tests.support.databases import ALL_ORGANIZATIONS
 from tests.support.processes import wait_until
 from tests.support.servers import serving
@@ -23,16 +23,14 @@ ROWS = 8_000  # Some 100 MB: far more than is written ahead, and than sockets ke
 PATH = "/api/v1/usages/export?sort=id"
 
 
-@pytest.fixture
-def real_app(fresh_database_url):
-    """The app on a database and a pool of its own, with many usages of one manager."""
-    app = create_app(settings_for(fresh_database_url, DATABASE_POOL_SIZE=2))
-    app.testing = True
-    app.config["PROPAGATE_EXCEPTIONS"] = False
+@pytest.fixture(scope="module")
+def tokens(module_database_url):
+    """Tokens of a manager with many usages."""
+    app = create_app(settings_for(module_database_url, ACCESS_TOKEN_MINUTES=1440))
     with operator_context(app):
         organization = factories.organization()
         user = factories.user(organization, "manager")
-        app.tokens = sessions.create(user, factories.now())
+        tokens = sessions.create(user, factories.now())
         db.session.execute(
             sa.text(
                 """
@@ -48,14 +46,24 @@ def real_app(fresh_database_url):
         )
         db.session.commit()
         db.session.remove()
+        db.engine.dispose()
+    return tokens
+
+
+@pytest.fixture
+def real_app(module_database_url, tokens):
+    """The app with a pool of its own."""
+    app = create_app(settings_for(module_database_url, DATABASE_POOL_SIZE=2))
+    app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False
     yield app
     with operator_context(app):
         db.engine.dispose()
 
 
 @pytest.fixture
-def manager(real_app):
-    return Client(real_app, real_app.tokens)
+def manager(real_app, tokens):
+    return Client(real_app, tokens)
 
 
 def taken_out(app):
@@ -83,7 +91,7 @@ def test_large_export_is_complete_and_returns_its_connection(real_app, manager):
     assert taken_out(real_app) == 0
 
 
-def test_disconnected_client_leaves_no_resources(real_app, manager, fresh_database_url):
+def test_disconnected_client_leaves_no_resources(real_app, manager, module_database_url):
     for _ in range(5):  # The pool has two connections.
         answer = manager.get(PATH)
         chunks = answer.iter_encoded()
@@ -91,7 +99,7 @@ def test_disconnected_client_leaves_no_resources(real_app, manager, fresh_databa
         answer.close()
 
         assert taken_out(real_app) == 0
-        assert busy(fresh_database_url) == 0
+        assert busy(module_database_url) == 0
     assert manager.get("/usages?page_size=1").json[0]["unit"] == "kwh"
 
 
@@ -151,32 +159,32 @@ def test_error_before_the_first_chunk_is_a_problem(real_app, manager, monkeypatc
     assert taken_out(real_app) == 0
 
 
-@pytest.fixture
-def service(real_app, fresh_database_url):
-    with serving(fresh_database_url, SECRET_KEY) as url:
+@pytest.fixture(scope="module")
+def service(module_database_url):
+    with serving(module_database_url, SECRET_KEY) as url:
         yield url
 
 
-def opened(service, app, query=""):
-    signature = {"Authorization": f"Bearer {app.tokens['access_token']}"}
+def opened(service, tokens, query=""):
+    signature = bearer(tokens["access_token"])
     asked = urllib.request.Request(f"{service}{PATH}{query}", headers=signature)
     return urllib.request.urlopen(asked, timeout=60)  # What never ends is a failure, not a wait.
 
 
-def test_http_disconnect_leaves_no_resources(service, real_app, fresh_database_url):
+def test_http_disconnect_leaves_no_resources(service, tokens, module_database_url):
     for _ in range(3):
-        with opened(service, real_app) as answer:
+        with opened(service, tokens) as answer:
             assert answer.read(1000).startswith(b"id,")
-    wait_until(lambda: busy(fresh_database_url) == 0)
+    wait_until(lambda: busy(module_database_url) == 0)
 
-    with opened(service, real_app) as answer:
+    with opened(service, tokens) as answer:
         assert answer.read().count(b"\n") == ROWS + 1
 
 
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
-def test_truncated_export_cannot_be_parsed(service, real_app, fresh_database_url, file_format):
-    engine = sa.create_engine(fresh_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
-    with opened(service, real_app, f"&format={file_format}") as answer:
+def test_truncated_export_cannot_be_parsed(service, tokens, module_database_url, file_format):
+    engine = sa.create_engine(module_database_url, poolclass=sa.NullPool, connect_args=ALL_ORGANIZATIONS)
+    with opened(service, tokens, f"&format={file_format}") as answer:
         file = answer.read(1000)
         with engine.connect() as connection:
             connection.execute(

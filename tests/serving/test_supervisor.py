@@ -23,6 +23,7 @@ from tests.support import embedded_data
 from tests.support.processes import alive, children, family, kill, naming, public_folder, wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
+TWO_WORKERS = ("--workers", "2")
 ACCOUNT = {"email": "alice@example.org", "password": "unrelated words make good ones", "name": "Alice"}
 
 
@@ -52,9 +53,11 @@ class Service:
         return self.request("GET", path)[0]
 
     def has_started(self) -> bool:
-        self.processes |= family(self.process.pid)
         assert self.process.poll() is None, self.output.read_text()
-        return "To stop:" in self.output.read_text()
+        if "To stop:" not in self.output.read_text():
+            return False
+        self.processes |= family(self.process.pid)
+        return True
 
     @property
     def child_process(self) -> int:
@@ -93,7 +96,7 @@ def serving(
     folder: Path,
     settings: Mapping[str, str] | None = None,
     wait: bool = True,
-    options: tuple[str, ...] = ("--workers", "2"),
+    options: tuple[str, ...] = ("--workers", "1"),
 ) -> Iterator[Service]:
     """Run the service on a free port with its data in the folder. Kill all its processes at the end."""
     port = free_port()
@@ -126,14 +129,21 @@ def test_default_workers_follow_the_number_of_cores(monkeypatch, cores: int, wor
 
 
 def test_number_of_workers_is_a_setting(folder: Path) -> None:
-    with serving(folder, {"CARBONAPI_WORKERS": "3"}, options=()) as service:
-        assert len(children(service.web_server)) == 3
+    with serving(folder, {"CARBONAPI_WORKERS": "1"}, options=()) as service:
+        assert len(children(service.web_server)) == 1, "the default is at least two"
         assert service.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.thorough),
+    ],
+)
 def test_service_prints_addresses_and_stops_on_signal(folder: Path, number: signal.Signals) -> None:
-    with serving(folder) as service:
+    with serving(folder, options=TWO_WORKERS) as service:
         assert service.status("/health/live") == 200
         assert service.status("/health/ready") == 200
         printed = service.output.read_text()
@@ -147,19 +157,23 @@ def test_service_prints_addresses_and_stops_on_signal(folder: Path, number: sign
         assert service.output.read_text() == printed
 
 
-def test_ignored_signal_stays_ignored() -> None:
+def test_every_stop_signal_stops_unless_it_is_ignored() -> None:
     program = """
 import signal
 from carbonapi.serving.supervisor import StopSignals
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signals = StopSignals()
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.raise_signal(number)
-    print(signals.stop)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for action in (signal.SIG_DFL, signal.SIG_IGN):
+        signal.signal(number, action)
+        signals = StopSignals()
+        signal.raise_signal(number)
+        print(number.name, signals.stop)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "False\nTrue\n"
+    assert done.stdout.split() == [
+        *("SIGINT", "True", "SIGINT", "False", "SIGTERM", "True", "SIGTERM", "False", "SIGHUP", "True"),
+        *("SIGHUP", "False"),
+    ]
 
 
 def test_request_in_flight_finishes_before_stop(folder: Path) -> None:
@@ -195,6 +209,7 @@ def test_draining_service_answers_but_is_not_ready(folder: Path) -> None:
                     response = connection.getresponse()
                     response.read()
                     answered[0] += 1
+                    time.sleep(0.01)
                     if response.status != 200:
                         failed.append(f"{response.status}")
             except (OSError, http.client.HTTPException) as error:
@@ -204,7 +219,7 @@ def test_draining_service_answers_but_is_not_ready(folder: Path) -> None:
             finally:
                 connection.close()
 
-    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "4"}) as service:
+    with serving(folder, {"CARBONAPI_DRAIN_SECONDS": "4"}, options=TWO_WORKERS) as service:
         threads = [threading.Thread(target=hammer) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -228,7 +243,7 @@ def test_open_connections_are_answered_during_stop(folder: Path) -> None:
         response.read()
         return response.status
 
-    with serving(folder) as service, contextlib.ExitStack() as stack:
+    with serving(folder, options=TWO_WORKERS) as service, contextlib.ExitStack() as stack:
         persistent, *silent = (http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(11))
         for connection in (persistent, *silent):
             connection.connect()
@@ -316,7 +331,7 @@ def test_service_fails_without_its_web_server(folder: Path, victim: str) -> None
 
 
 def test_killed_worker_is_replaced(folder: Path) -> None:
-    with serving(folder) as service:
+    with serving(folder, options=TWO_WORKERS) as service:
         workers = children(service.web_server)
         killed = min(workers)
         os.kill(killed, signal.SIGKILL)
@@ -345,22 +360,20 @@ def test_services_on_one_folder_share_everything(folder: Path) -> None:
 
 
 def test_port_in_use_is_reported_before_start(folder: Path) -> None:
-    with serving(folder) as service:
-        command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(service.port)]
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as listener:  # As the web server of another service.
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "carbonapi.commands", "serve", "--port", str(port)]
         environ = os.environ | {"CARBONAPI_EMBEDDED_DATA_DIR": str(folder / "other")}
         other = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True)
 
         assert other.returncode == 1
-        assert other.stderr.startswith(f"Port {service.port} of 127.0.0.1 is in use.")
+        assert other.stderr.startswith(f"Port {port} of 127.0.0.1 is in use.")
         assert not (folder / "other").exists()
-        assert service.stop() == 0
 
 
 def test_external_database_requires_a_secret_key(folder: Path) -> None:
-    with (
-        embedded.running(folder / "server") as url,
-        serving(folder, {"CARBONAPI_DATABASE_URL": url}, wait=False) as service,
-    ):
+    url = "postgresql://carbonapi@nowhere.invalid/carbonapi"
+    with serving(folder, {"CARBONAPI_DATABASE_URL": url}, wait=False) as service:
         assert service.process.wait(30) != 0
         assert "CARBONAPI_SECRET_KEY is not set" in service.output.read_text()
         assert not (folder / "data").exists()

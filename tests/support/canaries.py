@@ -43,6 +43,7 @@ def plant(sign_in):
         "restatement_id": restated["id"],
         "closed_period_id": manager.post("/closed-periods", json=closed_period).json["id"],
         "usage_type_id": 100,
+        "factor_set_id": manager.post("/factor-sets", json={"publisher": CANARY, "edition": "1"}).json["id"],
         "factor_id": db.session.scalar(db.select(EmissionFactor.id).where(EmissionFactor.usage_type_id == 100)),
     }
 

@@ -1,13 +1,15 @@
-"""A data folder of the embedded PostgreSQL, migrated once per process and copied for each service that needs one."""
+"""A data folder of the embedded PostgreSQL, migrated once per process and copied for each server that needs one."""
 
 import atexit
 import functools
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 import flask_migrate
+import sqlalchemy as sa
 
 from carbonapi import create_app
 from carbonapi.db import db, roles
@@ -17,9 +19,15 @@ from .apps import settings_for
 
 
 def copy_to(folder: Path) -> None:
-    """Create a data folder with a migrated database, so that the first start of a service is fast."""
-    shutil.copytree(_migrated(), folder, copy_function=_copy, symlinks=True)
-    _copy_owners(_migrated(), folder)
+    """Fill a data folder with a migrated database, so that the first start of a service is fast."""
+    folder.mkdir(exist_ok=True)
+    status = _migrated().stat()
+    if os.geteuid() == 0:  # PostgreSQL runs as another account.
+        os.chown(folder, status.st_uid, status.st_gid)
+    folder.chmod(status.st_mode & 0o777)
+    subprocess.run(["cp", "-pR", _migrated() / "postgresql", folder], check=True)
+    for programs in _migrated().glob("binaries-*"):  # Nothing writes to them.
+        (folder / programs.name).symlink_to(programs)
 
 
 @functools.cache
@@ -33,23 +41,10 @@ def _migrated() -> Path:
             with db.engine.begin() as connection:
                 roles.grant_privileges(connection, embedded.ROLE)
             db.engine.dispose()
+        role = sa.create_engine(url, poolclass=sa.NullPool)
+        with role.begin() as connection:
+            roles.set_missing_timeouts(connection)  # Otherwise, each service would start with a migration.
     shutil.rmtree(folder / "run", ignore_errors=True)
     for name in ("keeper.lock", "postgresql.log", "secret_key"):
         (folder / name).unlink(missing_ok=True)
     return folder
-
-
-def _copy(source: str, target: str) -> None:
-    """Copy a file of data; link a program, which nothing writes to."""
-    if "/postgresql/" in source:
-        shutil.copy2(source, target)
-    else:
-        os.link(source, target)
-
-
-def _copy_owners(source: Path, target: Path) -> None:
-    """Give the copies to the account that PostgreSQL runs as, if this is root."""
-    if os.geteuid() == 0:
-        for path in (source, *source.rglob("*")):
-            status = path.lstat()
-            os.chown(target / path.relative_to(source), status.st_uid, status.st_gid, follow_symlinks=False)

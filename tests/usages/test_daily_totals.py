@@ -9,6 +9,7 @@ import pytest
 from carbonapi.rest.fields import format_datetime
 from tests.support import factories
 from tests.support.daily_totals import assert_totals_match_usages, stored_totals
+from tests.support.scale import examples
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_daily_totals_equal_the_usages_after_random_writes(sign_in, timezone):
 
     for _ in range(8):
         assert manager.post("/usages", json=fields()).status_code == 201
-    for step in range(40):
+    for step in range(examples(20, 40)):
         match dice.randrange(8):
             case 0:
                 answer = manager.post("/usages", json=fields())

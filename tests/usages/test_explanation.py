@@ -66,7 +66,7 @@ def test_explanation_contains_restatements_and_versions(as_member, as_manager):
     assert as_member.get(f"{path}?as_of={as_of}").json["sha256"] == before["sha256"]
 
 
-@pytest.mark.parametrize("number", [300, pytest.param(10_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("number", [100, pytest.param(10_000, marks=pytest.mark.thorough)])
 def test_explanation_reproduces_every_number(as_manager, number):
     """Usages in all units, corrected and restated ones among them, by their explanations' own ratios and factors."""
     record_at_random(as_manager, random.Random(42), number)

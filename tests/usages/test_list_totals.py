@@ -38,7 +38,7 @@ def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
     now = quote(format_datetime(factories.now()))
     days = [f"{dice.randrange(1960, 2030)}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}" for _ in range(12)]
     moments = [day + time for day in (*days[:4], "2024-03-30", "2024-03-31", "2024-04-01") for time in TIMES]
-    for _ in range(examples(10, 25)):
+    for _ in range(examples(6, 25)):
         start, end = sorted(dice.sample(moments, 2))
         bounds = dice.choice([f"start={start}&end={end}", f"start={start}", f"end={end}", ""])
         narrowed = dice.choice(["", "", f"&usage_type_id={type_id}", "&scope=1", "&scope=2"])
@@ -74,18 +74,19 @@ def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
     asked += [f"&usage_type_id={type_id}" for type_id in (100, 101)] + ["&usage_type_id=100&usage_type_id=101"]
     asked += [f"&user_id={user_id}" for user_id in (*users[:4], 2**62)] + ["&scope=1", "&scope=2", "&scope=3"]
 
+    pages = ((1, 50), (2, 3), (90, 1), (1, 3), (3, 2))[: examples(3, 5)]
     seen = 0
     for narrowed in asked:
         for sort in ("usage_at", "-amount"):
             for client in clients:
                 everything = client.get(f"/usages?cursor=&page_size=1000&sort={sort}{narrowed}").json
-                for page, size in ((1, 50), (1, 3), (2, 3), (3, 2), (90, 1)):
+                for page, size in pages:
                     answer = client.get(f"/usages?page={page}&page_size={size}&sort={sort}{narrowed}")
                     assert total_of(answer) == len(everything)
                     assert answer.json == everything[(page - 1) * size : page * size]
                     seen += len(answer.json)
 
-    assert seen > 2500
+    assert seen > 1500
     # For three ways to see rows, seven sets of filters and two orders. Other values of the same filters share one.
     assert len(cached) == 3 * 7 * 2
 

@@ -6,6 +6,7 @@ import { exact } from "./decimals.js";
 import * as dialogs from "./dialogs.js";
 import { announce, button, h, replaceContent } from "./dom.js";
 import { validity } from "./explanation.js";
+import { filterForm, showFilters } from "./filters.js";
 import { field, form } from "./forms.js";
 import { canManage, isAdmin, loadUsageTypes, reference, timezone } from "./reference_data.js";
 import { changeParams, currentRoute } from "./router.js";
@@ -13,18 +14,33 @@ import { pager, table } from "./table.js";
 import { instantOf, today } from "./times.js";
 
 const BLANK = ["", "None"];
+const SCOPES = [["1", "1: direct emissions"], ["2", "2: purchased energy"], ["3", "3: other indirect emissions"]];
+// Of the GHG Protocol, by scope.
+const CATEGORIES = `
+  stationary_combustion mobile_combustion process_emissions fugitive_emissions
+  purchased_electricity purchased_heat_steam_cooling
+  purchased_goods_and_services capital_goods fuel_and_energy_related upstream_transport waste business_travel
+  employee_commuting upstream_leased_assets downstream_transport processing_of_sold_products use_of_sold_products
+  end_of_life downstream_leased_assets franchises investments`.trim().split(/\s+/).map(name => [name, words(name)]);
+const PAGE_SIZE = 50;
 
 export async function show(view, params, isSameView) {
   if (!isSameView || !view.querySelector(".types")) {
     view.append(
-      h("div", { class: "title" }, h("p", { class: "lead" }, "All organizations share the usage types. Your organization's own factors take precedence over shared ones, and those of its region over general ones."),
-        isAdmin() && button("Add a usage type", () => addType(view), { class: "primary" })),
+      h("div", { class: "title" }, h("p", { class: "lead" }, "Your organization's own factors take precedence over shared ones, and those of its region over general ones."),
+        canManage() && button("Add a usage type", () => addType(view), { class: "primary" })),
+      filterForm((name, value) => changeParams({ [name]: value, types_page: "" }),
+        field({ name: "q", label: "Search", type: "search", autocomplete: "off", placeholder: "Name, category or description" }),
+        field({ name: "scope", label: "Scope", options: [["", "All"], ...SCOPES] }),
+        field({ name: "category", label: "Category", options: [["", "All"], ...CATEGORIES] })),
       h("div", { class: "types card" }),
       h("section", { class: "factors card", "aria-live": "polite", hidden: true }));
   }
   const section = view.querySelector(".factors");
   const shown = section.dataset.type;
-  if (!isSameView) showTypes(view);
+  showFilters(view.querySelector(".controls"), params);
+  const query = queryOf(params);
+  if (!isSameView || view.querySelector(".types").dataset.query !== JSON.stringify(query)) await showTypes(view, query);
   else markType(view);
   section.hidden = !params.usage_type_id;
   section.dataset.type = params.usage_type_id ?? "";
@@ -43,18 +59,32 @@ function markType(view) {
   }
 }
 
-function showTypes(view) {
+function queryOf({ q, scope, category, types_page: page }) {
+  return { q, scope, category, page, page_size: PAGE_SIZE };
+}
+
+async function showTypes(view, query = queryOf(currentRoute().params)) {
   const { region } = reference.organization;
-  replaceContent(view.querySelector(".types"), table({ caption: "Usage types", rows: reference.usageTypes, columns: [
+  const types = view.querySelector(".types");
+  types.dataset.query = JSON.stringify(query);
+  const { body: rows, pagination } = await get("/usage-types", query);
+  if (types.dataset.query !== JSON.stringify(query)) return; // Another search has begun since.
+  replaceContent(types, table({ caption: "Usage types", rows, empty: "No usage types match this search.", columns: [
     { title: "Usage type", cell: type => type.name },
     { title: "Unit", cell: type => type.unit },
     { title: "Scope", isNumber: true, cell: type => type.scope ?? "" },
-    { title: "Category", cell: type => type.category ?? "" },
+    { title: "Category", cell: type => (type.outside_of_scopes ? "outside of scopes" : words(type.category ?? "")) },
+    { title: "Owner", cell: type => (type.organization_id === null ? "shared" : "your organization") },
     { title: `Current kg CO₂e per unit${region ? ` in ${region}` : ""}`, isNumber: true, cell: factorCell },
     { title: "Description", isLong: true, cell: type => [type.archived && h("span", { class: "badge" }, "archived"), type.description].filter(Boolean) },
     { title: "Actions", cell: type => button("Factors", () => changeParams({ usage_type_id: type.id, page: "" }), { class: "quiet", "data-key": `factors ${type.id}`, "aria-label": `Factors of ${type.name} (${type.unit})` }) },
-  ] }));
+  ] }), pager(pagination, page => changeParams({ types_page: page })));
+  announce(`${pagination.total} usage types.`);
   markType(view);
+}
+
+function words(name) {
+  return name.replaceAll("_", " ");
 }
 
 // The factor is shown once it has been found, which takes a request for each type.
@@ -76,7 +106,7 @@ async function showFactors(view, params) {
       canManage() && button("Add a factor", () => addFactor(view, type, params), { class: "primary", "data-key": "add" })),
     table({ caption: `Factors of ${type.name}`, rows, empty: "No factors yet.", columns: [
       { title: `kg CO₂e per ${type.unit}`, isNumber: true, cell: factor => exact(factor.factor) },
-      { title: "Valid", cell: validity },
+      { title: "Valid", cell: factor => [validity(factor), factor.superseded_at && " ", factor.superseded_at && h("span", { class: "badge" }, "superseded")].filter(Boolean) },
       { title: "Region", cell: factor => factor.region ?? "any" },
       { title: "Method", cell: factor => factor.method },
       { title: "Owner", cell: factor => (factor.organization_id === null ? "shared" : "your organization") },
@@ -94,13 +124,13 @@ function addType(view) {
       close();
       announce("Added.");
       await loadUsageTypes();
-      showTypes(view);
+      await showTypes(view);
     },
   },
   field({ name: "name", label: "Name", autocomplete: "off" }),
   field({ name: "unit", label: "Unit", autocomplete: "off", hint: "For example kWh, l, m3, kg or km." }),
-  field({ name: "scope", label: "Scope (GHG Protocol)", options: [BLANK, ["1", "1: direct emissions"], ["2", "2: purchased energy"], ["3", "3: other indirect emissions"]] }),
-  field({ name: "category", label: "Category", autocomplete: "off" }),
+  field({ name: "scope", label: "Scope (GHG Protocol)", options: [BLANK, ...SCOPES] }),
+  field({ name: "category", label: "Category", options: [BLANK, ...CATEGORIES], hint: "It must fit the scope." }),
   field({ name: "description", label: "Description", multiline: true, rows: 2 })));
 }
 
@@ -113,7 +143,7 @@ function addFactor(view, type, params) {
       close();
       announce("Added.");
       await loadUsageTypes();
-      showTypes(view);
+      await showTypes(view);
       await showFactors(view, params);
     },
   },

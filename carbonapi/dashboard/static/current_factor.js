@@ -8,7 +8,7 @@ export async function currentFactor(usageTypeId) {
   const { id, region } = reference.organization;
   const regions = [region, region?.slice(0, 2), null].filter(each => each !== undefined);
   const now = Date.now();
-  const candidates = (await getAll(`/usage-types/${usageTypeId}/factors`, { method: "location" })).filter(factor =>
+  const candidates = (await getAll(`/usage-types/${usageTypeId}/factors`, { method: "location", in_force: true })).filter(factor =>
     [null, id].includes(factor.organization_id) && regions.includes(factor.region)
     && Date.parse(factor.valid_from) <= now && (factor.valid_until === null || now < Date.parse(factor.valid_until)));
   const rank = factor => (factor.organization_id === null ? regions.length : 0) + regions.indexOf(factor.region);

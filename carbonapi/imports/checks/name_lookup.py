@@ -31,7 +31,7 @@ def default_user(defaults: dict[str, Any]) -> User:
     return user
 
 
-def resolve_type(defaults: dict[str, Any]) -> None:
+def resolve_type(organization_id: int, defaults: dict[str, Any]) -> None:
     """Replace the name of the default usage type by its id, unless several usage types have that name.
 
     Raise ValidationFailed that names the query parameter for an unknown name.
@@ -39,7 +39,7 @@ def resolve_type(defaults: dict[str, Any]) -> None:
     name = defaults.get("usage_type")
     if name is None:
         return
-    types = types_by_name([name])
+    types = types_by_name(organization_id, [name])
     if name not in types:
         raise ValidationFailed(UNKNOWN_USAGE_TYPE % name, {"query": {"usage_type": [UNKNOWN_USAGE_TYPE % name]}})
     if len(types[name]) == 1:
@@ -52,15 +52,26 @@ def resolve_names(imp: Import, columns: Collection[str]) -> None:
     if "user_email" in columns:
         _resolve_users(imp.organization_id)
     if "usage_type" in columns:
-        _resolve_types()
+        _resolve_types(imp.organization_id)
 
 
-def types_by_name(names: Iterable[str]) -> dict[str, list[UsageType]]:
-    """Return the usage types with these names. An archived type counts only if all types of its name are archived."""
+def types_by_name(organization_id: int, names: Iterable[str]) -> dict[str, list[UsageType]]:
+    """Return the usage types with these names that an organization can use.
+
+    An archived type counts only if all types of its name are archived. A type of the organization takes precedence over
+    the shared one of the same name and unit.
+    """
+    named = sa.select(UsageType).where(UsageType.is_of(organization_id), UsageType.name.in_(names))
     types: dict[str, list[UsageType]] = {}
-    for usage_type in db.session.scalars(visible(UsageType).where(UsageType.name.in_(names)).order_by(UsageType.id)):
+    for usage_type in db.session.scalars(named.order_by(UsageType.id)):
         types.setdefault(usage_type.name, []).append(usage_type)
-    return {name: [one for one in same_name if not one.archived] or same_name for name, same_name in types.items()}
+    active = {name: [one for one in found if not one.archived] or found for name, found in types.items()}
+    return {name: _without_hidden(found) for name, found in active.items()}
+
+
+def _without_hidden(types: list[UsageType]) -> list[UsageType]:
+    own_units = {one.unit for one in types if one.organization_id is not None}
+    return [one for one in types if one.organization_id is not None or one.unit not in own_units]
 
 
 def pick_type(name: str, types: dict[str, list[UsageType]], unit: str) -> UsageType:
@@ -89,12 +100,12 @@ def _resolve_users(organization_id: int) -> None:
     db.session.execute(sa.update(STAGED).where(IS_VALID, *is_named).values(user_id=User.id))
 
 
-def _resolve_types() -> None:
+def _resolve_types(organization_id: int) -> None:
     is_named, unit = Row.usage_type.is_not(None), sa.func.coalesce(Row.unit, "")
-    exists = sa.exists().where(*scope_criteria(UsageType), UsageType.name == Row.usage_type)
+    exists = sa.exists().where(UsageType.is_of(organization_id), UsageType.name == Row.usage_type)
     reject("usage_type", Row.usage_type, sa.func.format(UNKNOWN_USAGE_TYPE, Row.usage_type), is_named, ~exists)
     pairs = distinct_pairs(Row.usage_type, unit, "pairs of usage type and unit")
-    types = types_by_name({name for name, _ in pairs})
+    types = types_by_name(organization_id, {name for name, _ in pairs})
     found: list[tuple[str, str, int | None, str | None]] = []
     for name, row_unit in pairs:
         try:

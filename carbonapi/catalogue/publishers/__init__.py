@@ -1,0 +1,1 @@
+"""The formats in which publishers offer their tables, one module for each publisher."""

@@ -44,14 +44,18 @@ def aggregate(parts: Any, groups: Iterable[str], *keys: str) -> Any:
 
 
 def totals(added: Any) -> tuple[sa.ColumnElement[Any], ...]:
-    """Return the columns that add everything up. The amount is null unless all of it is of one usage type."""
+    """Return the columns that add everything up. The amount is null unless all of it is of one usage type.
+
+    The emissions of usage types outside of the scopes, such as biogenic CO2, are not added.
+    """
+    counts = ~UsageType.outside_of_scopes
     one_type = sa.func.min(added.c.usage_type_id) == sa.func.max(added.c.usage_type_id)
     return (
-        sa.func.sum(added.c.co2e_kg).label("co2e_kg"),
+        sa.func.coalesce(sa.func.sum(added.c.co2e_kg).filter(counts), 0).label("co2e_kg"),
         sa.cast(sa.func.sum(added.c.usage_count), sa.BigInteger).label("usage_count"),
         sa.case((one_type, sa.func.sum(added.c.amount))).label("amount"),
         sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),
-        sa.func.coalesce(sa.func.sum(added.c.estimated_kg), 0).label("estimated_kg"),
+        sa.func.coalesce(sa.func.sum(added.c.estimated_kg).filter(counts), 0).label("estimated_kg"),
         sa.func.min(added.c.first_method).label("first_method"),
         sa.func.max(added.c.last_method).label("last_method"),
     )

@@ -116,5 +116,6 @@ def _sums_of(parts: Any, *, is_after: bool) -> sa.Select[Any]:
         .select_from(parts)
         .join(UsageType, UsageType.id == parts.c.usage_type_id)
         .outerjoin(earlier, sa.true())
+        .where(~UsageType.outside_of_scopes)
         .group_by(UsageType.id)
     )

@@ -212,3 +212,18 @@ def test_invalid_trend_argument_is_422(as_manager, query, argument):
     answer = as_manager.get(f"/emissions/trend?{query}")
 
     assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, [argument])
+
+
+def test_usages_outside_of_scopes_are_in_no_total(as_manager):
+    wood = factories.usage_type("wood", factor="0.35", outside_of_scopes=True)
+    gas = factories.usage_type("gas", factor="0.2")
+    for usage_type in (wood, gas):
+        factories.usage(as_manager.user, "100", "2024-03-01", usage_type.id)
+
+    summary = as_manager.get("/emissions/summary").json
+    assert (summary["co2e_kg"], summary["usage_count"]) == (20, 2)
+    assert {group["name"]: group["co2e_kg"] for group in summary["by_usage_type"]} == {"gas": 20, "wood": 0}
+    (month,) = as_manager.get("/emissions/trend").json
+    assert month["co2e_kg"] == 20
+    years = "start=2024-01-01&end=2025-01-01&compare_start=2023-01-01&compare_end=2024-01-01"
+    assert as_manager.get(f"/emissions/bridge?{years}").json["after_kg"] == 20

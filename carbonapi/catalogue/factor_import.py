@@ -26,6 +26,7 @@ from .models import GASES, EmissionFactor, FactorSet, UsageType
 from .published_table import Edition, PublishedTable, Reading, TableOptions
 from .service import owner_of_new_row
 from .tables import TableFile
+from .valuations import choosing_again
 
 MAX_ERRORS_SHOWN = 100
 COMPARED = ("factor", *GASES)
@@ -190,14 +191,14 @@ def _import(
     if errors:
         return
     result.warn(implausible_factors(new, in_force))
-    for added in new:
-        if added.replaced is not None:
-            added.replaced.superseded_at, added.replaced.superseded_by = moment, current_actor().id or None
-            added.replaced.superseded_reason = f"Superseded by {factor_set.publisher} {factor_set.edition}."
-            added.factor.supersedes_id = added.replaced.id
-    audit.flush()  # Before the INSERT, which would overlap the factors in force otherwise.
-    db.session.add_all(added.factor for added in new)
-    audit.flush()
+    with choosing_again(*{added.usage_type.id for added in new}):
+        for added in new:
+            if added.replaced is not None:
+                added.replaced.superseded_at, added.replaced.superseded_by = moment, current_actor().id or None
+                added.replaced.superseded_reason = f"Superseded by {factor_set.publisher} {factor_set.edition}."
+                added.factor.supersedes_id = added.replaced.id
+        audit.flush()  # Before the INSERT, which would overlap the factors in force otherwise.
+        db.session.add_all(added.factor for added in new)
     result.add(new)
 
 

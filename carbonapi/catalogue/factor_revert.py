@@ -8,6 +8,7 @@ from .. import audit
 from ..db import allow, db
 from ..errors import Conflict
 from .models import EmissionFactor, FactorSet, UsageType
+from .valuations import choosing_again, delete_valuations
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,21 @@ def revert_factor_set(factor_set: FactorSet) -> RevertedFactorSet:
     ids = {factor.id for factor in factors}
     _require_last(factor_set, ids)
     superseded = {factor.supersedes_id for factor in factors if factor.supersedes_id is not None} - ids
-    try:
-        with db.session.begin_nested():
-            for factor in factors:
-                db.session.delete(factor)
-                if factor.supersedes_id in ids:
-                    audit.flush()  # Before the one that it superseded.
-            audit.flush()
-    except sa.exc.IntegrityError:
-        raise Conflict(
-            f"Usages have factors of {factor_set.publisher} {factor_set.edition}, so it cannot be reverted. Import the "
-            "right table as another edition, which supersedes them."
-        ) from None
-    restored = _restore(superseded)
+    with choosing_again(*{factor.usage_type_id for factor in factors}):
+        try:
+            with db.session.begin_nested():
+                delete_valuations(factor_ids=ids)
+                for factor in factors:
+                    db.session.delete(factor)
+                    if factor.supersedes_id in ids:
+                        audit.flush()  # Before the one that it superseded.
+                audit.flush()
+        except sa.exc.IntegrityError:
+            raise Conflict(
+                f"Usages have factors of {factor_set.publisher} {factor_set.edition}, so it cannot be reverted. Import "
+                "the right table as another edition, which supersedes them."
+            ) from None
+        restored = _restore(superseded)
     usage_types = _delete_types_without_factors(factor_set)
     db.session.delete(factor_set)
     audit.flush()

@@ -164,7 +164,7 @@ class EmissionFactor(SharedOrOwned, OptimisticallyLocked, Model):
         shown_superseded_by: int | None
 
 
-class UpstreamLine(Global, Model):
+class UpstreamLine(SharedOrOwned, Model):
     """A line that valuations of a usage type have beside its own: the factor of another type for the same amount.
 
     It is shared, or of one organization. `line` is its name, such as t_and_d. Its scope and category are those of the
@@ -188,20 +188,8 @@ class UpstreamLine(Global, Model):
     AUDIT = AuditConfig(("usage_type_id", "organization_id", "line", "factor_type_id"))
 
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
-    organization_id: Mapped[int | None] = mapped_column(sa.ForeignKey("organizations.id"))
     line: Mapped[str]
     factor_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
-
-    @classmethod
-    def is_of(cls, organization_id: Any) -> sa.ColumnElement[bool]:
-        """Return the criterion of the lines that apply to an organization: the shared ones, and its own."""
-        is_own: sa.ColumnElement[bool] = cls.organization_id == organization_id
-        return cls.organization_id.is_(None) | is_own
-
-    @classmethod
-    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
-        """Users see the shared lines and those of their organization, admins all."""
-        return () if viewer.role == "admin" else (cls.is_of(viewer.organization_id),)
 
 
 def is_valid_at(moment: sa.ColumnElement[dt.datetime]) -> sa.ColumnElement[bool]:

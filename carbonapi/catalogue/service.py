@@ -8,23 +8,17 @@ import sqlalchemy as sa
 from .. import audit
 from ..accounts.models import Organization
 from ..auth import current_actor, display_name, get_referenced, get_visible
-from ..db import Model, db, row_security
+from ..db import db, row_security
 from ..errors import Conflict, Forbidden, NotFound, ValidationFailed
 from ..rest import lock_for_update
 from .models import CATEGORIES, DEFAULT_METHOD, SCOPES, EmissionFactor, FactorSet, UpstreamLine, UsageType
-from .valuations import choosing_again
+from .valuations import choosing_again, delete_valuations
 
 # The columns that a factor has in common with the one that it supersedes.
 OF_PLACE = ("usage_type_id", "organization_id", "region", "method", "valid_from", "valid_until")
 
 
 Row = TypeVar("Row", UsageType, EmissionFactor, FactorSet)
-_WRITE_AGAIN = sa.text(
-    """
-    WITH deleted AS (DELETE FROM emission_factors WHERE id = :id RETURNING *)
-    INSERT INTO emission_factors OVERRIDING SYSTEM VALUE SELECT * FROM deleted
-    """
-)
 
 
 def lock_own(model: type[Row], id_: int) -> Row:
@@ -102,12 +96,14 @@ def _check_classification(usage_type: UsageType) -> None:
 
 def delete_usage_type(usage_type: UsageType) -> None:
     """Delete a usage type and its factors. Raise Conflict if a usage refers to it."""
+    lines = sa.select(UpstreamLine).where(UpstreamLine.usage_type_id == usage_type.id)
     factors = sa.select(EmissionFactor).where(EmissionFactor.usage_type_id == usage_type.id)
     try:
         with db.session.begin_nested():
+            delete_valuations(usage_type_ids=[usage_type.id])
             # Factors refer to their type and to the factors that they supersede, so they are deleted first, one by one.
-            for factor in db.session.scalars(factors.order_by(EmissionFactor.id.desc())).all():
-                db.session.delete(factor)
+            for row in (*db.session.scalars(lines), *db.session.scalars(factors.order_by(EmissionFactor.id.desc()))):
+                db.session.delete(row)
                 audit.flush()
             db.session.delete(usage_type)
             audit.flush()
@@ -187,29 +183,31 @@ def lock_own_factor(usage_type_id: int, factor_id: int) -> EmissionFactor:
 def change_factor(factor: EmissionFactor, /, **fields: Any) -> EmissionFactor:
     """Change a factor that no usage has. Raise Conflict if one has it, or if the factor is superseded."""
     _require_in_force(factor)
-    if _is_used(factor):
-        raise _in_use(factor, "changed")
     _check_set(factor.organization_id, fields)
-    for name, value in fields.items():
-        setattr(factor, name, value)
-    if factor.valid_until is not None and factor.valid_until <= factor.valid_from:
-        raise ValidationFailed("valid_until must be later than valid_from.", field="valid_until")
-    audit.flush()
-    # Written again as another row with the same id: a usage that is being recorded with the old value refers to the
-    # deleted row, so it violates its foreign key.
-    db.session.execute(_WRITE_AGAIN, {"id": factor.id})
+    with choosing_again(factor.usage_type_id):
+        try:
+            with db.session.begin_nested():
+                delete_valuations(factor_ids=[factor.id])
+        except sa.exc.IntegrityError:
+            raise _in_use(factor, "changed") from None
+        for name, value in fields.items():
+            setattr(factor, name, value)
+        if factor.valid_until is not None and factor.valid_until <= factor.valid_from:
+            raise ValidationFailed("valid_until must be later than valid_from.", field="valid_until")
     return factor
 
 
 def delete_factor(factor: EmissionFactor) -> None:
     """Delete a factor. Raise Conflict if a usage has it, or another factor supersedes it."""
-    try:
-        with db.session.begin_nested():
-            db.session.delete(factor)
-            audit.flush()
-    except sa.exc.IntegrityError:
-        _require_in_force(factor)
-        raise _in_use(factor, "deleted") from None
+    with choosing_again(factor.usage_type_id):
+        try:
+            with db.session.begin_nested():
+                delete_valuations(factor_ids=[factor.id])
+                db.session.delete(factor)
+                audit.flush()
+        except sa.exc.IntegrityError:
+            _require_in_force(factor)
+            raise _in_use(factor, "deleted") from None
 
 
 def supersede_factor(factor: EmissionFactor, now: dt.datetime, /, reason: str, **fields: Any) -> EmissionFactor:
@@ -219,12 +217,12 @@ def supersede_factor(factor: EmissionFactor, now: dt.datetime, /, reason: str, *
     """
     _require_in_force(factor)
     _check_set(factor.organization_id, fields)
-    factor.superseded_at, factor.superseded_by, factor.superseded_reason = now, current_actor().id or None, reason
-    audit.flush()  # Before the INSERT, whose validity would overlap it otherwise.
-    same = {name: getattr(factor, name) for name in OF_PLACE}
-    successor = EmissionFactor(supersedes_id=factor.id, **same, **fields)
-    db.session.add(successor)
-    audit.flush()
+    with choosing_again(factor.usage_type_id):
+        factor.superseded_at, factor.superseded_by, factor.superseded_reason = now, current_actor().id or None, reason
+        audit.flush()  # Before the INSERT, whose validity would overlap it otherwise.
+        same = {name: getattr(factor, name) for name in OF_PLACE}
+        successor = EmissionFactor(supersedes_id=factor.id, **same, **fields)
+        db.session.add(successor)
     return successor
 
 
@@ -234,17 +232,6 @@ def _require_in_force(factor: EmissionFactor) -> None:
         raise Conflict(
             f"Emission factor {factor.id} is superseded by {successor}. Change or supersede that one instead."
         )
-
-
-def _is_used(factor: EmissionFactor) -> bool:
-    """Return whether a row of another feature refers to the factor: a usage, or an earlier version of one."""
-    references = [
-        sa.exists().where(*(part.parent == getattr(factor, part.column.name) for part in constraint.elements))
-        for table in Model.metadata.tables.values()
-        for constraint in table.foreign_key_constraints
-        if constraint.referred_table is EmissionFactor.__table__ is not table
-    ]
-    return bool(db.session.scalar(sa.select(sa.or_(*references))))
 
 
 def _in_use(factor: EmissionFactor, action: str) -> Conflict:

@@ -18,7 +18,8 @@ import contextlib
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,6 +66,7 @@ class Valuation(TenantScoped, Model):
             postgresql_where=sa.text("current"),
         ),
         sa.Index("ix_valuations_by_type", "organization_id", "usage_type_id", "key"),
+        sa.UniqueConstraint("organization_id", "usage_type_id", "id"),
     )
 
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))
@@ -90,12 +92,13 @@ class ValuationLine(Model):
     AUDIT = NotAudited("it follows from the catalogue")
     __table_args__ = (
         sa.ForeignKeyConstraint(["organization_id", "valuation_id"], ["valuations.organization_id", "valuations.id"]),
+        sa.Index("ix_valuation_lines_by_factor", "emission_factor_id"),
     )
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     valuation_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     line: Mapped[str] = mapped_column(primary_key=True)
-    emission_factor_id: Mapped[int]
+    emission_factor_id: Mapped[int] = mapped_column(sa.ForeignKey("emission_factors.id"))
     factor: Mapped[Decimal] = mapped_column(FACTOR)
     scope: Mapped[int | None] = mapped_column(sa.SmallInteger)
     category: Mapped[str | None]
@@ -160,20 +163,19 @@ def choose_valuation(
 
 
 @contextlib.contextmanager
-def choosing_again(usage_type_id: int) -> Iterator[None]:
-    """Replace the current valuations of a type, and of those whose upstream lines use it, by what the block changes.
+def choosing_again(*usage_type_ids: int) -> Iterator[None]:
+    """Replace the current valuations of types, and of those whose upstream lines use them, by what the block changes.
 
-    The block changes the type or its factors. Other writers wait for it. Recorded usages keep their valuations.
+    The block changes the types or their factors. Other writers wait for it. Recorded usages keep their valuations.
     """
-    using = sa.select(UpstreamLine.usage_type_id).where(UpstreamLine.factor_type_id == usage_type_id)
-    type_ids = [usage_type_id, *db.session.scalars(using)]
-    _lock_types([usage_type_id], read=False)
-    places = (Valuation.organization_id, Valuation.usage_type_id, Valuation.region)
+    of_types = sa.literal(list(usage_type_ids), sa.ARRAY(sa.BigInteger))
+    using = sa.select(UpstreamLine.usage_type_id).where(UpstreamLine.factor_type_id == sa.any_(of_types))
+    _lock_types(usage_type_ids, read=False)
     replaced = (
         sa.update(Valuation)
-        .where(Valuation.usage_type_id.in_(type_ids), Valuation.current)
+        .where(Valuation.current, (Valuation.usage_type_id == sa.any_(of_types)) | Valuation.usage_type_id.in_(using))
         .values(current=False)
-        .returning(*places, Valuation.valid_from)
+        .returning(Valuation.organization_id, Valuation.usage_type_id, Valuation.region, Valuation.valid_from)
     )
     rows = db.session.execute(replaced, execution_options={"synchronize_session": False}).all()
     yield
@@ -186,6 +188,28 @@ def choosing_again(usage_type_id: int) -> Iterator[None]:
         usage_type = db.session.get(UsageType, type_id)
         if usage_type is not None:
             ensure_valuations(organization_id, usage_type, region, start, END_OF_TIME)
+
+
+def delete_valuations(usage_type_ids: Iterable[int] = (), factor_ids: Iterable[int] = ()) -> None:
+    """Delete the valuations of usage types, and those that have one of these factors in a line.
+
+    Raise IntegrityError if a usage has one of them, or an earlier version of a usage.
+    """
+    types, factors = (sa.literal(list(ids), sa.ARRAY(sa.BigInteger)) for ids in (usage_type_ids, factor_ids))
+    valuation: Any = Valuation.__table__
+    line: Any = ValuationLine.__table__
+    has_factor = sa.select(line.c.organization_id, line.c.valuation_id).where(
+        line.c.emission_factor_id == sa.any_(factors)
+    )
+    keys = db.session.execute(
+        sa.select(valuation.c.organization_id, valuation.c.id)
+        .where(valuation.c.usage_type_id == sa.any_(types))
+        .union(has_factor)
+    ).all()
+    for organization_id, rows in groupby(sorted(keys), key=itemgetter(0)):
+        ids = sa.any_(sa.literal([row.id for row in rows], sa.ARRAY(sa.BigInteger)))
+        for table, column in ((line, line.c.valuation_id), (valuation, valuation.c.id)):
+            db.session.execute(sa.delete(table).where(table.c.organization_id == organization_id, column == ids))
 
 
 def lines_of(organization_id: int, valuation_ids: Iterable[int]) -> dict[int, list[ValuationLine]]:
@@ -202,32 +226,22 @@ def lines_of(organization_id: int, valuation_ids: Iterable[int]) -> dict[int, li
     return found
 
 
-def line_factors(method: str, *keys: str, scopes: Any = None) -> Any:
-    """Return the kg CO2e per unit of each valuation, added up by columns of its lines, as a table.
+def line_factors(*keys: str, scopes: Any = None) -> Any:
+    """Return the kg CO2e per unit of each valuation by each of METHODS, added up by columns of its lines, as a table.
 
-    Columns: organization_id, valuation_id, the `keys`, `factor` by this method, `location_factor` and `market_factor`.
-    Lines outside of the scopes do not count. scopes: the array of scopes that count; by default all.
+    Columns: organization_id, valuation_id, the `keys`, and the METHODS. Lines outside of the scopes do not count.
+    scopes: the array of scopes that count; by default all.
     """
     line = ValuationLine.__table__.c
     columns = [line.organization_id, line.valuation_id, *(line[key] for key in keys)]
-    by_method = {
-        each: sa.func.coalesce(sa.func.sum(line.factor).filter(line.line != other), 0)
-        for each, other in ((LOCATION, MARKET), (MARKET, LOCATION))
-    }
+    by_method = (
+        sa.func.coalesce(sa.func.sum(line.factor).filter(line.line != other), 0).label(method)
+        for method, other in ((LOCATION, MARKET), (MARKET, LOCATION))
+    )
     criteria = [~line.outside_of_scopes]
     if scopes is not None:
         criteria.append(line.scope == sa.any_(scopes))
-    return (
-        sa.select(
-            *columns,
-            by_method[method].label("factor"),
-            by_method[LOCATION].label("location_factor"),
-            by_method[MARKET].label("market_factor"),
-        )
-        .where(*criteria)
-        .group_by(*columns)
-        .subquery("line_factors")
-    )
+    return sa.select(*columns, *by_method).where(*criteria).group_by(*columns).subquery("lines")
 
 
 def _lock_types(ids: Iterable[int], *, read: bool) -> None:

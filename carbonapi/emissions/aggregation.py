@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..accounts.models import Organization, User
-from ..catalogue.models import DEFAULT_METHOD, UsageType
+from ..catalogue.models import DEFAULT_METHOD, LOCATION, MARKET, METHODS, UsageType
 from ..catalogue.valuations import Valuation, line_factors
 
 # The groups, and the column of a part that each is derived from.
@@ -47,43 +47,39 @@ def aggregate(parts: Any, groups: Iterable[str], *keys: str, name: str = "added"
 
 
 def evaluate(added: Any, basis: Basis, line_group: str | None = None) -> Any:
-    """Return the aggregated amounts with their kg CO2e, as a table; with a row for each `line_group` of their lines."""
+    """Return a CTE of the aggregated amounts with their kg CO2e; with a row for each `line_group` of their lines."""
     if line_group or basis.has_scopes:
-        lines = line_factors(
-            basis.method, *([line_group] if line_group else []), scopes=SCOPES if basis.has_scopes else None
-        )
-        factors = {name: lines.c[name] for name in ("factor", "location_factor", "market_factor")}
-        join, ids = lines, (lines.c.organization_id, lines.c.valuation_id)
-        of_line = [lines.c[line_group]] if line_group else []
+        keys = [line_group] if line_group else []
+        factors = line_factors(*keys, scopes=SCOPES if basis.has_scopes else None)
+        valuation_id, of_method = factors.c.valuation_id, {name: factors.c[name] for name in METHODS}
     else:
-        valuation = Valuation.__table__
-        location, market = valuation.c.location_total, valuation.c.market_total
-        factors = {
-            "factor": location if basis.method == DEFAULT_METHOD else market,
-            "location_factor": location,
-            "market_factor": market,
-        }
-        join, ids, of_line = valuation, (valuation.c.organization_id, valuation.c.id), []
-    kept = [column for column in added.c if column.name != "estimated_amount"]
+        factors, keys = Valuation.__table__, []
+        of_method = {LOCATION: factors.c.location_total, MARKET: factors.c.market_total}
+        valuation_id = factors.c.id
+    name = added.name.replace("added", "co2e")
     return (
         sa.select(
-            *kept,
-            *of_line,
-            (added.c.amount * factors["factor"]).label("co2e_kg"),
-            (added.c.amount * factors["location_factor"]).label("location_co2e_kg"),
-            (added.c.amount * factors["market_factor"]).label("market_co2e_kg"),
-            (added.c.estimated_amount * factors["factor"]).label("estimated_kg"),
+            *(column for column in added.c if column.name not in ("estimated_amount", "valuation_id")),
+            *(factors.c[key] for key in keys),
+            *((added.c.amount * of_method[method]).label(f"{method}_co2e_kg") for method in METHODS),
+            (added.c.estimated_amount * of_method[basis.method]).label("estimated_kg"),
         )
-        .join_from(added, join, (ids[0] == added.c.organization_id) & (ids[1] == added.c.valuation_id))
-        .subquery("evaluated")
+        .join_from(
+            added,
+            factors,
+            (factors.c.organization_id == added.c.organization_id) & (valuation_id == added.c.valuation_id),
+        )
+        .cte(f"{name}_by_{line_group}" if line_group else name)
     )
 
 
-def totals(evaluated: Any) -> tuple[sa.ColumnElement[Any], ...]:
+def totals(evaluated: Any, basis: Basis) -> tuple[sa.ColumnElement[Any], ...]:
     """Return the columns that add everything up. The amount is null unless all of it is of one usage type."""
     one_type = sa.func.min(evaluated.c.usage_type_id) == sa.func.max(evaluated.c.usage_type_id)
+    by_method = {method: sa.func.sum(evaluated.c[f"{method}_co2e_kg"]) for method in METHODS}
     return (
-        *(sa.func.sum(evaluated.c[name]).label(name) for name in ("co2e_kg", "location_co2e_kg", "market_co2e_kg")),
+        by_method[basis.method].label("co2e_kg"),
+        *(by_method[method].label(f"{method}_co2e_kg") for method in METHODS),
         sa.cast(sa.func.sum(evaluated.c.usage_count), sa.BigInteger).label("usage_count"),
         sa.case((one_type, sa.func.sum(evaluated.c.amount))).label("amount"),
         sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),

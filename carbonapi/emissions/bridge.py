@@ -100,8 +100,8 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
         .lateral("earlier")
     )
     scopes = SCOPES if basis.has_scopes else None
-    current = line_factors(basis.method, scopes=scopes).alias("current_lines")
-    first = line_factors(basis.method, scopes=scopes).alias("first_lines")
+    current = line_factors(scopes=scopes).alias("current_lines")
+    first = line_factors(scopes=scopes).alias("first_lines")
     first_id = sa.func.coalesce(earlier.c.valuation_id, parts.c.valuation_id)
     return (
         sa.select(
@@ -110,8 +110,8 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
             UsageType.name.label("name"),
             UsageType.unit.label("unit"),
             sa.func.sum(parts.c.amount).label("amount"),
-            sa.func.sum(parts.c.amount * sa.func.coalesce(first.c.factor, 0)).label("first_kg"),
-            sa.func.sum(parts.c.amount * sa.func.coalesce(current.c.factor, 0)).label("current_kg"),
+            sa.func.sum(parts.c.amount * sa.func.coalesce(first.c[basis.method], 0)).label("first_kg"),
+            sa.func.sum(parts.c.amount * sa.func.coalesce(current.c[basis.method], 0)).label("current_kg"),
             sa.func.array_agg(parts.c.restatement_id.distinct())
             .filter(parts.c.restatement_id.is_not(None))
             .label("restatement_ids"),

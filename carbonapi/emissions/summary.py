@@ -63,12 +63,12 @@ def _sums(sources: tuple[RowSource, ...], breakdowns: tuple[str, ...], basis: Ba
     no_name = sa.cast(sa.null(), sa.Text)
     whole = (no_name.label("breakdown"), sa.cast(sa.null(), sa.BigInteger).label("id"), no_name.label("name"))
     statements = [
-        join_names(sa.select(*whole, *totals(evaluated), restatement_ids.label("restatement_ids")), evaluated)
+        join_names(sa.select(*whole, *totals(evaluated, basis), restatement_ids.label("restatement_ids")), evaluated)
     ]
     no_ids = sa.cast(sa.null(), ARRAY(sa.BigInteger))
     for breakdown in breakdowns:
         of_group = evaluate(added, basis, breakdown) if breakdown in LINE_GROUPS else evaluated
         key, id_, name = group_column(of_group, breakdown)
         group = (sa.literal(breakdown), sa.cast(sa.func.min(id_), sa.BigInteger), sa.func.min(name))
-        statements.append(join_names(sa.select(*group, *totals(of_group), no_ids), of_group).group_by(key))
+        statements.append(join_names(sa.select(*group, *totals(of_group, basis), no_ids), of_group).group_by(key))
     return sa.union_all(*statements)

@@ -154,18 +154,19 @@ def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None, basis:
         group = None if is_previous else group_by
         added = aggregate(source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}")
         hours = hours_by_type(source.edges, by_days=source.has_totals)
-        sums = _sums(added, basis, is_previous=is_previous)
+        evaluated = evaluate(added, basis)
+        sums = _sums(evaluated, basis, is_previous=is_previous)
         statements += [sums, _hours(hours, sums, is_previous=is_previous)]
         if group:
-            statements.append(_sums(added, basis, group, is_previous=is_previous))
+            of_group = evaluate(added, basis, group) if group in LINE_GROUPS else evaluated
+            statements.append(_sums(of_group, basis, group, is_previous=is_previous))
     return sa.union_all(*statements)
 
 
-def _sums(added: Any, basis: Basis, group_by: str | None = None, *, is_previous: bool) -> sa.Select[Any]:
+def _sums(evaluated: Any, basis: Basis, group_by: str | None = None, *, is_previous: bool) -> sa.Select[Any]:
     """Select the sums of each bucket that is not empty, by its place from 1: of the whole, or of each group."""
-    evaluated = evaluate(added, basis, group_by if group_by in LINE_GROUPS else None)
     place = evaluated.c.place
-    columns: list[Any] = [place, sa.literal(is_previous).label("is_previous"), *totals(evaluated)]
+    columns: list[Any] = [place, sa.literal(is_previous).label("is_previous"), *totals(evaluated, basis)]
     if group_by is None:
         keys: list[Any] = []
         group = [_null("group_id", sa.BigInteger), _null("group_name", sa.Text), sa.literal(1).label("is_whole")]

@@ -63,16 +63,13 @@ class UsageColumns(TenantScoped):
         return (
             sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
             sa.ForeignKeyConstraint(
-                ["usage_type_id", "emission_factor_id"],
-                ["emission_factors.usage_type_id", "emission_factors.id"],
-                name=names.get("emission_factor_id"),
+                ["organization_id", "usage_type_id", "valuation_id"],
+                ["valuations.organization_id", "valuations.usage_type_id", "valuations.id"],
+                name=names.get("valuation_id"),
                 info={
                     "message": "The emission factor was corrected at the same time. Repeat the request.",
                     "is_transient": True,
                 },
-            ),
-            sa.ForeignKeyConstraint(
-                ["organization_id", "valuation_id"], ["valuations.organization_id", "valuations.id"]
             ),
             sa.ForeignKeyConstraint(["organization_id", "import_id"], ["imports.organization_id", "imports.id"]),
             sa.ForeignKeyConstraint(
@@ -92,7 +89,7 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
     __tablename__ = "usages"
     AUDIT = AuditedBy.STATEMENT
     __table_args__ = (
-        *UsageColumns.references(),
+        *UsageColumns.references(valuation_id="fk_usages_valuation_id"),
         sa.UniqueConstraint(
             "organization_id",
             "external_id",
@@ -132,7 +129,7 @@ class UsageVersion(UsageColumns, Model):
     AUDIT = NotAudited("the change of the usage is audited")
     __table_args__ = (
         *UsageColumns.references(
-            emission_factor_id="fk_usage_versions_emission_factor_id",
+            valuation_id="fk_usage_versions_valuation_id",
             adjusts_closed_period_id="fk_usage_versions_adjusts_closed_period_id",
         ),
         sa.CheckConstraint("superseded_at > recorded_at", name="superseded_at"),

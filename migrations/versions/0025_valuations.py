@@ -17,6 +17,10 @@ depends_on = None
 
 FACTOR = sa.Numeric(24, 12)
 SETTING = "current_setting('carbonapi.organization_id', true)"
+FACTOR_KEYS = {
+    "usages": "fk_usages_usage_type_id_emission_factor_id",
+    "usage_versions": "fk_usage_versions_emission_factor_id",
+}
 PRIMARY_KEY = "pk_usage_days"  # The former name of the table.
 FORCED = (
     "daily_totals", "emission_factors", "organizations", "usage_types", "usage_versions", "usages", "valuation_lines",
@@ -112,7 +116,9 @@ def upgrade() -> None:
             ),
         )
         op.alter_column(table, "market_co2e_kg", nullable=False)
-        op.create_foreign_key(None, table, "valuations", ["organization_id", "valuation_id"], ["organization_id", "id"])
+        op.drop_constraint(FACTOR_KEYS[table], table)  # The lines of the valuation refer to the factor.
+        key = ["organization_id", "usage_type_id"]
+        op.create_foreign_key(f"fk_{table}_valuation_id", table, "valuations", [*key, "valuation_id"], [*key, "id"])
     op.execute("DELETE FROM daily_totals")
     op.drop_constraint(PRIMARY_KEY, "daily_totals")
     for name in ("method", "co2e_kg", "estimated_kg"):
@@ -144,10 +150,12 @@ def downgrade() -> None:
         PRIMARY_KEY, "daily_totals", ["organization_id", "usage_type_id", "day", "method", "restatement_id"]
     )
     op.execute(FILL_TOTALS_BY_METHOD)
-    _force("FORCE")
     for table in ("usages", "usage_versions"):
         for column in ("market_co2e_kg", "market_factor", "valuation_id"):
             op.drop_column(table, column)
+        key = ["usage_type_id", "emission_factor_id"]
+        op.create_foreign_key(FACTOR_KEYS[table], table, "emission_factors", key, ["usage_type_id", "id"])
+    _force("FORCE")
     for table in ("valuation_lines", "valuations", "upstream_lines"):
         op.drop_table(table)
 
@@ -185,6 +193,7 @@ def _create_tables() -> None:
         sa.Column("outside_of_scopes", sa.Boolean(), nullable=False),
         sa.Column("location_total", sa.Numeric(), nullable=False),
         sa.Column("market_total", sa.Numeric(), nullable=False),
+        sa.UniqueConstraint("organization_id", "usage_type_id", "id"),
     )
     op.execute(
         """
@@ -203,7 +212,7 @@ def _create_tables() -> None:
         sa.Column("organization_id", key, primary_key=True, autoincrement=False),
         sa.Column("valuation_id", key, primary_key=True, autoincrement=False),
         sa.Column("line", sa.Text(), primary_key=True),
-        sa.Column("emission_factor_id", key, nullable=False),
+        sa.Column("emission_factor_id", key, sa.ForeignKey("emission_factors.id"), nullable=False),
         sa.Column("factor", FACTOR, nullable=False),
         sa.Column("scope", sa.SmallInteger()),
         sa.Column("category", sa.Text()),
@@ -211,6 +220,7 @@ def _create_tables() -> None:
         sa.Column("fallback", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["organization_id", "valuation_id"], ["valuations.organization_id", "valuations.id"]),
     )
+    op.create_index("ix_valuation_lines_by_factor", "valuation_lines", ["emission_factor_id"])
     for table in ("upstream_lines", "valuations", "valuation_lines"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")

@@ -39,17 +39,33 @@ def record_during(committing):
     return record
 
 
-def test_usage_keeps_a_factor_that_is_superseded_meantime(record_during):
+def test_usage_gets_the_factor_that_supersedes_meantime(record_during):
     answer, factor = record_during(
         lambda factor: service.supersede_factor(factor, factories.now(), "Misread", factor=Decimal("0.201"), source="A")
     )
 
-    assert (answer.status_code, answer.json["factor"], answer.json["emission_factor_id"]) == (201, 2.01, factor["id"])
+    assert (answer.status_code, answer.json["factor"], answer.json["emission_factor_id"] > factor["id"]) == (
+        201,
+        0.201,
+        True,
+    )
     assert factor["superseded_reason"] == "Misread"
 
 
-def test_usage_never_has_the_old_value_of_a_changed_factor(record_during):
+def test_usage_gets_the_new_value_of_a_changed_factor(record_during):
     answer, factor = record_during(lambda factor: service.change_factor(factor, factor=Decimal("0.201")))
+
+    assert (answer.status_code, answer.json["factor"], factor["factor"]) == (201, 0.201, 0.201)
+
+
+def test_usage_never_has_a_valuation_that_is_deleted_meantime(committing, record_during):
+    def change(factor):
+        # Another usage of this choice was about to be recorded before.
+        factories.valuation(committing.user.organization_id, factor.usage_type_id, "2024-06-01")
+        db.session.commit()
+        service.change_factor(get_visible(EmissionFactor, factor.id, lock=True), factor=Decimal("0.201"))
+
+    answer, factor = record_during(change)
 
     assert factor["factor"] == 0.201
     assert (answer.status_code, "Repeat the request" in answer.json["detail"]) == (503, True)

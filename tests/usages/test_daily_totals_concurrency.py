@@ -96,7 +96,7 @@ def days_of(manager):
     """The number of usages of each day, and the hours of these usages. They must equal those of the ledger."""
     assert_totals_match_usages(manager.user.organization_id)
     return {
-        str(key[1]): (figures[0], figures[5]) for key, figures in stored_totals(manager.user.organization_id).items()
+        str(key[1]): (figures[0], figures[4]) for key, figures in stored_totals(manager.user.organization_id).items()
     }
 
 

@@ -88,6 +88,7 @@ def test_explanation_reproduces_every_number(as_manager, number):
         assert converted * Fraction(factor) == Fraction(usage_fields["co2e_kg"]) == Fraction(explained["co2e_kg"])
         assert explained["sha256"] == hashlib.sha256(explained["canonical"].encode()).hexdigest()
         canonical = json.loads(explained["canonical"])
-        for name in ("amount", "amount_in_type_unit", "factor", "co2e_kg"):
+        assert [line["factor"] for line in canonical["lines"]] == [f"{line['factor']:f}" for line in explained["lines"]]
+        for name in ("amount", "amount_in_type_unit", "co2e_kg", "market_co2e_kg"):
             assert canonical[name] == f"{usage_fields[name]:f}"
         assert (canonical["id"], canonical["version"]) == (usage_fields["id"], usage_fields["version"])

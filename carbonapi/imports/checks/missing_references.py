@@ -29,9 +29,10 @@ def check_references(imp: Import, columns: Collection[str]) -> None:
     Everything that the result depends on stays locked until the transaction ends, so the rows can then be written.
     """
     _lock_references(imp.organization_id)
-    _choose_valuations(imp.organization_id)
-    if db.session.scalar(sa.select(_incomplete_series(imp.organization_id).exists())):
-        _reject_incomplete_rows(imp.organization_id)
+    if _has_incomplete_series(imp.organization_id):
+        _choose_valuations(imp.organization_id)
+        if _has_incomplete_series(imp.organization_id):
+            _reject_incomplete_rows(imp.organization_id)
     if imp.on_conflict == "replace":
         _reject_closed_corrections(imp.organization_id)
 
@@ -69,6 +70,10 @@ def _choose_valuations(organization_id: int) -> None:
     )
     for type_id, of_region, first, last in db.session.execute(series).all():
         ensure_valuations(organization_id, db.session.get_one(UsageType, type_id), of_region, first, last)
+
+
+def _has_incomplete_series(organization_id: int) -> bool:
+    return bool(db.session.scalar(sa.select(_incomplete_series(organization_id).exists())))
 
 
 def _incomplete_series(organization_id: int) -> sa.Select[Any]:

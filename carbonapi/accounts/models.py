@@ -21,6 +21,8 @@ from ..db import (
 
 DEFAULT_TIMEZONE = "UTC"
 DEFAULT_SIGNIFICANCE_THRESHOLD = Decimal(5)
+# Which emission factors an interval has over which they change: those of its days, or that of its start.
+FACTOR_SPLITS = BY_DAYS, BY_START = "days", "start"
 
 
 class Organization(Global, OptimisticallyLocked, Model):
@@ -31,8 +33,11 @@ class Organization(Global, OptimisticallyLocked, Model):
         sa.CheckConstraint("significance_threshold BETWEEN 0 AND 100", name="significance_threshold"),
         # Daily totals refer to both columns, so that all of them are computed in the organization's time zone.
         sa.UniqueConstraint("id", "timezone", name="uq_organizations_timezone"),
+        choice_constraint("factor_split", FACTOR_SPLITS),
     )
-    AUDIT = AuditConfig(("name", "timezone", "region", "significance_threshold"), organization_column="id")
+    AUDIT = AuditConfig(
+        ("name", "timezone", "region", "significance_threshold", "factor_split"), organization_column="id"
+    )
 
     name: Mapped[str]
     timezone: Mapped[str] = mapped_column(server_default=DEFAULT_TIMEZONE)
@@ -40,6 +45,7 @@ class Organization(Global, OptimisticallyLocked, Model):
     significance_threshold: Mapped[Decimal] = mapped_column(
         sa.Numeric(5, 2), server_default=str(DEFAULT_SIGNIFICANCE_THRESHOLD)
     )
+    factor_split: Mapped[str] = mapped_column(server_default=BY_DAYS)
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
     @classmethod

@@ -20,7 +20,15 @@ from ..rest.fields import (
     UtcDateTime,
     returned,
 )
-from .models import DEFAULT_SIGNIFICANCE_THRESHOLD, DEFAULT_TIMEZONE, Organization, Session, User
+from .models import (
+    BY_DAYS,
+    DEFAULT_SIGNIFICANCE_THRESHOLD,
+    DEFAULT_TIMEZONE,
+    FACTOR_SPLITS,
+    Organization,
+    Session,
+    User,
+)
 from .passwords import MAX_LENGTH, MIN_LENGTH
 
 TOKEN = "carbonapi-password_1_2_q3nJQk1v0WbZ7mJ8p2Yx5cT4rL6sD9fG0hA1eUoIiNwd60e2f5b"
@@ -63,6 +71,18 @@ def threshold(**kwargs: Any) -> DecimalInput:
         2,
         validate=ma.validate.Range(max=Decimal(100)),
         metadata={"example": 5, "description": "Percentage from which a restatement is significant."},
+        **kwargs,
+    )
+
+
+def factor_split(**kwargs: Any) -> Text:
+    return Text(
+        validate=ma.validate.OneOf(FACTOR_SPLITS),
+        metadata={
+            "example": BY_DAYS,
+            "description": "Emission factors of an interval, such as a bill, over which they change: `days` divides it "
+            "by local days, each with its own factors; `start` takes those of its start for all of it.",
+        },
         **kwargs,
     )
 
@@ -207,6 +227,7 @@ class NewOrganizationSchema(Schema):
         metadata={"example": "GB", "description": "Its emission factors apply to usages without a region."},
     )
     significance_threshold = threshold(load_default=DEFAULT_SIGNIFICANCE_THRESHOLD)
+    factor_split = factor_split(load_default=BY_DAYS)
 
 
 class OrganizationChangesSchema(NewOrganizationSchema):
@@ -215,6 +236,7 @@ class OrganizationChangesSchema(NewOrganizationSchema):
     timezone = TimeZoneName(metadata={"example": "Europe/London"})
     region = Region(allow_none=True, metadata={"example": "GB"})
     significance_threshold = threshold()
+    factor_split = factor_split()
 
 
 class OrganizationSchema(Schema):
@@ -225,6 +247,7 @@ class OrganizationSchema(Schema):
     timezone = returned(ma.fields.String, "Europe/London")
     region = returned(ma.fields.String, "GB", nullable=True)
     significance_threshold = returned(ExactDecimal, 5, "Percentage.")
+    factor_split = returned(ma.fields.String, BY_DAYS, enum=list(FACTOR_SPLITS))
     created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
 
 

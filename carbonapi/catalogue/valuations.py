@@ -29,7 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .. import audit
 from ..db import Model, NotAudited, TenantScoped, db, row_security
 from ..rest.fields import format_decimal
-from .factor_selection import FactorLookup, missing_factor_error
+from .factor_selection import FactorLookup
 from .models import FACTOR, LOCATION, MARKET, METHODS, EmissionFactor, UpstreamLine, UsageType
 
 PURCHASED_ENERGY = 2  # The scope in which location-based and market-based numbers differ.
@@ -39,6 +39,10 @@ FACTORS_OF_USAGE = ("emission_factor_id", "factor", "market_factor")
 
 class Valuation(TenantScoped, Model):
     """The frozen choice of factors for a usage type in a region, within [valid_from, valid_until).
+
+    An interval that ends while later valuations are valid has one of its own, which applies if its last day is within
+    [last_valid_from, last_valid_until): see `valuation_choice`. If it is `split`, its segments are valuations, it has
+    the factors of the first, and no lines. Of all others, both ranges are the same, or all valuations within are equal.
 
     `factor` is that of the location-based line. `location_total` and `market_total` are the kg CO2e per unit that count
     in a total. `scope`, `category` and `outside_of_scopes` are those of the usage type at the time of the choice.
@@ -53,6 +57,7 @@ class Valuation(TenantScoped, Model):
             (sa.column("usage_type_id"), "="),
             (sa.text("coalesce(region, '')"), "="),
             (sa.text("tstzrange(valid_from, valid_until)"), "&&"),
+            (sa.text("tstzrange(last_valid_from, last_valid_until)"), "&&"),
             name="ex_valuations_validity",
             using="gist",
             where=sa.text("current"),
@@ -73,6 +78,9 @@ class Valuation(TenantScoped, Model):
     region: Mapped[str | None]
     valid_from: Mapped[dt.datetime]
     valid_until: Mapped[dt.datetime | None]
+    last_valid_from: Mapped[dt.datetime]
+    last_valid_until: Mapped[dt.datetime | None]
+    split: Mapped[bool]
     current: Mapped[bool]
     key: Mapped[str]  # The lines as text. Usages with equal keys have the same factors, scopes and categories.
     emission_factor_id: Mapped[int]
@@ -83,6 +91,27 @@ class Valuation(TenantScoped, Model):
     outside_of_scopes: Mapped[bool]
     location_total: Mapped[Decimal] = mapped_column(sa.Numeric)
     market_total: Mapped[Decimal] = mapped_column(sa.Numeric)
+
+
+class ValuationSegment(Model):
+    """A part of a split valuation: the valuation that it has within [starts_at, ends_at). The last one has no end."""
+
+    __tablename__ = "valuation_segments"
+    AUDIT = NotAudited("it follows from the catalogue")
+    __table_args__ = (
+        *(
+            sa.ForeignKeyConstraint(["organization_id", name], ["valuations.organization_id", "valuations.id"])
+            for name in ("valuation_id", "segment_id")
+        ),
+        sa.CheckConstraint("ends_at > starts_at", name="ends_at"),
+        sa.Index("ix_valuation_segments_by_segment", "organization_id", "segment_id"),
+    )
+
+    organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    valuation_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    starts_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    ends_at: Mapped[dt.datetime | None]
+    segment_id: Mapped[int]
 
 
 class ValuationLine(Model):
@@ -104,19 +133,6 @@ class ValuationLine(Model):
     category: Mapped[str | None]
     outside_of_scopes: Mapped[bool]
     fallback: Mapped[bool]
-
-
-def valuation_at(organization_id: Any, usage_type_id: Any, region: Any, moment: Any) -> sa.Select[Any]:
-    """Select the current valuation: its `id` and FACTORS_OF_USAGE. The arguments are values, or columns."""
-    valuation = Valuation.__table__.c
-    return sa.select(valuation.id, *(valuation[name] for name in FACTORS_OF_USAGE)).where(
-        valuation.organization_id == organization_id,
-        valuation.usage_type_id == usage_type_id,
-        sa.func.coalesce(valuation.region, "") == sa.func.coalesce(region, ""),
-        valuation.current,
-        valuation.valid_from <= moment,
-        valuation.valid_until.is_(None) | (moment < valuation.valid_until),
-    )
 
 
 def ensure_valuations(
@@ -145,21 +161,6 @@ def ensure_valuations(
         lines = list(_lines(usage_type, types, candidates, valid_from))
         if lines:
             _add(organization_id, usage_type, region, valid_from, valid_until, lines)
-
-
-def choose_valuation(
-    organization_id: int, usage_type: UsageType, region: str | None, moment: dt.datetime
-) -> sa.Row[Any]:
-    """Return the current valuation: its `id` and FACTORS_OF_USAGE. Raise MissingFactor if no factor applies."""
-    query = valuation_at(organization_id, usage_type.id, region, moment)
-    found = db.session.execute(query).one_or_none()
-    if found is None:
-        ensure_valuations(organization_id, usage_type, region, moment, moment)
-        found = db.session.execute(query).one_or_none()
-    if found is None:
-        lookup = FactorLookup(usage_type.id, organization_id, region, LOCATION, moment)
-        raise missing_factor_error(usage_type, lookup)
-    return found
 
 
 @contextlib.contextmanager
@@ -191,25 +192,30 @@ def choosing_again(*usage_type_ids: int) -> Iterator[None]:
 
 
 def delete_valuations(usage_type_ids: Iterable[int] = (), factor_ids: Iterable[int] = ()) -> None:
-    """Delete the valuations of usage types, and those that have one of these factors in a line.
+    """Delete the valuations of usage types, and those that have one of these factors in a line or in a segment.
 
     Raise IntegrityError if a usage has one of them, or an earlier version of a usage.
     """
     types, factors = (sa.literal(list(ids), sa.ARRAY(sa.BigInteger)) for ids in (usage_type_ids, factor_ids))
-    valuation: Any = Valuation.__table__
-    line: Any = ValuationLine.__table__
-    has_factor = sa.select(line.c.organization_id, line.c.valuation_id).where(
-        line.c.emission_factor_id == sa.any_(factors)
+    valuation, line, segment = (model.__table__.c for model in (Valuation, ValuationLine, ValuationSegment))
+    found = (
+        sa.select(valuation.organization_id, valuation.id)
+        .where(valuation.usage_type_id == sa.any_(types))
+        .union(
+            sa.select(line.organization_id, line.valuation_id).where(line.emission_factor_id == sa.any_(factors)),
+        )
+        .cte("found")
     )
-    keys = db.session.execute(
-        sa.select(valuation.c.organization_id, valuation.c.id)
-        .where(valuation.c.usage_type_id == sa.any_(types))
-        .union(has_factor)
-    ).all()
+    of_segment = (segment.organization_id == found.c.organization_id) & (segment.segment_id == found.c.id)
+    split = sa.select(segment.organization_id, segment.valuation_id).join(found, of_segment)
+    keys = db.session.execute(sa.select(found).union(split)).all()
     for organization_id, rows in groupby(sorted(keys), key=itemgetter(0)):
         ids = sa.any_(sa.literal([row.id for row in rows], sa.ARRAY(sa.BigInteger)))
-        for table, column in ((line, line.c.valuation_id), (valuation, valuation.c.id)):
-            db.session.execute(sa.delete(table).where(table.c.organization_id == organization_id, column == ids))
+        columns = (ValuationSegment.valuation_id, ValuationLine.valuation_id, Valuation.id)
+        for column in columns:
+            table: Any = column.class_.__table__
+            of_organization = table.c.organization_id == organization_id
+            db.session.execute(sa.delete(table).where(of_organization, table.c[column.key] == ids))
 
 
 def lines_of(organization_id: int, valuation_ids: Iterable[int]) -> dict[int, list[ValuationLine]]:
@@ -330,6 +336,9 @@ def _add(
         "region": region,
         "valid_from": valid_from,
         "valid_until": valid_until,
+        "last_valid_from": valid_from,
+        "last_valid_until": valid_until,
+        "split": False,
         "key": ";".join(map(_text, sorted(lines, key=lambda line: line["line"]))),
     }
     earlier = [getattr(Valuation, name).is_not_distinct_from(value) for name, value in identity.items()]

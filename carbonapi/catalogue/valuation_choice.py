@@ -158,8 +158,9 @@ def ensure_valuations_of(organization_id: int, usages: sa.Select[Any]) -> None:
     missing = (
         sa.select(*key, first.c.valid_from, last.c.valid_from)
         .select_from(
-            from_usages.join(first, sa.and_(*of_place[0], _is_plain(first), is_first))
-            .join(last, sa.and_(*of_place[1], _is_plain(last), is_last))
+            from_usages.join(first, sa.and_(*of_place[0], _is_plain(first), is_first)).join(
+                last, sa.and_(*of_place[1], _is_plain(last), is_last)
+            )
         )
         .where(times.c.first < times.c.last, first.c.id != last.c.id, ~is_chosen)
         .distinct()

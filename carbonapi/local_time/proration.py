@@ -24,15 +24,22 @@ def prorated_amount(amount: Any, usage_at: Any, usage_until: Any, start: Any, en
     return sa.func.prorated_amount(amount, usage_at, usage_until, start, end, type_=sa.Numeric)
 
 
-def usage_by_day(timezone: Any, usage_at: Any, usage_until: Any, amount: Any) -> Any:
-    """Return a lateral table with a row for each local day that a usage touches.
+def usage_by_day(
+    timezone: Any, usage_at: Any, usage_until: Any, amount: Any, organization_id: Any, valuation_id: Any, split_id: Any
+) -> Any:
+    """Return a lateral table with a row for each local day that a usage touches, and each part of a split usage on it.
 
-    A usage without `usage_until` touches the day of its instant. Columns: `day`; `is_first`, whether the usage begins
-    on the day; `day_amount`; and the bits of the hours, `reading_hours` of an instant, `period_hours` of an interval.
+    A usage without `usage_until` touches the day of its instant. Columns: `day`; `day_valuation_id`; `usage_count`, 1
+    if the usage begins on the day; `carried_count`, 1 if it began on an earlier day; `day_amount`; and the bits of the
+    hours, `reading_hours` of an instant, `period_hours` of an interval. split_id: the valuation if it is split, or null.
     """
-    days = sa.func.usage_by_day(timezone, usage_at, usage_until, amount).table_valued(
+    days = sa.func.usage_by_day(
+        timezone, usage_at, usage_until, amount, organization_id, valuation_id, split_id
+    ).table_valued(
         sa.column("day", sa.Date),
-        sa.column("is_first", sa.Boolean),
+        sa.column("day_valuation_id", sa.BigInteger),
+        sa.column("usage_count", sa.Integer),
+        sa.column("carried_count", sa.Integer),
         sa.column("day_amount", sa.Numeric),
         sa.column("reading_hours", sa.Integer),
         sa.column("period_hours", sa.Integer),

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
 from ..catalogue.models import UsageType
-from ..catalogue.valuations import Valuation, choose_valuation, valuation_at
+from ..catalogue.valuation_choice import choose_valuation, current_key, valuation_of
+from ..catalogue.valuations import Valuation
 from ..db import db
 from ..errors import CarbonError, MissingFactor, ValidationFailed
 from ..periods.service import closed_error, is_open
@@ -46,21 +47,27 @@ def effective_region(candidates: Any) -> sa.ColumnElement[str]:
 
 
 def valuation_lateral(candidates: Any) -> Any:
-    """Return a lateral table with the current valuation of each candidate: `id` and FACTORS_OF_USAGE."""
+    """Return a lateral table with the current valuation of each candidate: `id`, FACTORS_OF_USAGE and `split_id`."""
     candidate = candidates.c
-    region = effective_region(candidates)
-    return valuation_at(Organization.id, candidate.usage_type_id, region, candidate.usage_at).lateral("valuation")
+    return valuation_of(
+        candidate.usage_type_id, effective_region(candidates), candidate.usage_at, candidate.usage_until
+    )
 
 
 def is_outdated() -> sa.ColumnElement[bool]:
     """Return the condition that a usage would now get other factors. It is false where none are chosen yet."""
-    own_region = sa.select(Organization.region).where(Organization.id == Usage.organization_id)
-    region = sa.func.coalesce(Usage.region, own_region.correlate(Usage).scalar_subquery())
-    current = valuation_at(Usage.organization_id, Usage.usage_type_id, region, Usage.usage_at)
-    current_key = current.with_only_columns(Valuation.__table__.c.key).correlate(Usage).scalar_subquery()
+    region = sa.func.coalesce(Usage.region, Organization.region)
+    current = current_key(Usage.usage_type_id, region, Usage.usage_at, Usage.usage_until)
+    now = (
+        sa.select(current.c.key)
+        .select_from(sa.join(Organization, current, sa.true()))
+        .where(Organization.id == Usage.organization_id)
+        .correlate(Usage)
+        .scalar_subquery()
+    )
     frozen = (Valuation.organization_id == Usage.organization_id, Valuation.id == Usage.valuation_id)
     frozen_key = sa.select(Valuation.key).where(*frozen).correlate(Usage).scalar_subquery()
-    return sa.func.coalesce(current_key != frozen_key, sa.false())
+    return sa.func.coalesce(now != frozen_key, sa.false())
 
 
 def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -74,6 +81,7 @@ def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.
             candidate.user_id,
             candidate.usage_type_id,
             candidate.usage_at,
+            candidate.usage_until,
             User.id.label("known_user_id"),
             User.organization_id,
             effective_region(candidates).label("region"),
@@ -112,7 +120,7 @@ def create_missing_valuation(candidate: Any) -> CarbonError | None:
     if not row.is_open:
         return closed_error(row.organization_id, row.usage_at)
     try:
-        choose_valuation(row.organization_id, usage_type, row.region, row.usage_at)
+        choose_valuation(row.organization_id, usage_type, row.region, row.usage_at, row.usage_until)
     except MissingFactor as error:
         return error
     return None

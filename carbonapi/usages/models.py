@@ -14,13 +14,19 @@ QUALITIES = MEASURED, ESTIMATED = "measured", "estimated"
 DEFAULT_QUALITY = MEASURED
 
 
+def _sum(factor: str, split: str) -> str:
+    return f"amount_in_type_unit * {factor} + coalesce({split}, 0)"
+
+
 class UsageColumns(TenantScoped):
     """The columns of a version of a usage: an amount of a usage type, used by a user at an instant.
 
     With `usage_until` it is an interval, such as a bill: the amount was used evenly within [usage_at, usage_until).
     `amount` and `unit` are those of the client; `amount_in_type_unit` is the same amount in the unit of the usage type.
     The valuation that was current at the time is frozen into the row, with its location-based and market-based factor.
-    PostgreSQL generates `co2e_kg` and `market_co2e_kg` as the exact products.
+    PostgreSQL generates `co2e_kg` and `market_co2e_kg` as the exact products. An interval over a change of factor may
+    be split: then the factors are those of its first part, and `split_co2e_kg` and `split_market_co2e_kg` are what the
+    other factors of its later parts add to the products. Of all other usages they are null.
     The version is current from `recorded_at` on; `reason` says why the usage was corrected to it.
     """
 
@@ -35,6 +41,8 @@ class UsageColumns(TenantScoped):
     emission_factor_id: Mapped[int]
     factor: Mapped[Decimal] = mapped_column(FACTOR)
     market_factor: Mapped[Decimal] = mapped_column(FACTOR)
+    split_co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
+    split_market_co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
     region: Mapped[str | None]
     quality: Mapped[str] = mapped_column(server_default=DEFAULT_QUALITY)
     note: Mapped[str | None]
@@ -47,11 +55,11 @@ class UsageColumns(TenantScoped):
 
     @declared_attr
     def co2e_kg(cls) -> Mapped[Decimal]:
-        return mapped_column(sa.Numeric, sa.Computed("amount_in_type_unit * factor", persisted=True))
+        return mapped_column(sa.Numeric, sa.Computed(_sum("factor", "split_co2e_kg"), persisted=True))
 
     @declared_attr
     def market_co2e_kg(cls) -> Mapped[Decimal]:
-        return mapped_column(sa.Numeric, sa.Computed("amount_in_type_unit * market_factor", persisted=True))
+        return mapped_column(sa.Numeric, sa.Computed(_sum("market_factor", "split_market_co2e_kg"), persisted=True))
 
     @declared_attr
     def recorded_by(cls) -> Mapped[int]:
@@ -160,7 +168,8 @@ class UsageVersion(UsageColumns, Model):
 class DailyTotal(Model):
     """The sums of the usages of a type on a local day of their organization, by valuation and restatement.
 
-    A usage at an instant is on the day of the instant. An interval has a prorated part on each day that it touches.
+    A usage at an instant is on the day of the instant. An interval has a prorated part on each day that it touches, by
+    the valuation of the day if it is split.
     `usage_count` counts the usages that begin on the day, `carried_count` the intervals that began on an earlier day.
     `amount` is in the unit of the type, `estimated_amount` the part of it that was estimated. The kg CO2e are its exact
     products with the factors of the valuation. The bits of `reading_hours` are the hours of the local clock with a
@@ -198,6 +207,11 @@ class DailyTotal(Model):
     period_hours: Mapped[int] = mapped_column(sa.Integer)
     # Only within a transaction: a usage has left the day, so its hours must be read again.
     hours_stale: Mapped[bool]
+
+
+def split_id(usage: Any) -> sa.ColumnElement[int | None]:
+    """Return the valuation of a usage if it is split, or null. usage: the columns of a table."""
+    return sa.case((usage.split_co2e_kg.is_not(None), usage.valuation_id))
 
 
 def ledger_columns(table: Any) -> list[Any]:

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import sqlalchemy as sa
+
 from ..accounts.models import Organization, User
 from ..auth import current_actor, get_referenced, get_visible
 from ..catalogue.models import UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuations import FACTORS_OF_USAGE, choose_valuation
+from ..catalogue.valuation_choice import choose_valuation
+from ..catalogue.valuations import FACTORS_OF_USAGE
+from ..db import db
 from ..errors import Unavailable, ValidationFailed
 from ..periods.service import check_adjusted_period
 from .candidates import COLUMNS, candidate_row, create_missing_valuation
 from .ledger import single
-from .ledger.sql import VALUATION_DEPENDS_ON
+from .ledger.sql import SPLIT, VALUATION_DEPENDS_ON, split_difference
 from .models import DEFAULT_QUALITY, Usage
 from .validation import get_active_type, interval_error
 
@@ -57,8 +61,10 @@ def correct(usage: Usage, reason: str | None = None, **fields: Any) -> Usage:
     changes = {name: value for name, value in fields.items() if getattr(usage, name) != value}
     if changes:
         _validate_correction(usage, changes)
-        changes |= _choose_again(usage, changes)
+        is_split, chosen = _choose_again(usage, changes)
+        changes |= chosen
         changes |= _convert_again(usage, changes)
+        changes |= _split_again(usage, changes, is_split=is_split)
         single.update(usage, reason, changes)
     return usage
 
@@ -88,16 +94,29 @@ def _validate_correction(usage: Usage, changes: Values) -> None:
         raise ValidationFailed("Must not be negative, unless it adjusts a closed period.", field="amount")
 
 
-def _choose_again(usage: Usage, changes: Values) -> Values:
-    """Return the valuation of the corrected usage, or nothing if the usage keeps its own."""
+def _choose_again(usage: Usage, changes: Values) -> tuple[bool, Values]:
+    """Return whether the valuation of the corrected usage is split, and the valuation unless the usage keeps its own."""
     if changes.keys().isdisjoint(VALUATION_DEPENDS_ON):
-        return {}
+        return usage.split_co2e_kg is not None, {}
     after = {name: changes.get(name, getattr(usage, name)) for name in VALUATION_DEPENDS_ON}
     region = after["region"] or get_visible(Organization, usage.organization_id).region
     usage_type = get_active_type(after["usage_type_id"], usage.usage_type_id)
-    valuation = choose_valuation(usage.organization_id, usage_type, region, after["usage_at"])
+    times = (after["usage_at"], after["usage_until"])
+    valuation = choose_valuation(usage.organization_id, usage_type, region, *times)
     chosen = {name: getattr(valuation, name) for name in FACTORS_OF_USAGE}
-    return {"valuation_id": valuation.id, **chosen, "restatement_id": None}
+    return valuation.split_id is not None, {"valuation_id": valuation.id, **chosen, "restatement_id": None}
+
+
+def _split_again(usage: Usage, changes: Values, *, is_split: bool) -> Values:
+    """Return what the later parts of the corrected usage add to its kg CO2e, if that changes."""
+    if not is_split:
+        return dict.fromkeys(SPLIT) if usage.split_co2e_kg is not None else {}
+    names = ("valuation_id", "amount_in_type_unit", "usage_at", "usage_until")
+    if changes.keys().isdisjoint(names):
+        return {}
+    after = (changes.get(name, getattr(usage, name)) for name in names)
+    difference = sa.select(split_difference(usage.organization_id, *after))
+    return dict(db.session.execute(difference).one()._mapping)
 
 
 def _convert_again(usage: Usage, changes: Values) -> Values:

@@ -9,13 +9,21 @@ from sqlalchemy.dialects import postgresql
 from ...accounts.models import Organization, User
 from ...auth import current_actor, scope_criteria
 from ...catalogue.models import UsageType
-from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ensure_valuations, valuation_at
+from ...catalogue.valuation_choice import ensure_valuations_of, valuation_of
+from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation
 from ...db import db
 from ...periods.service import is_open
 from ..candidates import COLUMNS, effective_region, valuation_lateral
-from ..models import Usage, UsageVersion
+from ..models import Usage, UsageVersion, split_id
 from .daily_totals import SOURCE_COLUMNS, added, refresh_hours, removed, update_totals_cte
-from .sql import MIN_VERSION_AGE, VALUATION_DEPENDS_ON, archive_versions, insert_usages
+from .sql import (
+    MIN_VERSION_AGE,
+    SPLIT,
+    VALUATION_DEPENDS_ON,
+    archive_versions,
+    insert_usages,
+    split_difference,
+)
 
 
 def insert_many(candidates: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
@@ -49,11 +57,17 @@ def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason:
     valuation = valuation_lateral(candidates)
     usage = Usage.__table__.c
     is_new = sa.or_(*(usage[name].is_distinct_from(candidates.c[name]) for name in VALUATION_DEPENDS_ON))
+    amount = sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount)
+    difference = split_difference(
+        Usage.organization_id, sa.case((is_new, valuation.c.split_id), else_=split_id(usage)), amount,
+        candidates.c.usage_at, candidates.c.usage_until,
+    )  # fmt: skip
     derived = {
         "unit": sa.func.coalesce(candidates.c.unit, UsageType.unit),
-        "amount_in_type_unit": sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount),
+        "amount_in_type_unit": amount,
         "valuation_id": sa.case((is_new, valuation.c.id), else_=Usage.valuation_id),
         **{name: sa.case((is_new, valuation.c[name]), else_=usage[name]) for name in FACTORS_OF_USAGE},
+        **{name: difference.c[name] for name in SPLIT},
         "restatement_id": sa.case((is_new, None), else_=Usage.restatement_id),
     }
     values = {name: candidates.c[name] for name in COLUMNS} | derived
@@ -65,6 +79,7 @@ def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason:
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == candidates.c.usage_type_id) & ~UsageType.archived)
         .join(valuation, sa.true())
+        .join(difference, sa.true())
         .where(*_has_id(candidates.c.usage_id, organization_id), *scope_criteria(Usage))
         .where(is_open(Usage.organization_id, Usage.usage_at), is_open(Usage.organization_id, candidates.c.usage_at))
         .with_for_update(of=Usage)
@@ -101,13 +116,15 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]
     """Select the usages visible to the actor that would now get another valuation.
 
     Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at;
-    and of the current valuation valuation_id, FACTORS_OF_USAGE and new_factor. The factors `old_factor` and
-    `new_factor` are those of the location-based total.
+    old_valuation_id and old_split_id; and of the current valuation valuation_id, split_id, FACTORS_OF_USAGE, SPLIT and
+    new_factor. The factors `old_factor` and `new_factor` are those of the location-based total, in the first part.
     """
     region = effective_region(Usage.__table__)
-    columns, frozen = Valuation.__table__.c, Valuation.__table__.alias("frozen")
-    chosen = valuation_at(Usage.organization_id, Usage.usage_type_id, region, Usage.usage_at)
-    current: Any = chosen.add_columns(columns.key, columns.location_total).lateral("current")
+    frozen, current = (Valuation.__table__.alias(name) for name in ("frozen", "current"))
+    valuation = valuation_of(Usage.usage_type_id, region, Usage.usage_at, Usage.usage_until)
+    difference = split_difference(
+        Usage.organization_id, valuation.c.split_id, Usage.amount_in_type_unit, Usage.usage_at, Usage.usage_until
+    )
     of_usage: Any = sa.select(
         Usage.organization_id,
         Usage.id,
@@ -117,14 +134,20 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]
         Usage.amount_in_type_unit,
         frozen.c.location_total.label("old_factor"),
         Usage.recorded_at,
+        Usage.valuation_id.label("old_valuation_id"),
+        split_id(Usage).label("old_split_id"),
         current.c.id.label("valuation_id"),
+        valuation.c.split_id,
+        *(difference.c[name] for name in SPLIT),
         *(current.c[name] for name in FACTORS_OF_USAGE),
         current.c.location_total.label("new_factor"),
     )
     outdated: sa.Select[Any] = (
         of_usage.join(Organization, Organization.id == Usage.organization_id)
         .join(frozen, (frozen.c.organization_id == Usage.organization_id) & (frozen.c.id == Usage.valuation_id))
-        .join(current, sa.true())
+        .join(valuation, sa.true())
+        .join(current, (current.c.organization_id == Usage.organization_id) & (current.c.id == valuation.c.id))
+        .join(difference, sa.true())
         .where(*scope_criteria(Usage), *criteria, current.c.key != frozen.c.key)
     )
     return outdated
@@ -132,15 +155,13 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]
 
 def choose_valuations(organization_id: int, *criteria: sa.ColumnElement[bool]) -> None:
     """Create the current valuations that are missing for the usages of an organization that meet the criteria."""
-    region = effective_region(Usage.__table__)
-    series = (
-        sa.select(Usage.usage_type_id, region, sa.func.min(Usage.usage_at), sa.func.max(Usage.usage_at))
+    region = effective_region(Usage.__table__).label("region")
+    usages = (
+        sa.select(Usage.usage_type_id, region, Usage.usage_at, Usage.usage_until)
         .join(Organization, Organization.id == Usage.organization_id)
         .where(Usage.organization_id == organization_id, *criteria)
-        .group_by(Usage.usage_type_id, region)
     )
-    for type_id, of_region, first, last in db.session.execute(series).all():
-        ensure_valuations(organization_id, db.session.get_one(UsageType, type_id), of_region, first, last)
+    ensure_valuations_of(organization_id, usages)
 
 
 def apply_restatement(
@@ -151,7 +172,7 @@ def apply_restatement(
     usages: a locked SELECT of `with_outdated_valuation`. Each gets a new version that names the restatement.
     figures: a SELECT from `usages`; the same statement applies the restatement.
     """
-    values: dict[str, Any] = {name: usages.c[name] for name in ("valuation_id", *FACTORS_OF_USAGE)}
+    values: dict[str, Any] = {name: usages.c[name] for name in ("valuation_id", *FACTORS_OF_USAGE, *SPLIT)}
     values["restatement_id"] = restatement_id
     _, totals = _update_ctes(usages, organization_id, now, reason, values)
     _disable_nested_loops()

@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from ...accounts.models import Organization
+from ...catalogue.valuation_choice import forget_splits
+from ...catalogue.valuations import ValuationSegment
 from ...db import db, timeouts
 from ...local_time.clock import MICROSECOND, day_start, hour_bit, interval_hours, local_clock
 from ...local_time.proration import usage_by_day
-from ..models import DailyTotal, Usage
+from ..models import DailyTotal, Usage, split_id
 
 ZERO = sa.literal_column("0", sa.Integer)
 SUMS = ("usage_count", "carried_count", "amount", "estimated_amount")
@@ -28,7 +30,7 @@ HOURS = ("reading_hours", "period_hours")
 # The columns of a usage that its daily totals depend on.
 SOURCE_COLUMNS = (
     Usage.organization_id, Usage.usage_type_id, Usage.usage_at, Usage.usage_until, Usage.amount_in_type_unit,
-    Usage.valuation_id, Usage.quality, Usage.restatement_id, Usage.adjusts_closed_period_id,
+    Usage.valuation_id, Usage.split_co2e_kg, Usage.quality, Usage.restatement_id, Usage.adjusts_closed_period_id,
 )  # fmt: skip
 # A correction of one of these moves a usage to other daily totals, or changes the hours that have data.
 KEY_COLUMNS = {
@@ -79,7 +81,10 @@ def _changes(usages: Any, sign: int, *, moves: bool) -> sa.Select[Any]:
 def _by_day(changes: Any) -> sa.Select[Any]:
     """Return rows to add to the daily totals: one for each change and each day that it touches, days in order."""
     change = changes.c
-    usage_day = usage_by_day(Organization.timezone, change.usage_at, change.usage_until, change.amount_in_type_unit)
+    usage_day = usage_by_day(
+        Organization.timezone, change.usage_at, change.usage_until, change.amount_in_type_unit,
+        change.organization_id, change.valuation_id, split_id(change),
+    )  # fmt: skip
     day = usage_day.c
     has_data = (change.sign > 0) & change.adjusts_closed_period_id.is_(None)
     amount = change.sign * day.day_amount
@@ -88,11 +93,11 @@ def _by_day(changes: Any) -> sa.Select[Any]:
             change.organization_id,
             change.usage_type_id,
             day.day,
-            change.valuation_id,
+            day.day_valuation_id.label("valuation_id"),
             sa.func.coalesce(change.restatement_id, ZERO).label("restatement_id"),
             Organization.timezone,
-            sa.case((day.is_first, change.sign), else_=ZERO).label("usage_count"),
-            sa.case((day.is_first, ZERO), else_=change.sign).label("carried_count"),
+            (change.sign * day.usage_count).label("usage_count"),
+            (change.sign * day.carried_count).label("carried_count"),
             amount.label("amount"),
             sa.case((change.quality == "estimated", amount), else_=ZERO).label("estimated_amount"),
             *(sa.case((has_data, day[name]), else_=ZERO).label(name) for name in HOURS),
@@ -125,10 +130,21 @@ def refresh_hours(organization_id: int) -> None:
         .where(DailyTotal.organization_id == organization_id, DailyTotal.hours_stale)
         .cte("stale")
     )
+    segment = ValuationSegment.__table__.c
+    has_segment = sa.exists().where(
+        segment.organization_id == organization_id,
+        segment.valuation_id == Usage.valuation_id,
+        segment.segment_id == stale.c.valuation_id,
+        segment.starts_at < stale.c.day_end,
+        segment.ends_at.is_(None) | (segment.ends_at > sa.func.greatest(stale.c.day_start, Usage.usage_at)),
+        segment.starts_at < Usage.usage_until,
+    )
+    has_valuation = sa.case(
+        (Usage.split_co2e_kg.is_(None), Usage.valuation_id == stale.c.valuation_id), else_=has_segment
+    )
     of_day = (
         Usage.organization_id == organization_id,
         Usage.usage_type_id == stale.c.usage_type_id,
-        Usage.valuation_id == stale.c.valuation_id,
         sa.func.coalesce(Usage.restatement_id, 0) == stale.c.restatement_id,
         Usage.usage_at < stale.c.day_end,
         Usage.adjusts_closed_period_id.is_(None),
@@ -138,9 +154,10 @@ def refresh_hours(organization_id: int) -> None:
     )
     found = sa.union_all(
         sa.select(stale, hour_bit(first_time).label("reading_hours"), ZERO.label("period_hours"))
-        .where(*of_day, Usage.usage_at >= stale.c.day_start, Usage.usage_until.is_(None)),
+        .where(*of_day, Usage.valuation_id == stale.c.valuation_id, Usage.usage_at >= stale.c.day_start,
+               Usage.usage_until.is_(None)),
         sa.select(stale, ZERO, interval_hours(first_time, last_time, stale.c.day))
-        .where(*of_day, Usage.usage_until > stale.c.day_start),
+        .where(*of_day, has_valuation, Usage.usage_until > stale.c.day_start),
         sa.select(stale, ZERO, ZERO),
     ).subquery("found")  # fmt: skip
     key = [found.c[name] for name in DailyTotal.KEY]
@@ -188,6 +205,7 @@ def rebuilding_daily_totals(organization_id: int) -> Iterator[None]:
     """
     connection = db.session.connection()
     _delete_totals(connection, organization_id)
+    forget_splits(organization_id)
     yield
     _insert_totals(connection, organization_id)
 

@@ -132,8 +132,9 @@ def _difference(usage: Usage, changes: Values) -> tuple[Values, Values]:
     before = {column.name: getattr(usage, column.name) for column in AUDITED_COLUMNS}
     after = {name: changes.get(name, value) for name, value in before.items()}
     with decimal.localcontext(prec=PRODUCT_DIGITS):
-        for name, factor in (("co2e_kg", "factor"), ("market_co2e_kg", "market_factor")):
-            after[name] = after["amount_in_type_unit"] * after[factor]
+        for method in ("", "market_"):
+            product = after["amount_in_type_unit"] * after[f"{method}factor"]
+            after[f"{method}co2e_kg"] = product + (after[f"split_{method}co2e_kg"] or 0)
     changed = [name for name in before if before[name] != after[name]]
     return {name: before[name] for name in changed}, {name: after[name] for name in changed}
 

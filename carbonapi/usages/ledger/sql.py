@@ -14,7 +14,8 @@ from ...periods.service import is_open
 from ..candidates import COLUMNS, valuation_lateral
 from ..models import Usage, UsageVersion, ledger_columns
 
-VALUATION_DEPENDS_ON = {"usage_type_id", "usage_at", "region"}
+VALUATION_DEPENDS_ON = {"usage_type_id", "usage_at", "usage_until", "region"}
+SPLIT = ("split_co2e_kg", "split_market_co2e_kg")
 # The clocks of two machines may differ, but each version must end after it begins.
 MIN_VERSION_AGE = dt.timedelta(microseconds=1)
 
@@ -42,11 +43,17 @@ def insert_usages(
         "unit": sa.func.coalesce(candidates.c.unit, UsageType.unit),
         "amount_in_type_unit": sa.func.coalesce(candidates.c.amount_in_type_unit, candidates.c.amount),
     }
+    difference = split_difference(
+        Organization.id, valuation.c.split_id, defaults["amount_in_type_unit"], candidates.c.usage_at,
+        candidates.c.usage_until,
+    )  # fmt: skip
     rows = (
         sa.select(
             User.organization_id,
             *(defaults.get(name, candidates.c[name]) for name in COLUMNS),
-            *valuation.c,
+            valuation.c.id,
+            *(valuation.c[name] for name in FACTORS_OF_USAGE),
+            *(difference.c[name] for name in SPLIT),
             sa.literal(import_id, sa.BigInteger),
             recorded_at,
             sa.cast(actor.id, sa.BigInteger),
@@ -57,11 +64,18 @@ def insert_usages(
         .join(Organization, Organization.id == User.organization_id)
         .join(UsageType, (UsageType.id == candidates.c.usage_type_id) & ~UsageType.archived)
         .join(valuation, sa.true())
+        .join(difference, sa.true())
         .where(is_time_open)
         .order_by(candidates.c.place)
     )
-    derived = ("valuation_id", *FACTORS_OF_USAGE, "import_id", "recorded_at", "recorded_by", "version")
+    derived = ("valuation_id", *FACTORS_OF_USAGE, *SPLIT, "import_id", "recorded_at", "recorded_by", "version")
     return sa.insert(Usage).from_select(["organization_id", *COLUMNS, *derived], rows)
+
+
+def split_difference(organization_id: Any, split_id: Any, amount: Any, usage_at: Any, usage_until: Any) -> Any:
+    """Return a lateral table of one row with the columns SPLIT of a usage. split_id: its valuation if that is split."""
+    found = sa.func.split_difference(organization_id, split_id, amount, usage_at, usage_until)
+    return found.table_valued(*(sa.column(name, sa.Numeric) for name in SPLIT)).lateral("difference")
 
 
 def archive_versions(

@@ -178,6 +178,18 @@ def forget_splits(organization_id: int) -> None:
     )
 
 
+def valuations_in_scopes(is_in_scopes: sa.ColumnElement[bool]) -> sa.CompoundSelect[Any]:
+    """Select the keys of valuations with a line that meets a criterion of ValuationLine, in a segment if split."""
+    line, segment = ValuationLine.__table__.c, ValuationSegment.__table__.c
+    of_line = (segment.organization_id == line.organization_id) & (segment.segment_id == line.valuation_id)
+    return sa.union_all(
+        sa.select(line.organization_id, line.valuation_id).where(is_in_scopes),
+        sa.select(segment.organization_id, segment.valuation_id)
+        .join_from(ValuationSegment.__table__, ValuationLine.__table__, of_line)
+        .where(is_in_scopes),
+    )
+
+
 def usage_parts(usage: Any, valuation_id: Any, split_id: Any, start: Any, end: Any, name: str) -> Any:
     """Return a lateral table of the parts of an interval within [start, end): one for each segment of its valuation.
 

@@ -18,9 +18,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
+from ..catalogue.valuation_choice import usage_parts
 from ..catalogue.valuations import line_factors
 from ..local_time.proration import LAST_DIGIT
-from ..usages.models import UsageVersion
+from ..usages.models import UsageVersion, split_id
 from .aggregation import SCOPES, Basis, Figures
 from .prorated_rows import TimeEdges
 from .service import CachedQuery, RowSource, UsageSelection
@@ -87,7 +88,7 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
     """Select the sums of each usage type in a range, as they are now and as they were first recorded."""
     # The last version before any restatement.
     earlier = (
-        sa.select(UsageVersion.valuation_id)
+        sa.select(UsageVersion.valuation_id, split_id(UsageVersion).label("split_id"))
         .where(
             UsageVersion.organization_id == parts.c.organization_id,
             UsageVersion.id == parts.c.id,
@@ -103,15 +104,18 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
     current = line_factors(scopes=scopes).alias("current_lines")
     first = line_factors(scopes=scopes).alias("first_lines")
     first_id = sa.func.coalesce(earlier.c.valuation_id, parts.c.valuation_id)
+    # An earlier version may have been split where the current one is not.
+    split = usage_parts(parts.c, first_id, earlier.c.split_id, parts.c.part_start, parts.c.part_end, "first_parts")
+    amount = sa.func.coalesce(split.c.part_amount, parts.c.amount)
     return (
         sa.select(
             sa.literal(is_after).label("is_after"),
             UsageType.id.label("id"),
             UsageType.name.label("name"),
             UsageType.unit.label("unit"),
-            sa.func.sum(parts.c.amount).label("amount"),
-            sa.func.sum(parts.c.amount * sa.func.coalesce(first.c[basis.method], 0)).label("first_kg"),
-            sa.func.sum(parts.c.amount * sa.func.coalesce(current.c[basis.method], 0)).label("current_kg"),
+            sa.func.sum(amount).label("amount"),
+            sa.func.sum(amount * sa.func.coalesce(first.c[basis.method], 0)).label("first_kg"),
+            sa.func.sum(amount * sa.func.coalesce(current.c[basis.method], 0)).label("current_kg"),
             sa.func.array_agg(parts.c.restatement_id.distinct())
             .filter(parts.c.restatement_id.is_not(None))
             .label("restatement_ids"),
@@ -119,8 +123,9 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
         .select_from(parts)
         .join(UsageType, UsageType.id == parts.c.usage_type_id)
         .outerjoin(earlier, sa.true())
+        .join(split, sa.true())
         .outerjoin(current, _is_of(current, parts, parts.c.valuation_id))
-        .outerjoin(first, _is_of(first, parts, first_id))
+        .outerjoin(first, _is_of(first, parts, split.c.part_valuation_id))
         .group_by(UsageType.id)
     )
 

@@ -110,7 +110,9 @@ class DailyRows:
                 total.estimated_amount, usage_count.label("usage_count"),
             )
             .select_from(SELECTED_TOTALS.join(self.table, sa.true()))
-            .where(total.day >= self.first, total.day < self.last, total.usage_count + total.carried_count > 0)
+            .where(total.day >= self.first, total.day < self.last)
+            # Totals of usages that are gone are zero.
+            .where(sa.or_(total.usage_count + total.carried_count > 0, total.amount != 0))
         ]  # fmt: skip
         if partial_days.has_front:
             front = prorated_rows(self.front, USAGE_COLUMNS)
@@ -118,6 +120,6 @@ class DailyRows:
         if partial_days.has_back:
             back = prorated_rows(self.back, USAGE_COLUMNS)
             is_counted_here = sa.or_(self.back_is_place, back.c.usage_at >= self.back.first)
-            replaced = {"place": self.count, "usage_count": sa.case((is_counted_here, 1), else_=0)}
+            replaced = {"place": self.count, "usage_count": sa.case((is_counted_here, back.c.usage_count), else_=0)}
             sources.append(sa.select(*(replaced.get(name, back.c[name]).label(name) for name in COLUMNS)))
         return sa.union_all(*sources).subquery("parts")

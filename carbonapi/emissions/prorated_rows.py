@@ -13,23 +13,23 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from ..catalogue.valuation_choice import usage_parts
 from ..local_time.clock import MICROSECOND, TIMESTAMPTZ
-from ..local_time.proration import prorated_amount
 from ..rest.fields import format_datetime
-from ..usages.models import DailyTotal, Usage
+from ..usages.models import DailyTotal, Usage, split_id
 
 # A statement of figures reads the selected usages, and the daily totals that cover them, by these names. So one
 # statement serves every selection: each request adds its own CTEs of these names.
 USAGE_COLUMNS = (
     Usage.organization_id, Usage.id, Usage.version, Usage.user_id, Usage.usage_type_id, Usage.usage_at,
-    Usage.usage_until, Usage.amount_in_type_unit, Usage.valuation_id, Usage.quality,
+    Usage.usage_until, Usage.amount_in_type_unit, Usage.valuation_id, Usage.split_co2e_kg, Usage.quality,
     Usage.adjusts_closed_period_id, Usage.restatement_id,
 )  # fmt: skip
 SELECTED_USAGES: Any = sa.table("usage_rows", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
 SELECTED_TOTALS: Any = sa.table("total_rows", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
 
 # The columns of a usage that its parts have.
-PART_COLUMNS = tuple(column.key for column in USAGE_COLUMNS if column.key not in ("usage_until", "amount_in_type_unit"))
+PART_COLUMNS = tuple(column.key for column in USAGE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,18 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
     """Return the parts of the selected usages between the edges, as a table.
 
     Columns: `place`; the part's `amount`, in the unit of the type; `estimated_amount`, the same if it is estimated;
-    `usage_count`, 1; and the named columns of the usage.
+    `part_start` and `part_end` of an interval; `usage_count`, 1, or 0 of later parts in a place of a split usage; and the
+    named columns of the usage. `valuation_id` is that of the part.
     """
     usage = SELECTED_USAGES.c
-    others = [usage[name] for name in dict.fromkeys(("usage_at", "quality", *columns))]
+    others = [usage[name] for name in dict.fromkeys(("usage_at", "quality", *columns)) if name != "valuation_id"]
+    empty = sa.cast(None, TIMESTAMPTZ)
     is_instant, is_interval = within(edges.first, edges.last)
     whole = (
         sa.select(edges.place_of(usage.usage_at).label("place"), usage.amount_in_type_unit.label("amount"))
+        .add_columns(
+            usage.valuation_id, empty.label("part_start"), empty.label("part_end"), sa.literal(1).label("usage_count")
+        )
         .add_columns(*others)
         .select_from(SELECTED_USAGES.join(edges.table, sa.true()))
         .where(is_instant)
@@ -98,15 +103,16 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
     places = edges.places_of(usage.usage_at, usage.usage_until)
     instants, place = edges.table.c.instants, places.c.place
     start, end = instants[place], instants[place + 1]
-    amount = prorated_amount(usage.amount_in_type_unit, usage.usage_at, usage.usage_until, start, end)
+    split = usage_parts(usage, usage.valuation_id, split_id(usage), start, end, "split")
+    count = sa.cast(split.c.is_first, sa.Integer).label("usage_count")
     part = (
-        sa.select(place, amount.label("amount"), *others)
-        .select_from(SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()))
+        sa.select(place, split.c.part_amount.label("amount"), split.c.part_valuation_id.label("valuation_id"))
+        .add_columns(split.c.part_start, split.c.part_end, count, *others)
+        .select_from(SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()).join(split, sa.true()))
         # Two edges are equal around a day that has no counterpart a year before.
         .where(is_interval, start < end)
         .subquery("pieces")
     )
-    prorated = sa.select(part.c.place, part.c.amount, *(part.c[column.name] for column in others))
-    parts = whole.union_all(prorated).subquery("usage_parts")
+    parts = whole.union_all(sa.select(part)).subquery("parts_of_usages")
     estimated = sa.case((parts.c.quality == "estimated", parts.c.amount))
-    return sa.select(parts, sa.literal(1).label("usage_count"), estimated.label("estimated_amount")).subquery("parts")
+    return sa.select(parts, estimated.label("estimated_amount")).subquery("parts")

@@ -30,6 +30,7 @@ from ..imports.formats.text_files import (
     sha256_of_text_file,
 )
 from ..rest.fields import MAX_ID, MAX_NUMBER_LENGTH, UtcDateTime, format_datetime, format_decimal
+from ..usages.ledger import split_difference
 from ..usages.models import Usage, UsageVersion
 from ..usages.schemas import UsageSchema
 
@@ -109,18 +110,27 @@ def _versions(keys: set[Key]) -> dict[Key, Any]:
                 Valuation,
                 (Valuation.organization_id == model.organization_id) & (Valuation.id == model.valuation_id),
             )
+            .join(difference, sa.true())
             .with_only_columns(
                 *(getattr(model, name) for name in UsageSchema().fields),
                 UsageType.unit.label("type_unit"),
                 EmissionFactor.factor.label("catalogue_factor"),
                 Valuation.factor.label("frozen_factor"),
                 Valuation.market_factor.label("frozen_market_factor"),
+                difference.c.split_co2e_kg.label("split"),
+                difference.c.split_market_co2e_kg.label("market_split"),
                 maintain_column_froms=True,
             )
-            for model in (Usage, UsageVersion)
+            for model, difference in ((model, _split_difference(model)) for model in (Usage, UsageVersion))
         )
     )
     return {(version.id, version.version): version for version in db.session.execute(found)}
+
+
+def _split_difference(model: Any) -> Any:
+    """Return a lateral table of what the later parts of a version add, computed again from its valuation."""
+    split = sa.case((Valuation.split, model.valuation_id))
+    return split_difference(model.organization_id, split, model.amount_in_type_unit, model.usage_at, model.usage_until)
 
 
 def _differences(cells: Cells, version: Any) -> Iterator[str]:
@@ -155,10 +165,14 @@ def _miscalculations(version: Any) -> Iterator[str]:
         )
     if (version.frozen_factor, version.frozen_market_factor) != (version.factor, version.market_factor):
         yield f"factor: the factors of the ledger {where} are not those of valuation {version.valuation_id}."
-    for name, each in (("co2e_kg", factor), ("market_co2e_kg", version.frozen_market_factor)):
-        stored, product = getattr(version, name), converted * each
+    for name, each, split in (
+        ("co2e_kg", factor, version.split),
+        ("market_co2e_kg", version.frozen_market_factor, version.market_split),
+    ):
+        stored, product = getattr(version, name), converted * each + (split or 0)
         if product != stored:
             calculation = f"{format_decimal(converted)} {version.type_unit} × {format_decimal(each)}"
+            calculation += "" if split is None else f" + {format_decimal(split)} of later parts"
             yield (
                 f"{name}: the ledger has {format_decimal(stored)} {where}; {calculation} are {format_decimal(product)}."
             )

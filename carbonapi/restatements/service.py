@@ -11,6 +11,8 @@ from .. import audit
 from ..accounts.models import Organization
 from ..auth import current_actor, get_referenced, get_visible
 from ..catalogue.models import UsageType
+from ..catalogue.valuation_choice import usage_parts
+from ..catalogue.valuations import Valuation
 from ..db import allow, db
 from ..local_time.clock import MICROSECOND, first_instant, local_clock
 from ..local_time.proration import prorated_amount
@@ -86,12 +88,23 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
     months = months.render_derived()
     begin, end = first_instant(timezone, months.c.begin), first_instant(timezone, months.c.begin + one_month)
     amount = prorated_amount(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
+    whole = outdated.c.amount_in_type_unit
     factors = (outdated.c.old_factor, outdated.c.new_factor)
     instants = sa.select(
-        first.label("month"), sa.true().label("is_first"), outdated.c.amount_in_type_unit.label("amount"), *factors
+        first.label("month"),
+        sa.true().label("is_first"),
+        *((whole * factor).label(f"{factor.name}_kg") for factor in factors),
     ).where(outdated.c.usage_until.is_(None))
+    splits = (outdated.c.old_split_id, outdated.c.split_id)
     intervals = (
-        sa.select(months.c.begin, months.c.begin == first, amount, *factors)
+        sa.select(
+            months.c.begin,
+            months.c.begin == first,
+            *(
+                amount * factor + _later_parts(outdated, split_id, factor, begin, end)
+                for factor, split_id in zip(factors, splits, strict=True)
+            ),
+        )
         .select_from(outdated.join(months, sa.true()))
         .where(outdated.c.usage_until.is_not(None))
     )
@@ -101,12 +114,22 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
             sa.func.to_char(parts.c.month, "YYYY-MM").label("month"),
             sa.func.count().label("usage_count"),
             sa.func.count().filter(parts.c.is_first).label("first_count"),
-            sa.func.sum(parts.c.amount * parts.c.old_factor).label("before_kg"),
-            sa.func.sum(parts.c.amount * parts.c.new_factor).label("after_kg"),
+            sa.func.sum(parts.c.old_factor_kg).label("before_kg"),
+            sa.func.sum(parts.c.new_factor_kg).label("after_kg"),
         )
         .group_by(parts.c.month)
         .order_by(parts.c.month)
     )
+
+
+def _later_parts(usage: sa.CTE, split_id: Any, first_factor: Any, start: Any, end: Any) -> Any:
+    """Return the kg CO2e that the later parts of a usage add within [start, end), if its valuation is split."""
+    part = usage_parts(usage.c, split_id, split_id, start, end, "part")
+    valuation = Valuation.__table__.alias("valuation_of_part")
+    of_part = (valuation.c.organization_id == usage.c.organization_id) & (valuation.c.id == part.c.part_valuation_id)
+    difference = sa.func.sum(part.c.part_amount * (valuation.c.location_total - first_factor))
+    added = sa.select(difference).select_from(sa.join(part, valuation, of_part)).correlate_except(part, valuation)
+    return sa.case((split_id.is_not(None), added.scalar_subquery()), else_=0)
 
 
 def _set_changes(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> None:

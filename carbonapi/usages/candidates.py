@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
 from ..catalogue.models import UsageType
-from ..catalogue.valuation_choice import choose_valuation, current_key, valuation_of
+from ..catalogue.valuation_choice import choose_valuation, current_key, missing_time, valuation_of
 from ..catalogue.valuations import Valuation
 from ..db import db
 from ..errors import CarbonError, MissingFactor, ValidationFailed
@@ -82,6 +82,9 @@ def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.
             candidate.usage_type_id,
             candidate.usage_at,
             candidate.usage_until,
+            missing_time(
+                candidate.usage_type_id, effective_region(candidates), candidate.usage_at, candidate.usage_until
+            ).label("missing_at"),
             User.id.label("known_user_id"),
             User.organization_id,
             effective_region(candidates).label("region"),

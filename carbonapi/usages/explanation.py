@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -14,7 +14,8 @@ from ..accounts.models import Organization
 from ..catalogue.factor_selection import FactorLookup
 from ..catalogue.models import LOCATION, EmissionFactor, UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuations import Valuation, ValuationLine, choose_valuation, lines_of
+from ..catalogue.valuation_choice import choose_valuation, usage_parts
+from ..catalogue.valuations import Valuation, ValuationLine, lines_of
 from ..db import db
 from ..errors import MissingFactor
 from ..rest.fields import format_datetime, format_decimal
@@ -26,6 +27,7 @@ CANONICAL = (
     "id", "version", "organization_id", "usage_type_id", "usage_at", "usage_until", "amount", "unit",
     "amount_in_type_unit", "co2e_kg", "market_co2e_kg",
 )  # fmt: skip
+CANONICAL_PART = ("starts_at", "ends_at", "amount")
 CANONICAL_LINE = ("line", "emission_factor_id", "factor", "scope", "category", "outside_of_scopes", "fallback")
 
 
@@ -36,10 +38,12 @@ def explain(usage: Usage) -> dict[str, Any]:
     region = usage.region or organization.region
     frozen = db.session.get_one(EmissionFactor, usage.emission_factor_id)
     lookup = FactorLookup(usage_type.id, usage.organization_id, region, LOCATION, usage.usage_at)
-    lines = lines_of(usage.organization_id, [usage.valuation_id])[usage.valuation_id]
+    parts = _parts(usage)
+    lines = lines_of(usage.organization_id, [part.valuation_id for part in parts])
     candidates = list(db.session.scalars(lookup.candidates()))
     unit = find_unit(usage.unit, usage_type.unit)
-    canonical = canonical_form(usage, lines)
+    canonical = _canonical_form(usage, parts, lines)
+    is_split = usage.split_co2e_kg is not None
     return {
         "usage": usage,
         "usage_type": usage_type,
@@ -55,8 +59,9 @@ def explain(usage: Usage) -> dict[str, Any]:
         "why": _why(frozen, region),
         "candidates": candidates,
         "outdated": _is_outdated(usage, usage_type, region),
-        "calculation": _multiplication(usage, usage_type.unit, usage.factor, usage.co2e_kg),
-        "lines": [_line(usage, usage_type, line) for line in lines],
+        "calculation": _calculation(parts, usage_type.unit, usage.co2e_kg),
+        "lines": [] if is_split else _explain_lines(parts[0].amount, usage_type.unit, lines[usage.valuation_id]),
+        "parts": [_explain_part(part, usage_type.unit, lines[part.valuation_id]) for part in parts if is_split],
         "co2e_kg": usage.co2e_kg,
         "versions": usage.version,
         "restatement_ids": _restatement_ids(usage),
@@ -65,10 +70,53 @@ def explain(usage: Usage) -> dict[str, Any]:
     }
 
 
-def canonical_form(usage: Usage, lines: Sequence[ValuationLine]) -> str:
-    """Return JSON of CANONICAL and `lines`: sorted names, no spaces, times in UTC, exact numbers as text."""
+class Part(NamedTuple):
+    """A part of a usage, with the factors of its valuation. A usage that is not split has one part."""
+
+    valuation_id: int
+    starts_at: dt.datetime
+    ends_at: dt.datetime | None
+    amount: Decimal
+    factor: Decimal
+    market_factor: Decimal
+
+
+def _parts(usage: Usage) -> list[Part]:
+    if usage.split_co2e_kg is None:
+        amount = usage.amount_in_type_unit
+        return [Part(usage.valuation_id, usage.usage_at, usage.usage_until, amount, usage.factor, usage.market_factor)]
+    id_, valuation = usage.valuation_id, Valuation.__table__
+    part = usage_parts(usage, id_, id_, usage.usage_at, usage.usage_until, "part")
+    of_part = (valuation.c.organization_id == usage.organization_id) & (valuation.c.id == part.c.part_valuation_id)
+    columns = (
+        valuation.c.id, part.c.part_start, part.c.part_end, part.c.part_amount, valuation.c.factor,
+        valuation.c.market_factor,
+    )  # fmt: skip
+    query = sa.select(*columns).select_from(sa.join(part, valuation, of_part)).order_by(part.c.part_start)
+    return [Part(*row) for row in db.session.execute(query)]
+
+
+def _canonical_form(usage: Usage, parts: Sequence[Part], lines: dict[int, list[ValuationLine]]) -> str:
+    """Return JSON of CANONICAL and its lines: sorted names, no spaces, times in UTC, exact numbers as text.
+
+    A usage has `lines`, or `parts` with lines if it is split.
+    """
     fields: dict[str, Any] = {name: _canonical(getattr(usage, name)) for name in CANONICAL}
-    fields["lines"] = [{name: _canonical(getattr(line, name)) for name in CANONICAL_LINE} for line in lines]
+    of_parts: list[dict[str, Any]] = [
+        {
+            "lines": [
+                {name: _canonical(getattr(line, name)) for name in CANONICAL_LINE} for line in lines[part.valuation_id]
+            ]
+        }
+        for part in parts
+    ]
+    if usage.split_co2e_kg is None:
+        fields |= of_parts[0]
+    else:
+        fields["parts"] = [
+            of_part | {name: _canonical(getattr(part, name)) for name in CANONICAL_PART}
+            for of_part, part in zip(of_parts, parts, strict=True)
+        ]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -88,23 +136,44 @@ def _conversion(usage: Usage, numerator: int, denominator: int, type_unit: str) 
     return f"{amount} {usage.unit} × {ratio} {type_unit}/{usage.unit} = {converted} {type_unit}"
 
 
-def _multiplication(usage: Usage, unit: str, factor: Decimal, co2e_kg: Decimal) -> str:
-    numbers = map(format_decimal, (usage.amount_in_type_unit, factor, co2e_kg))
-    return "{} {unit} × {} kg CO2e/{unit} = {} kg CO2e".format(*numbers, unit=unit)
+def _calculation(parts: Sequence[Any], unit: str, co2e_kg: Decimal) -> str:
+    """Return the sum of the products of amounts and factors as text."""
+    products = (
+        f"{format_decimal(part.amount)} {unit} × {format_decimal(part.factor)} kg CO2e/{unit}" for part in parts
+    )
+    return f"{' + '.join(products)} = {format_decimal(co2e_kg)} kg CO2e"
 
 
-def _line(usage: Usage, usage_type: UsageType, line: ValuationLine) -> dict[str, Any]:
-    """Return a line of the valuation, its kg CO2e, and the calculation."""
+def _explain_part(part: Part, unit: str, lines: Sequence[ValuationLine]) -> dict[str, Any]:
+    """Return a part of a split usage, its kg CO2e, and the calculation of each of its lines."""
     with decimal.localcontext(prec=PRODUCT_DIGITS):
-        co2e_kg = usage.amount_in_type_unit * line.factor
-    calculation = _multiplication(usage, usage_type.unit, line.factor, co2e_kg)
-    return {name: getattr(line, name) for name in CANONICAL_LINE} | {"co2e_kg": co2e_kg, "calculation": calculation}
+        by_method = {"co2e_kg": part.amount * part.factor, "market_co2e_kg": part.amount * part.market_factor}
+    return {
+        **part._asdict(),
+        **by_method,
+        "calculation": _calculation([part], unit, by_method["co2e_kg"]),
+        "lines": _explain_lines(part.amount, unit, lines),
+    }
+
+
+def _explain_lines(amount: Decimal, unit: str, lines: Sequence[ValuationLine]) -> list[dict[str, Any]]:
+    """Return the lines of a valuation, each with its kg CO2e for an amount, and the calculation."""
+    explained = []
+    for line in lines:
+        with decimal.localcontext(prec=PRODUCT_DIGITS):
+            co2e_kg = amount * line.factor
+        calculation = f"{format_decimal(amount)} {unit} × {format_decimal(line.factor)} kg CO2e/{unit}"
+        explained.append(
+            {name: getattr(line, name) for name in CANONICAL_LINE}
+            | {"co2e_kg": co2e_kg, "calculation": f"{calculation} = {format_decimal(co2e_kg)} kg CO2e"}
+        )
+    return explained
 
 
 def _is_outdated(usage: Usage, usage_type: UsageType, region: str | None) -> bool:
     """Return whether the catalogue would now choose other factors, or none."""
     try:
-        current = choose_valuation(usage.organization_id, usage_type, region, usage.usage_at)
+        current = choose_valuation(usage.organization_id, usage_type, region, usage.usage_at, usage.usage_until)
     except MissingFactor:
         return True
     keys = sa.select(Valuation.key).where(

@@ -7,6 +7,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 
 from ..catalogue.schemas import EmissionFactorSchema, UnitSchema, UsageTypeSchema
+from ..catalogue.valuation_choice import valuations_in_scopes
 from ..catalogue.valuations import ValuationLine
 from ..rest import (
     ExportQuerySchema,
@@ -146,9 +147,24 @@ class UsageSchema(Schema):
     )
     emission_factor_id = returned(ma.fields.Integer, 1, "ID of the factor.")
     valuation_id = returned(ma.fields.Integer, 1, "The frozen choice of all factors: see `/usages/{id}/explain`.")
-    co2e_kg = returned(ExactDecimal, 18.75, "Location-based: the exact product of `amount_in_type_unit` and `factor`.")
+    split_co2e_kg = returned(
+        ExactDecimal,
+        None,
+        "`null`, unless the interval is split over a change of factor. Then `factor` is that of its first part, and this "
+        "is what the factors of its later parts add to the product.",
+        nullable=True,
+    )
+    split_market_co2e_kg = returned(ExactDecimal, None, "The same for `market_factor`.", nullable=True)
+    co2e_kg = returned(
+        ExactDecimal,
+        18.75,
+        "Location-based: the exact product of `amount_in_type_unit` and `factor`, and `split_co2e_kg` of a split usage.",
+    )
     market_co2e_kg = returned(
-        ExactDecimal, 18.75, "Market-based: the exact product of `amount_in_type_unit` and `market_factor`."
+        ExactDecimal,
+        18.75,
+        "Market-based: the exact product of `amount_in_type_unit` and `market_factor`, and `split_market_co2e_kg` of a "
+        "split usage.",
     )
     region = returned(ma.fields.String, "GB", nullable=True)
     quality = returned(ma.fields.String, "measured", enum=list(QUALITIES))
@@ -186,8 +202,25 @@ class LineSchema(Schema):
     fallback = returned(
         ma.fields.Boolean, False, "Whether a market-based line has the location-based factor, for lack of another."
     )
-    co2e_kg = returned(ExactDecimal, 3000, "The exact product of `amount_in_type_unit` and `factor`.")
+    co2e_kg = returned(ExactDecimal, 3000, "The exact product of the amount and `factor`.")
     calculation = returned(ma.fields.String, "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e")
+
+
+class PartSchema(Schema):
+    """The part of a split usage within [starts_at, ends_at), which has a valuation of its own."""
+
+    valuation_id = returned(ma.fields.Integer, 1)
+    starts_at = returned(UtcDateTime, "2024-12-15T00:00:00Z")
+    ends_at = returned(UtcDateTime, "2025-01-01T00:00:00Z")
+    amount = returned(ExactDecimal, 1700, "Prorated amount, in the unit of the usage type.")
+    factor = returned(ExactDecimal, 0.20705, "kg CO2e per unit, location-based.")
+    market_factor = returned(ExactDecimal, 0.20705, "kg CO2e per unit, market-based.")
+    co2e_kg = returned(ExactDecimal, 351.985, "The exact product of `amount` and `factor`.")
+    market_co2e_kg = returned(ExactDecimal, 351.985, "The exact product of `amount` and `market_factor`.")
+    calculation = returned(ma.fields.String, "1700 kWh × 0.20705 kg CO2e/kWh = 351.985 kg CO2e")
+    lines = ma.fields.List(
+        ma.fields.Nested(LineSchema), required=True, metadata={"description": "All lines of its valuation."}
+    )
 
 
 class ExplanationSchema(Schema):
@@ -214,7 +247,16 @@ class ExplanationSchema(Schema):
     calculation = returned(ma.fields.String, "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e")
     co2e_kg = returned(ExactDecimal, 3000)
     lines = ma.fields.List(
-        ma.fields.Nested(LineSchema), required=True, metadata={"description": "All lines of the frozen valuation."}
+        ma.fields.Nested(LineSchema),
+        required=True,
+        metadata={"description": "All lines of the frozen valuation. Empty if the usage is split: see `parts`."},
+    )
+    parts = ma.fields.List(
+        ma.fields.Nested(PartSchema),
+        required=True,
+        metadata={
+            "description": "The parts of an interval that is split over a change of factor, in order. Empty otherwise."
+        },
     )
     versions = returned(ma.fields.Integer, 1, "Number of versions.")
     restatement_ids = returned(
@@ -264,7 +306,7 @@ class UsageFilter(AsOfQuery):
     usage_type_id = equal_to(Usage.usage_type_id)
     scope = any_of(
         lambda scopes: sa.tuple_(Usage.organization_id, Usage.valuation_id).in_(
-            sa.select(ValuationLine.organization_id, ValuationLine.valuation_id).where(ValuationLine.scope.in_(scopes))
+            valuations_in_scopes(ValuationLine.scope.in_(scopes))
         ),
         StrictInteger(1, 3),
         "Filter by the scope that the usage was recorded with.",

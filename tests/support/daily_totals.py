@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from carbonapi.accounts.models import Organization
+from carbonapi.catalogue.valuations import ValuationSegment
 from carbonapi.db import db
 from carbonapi.rest.fields import start_of_day
 from carbonapi.usages.models import DailyTotal, Usage
@@ -30,19 +31,37 @@ def local_clock(moment, timezone):
     return next_midnight if moment >= start_of_day(next_midnight.date(), timezone) else shown
 
 
+def segments_of(usage):
+    """Return the valuations of a usage, each with the time at which it begins, in order."""
+    if usage.split_co2e_kg is None:
+        return [(usage.valuation_id, usage.usage_at)]
+    rows = db.session.execute(
+        sa.select(ValuationSegment.segment_id, ValuationSegment.starts_at)
+        .where(ValuationSegment.valuation_id == usage.valuation_id)
+        .order_by(ValuationSegment.starts_at)
+    )
+    return [(id_, max(starts_at, usage.usage_at)) for id_, starts_at in rows]
+
+
 def split_by_day(usage, timezone):
-    """Yield the part of a usage on each local day: the day, whether it starts there, its amount and its hours."""
+    """Yield the parts of a usage on each local day: the day, its valuation, its counts, its amount and its hours."""
     first = local_clock(usage.usage_at, timezone)
     if usage.usage_until is None:
-        yield first.date(), True, usage.amount_in_type_unit, {first.hour}
+        yield first.date(), usage.valuation_id, (1, 0), usage.amount_in_type_unit, {first.hour}
         return
+    segments = segments_of(usage)
+    ends = [start for _, start in segments[1:]] + [usage.usage_until]
     last = local_clock(usage.usage_until - MICROSECOND, timezone)
     day = first.date()
     while day <= last.date():
         start, end = start_of_day(day, timezone), start_of_day(day + DAY, timezone)
         hours = set(range(first.hour if day == first.date() else 0, (last.hour if day == last.date() else 23) + 1))
-        if start < end:
-            yield day, day == first.date(), amount_until(usage, end) - amount_until(usage, start), hours
+        counts = (1, 0) if day == first.date() else (0, 1)
+        for (valuation_id, segment_start), segment_end in zip(segments, ends, strict=True):
+            since, until = max(start, segment_start), min(end, segment_end)
+            if since < until:
+                yield day, valuation_id, counts, amount_until(usage, until) - amount_until(usage, since), hours
+                counts = (0, 0)
         day += DAY
 
 
@@ -51,9 +70,9 @@ def expected_totals(organization_id):
     timezone = db.session.scalar(sa.select(Organization.timezone).where(Organization.id == organization_id))
     totals = defaultdict(lambda: [0, 0, Decimal(0), Decimal(0), set(), set()])
     for usage in db.session.scalars(sa.select(Usage).where(Usage.organization_id == organization_id)):
-        for day, starts_here, amount, hours in split_by_day(usage, timezone):
-            total = totals[usage.usage_type_id, day, usage.valuation_id, usage.restatement_id or 0]
-            total[0 if starts_here else 1] += 1
+        for day, valuation_id, counts, amount, hours in split_by_day(usage, timezone):
+            total = totals[usage.usage_type_id, day, valuation_id, usage.restatement_id or 0]
+            total[:2] = (total[0] + counts[0], total[1] + counts[1])
             total[2] += amount
             total[3] += amount * (usage.quality == "estimated")
             if usage.adjusts_closed_period_id is None:

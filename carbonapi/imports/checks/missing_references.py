@@ -10,7 +10,8 @@ from ...accounts.models import Organization, User
 from ...auth import scope_criteria
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import LOCATION, EmissionFactor, UsageType
-from ...catalogue.valuations import Valuation, ensure_valuations
+from ...catalogue.valuation_choice import ensure_valuations_of, valuation_of
+from ...catalogue.valuations import Valuation
 from ...db import db, row_security
 from ...periods.service import closed_error, is_open, keep_open
 from ...usages import candidates
@@ -20,6 +21,7 @@ from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..models import CHANGED, NEW, REJECTED, Import
 from ..staging import IS_WRITTEN, STAGED, Row, as_text, reject, valid_rows, values_table
 
+LONGEST_DAY = dt.timedelta(hours=26)
 EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)  # Before any usage, so any closed period covers it.
 
 
@@ -59,17 +61,14 @@ def _lock_references(organization_id: int) -> None:
 
 def _choose_valuations(organization_id: int) -> None:
     """Create the missing valuations of the rows, so that the statement that records them only reads them."""
-    region = sa.func.coalesce(Row.region, Organization.region)
-    times = (sa.func.min(Row.usage_at), sa.func.max(Row.usage_at))
-    series = (
-        sa.select(Row.usage_type_id, region, *times)
+    region = sa.func.coalesce(Row.region, Organization.region).label("region")
+    usages = (
+        sa.select(Row.usage_type_id, region, Row.usage_at, Row.usage_until)
         .join(Organization, Organization.id == organization_id)
         .join(UsageType, UsageType.id == Row.usage_type_id)
         .where(IS_WRITTEN)
-        .group_by(Row.usage_type_id, region)
     )
-    for type_id, of_region, first, last in db.session.execute(series).all():
-        ensure_valuations(organization_id, db.session.get_one(UsageType, type_id), of_region, first, last)
+    ensure_valuations_of(organization_id, usages)
 
 
 def _has_incomplete_series(organization_id: int) -> bool:
@@ -80,24 +79,52 @@ def _incomplete_series(organization_id: int) -> sa.Select[Any]:
     """Select the series (user, usage type and region) that may have rows which the ledger cannot record.
 
     This is much cheaper than to check each row: valuations must cover the time from the first row of a series to the
-    last.
+    last. Only if more than one does, its intervals are checked one by one, because they may need split valuations.
     """
     key = (Row.user_id, Row.usage_type_id, Row.region)
-    times = (sa.func.min(Row.usage_at).label("first"), sa.func.max(Row.usage_at).label("last"))
+    end = sa.func.coalesce(Row.usage_until + LONGEST_DAY, Row.usage_at)  # After the noon of its last day.
+    times = (
+        sa.func.min(Row.usage_at).label("first"),
+        sa.func.max(Row.usage_at).label("last"),
+        sa.func.min(sa.case((Row.usage_until.is_not(None), Row.usage_at - LONGEST_DAY))).label("first_interval"),
+        sa.func.max(end).label("end"),
+    )
     series = sa.select(*key, *times).where(IS_WRITTEN).group_by(*key).subquery("series")
     region = sa.func.coalesce(series.c.region, Organization.region)
+    current = (
+        Valuation.organization_id == Organization.id,
+        Valuation.usage_type_id == series.c.usage_type_id,
+        sa.func.coalesce(Valuation.region, "") == sa.func.coalesce(region, ""),
+        Valuation.current,
+    )
     validity = sa.func.range_agg(sa.func.tstzrange(Valuation.valid_from, Valuation.valid_until))
     span = sa.func.tstzrange(series.c.first, series.c.last, "[]")
     is_covered = (
         sa.select(validity.op("@>", is_comparison=True)(span))
-        .where(
-            Valuation.organization_id == Organization.id,
-            Valuation.usage_type_id == series.c.usage_type_id,
-            sa.func.coalesce(Valuation.region, "") == sa.func.coalesce(region, ""),
-            Valuation.current,
-        )
+        .where(*current)
         .correlate(series, Organization)
         .scalar_subquery()
+    )
+    holds_intervals = sa.func.tstzrange(Valuation.valid_from, Valuation.valid_until).op("@>", is_comparison=True)(
+        sa.func.tstzrange(series.c.first_interval, series.c.end, "[]")
+    )
+    valuation = valuation_of(Row.usage_type_id, region, Row.usage_at, Row.usage_until)
+    is_unvalued = (
+        sa.select(Row.line)
+        .outerjoin(valuation, sa.true())
+        .where(
+            IS_WRITTEN,
+            Row.usage_until.is_not(None),
+            Row.user_id == series.c.user_id,
+            Row.usage_type_id == series.c.usage_type_id,
+            Row.region.is_not_distinct_from(series.c.region),
+            valuation.c.id.is_(None),
+        )
+    )
+    lacks_split = (
+        series.c.first_interval.is_not(None)
+        & ~sa.exists().where(*current, holds_intervals).correlate(series, Organization)
+        & is_unvalued.correlate(series, Organization).exists()
     )
     is_visible = sa.and_(User.id == series.c.user_id, User.organization_id == organization_id, *scope_criteria(User))
     return (
@@ -113,6 +140,7 @@ def _incomplete_series(organization_id: int) -> sa.Select[Any]:
                 UsageType.archived,
                 ~is_open(organization_id, series.c.first),
                 ~sa.func.coalesce(is_covered, sa.false()),
+                lacks_split,
             )
         )
     )
@@ -120,7 +148,7 @@ def _incomplete_series(organization_id: int) -> sa.Select[Any]:
 
 def _reject_incomplete_rows(organization_id: int) -> None:
     row = _incomplete_rows(organization_id).c
-    time = as_text(row.usage_at)
+    time, missing_time = as_text(row.usage_at), as_text(row.missing_at)
     type_column = sa.case((Row.usage_type.is_not(None), "usage_type"), else_="usage_type_id")
     type_cell = sa.func.coalesce(Row.usage_type, as_text(row.usage_type_id))
     user_column = sa.case((Row.user_email.is_not(None), "user_email"), else_="user_id")
@@ -132,7 +160,7 @@ def _reject_incomplete_rows(organization_id: int) -> None:
         (row.known_type_id.is_(None), type_column, type_cell, sa.func.format(UNKNOWN_USAGE_TYPE, type_cell)),
         (row.archived, type_column, type_cell, sa.func.format(ARCHIVED_TYPE, row.name, row.unit)),
         (~row.is_open, "usage_at", time, closed),
-        (sa.true(), row.field, factor_cell, sa.func.concat(row.before, time, row.after)),
+        (sa.true(), row.field, factor_cell, sa.func.concat(row.before, missing_time, row.after)),
     ]
     error = sa.case(
         *(
@@ -178,7 +206,7 @@ def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[
     Rows with the same usage type and region between two validity limits of the type's factors share a cause.
     """
     limits_before = (
-        sa.func.count().filter(limit <= rows.c.usage_at)
+        sa.func.count().filter(limit <= rows.c.missing_at)
         for limit in (EmissionFactor.valid_from, EmissionFactor.valid_until)
     )
     validity = sa.select(sa.func.concat_ws("/", *limits_before))
@@ -187,11 +215,11 @@ def _factor_messages(organization_id: int, rows: Any) -> tuple[sa.ColumnElement[
     texts = (sa.func.coalesce(sa.cast(column, sa.Text), "") for column in wanted)
     is_without_factor = sa.and_(rows.c.known_user_id.is_not(None), ~rows.c.archived, rows.c.is_open)
     cause = sa.case((is_without_factor, sa.func.concat_ws(" ", *texts, validity.scalar_subquery())))
-    each = sa.select(cause.label("cause"), *wanted, rows.c.usage_at, rows.c.place).where(is_without_factor)
+    each = sa.select(cause.label("cause"), *wanted, rows.c.missing_at, rows.c.place).where(is_without_factor)
     row = each.subquery("each").c
     key = (row.cause, row.usage_type_id, row.region)
     first = (
-        sa.select(*key, sa.func.min(row.usage_at).label("moment"))
+        sa.select(*key, sa.func.min(row.missing_at).label("moment"))
         .group_by(*key)
         .order_by(sa.func.min(row.place))
         .limit(MAX_ERRORS_SHOWN)

@@ -84,8 +84,8 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
     """Return the parts of the selected usages between the edges, as a table.
 
     Columns: `place`; the part's `amount`, in the unit of the type; `estimated_amount`, the same if it is estimated;
-    `part_start` and `part_end` of an interval; `usage_count`, 1, or 0 of later parts in a place of a split usage; and the
-    named columns of the usage. `valuation_id` is that of the part.
+    `part_start` and `part_end` of an interval; `usage_count`, which is 1, or 0 if another part in the place counts
+    the split usage; and the named columns of the usage. `valuation_id` is that of the part.
     """
     usage = SELECTED_USAGES.c
     others = [usage[name] for name in dict.fromkeys(("usage_at", "quality", *columns)) if name != "valuation_id"]

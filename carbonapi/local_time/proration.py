@@ -31,7 +31,8 @@ def usage_by_day(
 
     A usage without `usage_until` touches the day of its instant. Columns: `day`; `day_valuation_id`; `usage_count`, 1
     if the usage begins on the day; `carried_count`, 1 if it began on an earlier day; `day_amount`; and the bits of the
-    hours, `reading_hours` of an instant, `period_hours` of an interval. split_id: the valuation if it is split, or null.
+    hours, `reading_hours` of an instant, `period_hours` of an interval.
+    split_id: the valuation if it is split, or null.
     """
     days = sa.func.usage_by_day(
         timezone, usage_at, usage_until, amount, organization_id, valuation_id, split_id

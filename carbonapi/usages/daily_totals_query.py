@@ -18,11 +18,11 @@ RANGE = {"start", "end"}
 # The filters that daily totals can answer. The columns have the same names in daily totals and in usages.
 CRITERIA = {
     "usage_type_id": "usage_type_id = ANY (:usage_type_id)",
-    # Those of split usages are in their segments.
-    "scope": "valuation_id IN (SELECT unnest(ARRAY[valuation_id, split_id]) FROM valuation_lines line LEFT JOIN LATERAL "
-    "(SELECT valuation_id AS split_id FROM valuation_segments WHERE organization_id = :organization_id "
-    "AND segment_id = line.valuation_id) split ON true WHERE organization_id = :organization_id "
-    "AND scope = ANY (:scope))",
+    # A split usage has the lines of its segments.
+    "scope": "valuation_id IN (SELECT valuation_id FROM valuation_lines WHERE organization_id = :organization_id "
+    "AND scope = ANY (:scope) UNION ALL SELECT s.valuation_id FROM valuation_segments s JOIN valuation_lines l "
+    "ON l.organization_id = s.organization_id AND l.valuation_id = s.segment_id "
+    "WHERE s.organization_id = :organization_id AND l.scope = ANY (:scope))",
     "restatement_id": "restatement_id = ANY (:restatement_id)",
 }
 # The number of usages of each whole day within the range, and of the parts of days at its start and its end. The first

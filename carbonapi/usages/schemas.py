@@ -150,21 +150,21 @@ class UsageSchema(Schema):
     split_co2e_kg = returned(
         ExactDecimal,
         None,
-        "`null`, unless the interval is split over a change of factor. Then `factor` is that of its first part, and this "
-        "is what the factors of its later parts add to the product.",
+        "`null`, unless the interval is split over a change of factor. Then `factor` is that of its first part, and "
+        "this is what the factors of its later parts add to the product.",
         nullable=True,
     )
     split_market_co2e_kg = returned(ExactDecimal, None, "The same for `market_factor`.", nullable=True)
     co2e_kg = returned(
         ExactDecimal,
         18.75,
-        "Location-based: the exact product of `amount_in_type_unit` and `factor`, and `split_co2e_kg` of a split usage.",
+        "Location-based: the exact product of `amount_in_type_unit` and `factor`, plus `split_co2e_kg`, if any.",
     )
     market_co2e_kg = returned(
         ExactDecimal,
         18.75,
-        "Market-based: the exact product of `amount_in_type_unit` and `market_factor`, and `split_market_co2e_kg` of a "
-        "split usage.",
+        "Market-based: the exact product of `amount_in_type_unit` and `market_factor`, plus `split_market_co2e_kg`, if "
+        "any.",
     )
     region = returned(ma.fields.String, "GB", nullable=True)
     quality = returned(ma.fields.String, "measured", enum=list(QUALITIES))

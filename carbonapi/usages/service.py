@@ -95,7 +95,7 @@ def _validate_correction(usage: Usage, changes: Values) -> None:
 
 
 def _choose_again(usage: Usage, changes: Values) -> tuple[bool, Values]:
-    """Return whether the valuation of the corrected usage is split, and the valuation unless the usage keeps its own."""
+    """Return whether the corrected usage is split, and its valuation unless it keeps its own."""
     if changes.keys().isdisjoint(VALUATION_DEPENDS_ON):
         return usage.split_co2e_kg is not None, {}
     after = {name: changes.get(name, getattr(usage, name)) for name in VALUATION_DEPENDS_ON}

@@ -169,8 +169,8 @@ def upgrade() -> None:
     op.add_column("organizations", sa.Column("factor_split", sa.Text(), nullable=False, server_default="start"))
     op.alter_column("organizations", "factor_split", server_default="days")
     op.create_check_constraint("factor_split", "organizations", "factor_split IN ('days', 'start')")
-    for name, nullable in (("last_valid_from", False), ("last_valid_until", True)):
-        op.add_column("valuations", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+    for name in ("last_valid_from", "last_valid_until"):
+        op.add_column("valuations", sa.Column(name, sa.DateTime(timezone=True)))
     op.add_column("valuations", sa.Column("split", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.alter_column("valuations", "split", server_default=None)
     _force("NO FORCE")

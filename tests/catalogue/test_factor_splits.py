@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -69,14 +70,12 @@ def test_explanation_of_a_bill_has_its_parts(as_manager, electricity):
         "1700 kWh × 0.20705 kg CO2e/kWh + 1400 kWh × 0.177 kg CO2e/kWh = 599.785 kg CO2e"
     )
     assert (explained["lines"], explained["outdated"]) == ([], False)
-    parts = [
-        (part["starts_at"], part["ends_at"], part["amount"], part["co2e_kg"], part["calculation"])
-        for part in explained["parts"]
-    ]
+    parts = [(part["starts_at"], part["ends_at"], part["amount"], part["co2e_kg"]) for part in explained["parts"]]
     assert parts == [
-        ("2024-12-15T00:00:00Z", "2025-01-01T00:00:00Z", 1700, 351.985, "1700 kWh × 0.20705 kg CO2e/kWh = 351.985 kg CO2e"),
-        ("2025-01-01T00:00:00Z", "2025-01-15T00:00:00Z", 1400, 247.8, "1400 kWh × 0.177 kg CO2e/kWh = 247.8 kg CO2e"),
-    ]  # fmt: skip
+        ("2024-12-15T00:00:00Z", "2025-01-01T00:00:00Z", 1700, 351.985),
+        ("2025-01-01T00:00:00Z", "2025-01-15T00:00:00Z", 1400, 247.8),
+    ]
+    assert explained["parts"][1]["calculation"] == "1400 kWh × 0.177 kg CO2e/kWh = 247.8 kg CO2e"
     assert [line["line"] for line in explained["parts"][1]["lines"]] == ["location", "market"]
     canonical = json.loads(explained["canonical"])
     assert [part["amount"] for part in canonical["parts"]] == ["1700", "1400"]
@@ -104,6 +103,7 @@ def test_start_gives_a_bill_the_factor_of_its_start(as_manager, electricity):
     assert (usage["co2e_kg"], usage["split_co2e_kg"]) == (641.855, None)
     assert by_month(as_manager) == [(351.985, 1), (289.87, 1)]
     set_organization(as_manager, factor_split="days")
+    record(as_manager, electricity, usage_at="2025-01-02T00:00:00Z")  # The valuation of 2025 exists now.
     assert [each["id"] for each in as_manager.get("/usages?outdated=true").json] == [usage["id"]]
 
 
@@ -157,7 +157,7 @@ def test_correction_splits_a_bill_again(as_manager, electricity):
         assert (corrected["co2e_kg"], corrected["split_co2e_kg"]) == expected
         assert_totals_match_usages(as_manager.user.organization_id)
     entry = as_manager.get("/audit-entries?sort=-id").json[0]
-    assert (entry["old"]["split_co2e_kg"], entry["old"]["co2e_kg"]) == ("-0.4207", "5.99785")
+    assert (entry["old"]["split_co2e_kg"], entry["old"]["co2e_kg"]) == (-0.4207, 5.99785)
     assert as_manager.delete(path).status_code == 204
     assert stored_totals(as_manager.user.organization_id) == {}
 
@@ -262,16 +262,15 @@ def test_parts_add_up_at_random(sign_in, timezone):
     dice = random.Random(timezone)
     manager = sign_in(factories.user(factories.organization(timezone=timezone), "manager"))
     usage_type = factories.usage_type(factor="1", scope=1)
-    days = sorted({f"2024-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}" for _ in range(8)})
-    for day in days:
-        own = {"organization_id": manager.user.organization_id} if dice.random() < 0.5 else {"region": "GB"}
-        hour = dice.choice(["T00:00", "T05:00", "T12:00", "T17:30"])
-        until = f"2024-12-30{hour}" if dice.random() < 0.2 else None
-        new = {"factor": f"{dice.randrange(10**6)}e-6", "valid_from": f"{day}{hour}", "valid_until": until}
-        try:
-            factories.emission_factor(usage_type, **new, **own)
-        except Exception:  # Its validity overlaps that of another.
-            factories.db.session.rollback()
+    for owner in ({"organization_id": manager.user.organization_id}, {"region": "GB"}):
+        times = sorted(
+            f"2024-{month:02}-{dice.randrange(1, 29):02}T{dice.choice(['00:00', '05:00', '12:00', '17:30'])}"
+            for month in dice.sample(range(1, 13), 5)
+        )
+        for start, end in pairwise(times):
+            new = {"factor": f"{dice.randrange(10**6)}e-6", "valid_from": start, "valid_until": end}
+            if dice.random() < 0.8:
+                factories.emission_factor(usage_type, **new, **owner)
     total = Decimal(0)
     for place in range(examples(15, 60)):
         start = f"2024-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}T{dice.randrange(24):02}:15:00Z"

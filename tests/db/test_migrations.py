@@ -64,6 +64,7 @@ def test_keys_of_tenant_tables_start_with_the_organization(app):
         "restatements",
         "valuations",
         "valuation_lines",
+        "valuation_segments",
     }
     # A factor that is deleted is looked for in the lines of all organizations.
     of_factors = {"ix_valuation_lines_by_factor"}
@@ -118,7 +119,7 @@ def test_ids_are_bigints_generated_by_the_database(app):
     made_here = {name: (kind, made) for name, kind, made in identities}
     assert made_here.pop("usage_versions") == ("bigint", None)  # The ID of the usage.
     without = {
-        "usage_versions", "valuation_lines", "daily_totals", "idempotency_records", "password_tokens", *COUNTS,
+        "usage_versions", "valuation_lines", "valuation_segments", "daily_totals", "idempotency_records", "password_tokens", *COUNTS,
     }  # fmt: skip
     assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 

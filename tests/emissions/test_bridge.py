@@ -109,7 +109,7 @@ def test_bridge_prorates_a_bill_to_each_range(as_manager, power):
 
     found = bridge(as_manager, YEARS)
 
-    assert (found["before_kg"], found["after_kg"], parts(found)) == (20, 20, {})
+    assert (found["before_kg"], found["after_kg"], parts(found)) == (20, 15, {"factor_kg": -5})
 
 
 def test_bridge_without_usages_is_zero(as_manager):

@@ -23,7 +23,10 @@ def record_at_random(manager, dice, number):
     ]
     for usage_type in usage_types[1:3]:
         factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", organization_id=organization_id)
-        factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", region="GB")
+        middle = f"{dice.randrange(1965, 2025)}-{dice.randrange(1, 13):02}-01"
+        for valid_from, valid_until in (("1900-01-01", middle), (middle, None)):
+            new = f"{dice.randrange(10**13)}e-12"
+            factories.emission_factor(usage_type, new, valid_from, valid_until, region="GB")
     colleague = factories.user(db.session.get_one(factories.Organization, organization_id))
     closed_period_id = manager.post("/closed-periods", json={"until": "1950-01-01T00:00:00Z"}).json["id"]
     rows = [["user_id,usage_type_id,usage_at,usage_until,amount,unit,region,note,external_id,adjusts_closed_period_id"]]

@@ -16,14 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
-from ..accounts.models import BY_DAYS, Organization
+from ..accounts.models import Organization
 from ..db import db
 from ..local_time.clock import MICROSECOND, TIMESTAMPTZ
 from .factor_selection import FactorLookup, missing_factor_error
 from .models import LOCATION, UsageType
 from .valuations import FACTORS_OF_USAGE, Valuation, ValuationLine, ValuationSegment, ensure_valuations
 
-SHORTEST_SPLIT = dt.timedelta(hours=23)  # A day when the clock moves.
 VALUATION: Any = Valuation.__table__
 # The columns that a valuation with segments has from the first.
 COPIED = (
@@ -38,10 +37,9 @@ def factor_times(usage_at: Any, usage_until: Any) -> Any:
     Columns: `first` and `last`, which are the same for an instant.
     """
     usage_at, usage_until = sa.type_coerce(usage_at, TIMESTAMPTZ), sa.type_coerce(usage_until, TIMESTAMPTZ)
-    is_by_days = (Organization.factor_split == BY_DAYS) & (usage_until - usage_at >= SHORTEST_SPLIT)
+    setting = (usage_at, usage_until, Organization.timezone, Organization.factor_split)
     first, last = (
-        sa.case((is_by_days, sa.func.factor_time(Organization.timezone, instant)), else_=usage_at)
-        for instant in (usage_at, usage_until - MICROSECOND)
+        sa.func.factor_time(instant, *setting, type_=TIMESTAMPTZ) for instant in (usage_at, usage_until - MICROSECOND)
     )
     times = sa.select(first.label("first"), last.label("last"))
     # OFFSET keeps PostgreSQL from computing the times again for each row that it compares them with.
@@ -129,7 +127,7 @@ def choose_valuation(
     return found
 
 
-def ensure_valuations_of(organization_id: int, usages: sa.Select[Any]) -> None:
+def ensure_valuations_of(organization_id: int, usages: sa.Select[*tuple[Any, ...]]) -> None:
     """Create the current valuations that usages of an organization lack. A time without a factor has none.
 
     usages: a SELECT of `usage_type_id`, `region`, `usage_at` and `usage_until`.
@@ -138,14 +136,18 @@ def ensure_valuations_of(organization_id: int, usages: sa.Select[Any]) -> None:
     times = factor_times(usage.usage_at, usage.usage_until)
     key = (usage.usage_type_id, usage.region)
     of_organization = Organization.id == organization_id
+    from_usages = sa.join(Organization, usage.usage_at.table, of_organization).join(times, sa.true())
+    has_days = sa.func.bool_or(times.c.first < times.c.last)
+    series = sa.select(*key, sa.func.min(times.c.first), sa.func.max(times.c.last), has_days).select_from(from_usages)
+    found = db.session.execute(series.group_by(*key)).all()
+    for type_id, region, start, end, _ in found:
+        ensure_valuations(organization_id, db.session.get_one(UsageType, type_id), region, start, end)
+    if not any(row[-1] for row in found):
+        return
     # The time zone of an organization does not change while its days divide a valuation.
     timezone = db.session.scalar(
         sa.select(Organization.timezone).where(of_organization).with_for_update(read=True, key_share=True)
     )
-    from_usages = sa.join(Organization, usage.usage_at.table, of_organization).join(times, sa.true())
-    series = sa.select(*key, sa.func.min(times.c.first), sa.func.max(times.c.last)).select_from(from_usages)
-    for type_id, region, first, last in db.session.execute(series.group_by(*key)).all():
-        ensure_valuations(organization_id, db.session.get_one(UsageType, type_id), region, first, last)
     first, last, split = (VALUATION.alias(name) for name in ("first", "last", "split"))
     of_place = [_is_current(each, organization_id, *key) for each in (first, last, split)]
     is_chosen = sa.exists().where(
@@ -200,7 +202,7 @@ def usage_parts(usage: Any, valuation_id: Any, split_id: Any, start: Any, end: A
         usage.organization_id, valuation_id, split_id, usage.amount_in_type_unit, usage.usage_at, usage.usage_until,
         sa.type_coerce(start, TIMESTAMPTZ), sa.type_coerce(end, TIMESTAMPTZ),
     )  # fmt: skip
-    columns = {"part_valuation_id": sa.BigInteger(), "part_start": TIMESTAMPTZ, "part_end": TIMESTAMPTZ,
+    columns: dict[str, Any] = {"part_valuation_id": sa.BigInteger(), "part_start": TIMESTAMPTZ, "part_end": TIMESTAMPTZ,
                "part_amount": sa.Numeric(), "is_first": sa.Boolean()}  # fmt: skip
     return parts.table_valued(*(sa.column(each, type_) for each, type_ in columns.items())).lateral(name)
 
@@ -241,7 +243,7 @@ def _add_split(
         return
     keys = {"organization_id": organization_id, "valuation_id": valuation_id}
     if not values["split"]:
-        line = ValuationLine.__table__
+        line: Any = ValuationLine.__table__
         copied = [column for column in line.c if column.name not in keys]
         of_first = sa.select(*map(sa.literal, keys.values()), *copied).where(
             line.c.organization_id == organization_id, line.c.valuation_id == first.id

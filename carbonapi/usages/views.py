@@ -10,11 +10,11 @@ from ..rest import Blueprint, lock_for_update, single_statement
 from . import service
 from .daily_totals_query import count_from_daily_totals
 from .explanation import explain
+from .explanation_schemas import ExplanationSchema
 from .history import versions
 from .models import Usage
 from .schemas import (
     AsOfQuery,
-    ExplanationSchema,
     IdsAndReasonSchema,
     NewUsageSchema,
     ReasonSchema,

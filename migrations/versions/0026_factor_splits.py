@@ -56,11 +56,18 @@ END
 $$
 """
 FUNCTIONS = {
-    # A day has the factors that are valid just before its noon, so a change takes effect at the nearest midnight.
-    "factor_time(text, timestamptz)": """
-CREATE FUNCTION factor_time(timezone text, instant timestamptz) RETURNS timestamptz
+    # The time whose factors a usage has at an instant. Instants, and intervals shorter than a day when the clock moves,
+    # have those of their start. A day has those valid just before its noon: changes take effect at the nearest midnight.
+    "factor_time(timestamptz, timestamptz, timestamptz, text, text)": """
+CREATE FUNCTION factor_time(
+    instant timestamptz, usage_at timestamptz, usage_until timestamptz, timezone text, factor_split text
+) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN day_start(timezone, local_clock(timezone, instant)::date) + interval '11:59:59.999999'
+RETURN CASE
+    WHEN usage_until - usage_at >= interval '23 hours' AND factor_split = 'days'
+        THEN day_start(timezone, local_clock(timezone, instant)::date) + interval '11:59:59.999999'
+    ELSE usage_at
+END
 """,
     "factor_change(text, timestamptz)": """
 CREATE FUNCTION factor_change(timezone text, instant timestamptz) RETURNS timestamptz

@@ -119,7 +119,8 @@ def test_ids_are_bigints_generated_by_the_database(app):
     made_here = {name: (kind, made) for name, kind, made in identities}
     assert made_here.pop("usage_versions") == ("bigint", None)  # The ID of the usage.
     without = {
-        "usage_versions", "valuation_lines", "valuation_segments", "daily_totals", "idempotency_records", "password_tokens", *COUNTS,
+        "usage_versions", "valuation_lines", "valuation_segments", "daily_totals", "idempotency_records",
+        "password_tokens", *COUNTS,
     }  # fmt: skip
     assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 

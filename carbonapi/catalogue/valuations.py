@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .. import audit
-from ..db import Model, NotAudited, TenantScoped, db, row_security
+from ..db import Model, NotAudited, TenantScoped, db, row_security, use_transaction
 from ..rest.fields import format_decimal
 from .factor_selection import FactorLookup, missing_factor_error
 from .models import FACTOR, LOCATION, MARKET, METHODS, EmissionFactor, UpstreamLine, UsageType
@@ -127,6 +127,7 @@ def ensure_valuations(
     The types stay locked until the transaction ends, so that no other one changes their factors meanwhile. A time
     without a location-based factor has no valuation.
     """
+    use_transaction()
     upstream = db.session.execute(
         sa.select(UpstreamLine.line, UsageType)
         .join(UsageType, UsageType.id == UpstreamLine.factor_type_id)

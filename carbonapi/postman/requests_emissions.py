@@ -9,7 +9,7 @@ FACTOR = {
     "valid_until": "2026-02-01T00:00:00Z",
     "source": "Our supplier",
 }
-RESTATEMENT = {"usage_type_id": 100, "reason": "Our supplier published its factor"}
+RESTATEMENT = {"usage_type_ids": [100], "reason": "Our supplier published its factor"}
 EMISSIONS = (
     Request(
         "get_trend",

@@ -1,8 +1,9 @@
-"""Recalculate usages with their current valuations, and report the changes by month."""
+"""Recalculate usages with their current valuations, and report the changes by month and usage type."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from .. import audit
 from ..accounts.models import Organization
 from ..auth import current_actor, get_referenced, get_visible
-from ..catalogue.models import UsageType
+from ..catalogue.models import FactorSet, UsageType
 from ..db import allow, db
 from ..local_time.clock import MICROSECOND, first_instant, local_clock
 from ..local_time.proration import prorated_amount
@@ -18,18 +19,26 @@ from ..usages import ledger
 from ..usages.models import Usage
 from .models import Restatement
 
+FACTORS = ("old_factor", "new_factor", "old_market_factor", "new_market_factor")
+KILOGRAMS = ("before_kg", "after_kg", "market_before_kg", "market_after_kg")
+AUDITED = ("usage_type_ids", "factor_set_id", "start", "end", "region", "usage_count")
+
 
 def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     """Return the changes of a restatement. With `mode` "apply", make them in one transaction.
 
-    fields: usage_type_id, start, end, region and reason. Only usages of the actor's organization change.
-    A restatement without changes is not stored and has no id.
+    fields: usage_type_ids, factor_set_id, start, end, region and reason. Only usages of the actor's organization
+    change. A restatement without changes is not stored and has no id.
     """
     organization = get_visible(Organization, current_actor().organization_id)
-    get_referenced(UsageType, fields["usage_type_id"], "usage_type_id")
+    for type_id in fields["usage_type_ids"] or ():
+        get_referenced(UsageType, type_id, "usage_type_ids")
+    if fields["factor_set_id"] is not None:
+        get_referenced(FactorSet, fields["factor_set_id"], "factor_set_id")
     allow(minutes=10)
-    ledger.choose_valuations(organization.id, *_criteria(organization, fields))
-    outdated = ledger.with_outdated_valuation(*_criteria(organization, fields))
+    criteria = tuple(_criteria(organization, fields))
+    ledger.choose_valuations(organization.id, *criteria)
+    outdated = ledger.with_outdated_valuation(*criteria, factor_set_id=fields["factor_set_id"])
     restatement = Restatement(
         organization_id=organization.id,
         recorded_at=now,
@@ -49,14 +58,14 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         restatement.recorded_at = moment
         _set_changes(restatement, rows)
         db.session.flush()
-        new = {name: getattr(restatement, name) for name in ("usage_type_id", "start", "end", "region", "usage_count")}
+        new = {name: getattr(restatement, name) for name in AUDITED}
         audit.record(
             "restated",
             Restatement,
             restatement.id,
             organization.id,
-            old={"co2e_kg": restatement.before_kg},
-            new=new | {"co2e_kg": restatement.after_kg},
+            old={"co2e_kg": restatement.before_kg, "market_co2e_kg": restatement.market_before_kg},
+            new=new | {"co2e_kg": restatement.after_kg, "market_co2e_kg": restatement.market_after_kg},
             reason=restatement.reason,
         )
     return restatement
@@ -64,7 +73,8 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
 
 def _criteria(organization: Organization, fields: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
     yield Usage.organization_id == organization.id
-    yield Usage.usage_type_id == fields["usage_type_id"]
+    if fields["usage_type_ids"] is not None:
+        yield Usage.usage_type_id.in_(fields["usage_type_ids"])
     if fields["start"]:
         yield Usage.usage_at >= fields["start"]
     if fields["end"]:
@@ -74,7 +84,9 @@ def _criteria(organization: Organization, fields: dict[str, Any]) -> Iterator[sa
 
 
 def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
-    """Return a SELECT of the usages and the kg CO2e before and after, by local month. Intervals are prorated.
+    """Return a SELECT of the usages and the kg CO2e before and after, by usage type and local month.
+
+    Intervals are prorated. The numbers are location-based and, with the prefix `market_`, market-based.
 
     `first_count` counts each usage only in its first month.
     """
@@ -86,12 +98,12 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
     months = months.render_derived()
     begin, end = first_instant(timezone, months.c.begin), first_instant(timezone, months.c.begin + one_month)
     amount = prorated_amount(outdated.c.amount_in_type_unit, outdated.c.usage_at, outdated.c.usage_until, begin, end)
-    factors = (outdated.c.old_factor, outdated.c.new_factor)
+    others = [outdated.c.usage_type_id, *(outdated.c[name] for name in FACTORS)]
     instants = sa.select(
-        first.label("month"), sa.true().label("is_first"), outdated.c.amount_in_type_unit.label("amount"), *factors
+        first.label("month"), sa.true().label("is_first"), outdated.c.amount_in_type_unit.label("amount"), *others
     ).where(outdated.c.usage_until.is_(None))
     intervals = (
-        sa.select(months.c.begin, months.c.begin == first, amount, *factors)
+        sa.select(months.c.begin, months.c.begin == first, amount, *others)
         .select_from(outdated.join(months, sa.true()))
         .where(outdated.c.usage_until.is_not(None))
     )
@@ -99,23 +111,46 @@ def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
     return (
         sa.select(
             sa.func.to_char(parts.c.month, "YYYY-MM").label("month"),
+            UsageType.id,
+            UsageType.name,
+            UsageType.unit,
             sa.func.count().label("usage_count"),
             sa.func.count().filter(parts.c.is_first).label("first_count"),
-            sa.func.sum(parts.c.amount * parts.c.old_factor).label("before_kg"),
-            sa.func.sum(parts.c.amount * parts.c.new_factor).label("after_kg"),
+            *(
+                sa.func.sum(parts.c.amount * parts.c[factor]).label(name)
+                for factor, name in zip(FACTORS, KILOGRAMS, strict=True)
+            ),
         )
-        .group_by(parts.c.month)
-        .order_by(parts.c.month)
+        .join_from(parts, UsageType, UsageType.id == parts.c.usage_type_id)
+        .group_by(parts.c.month, UsageType.id)
+        .order_by(parts.c.month, UsageType.id)
     )
 
 
-def _set_changes(restatement: Restatement, by_month: Sequence[sa.Row[Any]]) -> None:
-    """Set the columns of the restatement that describe its changes."""
-    restatement.usage_count = sum(row.first_count for row in by_month)
-    restatement.before_kg = sum((row.before_kg for row in by_month), Decimal(0))
-    restatement.after_kg = sum((row.after_kg for row in by_month), Decimal(0))
-    shown = ("month", "usage_count", "before_kg", "after_kg")
+def _set_changes(restatement: Restatement, rows: Sequence[sa.Row[Any]]) -> None:
+    """Set the columns of the restatement that describe its changes. rows: those of `_by_month`."""
+    restatement.usage_count = sum(row.first_count for row in rows)
+    for name in KILOGRAMS:
+        setattr(restatement, name, sum((getattr(row, name) for row in rows), Decimal(0)))
     restatement.months = [
-        {name: getattr(row, name) for name in shown} | {"difference_kg": row.after_kg - row.before_kg}
-        for row in by_month
+        {"month": month, "usage_count": sum(row.usage_count for row in of_month)} | _differences(of_month)
+        for month, of_month in _grouped(rows, lambda row: row.month)
     ]
+    restatement.by_usage_type = [
+        {"id": id_, "name": name, "unit": unit, "usage_count": sum(row.first_count for row in of_type)}
+        | _differences(of_type)
+        | {"months": [{"month": row.month, "usage_count": row.usage_count} | _differences([row]) for row in of_type]}
+        for (id_, name, unit), of_type in _grouped(rows, lambda row: (row.id, row.name, row.unit))
+    ]
+
+
+def _grouped(rows: Sequence[sa.Row[Any]], key: Callable[[Any], Any]) -> list[tuple[Any, list[Any]]]:
+    return [(found, list(group)) for found, group in groupby(sorted(rows, key=key), key=key)]
+
+
+def _differences(rows: Sequence[Any]) -> dict[str, Decimal]:
+    sums: dict[str, Decimal] = {name: sum((getattr(row, name) for row in rows), Decimal(0)) for name in KILOGRAMS}
+    return sums | {
+        "difference_kg": sums["after_kg"] - sums["before_kg"],
+        "market_difference_kg": sums["market_after_kg"] - sums["market_before_kg"],
+    }

@@ -74,7 +74,7 @@ def build(service):
     make(f"/usage-types/{own_type['id']}/factors", **factor)
     factor_set = make("/factor-sets", publisher=SHARED, edition=SHARED, note=SHARED)
     own_factor = make("/usage-types/101/factors", **factor)
-    restatement = make("/restatements", usage_type_id=101, reason=f"{OWN} reason", mode="apply")
+    restatement = make("/restatements", usage_type_ids=[101], reason=f"{OWN} reason", mode="apply")
     period = make("/closed-periods", until="2020-01-01T00:00:00Z", note=SHARED)
     send("POST", f"/closed-periods/{period['id']}/reopen", reason=SHARED)
     period = make("/closed-periods", until="2021-01-01T00:00:00Z", note=SHARED)

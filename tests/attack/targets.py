@@ -147,7 +147,7 @@ class Target:
     def _restatement_id(self):
         self._usage_id()
         self._ask("POST", "/usage-types/100/factors", {"factor": 2, "valid_from": AT, "source": "Ours"})
-        body = {"usage_type_id": 100, "reason": "To be read", "mode": "apply"}
+        body = {"usage_type_ids": [100], "reason": "To be read", "mode": "apply"}
         return self._ask("POST", "/restatements", body)["id"]
 
     def _closed_period_id(self):

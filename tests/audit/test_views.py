@@ -161,7 +161,7 @@ def test_restatement_is_one_entry_with_sums(as_manager, as_member, entries):
         as_member.post("/usages", json=USAGE)
     factor = {"factor": 1, "valid_from": "1900-01-01T00:00:00Z", "source": "Our supplier"}
     assert as_manager.post("/usage-types/100/factors", json=factor).status_code == 201
-    ask = {"usage_type_id": 100, "start": "2024-01-01T00:00:00Z", "reason": "Better factors"}
+    ask = {"usage_type_ids": [100], "start": "2024-01-01T00:00:00Z", "reason": "Better factors"}
 
     as_manager.post("/restatements", json=ask)
     applied = as_manager.post("/restatements", json=ask | {"mode": "apply"}).json

@@ -109,7 +109,7 @@ def test_restatement_moves_usages_to_a_new_scope(as_admin, as_manager):
     as_admin.patch(f"/usage-types/{gas.id}", json={"scope": 3}, headers={"If-Match": etag})
 
     assert [found["id"] for found in as_manager.get("/usages?outdated=true").json] == [usage["id"]]
-    ask = {"usage_type_id": gas.id, "reason": "The boiler is the landlord's.", "mode": "apply"}
+    ask = {"usage_type_ids": [gas.id], "reason": "The boiler is the landlord's.", "mode": "apply"}
     restated = as_manager.post("/restatements", json=ask).json
     assert (restated["usage_count"], restated["difference_kg"]) == (1, 0)
     assert as_manager.get("/usages?outdated=true").json == []

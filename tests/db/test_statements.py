@@ -193,7 +193,7 @@ REPLACING = {"data": "usage_at,usage_until,amount,external_id\n2024-06-01T00:00:
         (WRITE, "DELETE", "/usages/{usage_id}", {}),
         (WRITE, "POST", "/imports?usage_type_id=100", IMPORT),
         (TREND, "POST", "/imports?usage_type_id=100&on_conflict=replace", REPLACING),  # Archives and updates.
-        (6_000, "POST", "/restatements", {"json": {"usage_type_id": 100, "reason": "x", "mode": "preview"}}),
+        (6_000, "POST", "/restatements", {"json": {"usage_type_ids": [100], "reason": "x", "mode": "preview"}}),
     ],
 )  # fmt: skip
 def test_statements_of_a_request_are_short(as_manager, statements, longest, method, path, body):
@@ -323,7 +323,7 @@ def test_bulk_writes_join_by_hash_with_stale_statistics(as_manager, many):
         if many == "replaced":
             answer = import_amounts(3).json
         else:
-            body = {"usage_type_id": usage_type.id, "mode": "apply", "reason": "Tests"}
+            body = {"usage_type_ids": [usage_type.id], "mode": "apply", "reason": "Tests"}
             answer = as_manager.post("/restatements", json=body).json
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)

@@ -30,7 +30,7 @@ def plant(sign_in):
     own_type = factories.usage_type(factor=1)
     factories.usage(manager.user, usage_type_id=own_type.id)
     factories.emission_factor(own_type, 2, organization_id=organization.id)
-    restatement = {"usage_type_id": own_type.id, "reason": CANARY, "mode": "apply"}
+    restatement = {"usage_type_ids": [own_type.id], "reason": CANARY, "mode": "apply"}
     restated = manager.post("/restatements", json=restatement).json
     closed_period = {"until": "2020-01-01T00:00:00Z", "note": CANARY}
     return {

@@ -154,7 +154,7 @@ def history_of(sign_in):
 
         @rule(place=st.integers(0, 1))
         def restate(self, place):
-            body = {"usage_type_id": self.types[place], "reason": "a test", "mode": "apply"}
+            body = {"usage_type_ids": [self.types[place]], "reason": "a test", "mode": "apply"}
             assert self.manager.post("/restatements", json=body).status_code in (200, 201)
             for usage, expected in self.ledger.items():
                 if expected["type"] == self.types[place]:

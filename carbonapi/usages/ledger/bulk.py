@@ -8,8 +8,8 @@ from sqlalchemy.dialects import postgresql
 
 from ...accounts.models import Organization, User
 from ...auth import current_actor, scope_criteria
-from ...catalogue.models import UsageType
-from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ensure_valuations, valuation_at
+from ...catalogue.models import EmissionFactor, UsageType
+from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ValuationLine, ensure_valuations, valuation_at
 from ...db import db
 from ...periods.service import is_open
 from ..candidates import COLUMNS, effective_region, valuation_lateral
@@ -97,17 +97,17 @@ def delete_where(now: dt.datetime, organization_id: int, reason: str | None, *cr
     return row
 
 
-def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Select the usages visible to the actor that would now get another valuation.
+def with_outdated_valuation(*criteria: sa.ColumnElement[bool], factor_set_id: int | None = None) -> sa.Select[Any]:
+    """Select the usages visible to the actor that would now get another valuation, or one with a factor of this set.
 
-    Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at;
-    and of the current valuation valuation_id, FACTORS_OF_USAGE and new_factor. The factors `old_factor` and
-    `new_factor` are those of the location-based total.
+    Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, recorded_at; of the current
+    valuation valuation_id and FACTORS_OF_USAGE; and the factors of both totals before and after: old_factor,
+    new_factor, old_market_factor and new_market_factor.
     """
     region = effective_region(Usage.__table__)
     columns, frozen = Valuation.__table__.c, Valuation.__table__.alias("frozen")
     chosen = valuation_at(Usage.organization_id, Usage.usage_type_id, region, Usage.usage_at)
-    current: Any = chosen.add_columns(columns.key, columns.location_total).lateral("current")
+    current: Any = chosen.add_columns(columns.key, columns.location_total, columns.market_total).lateral("current")
     of_usage: Any = sa.select(
         Usage.organization_id,
         Usage.id,
@@ -116,10 +116,12 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]
         Usage.usage_until,
         Usage.amount_in_type_unit,
         frozen.c.location_total.label("old_factor"),
+        frozen.c.market_total.label("old_market_factor"),
         Usage.recorded_at,
         current.c.id.label("valuation_id"),
         *(current.c[name] for name in FACTORS_OF_USAGE),
         current.c.location_total.label("new_factor"),
+        current.c.market_total.label("new_market_factor"),
     )
     outdated: sa.Select[Any] = (
         of_usage.join(Organization, Organization.id == Usage.organization_id)
@@ -127,7 +129,15 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]
         .join(current, sa.true())
         .where(*scope_criteria(Usage), *criteria, current.c.key != frozen.c.key)
     )
-    return outdated
+    if factor_set_id is None:
+        return outdated
+    of_set = sa.select(sa.true()).where(
+        ValuationLine.organization_id == Usage.organization_id,
+        ValuationLine.valuation_id == current.c.id,
+        EmissionFactor.id == ValuationLine.emission_factor_id,
+        EmissionFactor.factor_set_id == factor_set_id,
+    )
+    return outdated.where(of_set.correlate(Usage, current).exists())
 
 
 def choose_valuations(organization_id: int, *criteria: sa.ColumnElement[bool]) -> None:

@@ -140,7 +140,7 @@ class RestatementQuery(ListQuerySchema):
     start, end = time_range(Restatement.recorded_at)
     timezone = time_zone()
     usage_type_id = any_of(
-        lambda ids: sa.or_(*(sa.any_(Restatement.usage_type_ids) == id_ for id_ in ids)),
+        lambda ids: sa.or_(*(sa.cast(id_, sa.BigInteger) == sa.any_(Restatement.usage_type_ids) for id_ in ids)),
         StrictInteger(),
         "Return only restatements of this usage type.",
     )

@@ -30,7 +30,18 @@ from .. import audit
 from ..db import Model, NotAudited, TenantScoped, db, row_security, use_transaction
 from ..rest.fields import format_decimal
 from .factor_selection import FactorLookup, missing_factor_error
-from .models import FACTOR, LOCATION, MARKET, METHODS, EmissionFactor, UpstreamLine, UsageType
+from .gwp import gwp_weights
+from .models import (
+    FACTOR,
+    GWP_SETS,
+    LOCATION,
+    MARKET,
+    METHODS,
+    EmissionFactor,
+    FactorSet,
+    UpstreamLine,
+    UsageType,
+)
 
 PURCHASED_ENERGY = 2  # The scope in which location-based and market-based numbers differ.
 END_OF_TIME = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -227,22 +238,50 @@ def lines_of(organization_id: int, valuation_ids: Iterable[int]) -> dict[int, li
     return found
 
 
-def line_factors(*keys: str, scopes: Any = None) -> Any:
+def line_factors(*keys: str, scopes: Any = None, gwp_set: str | None = None) -> Any:
     """Return the kg CO2e per unit of each valuation by each of METHODS, added up by columns of its lines, as a table.
 
     Columns: organization_id, valuation_id, the `keys`, and the METHODS. Lines outside of the scopes do not count.
-    scopes: the array of scopes that count; by default all.
+    scopes: the array of scopes that count; by default all. gwp_set: convert the gases of the factors to this set. Then
+    there are columns `unconverted_{method}` too: the part from factors without known gases, which stays as it is.
     """
     line = ValuationLine.__table__.c
     columns = [line.organization_id, line.valuation_id, *(line[key] for key in keys)]
-    by_method = (
-        sa.func.coalesce(sa.func.sum(line.factor).filter(line.line != other), 0).label(method)
-        for method, other in ((LOCATION, MARKET), (MARKET, LOCATION))
-    )
-    criteria = [~line.outside_of_scopes]
+    criteria = [~line.outside_of_scopes] if keys else []
     if scopes is not None:
         criteria.append(line.scope == sa.any_(scopes))
-    return sa.select(*columns, *by_method).where(*criteria).group_by(*columns).subquery("lines")
+    factors: dict[str, Any] = {"": line.factor}
+    rows: sa.Select[Any] = sa.select(*columns).where(*criteria).group_by(*columns)
+    if gwp_set is not None:
+        change = _change_to(gwp_set)
+        factors = {
+            "": line.factor + sa.func.coalesce(change, 0),
+            "unconverted_": sa.case((change.is_(None), line.factor), else_=0),
+        }
+        rows = rows.join(EmissionFactor, EmissionFactor.id == line.emission_factor_id).outerjoin(
+            FactorSet, FactorSet.id == EmissionFactor.factor_set_id
+        )
+    for prefix, factor in factors.items():
+        for method, other in ((LOCATION, MARKET), (MARKET, LOCATION)):
+            of_method = sa.func.sum(factor).filter(line.line != other, ~line.outside_of_scopes)
+            rows = rows.add_columns(sa.func.coalesce(of_method, 0).label(f"{prefix}{method}"))
+    return rows.subquery("lines")
+
+
+def _change_to(gwp_set: str) -> sa.ColumnElement[Any]:
+    """Return by how much a factor changes with the potentials of this set; null if its own set or gases are unknown.
+
+    The difference is added to the published factor, which may have been rounded, so a factor of this set stays equal.
+    """
+    own_set = sa.func.coalesce(EmissionFactor.gwp, FactorSet.gwp)
+    change: Any = sa.literal(0)
+    for gas, potential in gwp_weights(gwp_set).items():
+        changes = {own: potential - weights[gas] for own in GWP_SETS if (weights := gwp_weights(own))}
+        if any(changes.values()):
+            column = getattr(EmissionFactor, gas)
+            change = change + sa.func.coalesce(column, 0) * sa.case(changes, value=own_set, else_=sa.null())
+    has_gases = sa.or_(*(getattr(EmissionFactor, gas).is_not(None) for gas in gwp_weights(gwp_set)))
+    return sa.case((has_gases & own_set.is_not(None), change))
 
 
 def _lock_types(ids: Iterable[int], *, read: bool) -> None:

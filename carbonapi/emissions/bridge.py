@@ -18,10 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
-from ..catalogue.valuations import line_factors
 from ..local_time.proration import LAST_DIGIT
 from ..usages.models import UsageVersion
-from .aggregation import SCOPES, Basis, Figures
+from .aggregation import Basis, Figures
 from .prorated_rows import TimeEdges
 from .service import CachedQuery, RowSource, UsageSelection
 
@@ -99,9 +98,8 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
         .limit(1)
         .lateral("earlier")
     )
-    scopes = SCOPES if basis.has_scopes else None
-    current = line_factors(scopes=scopes).alias("current_lines")
-    first = line_factors(scopes=scopes).alias("first_lines")
+    current = basis.line_factors().alias("current_lines")
+    first = basis.line_factors().alias("first_lines")
     first_id = sa.func.coalesce(earlier.c.valuation_id, parts.c.valuation_id)
     return (
         sa.select(

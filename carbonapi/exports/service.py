@@ -21,6 +21,7 @@ from ..errors import ValidationFailed
 from ..imports.formats.rows import excerpt
 from ..imports.formats.text_files import (
     MAX_ERRORS_SHOWN,
+    REMOVED_COLUMNS,
     Cells,
     RowErrors,
     detect_format,
@@ -45,14 +46,15 @@ def verify(file: IO[bytes]) -> dict[str, Any]:
     """Return the number of lines in an export, how many can be reproduced, and the first errors by line.
 
     A line can be reproduced if a version that the actor may see has exactly its values, and if the version's `co2e_kg`
-    follows from its amount, unit and emission factor.
-    file: CSV with a header, or NDJSON, with `id`, `version`, `co2e_kg` and any other fields of a usage.
+    follows from its amount, unit and emission factor; likewise `market_co2e_kg`.
+    file: CSV with a header, or NDJSON, with `id`, `version`, `co2e_kg` and any other fields of a usage. Columns that
+    only earlier releases exported are ignored.
     Raise ValidationFailed with the errors by line for an unreadable file.
     """
     unreadable: RowErrors = {}
     sha256 = sha256_of_text_file(file)
     read = read_ndjson if detect_format(file) == "ndjson" else read_csv
-    lines = read(file, UsageSchema(), REQUIRED, (), unreadable)
+    lines = read(file, UsageSchema(), REQUIRED, REMOVED_COLUMNS, unreadable)
     lines_by_key: dict[Key, int] = {}
     differing: RowErrors = {}
     count = 0

@@ -110,6 +110,12 @@ def test_numbers_and_times_may_have_other_spelling(as_manager, usage):
     assert verified(as_manager, file)["differing"] == 0
 
 
+def test_removed_columns_of_older_exports_are_ignored(as_manager, usage):
+    file = f"id,version,method,co2e_kg\n{usage.id},1,location,18.75\n"
+
+    assert verified(as_manager, file)["differing"] == 0
+
+
 def test_superseded_and_deleted_versions_are_verified(as_manager, usage):
     as_manager.patch(f"/usages/{usage.id}", json={"amount": 2})
     as_manager.delete(f"/usages/{usage.id}")

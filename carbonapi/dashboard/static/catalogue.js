@@ -8,7 +8,7 @@ import { announce, button, h, replaceContent } from "./dom.js";
 import { validity } from "./explanation.js";
 import { filterForm, showFilters } from "./filters.js";
 import { field, form } from "./forms.js";
-import { canManage, isAdmin, loadUsageTypes, reference, timezone } from "./reference_data.js";
+import { canManage, isAdmin, loadUsageTypes, reference, timezone, words } from "./reference_data.js";
 import { changeParams, currentRoute } from "./router.js";
 import { pager, table } from "./table.js";
 import { instantOf, today } from "./times.js";
@@ -78,13 +78,9 @@ async function showTypes(view, query = queryOf(currentRoute().params)) {
     { title: `Current kg CO₂e per unit${region ? ` in ${region}` : ""}`, isNumber: true, cell: factorCell },
     { title: "Description", isLong: true, cell: type => [type.archived && h("span", { class: "badge" }, "archived"), type.description].filter(Boolean) },
     { title: "Actions", cell: type => button("Factors", () => changeParams({ usage_type_id: type.id, page: "" }), { class: "quiet", "data-key": `factors ${type.id}`, "aria-label": `Factors of ${type.name} (${type.unit})` }) },
-  ] }), pager(pagination, page => changeParams({ types_page: page })));
+  ] }), pager(pagination, page => changeParams({ types_page: page }), "Pages of usage types"));
   announce(`${pagination.total} usage types.`);
   markType(view);
-}
-
-function words(name) {
-  return name.replaceAll("_", " ");
 }
 
 // The factor is shown once it has been found, which takes a request for each type.
@@ -113,7 +109,7 @@ async function showFactors(view, params) {
       { title: "Source", isLong: true, cell: factor => factor.source },
       { title: "Note", isLong: true, cell: factor => factor.note ?? "" },
     ] }),
-    pager(pagination, page => changeParams({ page })));
+    pager(pagination, page => changeParams({ page }), "Pages of factors"));
 }
 
 function addType(view) {

@@ -12,6 +12,7 @@ import { canManage, isAdmin, loadUsageTypes, reference, timezone, words } from "
 import { changeParams, currentRoute } from "./router.js";
 import { pager, table } from "./table.js";
 import { instantOf, today } from "./times.js";
+import { upstreamLines } from "./upstream_lines.js";
 
 const BLANK = ["", "None"];
 const SCOPES = [["1", "1: direct emissions"], ["2", "2: purchased energy"], ["3", "3: other indirect emissions"]];
@@ -96,7 +97,10 @@ function factorCell(type) {
 
 async function showFactors(view, params) {
   const type = reference.usageTypes.find(known => known.id === params.usage_type_id);
-  const { body: rows, pagination } = await get(`/usage-types/${params.usage_type_id}/factors`, { page: params.page, page_size: 25, sort: "-valid_from" });
+  const [{ body: rows, pagination }, lines] = await Promise.all([
+    get(`/usage-types/${params.usage_type_id}/factors`, { page: params.page, page_size: 25, sort: "-valid_from" }),
+    upstreamLines(type, () => showFactors(view, params)),
+  ]);
   replaceContent(view.querySelector(".factors"),
     h("div", { class: "title" }, h("h2", { tabindex: "-1" }, `Factors of ${type.name} (${type.unit})`),
       canManage() && button("Add a factor", () => addFactor(view, type, params), { class: "primary", "data-key": "add" })),
@@ -109,7 +113,8 @@ async function showFactors(view, params) {
       { title: "Source", isLong: true, cell: factor => factor.source },
       { title: "Note", isLong: true, cell: factor => factor.note ?? "" },
     ] }),
-    pager(pagination, page => changeParams({ page }), "Pages of factors"));
+    pager(pagination, page => changeParams({ page }), "Pages of factors"),
+    lines);
 }
 
 function addType(view) {

@@ -25,12 +25,10 @@ export async function showExplanation(id) {
       row("Hash (SHA-256)", h("code", {}, explanation.sha256))),
     h("h3", {}, "All numbers of this usage"),
     table({ caption: "All numbers of this usage", rows: explanation.lines, columns: [
-      { title: "Line", cell: nameOf },
+      { title: "Line", isLong: true, cell: line => [nameOf(line), h("span", { class: "hint" }, remarkOn(line))] },
       { title: "Scope", isNumber: true, cell: line => line.scope ?? "" },
       { title: "Category", cell: line => words(line.category ?? "") },
-      { title: "kg CO₂e", isNumber: true, cell: line => exact(line.co2e_kg) },
       { title: "Calculation", isLong: true, cell: line => withWholeNumbers(line.calculation) },
-      { title: "Remark", isLong: true, cell: remarkOn },
     ] }),
     h("h3", {}, "Versions"),
     table({ caption: "Versions of this usage", rows: versions, columns: [
@@ -49,8 +47,8 @@ function nameOf({ line }) {
 }
 
 function remarkOn({ fallback, outside_of_scopes: isOutside }) {
-  if (isOutside) return "Outside of the scopes, so in no total.";
-  return fallback ? "No market-based factor applies, so this is the location-based one." : "";
+  if (isOutside) return " Outside of the scopes, so in no total.";
+  return fallback ? " No market-based factor applies, so it has the location-based one." : "";
 }
 
 // A text of the API, in which numbers do not wrap.

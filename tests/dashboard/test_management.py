@@ -172,7 +172,7 @@ def test_catalogue_is_searched(enter, manager):
 def test_upstream_line_is_added_and_shown(enter, manager, power):
     page = enter(manager, "catalogue", usage_type_id=power)
     lines = page.get_by_role("region", name="Upstream lines of power").locator("tbody tr")
-    expect(lines).to_have_text(["t and dlosses (kwh)your organization"])
+    expect(lines).to_have_text(["t_and_dlosses (kwh)your organization"])
 
     page.get_by_role("button", name="Add an upstream line").click()
     page.get_by_role("button", name="Add", exact=True).click()
@@ -182,5 +182,5 @@ def test_upstream_line_is_added_and_shown(enter, manager, power):
     page.get_by_role("button", name="Add", exact=True).click()
 
     expect(lines).to_have_text(
-        ["t and dlosses (kwh)your organization", "wtt generationelectricity (kwh)your organization"]
+        ["t_and_dlosses (kwh)your organization", "wtt_generationelectricity (kwh)your organization"]
     )

@@ -135,7 +135,7 @@ def test_usage_shows_both_numbers_and_all_lines(enter, manager, power):
     expect(lines).to_have_count(3)
     expect(lines.nth(0)).to_contain_text("0.3 kwh × 1.5 kg CO2e/kwh = 0.45 kg CO2e")
     expect(lines.nth(1)).to_contain_text("0.3 kwh × 0.05 kg CO2e/kwh = 0.015 kg CO2e")
-    expect(lines.nth(2)).to_contain_text("t and d")
+    expect(lines.nth(2)).to_contain_text("t_and_d")
     expect(lines.nth(2)).to_contain_text("fuel and energy related")
 
 
@@ -151,3 +151,17 @@ def test_outdated_usages_can_be_listed(enter, manager):
 
     expect(rows(page)).to_have_count(1)
     expect(rows(page)).to_contain_text("electricity (kwh)")
+
+
+def test_fallback_of_market_based_number_is_marked(enter, manager):
+    grid = manager.ask("POST", "/usage-types", {"name": "grid", "unit": "kwh", "scope": 2})["id"]
+    factor = {"factor": "0.2", "valid_from": "2020-01-01T00:00:00Z", "source": "The grid"}
+    manager.ask("POST", f"/usage-types/{grid}/factors", factor)
+    manager.ask("POST", "/usages", BILL | {"usage_type_id": grid})
+    page = enter(manager, "usages")
+
+    page.get_by_role("button", name="0.06 kg: explain").click()
+
+    lines = page.get_by_role("dialog").get_by_role("region", name="All numbers of this usage").locator("tbody tr")
+    expect(lines.nth(0)).not_to_contain_text("applies")
+    expect(lines.nth(1)).to_contain_text("Market-based No market-based factor applies")

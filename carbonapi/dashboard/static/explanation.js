@@ -43,7 +43,7 @@ export async function showExplanation(id) {
 }
 
 function nameOf({ line }) {
-  return { location: "Location-based", market: "Market-based" }[line] ?? words(line);
+  return { location: "Location-based", market: "Market-based" }[line] ?? line;
 }
 
 function remarkOn({ fallback, outside_of_scopes: isOutside }) {

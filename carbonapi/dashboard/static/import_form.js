@@ -65,6 +65,9 @@ export function importForm({ onImported }) {
     });
     section.replaceChildren(section.firstElementChild,
       h("p", { class: "lead" }, h("strong", {}, file.name), ` has ${counted(header.names.length, "column")}: ${header.names.join(", ")}.`),
+      header.names.includes("method")
+        ? h("p", { class: "note" }, "The column method is ignored. A usage has both numbers, location-based and market-based, so each amount needs one line only.")
+        : "",
       sampleTable(header), element, outcome);
     element.querySelector("select").focus();
   }

@@ -4,17 +4,17 @@ import { getAll, post } from "./api.js";
 import * as dialogs from "./dialogs.js";
 import { announce, button, h } from "./dom.js";
 import { field, form } from "./forms.js";
-import { canManage, isAdmin, reference, typeName, words } from "./reference_data.js";
+import { canManage, isAdmin, reference, typeName } from "./reference_data.js";
 import { table } from "./table.js";
 
 // onAdded: called after a line has been added.
 export async function upstreamLines(type, onAdded) {
   const rows = await getAll(`/usage-types/${type.id}/upstream-lines`);
-  return h("div", {},
+  return h("div", { class: "upstream" },
     h("div", { class: "title" }, h("h3", {}, "Upstream lines"),
       canManage() && button("Add an upstream line", () => addLine(type, onAdded), { "data-key": "line" })),
     table({ caption: `Upstream lines of ${type.name}`, rows, empty: "No upstream lines.", columns: [
-      { title: "Line", cell: line => words(line.line) },
+      { title: "Line", cell: line => line.line },
       { title: "Factors of", cell: line => typeName(line.factor_type_id) },
       { title: "Owner", cell: line => (line.organization_id === null ? "shared" : "your organization") },
     ] }));

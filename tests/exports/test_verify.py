@@ -164,6 +164,15 @@ def test_changed_value_in_database_is_found(as_manager, usage, tampering, messag
     assert [error[: len(message)] for error, message in zip(errors, expected, strict=True)] == expected
 
 
+def test_changed_line_of_valuation_is_found(as_manager, usage):
+    change = "UPDATE valuation_lines SET factor = 7 WHERE valuation_id = :id AND line = 'market'"
+    db.session.execute(sa.text(change), {"id": usage.valuation_id})
+
+    (errors,) = verified(as_manager, as_manager.get("/usages/export").text)["errors"].values()
+
+    assert errors == [f"factor: lines of valuation {usage.valuation_id} were changed: market."]
+
+
 def test_consistent_change_in_database_is_found_by_old_export(as_manager, usage):
     file = as_manager.get("/usages/export").text
     change = "UPDATE usages SET amount = 20, amount_in_type_unit = 20 WHERE id = :id"

@@ -167,3 +167,20 @@ def test_catalogue_is_searched(enter, manager):
     expect(page.get_by_text("No usage types match this search.")).to_be_visible()
     page.go_back()
     expect(rows).to_have_count(1)
+
+
+def test_upstream_line_is_added_and_shown(enter, manager, power):
+    page = enter(manager, "catalogue", usage_type_id=power)
+    lines = page.get_by_role("region", name="Upstream lines of power").locator("tbody tr")
+    expect(lines).to_have_text(["t_and_dlosses (kwh)your organization"])
+
+    page.get_by_role("button", name="Add an upstream line").click()
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_label("Name of the line")).to_be_focused()
+    page.get_by_label("Name of the line").fill("wtt_generation")
+    page.get_by_label("Usage type whose factors apply").select_option("electricity (kwh)")
+    page.get_by_role("button", name="Add", exact=True).click()
+
+    expect(lines).to_have_text(
+        ["t_and_dlosses (kwh)your organization", "wtt_generationelectricity (kwh)your organization"]
+    )

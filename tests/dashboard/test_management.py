@@ -44,8 +44,8 @@ def test_new_factor_is_restated_after_a_preview(enter, manager):
     page.get_by_label("Reason").fill("New data of the supplier.")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="2 usages would change")).to_be_visible()
-    expect(page.locator(".outcome tbody tr").first).to_have_text("2022-011152.5-12.5")
-    expect(page.locator(".outcome tbody tr").last).to_have_text("Total2305-25")
+    expect(page.locator(".outcome tbody tr").first).to_have_text("2022-011152.5-12.5-12.5")
+    expect(page.locator(".outcome tbody tr").last).to_have_text("Total2305-25-25")
     assert manager.ask("GET", "/restatements") == []
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(".results tbody tr")).to_contain_text("New data of the supplier.")

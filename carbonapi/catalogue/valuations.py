@@ -135,7 +135,7 @@ def ensure_valuations(
 ) -> None:
     """Create the current valuations of a usage type in a region that are missing at times within [first, last].
 
-    The types stay locked until the transaction ends, so that no other one changes their factors meanwhile. A time
+    The types stay locked until the transaction ends, so that no other one changes their factors. A time
     without a location-based factor has no valuation.
     """
     use_transaction()

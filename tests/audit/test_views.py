@@ -58,8 +58,9 @@ def test_usage_changes_have_values_before_and_after(as_member, entries):
         for name, value in recorded.items()
         if name not in ("id", "organization_id", "version", "recorded_at", "recorded_by", "reason")
     }
-    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 18)
-    changed = {"amount": 0.4, "amount_in_type_unit": 0.4, "co2e_kg": 0.6}
+    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 20)
+    before = {"amount": 0.3, "amount_in_type_unit": 0.3, "co2e_kg": 0.45, "market_co2e_kg": 0.45}
+    changed = {"amount": 0.4, "amount_in_type_unit": 0.4, "co2e_kg": 0.6, "market_co2e_kg": 0.6}
     assert entries("usage") == [
         act(as_member, "recorded", "usage", recorded["id"], new=whole),
         act(
@@ -67,7 +68,7 @@ def test_usage_changes_have_values_before_and_after(as_member, entries):
             "corrected",
             "usage",
             recorded["id"],
-            old={"amount": 0.3, "amount_in_type_unit": 0.3, "co2e_kg": 0.45, "usage_at": "2024-01-31T12:00:00Z"},
+            old=before | {"usage_at": "2024-01-31T12:00:00Z"},
             new=changed | {"usage_at": "2024-02-01T00:00:00.500000Z"},
             reason="Misread",
         ),

@@ -311,6 +311,8 @@ def _segments(
     for lookup in lookups:  # A factor that begins later ends the last span.
         later = lookup.at_any_time().where(EmissionFactor.valid_from > last).order_by(None)
         ends.add(db.session.scalar(later.with_only_columns(sa.func.min(EmissionFactor.valid_from))) or END_OF_TIME)
+        earlier = lookup.at_any_time().where(EmissionFactor.valid_until <= first).order_by(None)  # It begins the first.
+        ends.add(db.session.scalar(earlier.with_only_columns(sa.func.max(EmissionFactor.valid_until))) or END_OF_TIME)
     for start, end in pairwise(sorted(ends)):
         if start <= last and first < end:
             yield start, None if end == END_OF_TIME else end

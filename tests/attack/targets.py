@@ -133,6 +133,11 @@ class Target:
         body = {"factor": 2, "valid_from": AT, "source": "Ours"}
         return self._ask("POST", f"/usage-types/{self.ids['usage_type_id']}/factors", body)["id"]
 
+    def _line_id(self):
+        type_id = self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kwh"})["id"]
+        body = {"line": f"line_{next(numbers)}", "factor_type_id": type_id}
+        return self._ask("POST", f"/usage-types/{self.ids['usage_type_id']}/upstream-lines", body)["id"]
+
     def _factor_set_id(self):
         body = {"publisher": "A publisher", "edition": f"Edition {next(numbers)}"}
         return self._ask("POST", "/factor-sets", body)["id"]

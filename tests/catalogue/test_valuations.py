@@ -144,6 +144,15 @@ def test_later_factor_begins_another_valuation(as_manager, electricity):
     assert as_manager.get("/usages?outdated=true").json == []
 
 
+def test_time_after_a_factor_has_its_own_valuation(as_manager):
+    gas = factories.usage_type("gas", "kWh", factor="0.2")
+    own = {"organization_id": as_manager.user.organization_id}
+    factories.emission_factor(gas, "0.1", "2025-01-01", "2026-01-01", **own)
+    times = ("2025-07-01", "2024-07-01", "2026-07-01")
+
+    assert [record(as_manager, gas.id, usage_at=f"{day}T00:00:00Z")["factor"] for day in times] == [0.1, 0.2, 0.2]
+
+
 def test_deleted_upstream_line_stays_in_recorded_usages(as_admin, as_manager, electricity):
     usage = record(as_manager, electricity)
     path = f"/usage-types/{electricity}/upstream-lines"

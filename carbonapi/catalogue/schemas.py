@@ -321,7 +321,7 @@ class NewUpstreamLineSchema(Schema):
     factor_type_id = StrictInteger(
         required=True,
         metadata={
-            "example": 101,
+            "example": 102,
             "description": "Usage type whose factors apply to the same amount. Its unit must be the same. The line has "
             "its scope and category.",
         },

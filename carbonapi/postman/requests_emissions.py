@@ -19,6 +19,12 @@ EMISSIONS = (
     Request("get_summary", query="by=usage_type", expects={'Object.keys(answer).includes("by_user")': False}),
     Request(
         "get_summary",
+        "Get the market-based summary",
+        query="by=scope&method=market",
+        expects={"answer.co2e_kg === answer.market_co2e_kg": True},
+    ),
+    Request(
+        "get_summary",
         "Get the summary as of an earlier time",
         query="as_of={{recorded_at}}",
         expects={"answer.co2e_kg": 18.75},
@@ -44,6 +50,7 @@ RESTATEMENTS = (
         saves={"restatement_id": "answer.id"},
         expects={"answer.usage_count": 2, "answer.difference_kg": -21.45},
     ),
+    Request("get_effect_of_factor_set", expects={"answer.usage_count": 0}),
     Request("get_restatement", expects={"answer.reason": RESTATEMENT["reason"]}),
     Request("list_restatements", expects={"answer.length": 1}),
 )

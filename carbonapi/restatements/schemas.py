@@ -89,7 +89,7 @@ class RestatedTypeSchema(ChangeSchema):
 
 
 class EffectSchema(ChangeSchema):
-    """What a restatement would change."""
+    """The changes that a restatement would make."""
 
     class Meta:
         fields = ("usage_count", *ChangeSchema().fields, "difference_percent", "significant", "months", "by_usage_type")

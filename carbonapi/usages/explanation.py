@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization
 from ..catalogue.factor_selection import FactorLookup
-from ..catalogue.models import LOCATION, EmissionFactor, UsageType
+from ..catalogue.models import GASES, LOCATION, EmissionFactor, FactorSet, UsageType
 from ..catalogue.units import find_unit
 from ..catalogue.valuations import Valuation, ValuationLine, choose_valuation, lines_of
 from ..db import db
@@ -94,11 +94,18 @@ def _multiplication(usage: Usage, unit: str, factor: Decimal, co2e_kg: Decimal) 
 
 
 def _line(usage: Usage, usage_type: UsageType, line: ValuationLine) -> dict[str, Any]:
-    """Return a line of the valuation, its kg CO2e, and the calculation."""
+    """Return a line of the valuation, the gases of its factor, its kg CO2e, and the calculation."""
+    factor = db.session.get_one(EmissionFactor, line.emission_factor_id)
+    factor_set = factor.factor_set_id and db.session.get_one(FactorSet, factor.factor_set_id)
     with decimal.localcontext(prec=PRODUCT_DIGITS):
         co2e_kg = usage.amount_in_type_unit * line.factor
-    calculation = _multiplication(usage, usage_type.unit, line.factor, co2e_kg)
-    return {name: getattr(line, name) for name in CANONICAL_LINE} | {"co2e_kg": co2e_kg, "calculation": calculation}
+    return {
+        **{name: getattr(line, name) for name in CANONICAL_LINE},
+        "gwp": factor.gwp or (factor_set and factor_set.gwp),
+        **{gas: getattr(factor, gas) for gas in GASES},
+        "co2e_kg": co2e_kg,
+        "calculation": _multiplication(usage, usage_type.unit, line.factor, co2e_kg),
+    }
 
 
 def _is_outdated(usage: Usage, usage_type: UsageType, region: str | None) -> bool:

@@ -64,6 +64,9 @@ def test_set_of_the_edition_applies_unless_a_factor_has_another(as_manager):
         factories.usage(as_manager.user, "1000", "2024-03-01", of.id)
 
     assert as_manager.get("/emissions/summary?gwp=AR6").json["co2e_kg"] == 2 * 53_117.1
+    for usage, gwp_set in zip(as_manager.get("/usages?sort=id").json, ("AR5", "AR4"), strict=True):
+        line, *_ = as_manager.get(f"/usages/{usage['id']}/explain").json["lines"]
+        assert (line["gwp"], line["co2_kg"], line["biogenic_co2_kg"]) == (gwp_set, 53.06, None)
 
 
 def test_usages_outside_of_the_scopes_are_counted(as_manager, natural_gas):

@@ -70,7 +70,7 @@ def build(service):
     ]
     send("POST", f"/imports/{imports[0]['id']}/revert", reason=OWN)
     factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": f"{SHARED} source", "note": f"{SHARED} note"}
-    own_type = make("/usage-types", name=f"{SHARED} type", unit="kwh", description=SHARED)
+    own_type = make("/usage-types", name=f"{SHARED} type", unit="kg", description=SHARED)
     make(f"/usage-types/{own_type['id']}/factors", **factor)
     factor_set = make("/factor-sets", publisher=SHARED, edition=SHARED, note=SHARED)
     line = make("/usage-types/101/upstream-lines", line="t_and_d", factor_type_id=own_type["id"])

@@ -151,7 +151,7 @@ def test_index_has_every_page():
     index = (DOCS / "README.md").read_text()
     pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
 
-    assert set(re.findall(r"\]\(([a-z-]+/[a-z-]+\.md)\)", index)) == pages
+    assert set(re.findall(r"\]\(([a-z-]+/[a-z0-9-]+\.md)\)", index)) == pages
 
 
 def test_architecture_names_every_room():

@@ -42,7 +42,7 @@ class NewRestatementSchema(_RangeSchema):
         load_default=None,
         allow_none=True,
         metadata={
-            "example": 1,
+            "example": None,
             "description": "Only usages that would get a factor of this set, in any of their lines. Default: all.",
         },
     )

@@ -125,7 +125,7 @@ class Target:
     def _usage_type_id(self):
         if self.operation.method == "GET":
             return 100
-        return self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kg"})["id"]
+        return self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kwh"})["id"]
 
     def _factor_id(self):
         if self.operation.method == "GET":
@@ -134,7 +134,7 @@ class Target:
         return self._ask("POST", f"/usage-types/{self.ids['usage_type_id']}/factors", body)["id"]
 
     def _line_id(self):
-        type_id = self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kg"})["id"]
+        type_id = self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kwh"})["id"]
         body = {"line": f"line_{next(numbers)}", "factor_type_id": type_id}
         return self._ask("POST", f"/usage-types/{self.ids['usage_type_id']}/upstream-lines", body)["id"]
 

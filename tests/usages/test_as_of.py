@@ -78,7 +78,7 @@ def history_of(sign_in):
             raise AssertionError("There is always a shared one.")
 
         def valuation_at(self, usage_type_id, moment):
-            """What a usage gets at a time: both factors, and the scope."""
+            """Return both factors and the scope of a usage at a time."""
             factor = self.factor_at(usage_type_id, moment, "own", "shared")
             scope, market = self.scopes[usage_type_id], factor
             if scope == 2:

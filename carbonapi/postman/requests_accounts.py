@@ -49,10 +49,6 @@ AUDIT = (
 HEALTH = (Request("check_liveness", expects={"answer.status": "ok"}), Request("check_readiness"))
 DELETION = (
     Request("delete_upstream_line"),
-    Request("create_upstream_line", saves={"line_id": "answer.id"}, expects={"answer.line": "t_and_d"}),
-    Request("list_upstream_lines", expects={"answer.length": 1}),
-    Request("get_upstream_line", expects={"answer.factor_type_id": 102}),
-    Request("delete_upstream_line"),
     Request(
         "create_usage_type",
         "Create a usage type of your organization",

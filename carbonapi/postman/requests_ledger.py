@@ -77,7 +77,6 @@ FACTOR_SETS = (
     ),
     Request("list_factor_sets", query="q=northern", expects={"answer.length": 1}),
     Request("get_factor_set", expects={"answer.edition": "2026"}),
-    Request("get_effect_of_factor_set", expects={"answer.usage_count": 0, "answer.difference_kg": 0}),
     Request("change_factor_set", headers=IF_MATCH, body={"edition": "2026 v1.1"}, saves=ETAG),
     Request("list_global_warming_potentials", expects={"answer.map(set => set.name)": ["AR4", "AR5", "AR6"]}),
 )

@@ -56,7 +56,6 @@ class RestatementById(MethodView):
 @restatements.route("/factor-sets/<int:factor_set_id>/effect")
 class Effect(MethodView):
     @restatements.get(EffectSchema, EffectQuery)
-    @requires(MANAGERS)
     def get(self, arguments: dict[str, Any], factor_set_id: int) -> Restatement:
         """Get the effect of a factor set
 

@@ -167,9 +167,11 @@ def test_restatement_is_one_entry_with_sums(as_manager, as_member, entries):
     as_manager.post("/restatements", json=ask)
     applied = as_manager.post("/restatements", json=ask | {"mode": "apply"}).json
 
-    new = {"usage_type_id": 100, "start": ask["start"], "end": None, "region": None, "usage_count": 2, "co2e_kg": 0.6}
+    new = {"usage_type_ids": [100], "factor_set_id": None, "start": ask["start"], "end": None, "region": None}
+    new |= {"usage_count": 2, "co2e_kg": 0.6, "market_co2e_kg": 0.6}
+    old = {"co2e_kg": 0.9, "market_co2e_kg": 0.9}
     assert entries("restatement") == [
-        act(as_manager, "restated", "restatement", applied["id"], {"co2e_kg": 0.9}, new, "Better factors")
+        act(as_manager, "restated", "restatement", applied["id"], old, new, "Better factors")
     ]
     assert [entry["action"] for entry in entries("usage")] == ["recorded", "recorded"]
 

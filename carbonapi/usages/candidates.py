@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
 from ..catalogue.models import UsageType
-from ..catalogue.valuations import Valuation, choose_valuation, valuation_at
+from ..catalogue.valuation_choice import choose_valuation
+from ..catalogue.valuations import Valuation, valuation_at
 from ..db import db
 from ..errors import CarbonError, MissingFactor, ValidationFailed
 from ..periods.service import closed_error, is_open

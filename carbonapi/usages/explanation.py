@@ -14,7 +14,8 @@ from ..accounts.models import Organization
 from ..catalogue.factor_selection import FactorLookup
 from ..catalogue.models import GASES, LOCATION, EmissionFactor, FactorSet, UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuations import Valuation, ValuationLine, choose_valuation, lines_of
+from ..catalogue.valuation_choice import choose_valuation
+from ..catalogue.valuations import Valuation, ValuationLine, lines_of
 from ..db import db
 from ..errors import MissingFactor
 from ..rest.fields import format_datetime, format_decimal

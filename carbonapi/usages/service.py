@@ -11,7 +11,8 @@ from ..accounts.models import Organization, User
 from ..auth import current_actor, get_referenced, get_visible
 from ..catalogue.models import UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuations import FACTORS_OF_USAGE, choose_valuation
+from ..catalogue.valuation_choice import choose_valuation
+from ..catalogue.valuations import FACTORS_OF_USAGE
 from ..errors import Unavailable, ValidationFailed
 from ..periods.service import check_adjusted_period
 from .candidates import COLUMNS, candidate_row, create_missing_valuation

@@ -9,7 +9,7 @@ from carbonapi.accounts.models import Organization, User
 from carbonapi.accounts.passwords import HASHER
 from carbonapi.auth import Actor, acting_as
 from carbonapi.catalogue.models import EmissionFactor, UsageType
-from carbonapi.catalogue.valuations import choose_valuation, choosing_again
+from carbonapi.catalogue.valuation_choice import choose_valuation, choosing_again
 from carbonapi.db import db, row_security
 from carbonapi.usages import service
 

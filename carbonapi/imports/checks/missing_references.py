@@ -10,7 +10,8 @@ from ...accounts.models import Organization, User
 from ...auth import scope_criteria
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import LOCATION, EmissionFactor, UsageType
-from ...catalogue.valuations import Valuation, ensure_valuations
+from ...catalogue.valuation_choice import ensure_valuations
+from ...catalogue.valuations import Valuation
 from ...db import db, row_security
 from ...periods.service import closed_error, is_open, keep_open
 from ...usages import candidates

@@ -9,7 +9,8 @@ from sqlalchemy.dialects import postgresql
 from ...accounts.models import Organization, User
 from ...auth import current_actor, scope_criteria
 from ...catalogue.models import EmissionFactor, UsageType
-from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ValuationLine, ensure_valuations, valuation_at
+from ...catalogue.valuation_choice import ensure_valuations
+from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ValuationLine, valuation_at
 from ...db import db
 from ...periods.service import is_open
 from ..candidates import COLUMNS, effective_region, valuation_lateral

@@ -16,9 +16,34 @@ PASSWORD = "unrelated words make good ones"
 FIRST_DAY = "2023-01-01"
 DAYS = 1095
 COLUMNS = (
-    "organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit, emission_factor_id, factor, "
-    "recorded_by, version"
+    "organization_id, user_id, usage_type_id, usage_at, amount, unit, amount_in_type_unit, valuation_id, "
+    "emission_factor_id, factor, market_factor, recorded_by, version"
 )
+# The valuations that the service would choose: each type has one factor, for all regions.
+VALUATIONS = """
+    WITH choices AS (
+        SELECT o.id AS organization_id, t.id AS usage_type_id, f.id AS emission_factor_id, f.valid_from, f.valid_until,
+               f.factor, t.scope, t.category, coalesce(t.scope = 2, false) AS fallback,
+               concat_ws(':', f.id, trim_scale(f.factor), coalesce(t.scope, 0), coalesce(t.category, ''), 0) AS choice
+        FROM organizations o CROSS JOIN usage_types t JOIN emission_factors f ON f.usage_type_id = t.id
+        WHERE t.id BETWEEN 100 AND 104 AND f.superseded_at IS NULL
+    ), added AS (
+        INSERT INTO valuations (organization_id, usage_type_id, valid_from, valid_until, current, key, scope, category,
+                                emission_factor_id, factor, market_factor, outside_of_scopes, location_total,
+                                market_total)
+        SELECT organization_id, usage_type_id, valid_from, valid_until, true,
+               format('location:%s:0;market:%s:%s', choice, choice, fallback::int), scope, category,
+               emission_factor_id, factor, factor, false, factor, factor
+        FROM choices ORDER BY organization_id, usage_type_id
+        RETURNING id, organization_id, usage_type_id
+    )
+    INSERT INTO valuation_lines (organization_id, valuation_id, line, emission_factor_id, factor, scope, category,
+                                 outside_of_scopes, fallback)
+    SELECT organization_id, added.id, line, emission_factor_id, factor, scope, category, false,
+           line = 'market' AND fallback
+    FROM added JOIN choices USING (organization_id, usage_type_id)
+    CROSS JOIN unnest(ARRAY['location', 'market']) line
+"""
 
 
 @dataclass(frozen=True)
@@ -48,14 +73,14 @@ class Database:
 def usages(count: int, first_day: str = FIRST_DAY, user: str = f"1 + n * 7919 % {USERS}") -> str:
     """Return a SELECT of `count` usages in the order of their times, with COLUMNS. Nothing in it is random."""
     return f"""
-        SELECT u.organization_id, u.id, f.usage_type_id, timestamptz '{first_day} 00:00+00'
-                   + (n::float8 / {count}) * interval '{DAYS} days', a.amount, t.unit, a.amount, f.id, f.factor,
-               u.id, 1
+        SELECT u.organization_id, u.id, v.usage_type_id, timestamptz '{first_day} 00:00+00'
+                   + (n::float8 / {count}) * interval '{DAYS} days', a.amount, t.unit, a.amount, v.id,
+               v.emission_factor_id, v.factor, v.market_factor, u.id, 1
         FROM generate_series(1, {count}::bigint) n
         CROSS JOIN LATERAL (SELECT (n * 7919 % 100000) / 1000.0 AS amount) a
         JOIN users u ON u.id = {user}
-        JOIN emission_factors f ON f.usage_type_id = 100 + n / {USERS} % 5
-        JOIN usage_types t ON t.id = f.usage_type_id
+        JOIN valuations v ON v.organization_id = u.organization_id AND v.usage_type_id = 100 + n / {USERS} % 5
+        JOIN usage_types t ON t.id = v.usage_type_id
         ORDER BY n"""
 
 
@@ -73,7 +98,8 @@ def load(database: Database, count: int) -> None:
             """,
             {"large": LARGE_USERS, "users": USERS, "password_hash": HASHER.hash(PASSWORD)},
         )
-        cursor.execute("ANALYZE users, emission_factors, usage_types")
+        cursor.execute(VALUATIONS)
+        cursor.execute("ANALYZE users, valuations, usage_types")
         cursor.execute("SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index "
                        "WHERE indrelid = 'usages'::regclass AND NOT indisunique")  # fmt: skip
         indexes = cursor.fetchall()

@@ -67,14 +67,16 @@ class UsageType(Base):
     archived: Mapped[bool]
 
 
-class EmissionFactor(Base):
-    __tablename__ = "emission_factors"
+class Valuation(Base):
+    __tablename__ = "valuations"
     id: Mapped[int] = mapped_column(primary_key=True)
+    organization_id: Mapped[int]
     usage_type_id: Mapped[int]
-    organization_id: Mapped[int | None]
     region: Mapped[str | None]
-    method: Mapped[str]
+    current: Mapped[bool]
+    emission_factor_id: Mapped[int]
     factor: Mapped[Decimal]
+    market_factor: Mapped[Decimal]
     valid_from: Mapped[dt.datetime]
     valid_until: Mapped[dt.datetime | None]
 
@@ -92,10 +94,14 @@ class Usage(Base):
     unit: Mapped[str]
     amount_in_type_unit: Mapped[Decimal]
     factor: Mapped[Decimal]
+    market_factor: Mapped[Decimal]
     emission_factor_id: Mapped[int]
+    valuation_id: Mapped[int]
     co2e_kg: Mapped[Decimal] = mapped_column(sa.Numeric, sa.Computed("amount_in_type_unit * factor", persisted=True))
+    market_co2e_kg: Mapped[Decimal] = mapped_column(
+        sa.Numeric, sa.Computed("amount_in_type_unit * market_factor", persisted=True)
+    )
     region: Mapped[str | None]
-    method: Mapped[str]
     quality: Mapped[str]
     note: Mapped[str | None]
     external_id: Mapped[str | None]
@@ -118,7 +124,6 @@ class UsageIn(BaseModel):
     usage_at: AwareDatetime
     amount: Decimal = Field(ge=0, max_digits=18, decimal_places=6)
     region: str | None = None
-    method: str = "location"
     quality: str = "measured"
     note: str | None = Field(None, max_length=2000)
     external_id: str | None = Field(None, max_length=200)
@@ -137,10 +142,12 @@ class UsageOut(BaseModel):
     unit: str
     amount_in_type_unit: Number
     factor: Number
+    market_factor: Number
     emission_factor_id: int
+    valuation_id: int
     co2e_kg: Number
+    market_co2e_kg: Number
     region: str | None
-    method: str
     quality: str
     note: str | None
     external_id: str | None
@@ -230,15 +237,19 @@ async def create_usage(usage_in: UsageIn, session: SessionDep, actor: ActorDep, 
     region = usage_in.region or actor.region
     row = (
         await session.execute(
-            sa.select(EmissionFactor.id, EmissionFactor.factor, UsageType.unit)
-            .join(UsageType, UsageType.id == EmissionFactor.usage_type_id)
+            sa.select(
+                Valuation.id,
+                Valuation.emission_factor_id,
+                Valuation.factor,
+                Valuation.market_factor,
+                UsageType.unit,
+            )
+            .join(UsageType, UsageType.id == Valuation.usage_type_id)
             .where(UsageType.id == usage_in.usage_type_id, ~UsageType.archived)
-            .where(EmissionFactor.method == usage_in.method, EmissionFactor.valid_from <= usage_in.usage_at)
-            .where(EmissionFactor.valid_until.is_(None) | (usage_in.usage_at < EmissionFactor.valid_until))
-            .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == actor.organization_id))
-            .where(EmissionFactor.region.is_(None) | (EmissionFactor.region == region))
-            .order_by(EmissionFactor.organization_id.nulls_last(), EmissionFactor.region.nulls_last())
-            .limit(1)
+            .where(Valuation.organization_id == actor.organization_id, Valuation.current)
+            .where(sa.func.coalesce(Valuation.region, "") == (region or ""))
+            .where(Valuation.valid_from <= usage_in.usage_at)
+            .where(Valuation.valid_until.is_(None) | (usage_in.usage_at < Valuation.valid_until))
         )
     ).first()
     if row is None:
@@ -249,8 +260,10 @@ async def create_usage(usage_in: UsageIn, session: SessionDep, actor: ActorDep, 
         user_id=actor.id,
         unit=row.unit,
         amount_in_type_unit=usage_in.amount,
-        emission_factor_id=row.id,
+        valuation_id=row.id,
+        emission_factor_id=row.emission_factor_id,
         factor=row.factor,
+        market_factor=row.market_factor,
         version=1,
         recorded_at=dt.datetime.now(dt.UTC),
         recorded_by=actor.id,

@@ -11,8 +11,8 @@ from .servers import Server
 
 FIELDS = (
     "id, organization_id, user_id, usage_type_id, usage_at, usage_until, amount, unit, amount_in_type_unit, factor, "
-    "emission_factor_id, co2e_kg, region, method, quality, note, external_id, adjusts_closed_period_id, import_id, "
-    "restatement_id, version, recorded_at, recorded_by, reason"
+    "market_factor, emission_factor_id, valuation_id, co2e_kg, market_co2e_kg, region, quality, note, external_id, "
+    "adjusts_closed_period_id, import_id, restatement_id, version, recorded_at, recorded_by, reason"
 )
 
 

@@ -26,7 +26,7 @@ from .models import GASES, EmissionFactor, FactorSet, UsageType
 from .published_table import Edition, PublishedTable, Reading, TableOptions
 from .service import owner_of_new_row
 from .tables import TableFile
-from .valuations import choosing_again
+from .valuation_choice import choosing_again
 
 MAX_ERRORS_SHOWN = 100
 COMPARED = ("factor", *GASES)

@@ -8,7 +8,7 @@ from .. import audit
 from ..db import allow, db
 from ..errors import Conflict
 from .models import EmissionFactor, FactorSet, UsageType
-from .valuations import choosing_again, delete_valuations
+from .valuation_choice import choosing_again, delete_valuations
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from .models import (
     SCOPES,
     EmissionFactor,
     FactorSet,
-    UpstreamLine,
     UsageType,
     is_valid_at,
 )
@@ -305,38 +304,3 @@ class FactorSetQuery(ListQuerySchema):
     organization_id = equal_to(FactorSet.organization_id)
     shared = flag(FactorSet.organization_id.is_(None), SHARED)
     sort = Sort(FactorSet.id, FactorSet.publisher, FactorSet.edition, FactorSet.created_at, default="id")
-
-
-class NewUpstreamLineSchema(Schema):
-    """A line that usages of a type get beside their own number, from the factors of another type."""
-
-    line = Text(
-        required=True,
-        validate=ma.validate.Regexp("(?!(location|market)$)[a-z][a-z0-9_]{0,49}\\Z"),
-        metadata={
-            "example": "t_and_d",
-            "description": "Name of the line, in lower case: such as `t_and_d`, `wtt_generation` or `wtt_t_and_d`.",
-        },
-    )
-    factor_type_id = StrictInteger(
-        required=True,
-        metadata={
-            "example": 101,
-            "description": "Usage type whose factors apply to the same amount. Its unit must be the same. The line has "
-            "its scope and category.",
-        },
-    )
-
-
-class UpstreamLineSchema(NewUpstreamLineSchema):
-    """An upstream line of a usage type."""
-
-    id = returned(ma.fields.Integer, 1)
-    organization_id = returned(
-        ma.fields.Integer, None, "The organization that owns the line. `null` if it is shared.", nullable=True
-    )
-    usage_type_id = returned(ma.fields.Integer, 100)
-
-
-class UpstreamLineQuery(ListQuerySchema):
-    sort = Sort(UpstreamLine.line, UpstreamLine.id, default="line")

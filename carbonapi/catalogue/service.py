@@ -12,7 +12,7 @@ from ..db import db, row_security
 from ..errors import Conflict, Forbidden, NotFound, ValidationFailed
 from ..rest import lock_for_update
 from .models import CATEGORIES, DEFAULT_METHOD, SCOPES, EmissionFactor, FactorSet, UpstreamLine, UsageType
-from .valuations import choosing_again, delete_valuations
+from .valuation_choice import choosing_again, delete_valuations
 
 # The columns that a factor has in common with the one that it supersedes.
 OF_PLACE = ("usage_type_id", "organization_id", "region", "method", "valid_from", "valid_until")

@@ -14,26 +14,19 @@ are in no total. A valuation never changes, so neither do the numbers, scopes an
 the catalogue changes, other valuations become the current ones, which later usages and restatements get.
 """
 
-import contextlib
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
-from itertools import groupby, pairwise
-from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ExcludeConstraint, insert
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .. import audit
-from ..db import Model, NotAudited, TenantScoped, db, row_security
-from ..rest.fields import format_decimal
-from .factor_selection import FactorLookup
-from .models import FACTOR, LOCATION, MARKET, METHODS, EmissionFactor, UpstreamLine, UsageType
+from ..db import Model, NotAudited, TenantScoped, db
+from .gwp import gwp_weights
+from .models import FACTOR, GWP_SETS, LOCATION, MARKET, METHODS, EmissionFactor, FactorSet
 
-PURCHASED_ENERGY = 2  # The scope in which location-based and market-based numbers differ.
-END_OF_TIME = dt.datetime.max.replace(tzinfo=dt.UTC)
 FACTORS_OF_USAGE = ("emission_factor_id", "factor", "market_factor")
 
 
@@ -41,7 +34,7 @@ class Valuation(TenantScoped, Model):
     """The frozen choice of factors for a usage type in a region, within [valid_from, valid_until).
 
     An interval that ends while later valuations are valid has one of its own, which applies if its last day is within
-    [last_valid_from, last_valid_until): see `valuation_choice`. If it is `split`, its segments are valuations, it has
+    [last_valid_from, last_valid_until): see `usage_valuations`. If it is `split`, its segments are valuations, it has
     the factors of the first, and no lines. Of all others, both ranges are the same, or all valuations within are equal.
 
     `factor` is that of the location-based line. `location_total` and `market_total` are the kg CO2e per unit that count
@@ -135,89 +128,6 @@ class ValuationLine(Model):
     fallback: Mapped[bool]
 
 
-def ensure_valuations(
-    organization_id: int, usage_type: UsageType, region: str | None, first: dt.datetime, last: dt.datetime
-) -> None:
-    """Create the current valuations of a usage type in a region that are missing at times within [first, last].
-
-    The types stay locked until the transaction ends, so that no other one changes their factors meanwhile. A time
-    without a location-based factor has no valuation.
-    """
-    upstream = db.session.execute(
-        sa.select(UpstreamLine.line, UsageType)
-        .join(UsageType, UsageType.id == UpstreamLine.factor_type_id)
-        .where(UpstreamLine.usage_type_id == usage_type.id, UpstreamLine.is_of(organization_id))
-        .order_by(UpstreamLine.organization_id.nulls_first(), UpstreamLine.line)
-    )
-    # An organization's own line takes precedence over the shared one of the same name.
-    types: dict[str, UsageType] = {row.line: row.UsageType for row in upstream}
-    _lock_types([usage_type.id, *(type_.id for type_ in types.values())], read=True)
-    lookups = {
-        line: FactorLookup(types[line].id if line in types else usage_type.id, organization_id, region, method, None)
-        for line, method in {**dict.fromkeys(types, LOCATION), LOCATION: LOCATION, MARKET: MARKET}.items()
-    }
-    candidates = {line: _factors(lookup, first, last) for line, lookup in lookups.items()}
-    for valid_from, valid_until in _segments(lookups.values(), candidates.values(), first, last):
-        lines = list(_lines(usage_type, types, candidates, valid_from))
-        if lines:
-            _add(organization_id, usage_type, region, valid_from, valid_until, lines)
-
-
-@contextlib.contextmanager
-def choosing_again(*usage_type_ids: int) -> Iterator[None]:
-    """Replace the current valuations of types, and of those whose upstream lines use them, by what the block changes.
-
-    The block changes the types or their factors. Other writers wait for it. Recorded usages keep their valuations.
-    """
-    of_types = sa.literal(list(usage_type_ids), sa.ARRAY(sa.BigInteger))
-    using = sa.select(UpstreamLine.usage_type_id).where(UpstreamLine.factor_type_id == sa.any_(of_types))
-    _lock_types(usage_type_ids, read=False)
-    replaced = (
-        sa.update(Valuation)
-        .where(Valuation.current, (Valuation.usage_type_id == sa.any_(of_types)) | Valuation.usage_type_id.in_(using))
-        .values(current=False)
-        .returning(Valuation.organization_id, Valuation.usage_type_id, Valuation.region, Valuation.valid_from)
-    )
-    rows = db.session.execute(replaced, execution_options={"synchronize_session": False}).all()
-    yield
-    audit.flush()
-    first: dict[Any, dt.datetime] = {}
-    for organization_id, type_id, region, valid_from in rows:
-        place = (organization_id, type_id, region)
-        first[place] = min(valid_from, first.get(place, valid_from))
-    for (organization_id, type_id, region), start in first.items():
-        usage_type = db.session.get(UsageType, type_id)
-        if usage_type is not None:
-            ensure_valuations(organization_id, usage_type, region, start, END_OF_TIME)
-
-
-def delete_valuations(usage_type_ids: Iterable[int] = (), factor_ids: Iterable[int] = ()) -> None:
-    """Delete the valuations of usage types, and those that have one of these factors in a line or in a segment.
-
-    Raise IntegrityError if a usage has one of them, or an earlier version of a usage.
-    """
-    types, factors = (sa.literal(list(ids), sa.ARRAY(sa.BigInteger)) for ids in (usage_type_ids, factor_ids))
-    valuation, line, segment = (model.__table__.c for model in (Valuation, ValuationLine, ValuationSegment))
-    found = (
-        sa.select(valuation.organization_id, valuation.id)
-        .where(valuation.usage_type_id == sa.any_(types))
-        .union(
-            sa.select(line.organization_id, line.valuation_id).where(line.emission_factor_id == sa.any_(factors)),
-        )
-        .cte("found")
-    )
-    of_segment = (segment.organization_id == found.c.organization_id) & (segment.segment_id == found.c.id)
-    split = sa.select(segment.organization_id, segment.valuation_id).join(found, of_segment)
-    keys = db.session.execute(sa.select(found).union(split)).all()
-    for organization_id, rows in groupby(sorted(keys), key=itemgetter(0)):
-        ids = sa.any_(sa.literal([row.id for row in rows], sa.ARRAY(sa.BigInteger)))
-        columns = (ValuationSegment.valuation_id, ValuationLine.valuation_id, Valuation.id)
-        for column in columns:
-            table: Any = column.class_.__table__
-            of_organization = table.c.organization_id == organization_id
-            db.session.execute(sa.delete(table).where(of_organization, table.c[column.key] == ids))
-
-
 def lines_of(organization_id: int, valuation_ids: Iterable[int]) -> dict[int, list[ValuationLine]]:
     """Return the lines of valuations, by the id of their valuation: location, market, and the others by name."""
     order = sa.case({name: place for place, name in enumerate(METHODS)}, value=ValuationLine.line, else_=len(METHODS))
@@ -232,141 +142,47 @@ def lines_of(organization_id: int, valuation_ids: Iterable[int]) -> dict[int, li
     return found
 
 
-def line_factors(*keys: str, scopes: Any = None) -> Any:
+def line_factors(*keys: str, scopes: Any = None, gwp_set: str | None = None) -> Any:
     """Return the kg CO2e per unit of each valuation by each of METHODS, added up by columns of its lines, as a table.
 
     Columns: organization_id, valuation_id, the `keys`, and the METHODS. Lines outside of the scopes do not count.
-    scopes: the array of scopes that count; by default all.
+    scopes: the array of scopes that count; by default all. gwp_set: convert the gases of the factors to this set. Then
+    there are columns `unconverted_{method}` too: the part from factors without known gases, which stays as it is.
     """
     line = ValuationLine.__table__.c
     columns = [line.organization_id, line.valuation_id, *(line[key] for key in keys)]
-    by_method = (
-        sa.func.coalesce(sa.func.sum(line.factor).filter(line.line != other), 0).label(method)
-        for method, other in ((LOCATION, MARKET), (MARKET, LOCATION))
-    )
-    criteria = [~line.outside_of_scopes]
+    criteria = [~line.outside_of_scopes] if keys else []
     if scopes is not None:
         criteria.append(line.scope == sa.any_(scopes))
-    return sa.select(*columns, *by_method).where(*criteria).group_by(*columns).subquery("lines")
+    factors: dict[str, Any] = {"": line.factor}
+    rows: sa.Select[Any] = sa.select(*columns).where(*criteria).group_by(*columns)
+    if gwp_set is not None:
+        change = _change_to(gwp_set)
+        factors = {
+            "": line.factor + sa.func.coalesce(change, 0),
+            "unconverted_": sa.case((change.is_(None), line.factor), else_=0),
+        }
+        rows = rows.join(EmissionFactor, EmissionFactor.id == line.emission_factor_id).outerjoin(
+            FactorSet, FactorSet.id == EmissionFactor.factor_set_id
+        )
+    for prefix, factor in factors.items():
+        for method, other in ((LOCATION, MARKET), (MARKET, LOCATION)):
+            of_method = sa.func.sum(factor).filter(line.line != other, ~line.outside_of_scopes)
+            rows = rows.add_columns(sa.func.coalesce(of_method, 0).label(f"{prefix}{method}"))
+    return rows.subquery("lines")
 
 
-def _lock_types(ids: Iterable[int], *, read: bool) -> None:
-    query = sa.select(UsageType.__table__.c.id).where(UsageType.__table__.c.id.in_(sorted(ids))).order_by("id")
-    with row_security.for_all_organizations():  # A tenant may read shared types, but not lock them.
-        db.session.execute(query.with_for_update(read=read, key_share=not read))
+def _change_to(gwp_set: str) -> sa.ColumnElement[Any]:
+    """Return by how much a factor changes with the potentials of this set; null if its own set or gases are unknown.
 
-
-def _factors(lookup: FactorLookup, first: dt.datetime, last: dt.datetime) -> Sequence[EmissionFactor]:
-    """Return the factors that could apply within [first, last], in their order of precedence."""
-    overlaps = (
-        EmissionFactor.valid_from <= last,
-        EmissionFactor.valid_until.is_(None) | (EmissionFactor.valid_until > first),
-    )
-    return db.session.scalars(lookup.at_any_time().where(*overlaps)).all()
-
-
-def _segments(
-    lookups: Iterable[FactorLookup],
-    candidates: Iterable[Sequence[EmissionFactor]],
-    first: dt.datetime,
-    last: dt.datetime,
-) -> Iterator[tuple[dt.datetime, dt.datetime | None]]:
-    """Yield the spans that overlap [first, last] and in which no factor begins or ends."""
-    ends = {factor.valid_from for factors in candidates for factor in factors}
-    ends |= {factor.valid_until or END_OF_TIME for factors in candidates for factor in factors}
-    for lookup in lookups:  # A factor that begins later ends the last span.
-        later = lookup.at_any_time().where(EmissionFactor.valid_from > last).order_by(None)
-        ends.add(db.session.scalar(later.with_only_columns(sa.func.min(EmissionFactor.valid_from))) or END_OF_TIME)
-    for start, end in pairwise(sorted(ends)):
-        if start <= last and first < end:
-            yield start, None if end == END_OF_TIME else end
-
-
-def _lines(
-    usage_type: UsageType,
-    upstream: dict[str, UsageType],
-    candidates: dict[str, Sequence[EmissionFactor]],
-    moment: dt.datetime,
-) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a valuation that begins at `moment`, or none if it has no location-based factor."""
-    chosen = {line: next(filter(None, map(_valid_at(moment), factors)), None) for line, factors in candidates.items()}
-    if chosen[LOCATION] is None:
-        return
-    is_fallback = chosen[MARKET] is None
-    if usage_type.scope != PURCHASED_ENERGY:
-        chosen[MARKET], is_fallback = chosen[LOCATION], False
-    chosen[MARKET] = chosen[MARKET] or chosen[LOCATION]
-    for line, factor in chosen.items():
-        if factor is not None:
-            type_ = upstream.get(line, usage_type)
-            yield {
-                "line": line,
-                "emission_factor_id": factor.id,
-                "factor": factor.factor,
-                "scope": type_.scope,
-                "category": type_.category,
-                "outside_of_scopes": type_.outside_of_scopes,
-                "fallback": line == MARKET and is_fallback,
-            }
-
-
-def _valid_at(moment: dt.datetime) -> Any:
-    def valid(factor: EmissionFactor) -> EmissionFactor | None:
-        is_valid = factor.valid_from <= moment and (factor.valid_until is None or moment < factor.valid_until)
-        return factor if is_valid else None
-
-    return valid
-
-
-def _add(
-    organization_id: int,
-    usage_type: UsageType,
-    region: str | None,
-    valid_from: dt.datetime,
-    valid_until: dt.datetime | None,
-    lines: list[dict[str, Any]],
-) -> None:
-    """Make this valuation current, unless one is: an earlier one that is equal, or a new one."""
-    by_line = {line["line"]: line for line in lines}
-    location, market = by_line[LOCATION], by_line[MARKET]
-    counted = [line for line in lines if not line["outside_of_scopes"]]
-    identity = {
-        "organization_id": organization_id,
-        "usage_type_id": usage_type.id,
-        "region": region,
-        "valid_from": valid_from,
-        "valid_until": valid_until,
-        "last_valid_from": valid_from,
-        "last_valid_until": valid_until,
-        "split": False,
-        "key": ";".join(map(_text, sorted(lines, key=lambda line: line["line"]))),
-    }
-    earlier = [getattr(Valuation, name).is_not_distinct_from(value) for name, value in identity.items()]
-    same = sa.select(Valuation.current, Valuation.id).where(*earlier).order_by(Valuation.current.desc()).limit(1)
-    found = db.session.execute(same).one_or_none()
-    if found is not None:
-        if not found.current:
-            revive = sa.update(Valuation).where(Valuation.organization_id == organization_id, Valuation.id == found.id)
-            db.session.execute(revive.values(current=True), execution_options={"synchronize_session": False})
-        return
-    values = identity | {
-        "current": True,
-        "emission_factor_id": location["emission_factor_id"],
-        "factor": location["factor"],
-        "market_factor": market["factor"],
-        **{name: location[name] for name in ("scope", "category", "outside_of_scopes")},
-        "location_total": sum((line["factor"] for line in counted if line["line"] != MARKET), Decimal(0)),
-        "market_total": sum((line["factor"] for line in counted if line["line"] != LOCATION), Decimal(0)),
-    }
-    # Another transaction may have chosen at the same time.
-    added = insert(Valuation).values(values).on_conflict_do_nothing().returning(Valuation.id)
-    valuation_id = db.session.scalar(added)
-    if valuation_id is not None:
-        keys = {"organization_id": organization_id, "valuation_id": valuation_id}
-        db.session.execute(sa.insert(ValuationLine), [keys | line for line in lines])
-
-
-def _text(line: dict[str, Any]) -> str:
-    """Return a line as text: its name, factor and classification. Migration 0025 writes the same text."""
-    parts = (line["line"], line["emission_factor_id"], format_decimal(line["factor"]), line["scope"] or 0)
-    return ":".join(map(str, (*parts, line["category"] or "", int(line["outside_of_scopes"]), int(line["fallback"]))))
+    The difference is added to the published factor, which may have been rounded, so a factor of this set stays equal.
+    """
+    own_set = sa.func.coalesce(EmissionFactor.gwp, FactorSet.gwp)
+    change: Any = sa.literal(0)
+    for gas, potential in gwp_weights(gwp_set).items():
+        changes = {own: potential - weights[gas] for own in GWP_SETS if (weights := gwp_weights(own))}
+        if any(changes.values()):
+            column = getattr(EmissionFactor, gas)
+            change = change + sa.func.coalesce(column, 0) * sa.case(changes, value=own_set, else_=sa.null())
+    has_gases = sa.or_(*(getattr(EmissionFactor, gas).is_not(None) for gas in gwp_weights(gwp_set)))
+    return sa.case((has_gases & own_set.is_not(None), change))

@@ -13,18 +13,16 @@ from .schemas import (
     EmissionFactorQuery,
     EmissionFactorSchema,
     NewEmissionFactorSchema,
-    NewUpstreamLineSchema,
     NewUsageTypeSchema,
     SupersedingFactorSchema,
     UnitSchema,
-    UpstreamLineQuery,
-    UpstreamLineSchema,
     UsageTypeChangesSchema,
     UsageTypeQuery,
     UsageTypeReplacementSchema,
     UsageTypeSchema,
 )
 from .units import compatible_units
+from .upstream_line_schemas import NewUpstreamLineSchema, UpstreamLineQuery, UpstreamLineSchema
 
 catalogue = Blueprint(
     "Catalogue",

@@ -15,11 +15,12 @@ from .transactions import (
     sqlstate,
     timeouts,
     use_autocommit,
+    use_transaction,
 )
 
 __all__ = [
     "AuditConfig", "AuditedBy", "Base", "CompiledStatement", "Global", "Model", "NotAudited", "OptimisticallyLocked",
     "TenantScoped", "Viewer", "allow", "autocommit_connection", "choice_constraint", "connect_args",
     "constraint_message", "count_affected", "db", "init_app", "inline_cte", "is_retryable", "is_transient", "on_commit",
-    "revisions", "roll_back", "sqlstate", "timeouts", "use_autocommit",
+    "revisions", "roll_back", "sqlstate", "timeouts", "use_autocommit", "use_transaction",
 ]  # fmt: skip

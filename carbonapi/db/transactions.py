@@ -22,6 +22,14 @@ def use_autocommit() -> None:
         driver.autocommit = True
 
 
+def use_transaction() -> None:
+    """Make the rest of this request one transaction again. Without a commit, it is rolled back."""
+    if isinstance(db.engine, sa.Engine):
+        driver: Any = db.session.connection().connection.driver_connection
+        if driver.autocommit:
+            driver.autocommit = False
+
+
 def roll_back() -> None:
     """Roll the session back after an error. The connection may have broken in the meantime."""
     try:
@@ -59,6 +67,7 @@ def timeouts(*, minutes: int | None = None, lock_seconds: int | None = None, idl
 
 def allow(*, minutes: int | None = None, lock_seconds: int | None = None) -> None:
     """Set the timeouts of the current transaction, instead of those for short requests."""
+    use_transaction()
     db.session.execute(sa.text(timeouts(minutes=minutes, lock_seconds=lock_seconds)))
 
 

@@ -27,15 +27,30 @@ GROUPS = tuple(KEYS)
 LINE_GROUPS = ("scope", "category")  # The lines of one usage can be in several of these groups.
 SHARE_DIGITS = Decimal("0.000001")
 SCOPES = sa.bindparam("scopes", type_=ARRAY(sa.SmallInteger))
+SUMS = ("co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count")
+UNCONVERTED = "unconverted_co2e_kg"
 Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Which lines of the valuations count: those of the method, and of SCOPES if `has_scopes`."""
+    """Which lines of the valuations count: those of the method, and of SCOPES if `has_scopes`.
+
+    gwp_set: the set of global warming potentials that their gases are converted to.
+    """
 
     method: str = DEFAULT_METHOD
     has_scopes: bool = False
+    gwp_set: str | None = None
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """The names of the sums that every figure has."""
+        return (*SUMS, UNCONVERTED) if self.gwp_set else SUMS
+
+    def line_factors(self, *keys: str) -> Any:
+        """Return the factors of the lines that count, as a table."""
+        return line_factors(*keys, scopes=SCOPES if self.has_scopes else None, gwp_set=self.gwp_set)
 
 
 def aggregate(parts: Any, groups: Iterable[str], *keys: str, name: str = "added") -> Any:
@@ -48,21 +63,24 @@ def aggregate(parts: Any, groups: Iterable[str], *keys: str, name: str = "added"
 
 def evaluate(added: Any, basis: Basis, line_group: str | None = None) -> Any:
     """Return a CTE of the aggregated amounts with their kg CO2e; with a row for each `line_group` of their lines."""
-    if line_group or basis.has_scopes:
+    if line_group or basis.has_scopes or basis.gwp_set:
         keys = [line_group] if line_group else []
-        factors = line_factors(*keys, scopes=SCOPES if basis.has_scopes else None)
+        factors = basis.line_factors(*keys)
         valuation_id, of_method = factors.c.valuation_id, {name: factors.c[name] for name in METHODS}
     else:
         factors, keys = Valuation.__table__, []
         of_method = {LOCATION: factors.c.location_total, MARKET: factors.c.market_total}
         valuation_id = factors.c.id
+    amounts = {f"{method}_co2e_kg": added.c.amount * of_method[method] for method in METHODS}
+    amounts["estimated_kg"] = added.c.estimated_amount * of_method[basis.method]
+    if basis.gwp_set:
+        amounts[UNCONVERTED] = added.c.amount * factors.c[f"unconverted_{basis.method}"]
     name = added.name.replace("added", "co2e")
     return (
         sa.select(
             *(column for column in added.c if column.name not in ("estimated_amount", "valuation_id")),
             *(factors.c[key] for key in keys),
-            *((added.c.amount * of_method[method]).label(f"{method}_co2e_kg") for method in METHODS),
-            (added.c.estimated_amount * of_method[basis.method]).label("estimated_kg"),
+            *(amount.label(name) for name, amount in amounts.items()),
         )
         .join_from(
             added,
@@ -84,6 +102,7 @@ def totals(evaluated: Any, basis: Basis) -> tuple[sa.ColumnElement[Any], ...]:
         sa.case((one_type, sa.func.sum(evaluated.c.amount))).label("amount"),
         sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),
         sa.func.coalesce(sa.func.sum(evaluated.c.estimated_kg), 0).label("estimated_kg"),
+        *([sa.func.sum(evaluated.c[UNCONVERTED]).label(UNCONVERTED)] if basis.gwp_set else []),
     )
 
 
@@ -113,7 +132,7 @@ def join_names(statement: sa.Select[Any], evaluated: Any) -> sa.Select[Any]:
 
 def to_figures(row: Any) -> Figures:
     """Return the figures of one row of sums; amount and unit only if all usages are of one type."""
-    figures = {name: getattr(row, name) for name in ("co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count")}
+    figures = {name: getattr(row, name) for name in (*SUMS, UNCONVERTED) if name in row._fields}
     return figures if row.amount is None else figures | {"amount": row.amount, "unit": row.unit}
 
 

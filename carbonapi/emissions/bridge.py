@@ -18,11 +18,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..catalogue.models import UsageType
-from ..catalogue.valuation_choice import usage_parts
-from ..catalogue.valuations import line_factors
+from ..catalogue.usage_valuations import usage_parts
 from ..local_time.proration import LAST_DIGIT
 from ..usages.models import UsageVersion, split_id
-from .aggregation import SCOPES, Basis, Figures
+from .aggregation import Basis, Figures
 from .prorated_rows import TimeEdges
 from .service import CachedQuery, RowSource, UsageSelection
 
@@ -100,9 +99,8 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
         .limit(1)
         .lateral("earlier")
     )
-    scopes = SCOPES if basis.has_scopes else None
-    current = line_factors(scopes=scopes).alias("current_lines")
-    first = line_factors(scopes=scopes).alias("first_lines")
+    current = basis.line_factors().alias("current_lines")
+    first = basis.line_factors().alias("first_lines")
     first_id = sa.func.coalesce(earlier.c.valuation_id, parts.c.valuation_id)
     # An earlier version may have been split where the current one is not.
     split = usage_parts(parts.c, first_id, earlier.c.split_id, parts.c.part_start, parts.c.part_end, "first_parts")

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..catalogue.valuation_choice import usage_parts
+from ..catalogue.usage_valuations import usage_parts
 from ..local_time.clock import MICROSECOND, TIMESTAMPTZ
 from ..rest.fields import format_datetime
 from ..usages.models import DailyTotal, Usage, split_id
@@ -29,7 +29,7 @@ SELECTED_USAGES: Any = sa.table("usage_rows", *(sa.column(each.key, each.type) f
 SELECTED_TOTALS: Any = sa.table("total_rows", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
 
 # The columns of a usage that its parts have.
-PART_COLUMNS = tuple(column.key for column in USAGE_COLUMNS)
+PART_COLUMNS = (*(column.key for column in USAGE_COLUMNS), "part_start", "part_end")
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,14 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
     the split usage; and the named columns of the usage. `valuation_id` is that of the part.
     """
     usage = SELECTED_USAGES.c
-    others = [usage[name] for name in dict.fromkeys(("usage_at", "quality", *columns)) if name != "valuation_id"]
-    empty = sa.cast(None, TIMESTAMPTZ)
+    names = dict.fromkeys(("usage_at", "quality", *columns))
+    others = [usage[name] for name in names if name in usage and name != "valuation_id"]
+    ends = [name for name in names if name not in usage]
     is_instant, is_interval = within(edges.first, edges.last)
     whole = (
         sa.select(edges.place_of(usage.usage_at).label("place"), usage.amount_in_type_unit.label("amount"))
-        .add_columns(
-            usage.valuation_id, empty.label("part_start"), empty.label("part_end"), sa.literal(1).label("usage_count")
-        )
-        .add_columns(*others)
+        .add_columns(usage.valuation_id, sa.literal(1).label("usage_count"), *others)
+        .add_columns(*(sa.cast(None, TIMESTAMPTZ).label(name) for name in ends))
         .select_from(SELECTED_USAGES.join(edges.table, sa.true()))
         .where(is_instant)
     )
@@ -107,7 +106,7 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
     count = sa.cast(split.c.is_first, sa.Integer).label("usage_count")
     part = (
         sa.select(place, split.c.part_amount.label("amount"), split.c.part_valuation_id.label("valuation_id"))
-        .add_columns(split.c.part_start, split.c.part_end, count, *others)
+        .add_columns(count, *others, *(split.c[name] for name in ends))
         .select_from(SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()).join(split, sa.true()))
         # Two edges are equal around a day that has no counterpart a year before.
         .where(is_interval, start < end)

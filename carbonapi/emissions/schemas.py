@@ -4,7 +4,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from ..catalogue.models import DEFAULT_METHOD
+from ..catalogue.models import DEFAULT_METHOD, GWP_SETS
 from ..catalogue.schemas import method
 from ..rest import Schema
 from ..rest.fields import ExactDecimal, UtcDateTime, UtcDateTimeOrDate, returned
@@ -28,7 +28,18 @@ class FiguresQuery(UsageFilter):
     )
 
 
-class TrendQuery(FiguresQuery):
+class ConvertibleQuery(FiguresQuery):
+    gwp = ma.fields.String(
+        validate=ma.validate.OneOf(GWP_SETS),
+        metadata={
+            "description": "Convert the gases of the emission factors to the global warming potentials of this "
+            "assessment report of the IPCC. The recorded numbers stay as they are. `unconverted_co2e_kg` is the part "
+            "whose factors name no gases or no assessment report."
+        },
+    )
+
+
+class TrendQuery(ConvertibleQuery):
     bucket = ma.fields.String(
         load_default="month",
         validate=ma.validate.OneOf(BUCKETS),
@@ -43,7 +54,7 @@ class TrendQuery(FiguresQuery):
     )
 
 
-class SummaryQuery(FiguresQuery):
+class SummaryQuery(ConvertibleQuery):
     by = ma.fields.List(
         ma.fields.String(validate=ma.validate.OneOf(BREAKDOWNS)),
         load_default=lambda: list(BREAKDOWNS),
@@ -69,6 +80,9 @@ class FiguresSchema(Schema):
     location_co2e_kg = returned(ExactDecimal, 18.75, "The exact location-based sum.")
     market_co2e_kg = returned(ExactDecimal, 18.75, "The exact market-based sum.")
     usage_count = returned(ma.fields.Integer, 1, "Number of usages that are part of the sum.")
+    unconverted_co2e_kg = ExactDecimal(
+        metadata={"example": 0, "description": "With `gwp`: the part of `co2e_kg` that could not be converted."}
+    )
     amount = ExactDecimal(
         metadata={"example": 12.5, "description": "Sum of the amounts, if all usages are of one usage type."}
     )
@@ -79,7 +93,17 @@ class GroupSchema(FiguresSchema):
     """The sum of one usage type, user, scope, category or organization."""
 
     class Meta:
-        fields = ("id", "name", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "amount", "unit")
+        fields = (
+            "id",
+            "name",
+            "co2e_kg",
+            "location_co2e_kg",
+            "market_co2e_kg",
+            "usage_count",
+            "unconverted_co2e_kg",
+            "amount",
+            "unit",
+        )
 
     id = returned(
         ma.fields.Integer, 100, "ID of the group, or the number of the scope. `null` for a category.", nullable=True
@@ -107,8 +131,8 @@ class SpanSchema(FiguresSchema):
 
 
 SPAN_FIELDS = (
-    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "amount", "unit",
-    "coverage", "estimated_share",
+    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "unconverted_co2e_kg",
+    "amount", "unit", "coverage", "estimated_share",
 )  # fmt: skip
 PER_DAY = {
     "example": 0.604839,

@@ -62,6 +62,7 @@ class UsageSelection:
 
     totals: the daily totals that cover exactly these usages, if there are any. timezone: the organization's, which the
     days of the totals are in. method and scopes: the lines of their valuations that count.
+    gwp_set: the set of global warming potentials that their gases are converted to.
     """
 
     usages: sa.Select[Any]
@@ -69,17 +70,18 @@ class UsageSelection:
     timezone: str
     method: str = DEFAULT_METHOD
     scopes: Sequence[int] | None = None
+    gwp_set: str | None = None
 
     @classmethod
     def of(cls, query_filter: QueryFilter) -> Self:
         usages = query_filter.unbounded(visible(Usage))
         asked = query_filter.arguments
         totals = matching_daily_totals(query_filter)
-        return cls(usages, totals, current_actor().timezone, asked["method"], asked.get("scope"))
+        return cls(usages, totals, current_actor().timezone, asked["method"], asked.get("scope"), asked.get("gwp"))
 
     @property
     def basis(self) -> Basis:
-        return Basis(self.method, self.scopes is not None)
+        return Basis(self.method, self.scopes is not None, self.gwp_set)
 
     def rows(
         self,

@@ -42,7 +42,7 @@ def summary(
     query = CachedQuery(_sums, "co2e_kg DESC, id NULLS LAST, name", (breakdowns, selection.basis))
     rows = selection.rows(query, {EDGES: edges}, by_days="user" not in breakdowns)
     whole = next(row for row in rows if row.breakdown is None)
-    nothing = dict.fromkeys(("co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count"), 0)
+    nothing = dict.fromkeys(selection.basis.sums, 0)
     answer: Figures = to_figures(whole) if whole.usage_count else nothing
     answer["restatement_ids"] = whole.restatement_ids or []
     answer |= {f"by_{breakdown}": [] for breakdown in breakdowns}

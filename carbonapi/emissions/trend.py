@@ -57,7 +57,7 @@ def trend(
         return []
     edges = bucket_edges(*full_range, bucket, timezone)
     instants: dict[TimeEdges, Instants] = {CURRENT: _clip(edges, *full_range)}
-    series = {CURRENT: _empty_buckets(edges)}
+    series = {CURRENT: _empty_buckets(edges, selection.basis.sums)}
     for found in series[CURRENT]:
         cut_start = start is not None and found["bucket_start"] < start
         found["partial"] = cut_start or (end is not None and end < found["bucket_end"])
@@ -68,7 +68,7 @@ def trend(
             edges, start or edges[0], end or edges[-1], compare, bucket, timezone
         )
         instants[PREVIOUS] = _clip(previous_edges, *previous_range)
-        series[PREVIOUS] = _empty_buckets(previous_edges)
+        series[PREVIOUS] = _empty_buckets(previous_edges, selection.basis.sums)
     # Daily totals have sums of neither hours nor users, and they have the days of a single time zone.
     has_days = timezone == selection.timezone
     by_days = has_days and bucket != "hour" and group_by != "user"
@@ -104,12 +104,12 @@ def _clip(edges: Instants, start: dt.datetime, end: dt.datetime) -> Instants:
     return [min(max(edge, start), end) for edge in edges]
 
 
-def _empty_buckets(edges: Instants) -> list[Figures]:
+def _empty_buckets(edges: Instants, sums: Sequence[str]) -> list[Figures]:
     return [
         {
             "bucket_start": start,
             "bucket_end": end,
-            **dict.fromkeys(("co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count"), 0),
+            **dict.fromkeys(sums, 0),
             "coverage": 0 if start < end else None,
             "estimated_share": None,
         }

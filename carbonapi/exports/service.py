@@ -13,14 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..auth import visible
-from ..catalogue.models import EmissionFactor, UsageType
+from ..catalogue.models import LOCATION, MARKET, EmissionFactor, UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuations import Valuation
+from ..catalogue.valuations import Valuation, ValuationLine
 from ..db import db
 from ..errors import ValidationFailed
 from ..imports.formats.rows import excerpt
 from ..imports.formats.text_files import (
     MAX_ERRORS_SHOWN,
+    REMOVED_COLUMNS,
     Cells,
     RowErrors,
     detect_format,
@@ -46,14 +47,15 @@ def verify(file: IO[bytes]) -> dict[str, Any]:
     """Return the number of lines in an export, how many can be reproduced, and the first errors by line.
 
     A line can be reproduced if a version that the actor may see has exactly its values, and if the version's `co2e_kg`
-    follows from its amount, unit and emission factor.
-    file: CSV with a header, or NDJSON, with `id`, `version`, `co2e_kg` and any other fields of a usage.
+    follows from its amount, unit and emission factor; likewise `market_co2e_kg`.
+    file: CSV with a header, or NDJSON, with `id`, `version`, `co2e_kg` and any other fields of a usage. Columns that
+    only earlier releases exported are ignored.
     Raise ValidationFailed with the errors by line for an unreadable file.
     """
     unreadable: RowErrors = {}
     sha256 = sha256_of_text_file(file)
     read = read_ndjson if detect_format(file) == "ndjson" else read_csv
-    lines = read(file, UsageSchema(), REQUIRED, (), unreadable)
+    lines = read(file, UsageSchema(), REQUIRED, REMOVED_COLUMNS, unreadable)
     lines_by_key: dict[Key, int] = {}
     differing: RowErrors = {}
     count = 0
@@ -117,6 +119,7 @@ def _versions(keys: set[Key]) -> dict[Key, Any]:
                 EmissionFactor.factor.label("catalogue_factor"),
                 Valuation.factor.label("frozen_factor"),
                 Valuation.market_factor.label("frozen_market_factor"),
+                _changed_lines().label("changed_lines"),
                 difference.c.split_co2e_kg.label("split"),
                 difference.c.split_market_co2e_kg.label("market_split"),
                 maintain_column_froms=True,
@@ -131,6 +134,23 @@ def _split_difference(model: Any) -> Any:
     """Return a lateral table of what the later parts of a version add, computed again from its valuation."""
     split = sa.case((Valuation.split, model.valuation_id))
     return split_difference(model.organization_id, split, model.amount_in_type_unit, model.usage_at, model.usage_until)
+
+
+def _changed_lines() -> sa.ScalarSelect[Any]:
+    """Select the names of the lines of a valuation whose factor is not that of the catalogue, or of the valuation."""
+    line = ValuationLine
+    of_valuation = sa.case({LOCATION: Valuation.factor, MARKET: Valuation.market_factor}, value=line.line)
+    return (
+        sa.select(sa.func.string_agg(line.line, ", "))
+        .join(EmissionFactor, EmissionFactor.id == line.emission_factor_id)
+        .where(
+            line.organization_id == Valuation.organization_id,
+            line.valuation_id == Valuation.id,
+            (line.factor != EmissionFactor.factor) | (line.factor != of_valuation),
+        )
+        .correlate(Valuation)
+        .scalar_subquery()
+    )
 
 
 def _differences(cells: Cells, version: Any) -> Iterator[str]:
@@ -165,6 +185,8 @@ def _miscalculations(version: Any) -> Iterator[str]:
         )
     if (version.frozen_factor, version.frozen_market_factor) != (version.factor, version.market_factor):
         yield f"factor: the factors of the ledger {where} are not those of valuation {version.valuation_id}."
+    if version.changed_lines:
+        yield f"factor: lines of valuation {version.valuation_id} were changed: {version.changed_lines}."
     for name, each, split in (
         ("co2e_kg", factor, version.split),
         ("market_co2e_kg", version.frozen_market_factor, version.market_split),

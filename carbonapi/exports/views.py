@@ -39,6 +39,7 @@ class Verify(MethodView):
         Checks that each line of an export can be reproduced. Send the CSV or NDJSON file as the body, or as `file` of a
         form. It must have the columns `id`, `version` and `co2e_kg`; others are optional. Each value is compared with
         the ledger in that version, even if the usage has been corrected or deleted since. The version's `co2e_kg` is
-        then recalculated from the amount, the exact unit ratio and the emission factor. Missing lines are not detected.
+        then recalculated from the amount, the exact unit ratio and the emission factor, and `market_co2e_kg` from the
+        market-based factor of its valuation. Missing lines are not detected.
         """
         return verify(file)

@@ -48,6 +48,7 @@ AUDIT = (
 )
 HEALTH = (Request("check_liveness", expects={"answer.status": "ok"}), Request("check_readiness"))
 DELETION = (
+    Request("delete_upstream_line"),
     Request(
         "create_usage_type",
         "Create a usage type of your organization",

@@ -9,7 +9,7 @@ FACTOR = {
     "valid_until": "2026-02-01T00:00:00Z",
     "source": "Our supplier",
 }
-RESTATEMENT = {"usage_type_id": 100, "reason": "Our supplier published its factor"}
+RESTATEMENT = {"usage_type_ids": [100], "reason": "Our supplier published its factor"}
 EMISSIONS = (
     Request(
         "get_trend",
@@ -17,6 +17,12 @@ EMISSIONS = (
         expects={"answer.map(month => month.co2e_kg)": [65.25, 42, 0]},
     ),
     Request("get_summary", query="by=usage_type", expects={'Object.keys(answer).includes("by_user")': False}),
+    Request(
+        "get_summary",
+        "Get the market-based summary",
+        query="by=scope&method=market",
+        expects={"answer.co2e_kg === answer.market_co2e_kg": True},
+    ),
     Request(
         "get_summary",
         "Get the summary as of an earlier time",
@@ -44,6 +50,7 @@ RESTATEMENTS = (
         saves={"restatement_id": "answer.id"},
         expects={"answer.usage_count": 2, "answer.difference_kg": -21.45},
     ),
+    Request("get_effect_of_factor_set", expects={"answer.usage_count": 0}),
     Request("get_restatement", expects={"answer.reason": RESTATEMENT["reason"]}),
     Request("list_restatements", expects={"answer.length": 1}),
 )

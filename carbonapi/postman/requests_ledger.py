@@ -38,6 +38,20 @@ CATALOGUE = (
     Request("list_units_of_usage_type"),
     Request("list_emission_factors", saves={"factor_id": "answer[0].id"}),
     Request("get_emission_factor", expects={"answer.factor": 1.5}),
+    Request(
+        "create_usage_type",
+        "Create a usage type for the losses of the grid",
+        body={"name": "losses of electricity", "unit": "kwh", "scope": 3, "category": "fuel_and_energy_related"},
+        saves={"factor_type_id": "answer.id"},
+    ),
+    Request(
+        "create_upstream_line",
+        body={"line": "t_and_d", "factor_type_id": "{{factor_type_id}}"},
+        saves={"line_id": "answer.id"},
+        expects={"answer.line": "t_and_d"},
+    ),
+    Request("list_upstream_lines", expects={"answer.length": 1}),
+    Request("get_upstream_line", expects={"answer.line": "t_and_d"}),
 )
 FACTOR_SETS = (
     Request(
@@ -120,7 +134,13 @@ USAGES = (
     Request(
         "get_usage", "Get the usage as of an earlier time", query="as_of={{recorded_at}}", expects={"answer.version": 1}
     ),
-    Request("explain_usage", expects={"answer.calculation": "12.5 kwh × 1.5 kg CO2e/kwh = 18.75 kg CO2e"}),
+    Request(
+        "explain_usage",
+        expects={
+            "answer.lines.map(each => each.line)": ["location", "market"],
+            "answer.calculation": "12.5 kwh × 1.5 kg CO2e/kwh = 18.75 kg CO2e",
+        },
+    ),
     Request("list_usages", query=JANUARY + "&sort=-amount", expects={"answer.map(usage => usage.amount)": [59, 12.5]}),
     Request(
         "list_usages",

@@ -5,9 +5,10 @@ from typing import Any
 from flask.views import MethodView
 
 from ..auth import MANAGERS, get_visible, visible
+from ..catalogue.models import FactorSet
 from ..rest import Blueprint, now, requires
 from .models import Restatement
-from .schemas import NewRestatementSchema, RestatementQuery, RestatementSchema
+from .schemas import EffectQuery, EffectSchema, NewRestatementSchema, RestatementQuery, RestatementSchema
 from .service import restate
 
 restatements = Blueprint(
@@ -33,9 +34,10 @@ class Restatements(MethodView):
     def post(self, fields: dict[str, Any]) -> Restatement:
         """Restate usages
 
-        Recalculates usages of your organization with the current factors for their time, region and method. `preview`
-        returns the kg CO2e before and after, and the difference by month. `apply` makes the changes at once: each usage
-        gets a new version that refers to the restatement. Applying a restatement twice changes nothing.
+        Recalculates usages of your organization with the current factors for their time and region: those of some usage
+        types, those that a factor set changes, or all. `preview` returns the kg CO2e before and after, and the
+        difference by month and usage type. `apply` makes the changes at once: each usage gets a new version that refers
+        to the restatement. Applying a restatement twice changes nothing.
         """
         return restate(now(), **fields)
 
@@ -49,3 +51,16 @@ class RestatementById(MethodView):
         Returns its changes by month, its reason and its author.
         """
         return get_visible(Restatement, restatement_id)
+
+
+@restatements.route("/factor-sets/<int:factor_set_id>/effect")
+class Effect(MethodView):
+    @restatements.get(EffectSchema, EffectQuery)
+    def get(self, arguments: dict[str, Any], factor_set_id: int) -> Restatement:
+        """Get the effect of a factor set
+
+        Returns what a restatement with this `factor_set_id` would change in your organization: the usages that would
+        get a factor of the set, with the kg CO2e before and after. Nothing is changed.
+        """
+        factor_set = get_visible(FactorSet, factor_set_id)
+        return restate(now(), "preview", usage_type_ids=None, factor_set_id=factor_set.id, reason="", **arguments)

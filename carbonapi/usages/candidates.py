@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
 from ..catalogue.models import UsageType
-from ..catalogue.valuation_choice import choose_valuation, current_key, missing_time, valuation_of
+from ..catalogue.usage_valuations import choose_valuation, current_key, missing_time, valuation_of
 from ..catalogue.valuations import Valuation
 from ..db import db
 from ..errors import CarbonError, MissingFactor, ValidationFailed
@@ -111,7 +111,7 @@ def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.
 def create_missing_valuation(candidate: Any) -> CarbonError | None:
     """Create the valuation that the only candidate of a table lacks, or return the error that prevents recording it."""
     row = db.session.execute(unrecordable(candidate).limit(1)).one_or_none()
-    if row is None:  # Another request has created the valuation meanwhile.
+    if row is None:  # Another request has created the valuation since.
         return None
     if row.known_user_id is None:
         return ValidationFailed(UNKNOWN_USER % row.user_id, field="user_id")

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from ..accounts.models import Organization
 from ..catalogue.factor_selection import FactorLookup
-from ..catalogue.models import LOCATION, EmissionFactor, UsageType
+from ..catalogue.models import GASES, LOCATION, EmissionFactor, FactorSet, UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuation_choice import choose_valuation, usage_parts
+from ..catalogue.usage_valuations import choose_valuation, usage_parts
 from ..catalogue.valuations import Valuation, ValuationLine, lines_of
 from ..db import db
 from ..errors import MissingFactor
@@ -157,15 +157,22 @@ def _explain_part(part: Part, unit: str, lines: Sequence[ValuationLine]) -> dict
 
 
 def _explain_lines(amount: Decimal, unit: str, lines: Sequence[ValuationLine]) -> list[dict[str, Any]]:
-    """Return the lines of a valuation, each with its kg CO2e for an amount, and the calculation."""
+    """Return the lines of a valuation, each with the gases of its factor, its kg CO2e, and the calculation."""
     explained = []
     for line in lines:
+        factor = db.session.get_one(EmissionFactor, line.emission_factor_id)
+        factor_set = factor.factor_set_id and db.session.get_one(FactorSet, factor.factor_set_id)
         with decimal.localcontext(prec=PRODUCT_DIGITS):
             co2e_kg = amount * line.factor
         calculation = f"{format_decimal(amount)} {unit} × {format_decimal(line.factor)} kg CO2e/{unit}"
         explained.append(
-            {name: getattr(line, name) for name in CANONICAL_LINE}
-            | {"co2e_kg": co2e_kg, "calculation": f"{calculation} = {format_decimal(co2e_kg)} kg CO2e"}
+            {
+                **{name: getattr(line, name) for name in CANONICAL_LINE},
+                "gwp": factor.gwp or (factor_set and factor_set.gwp),
+                **{gas: getattr(factor, gas) for gas in GASES},
+                "co2e_kg": co2e_kg,
+                "calculation": f"{calculation} = {format_decimal(co2e_kg)} kg CO2e",
+            }
         )
     return explained
 

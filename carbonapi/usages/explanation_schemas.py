@@ -29,6 +29,14 @@ class LineSchema(Schema):
     fallback = returned(
         ma.fields.Boolean, False, "Whether a market-based line has the location-based factor, for lack of another."
     )
+    gwp = returned(
+        ma.fields.String, "AR5", "The assessment report whose global warming potentials the factor has.", nullable=True
+    )
+    co2_kg = returned(ExactDecimal, None, "kg of CO2 per unit.", nullable=True)
+    ch4_kg = returned(ExactDecimal, None, "kg of CH4 per unit.", nullable=True)
+    n2o_kg = returned(ExactDecimal, None, "kg of N2O per unit.", nullable=True)
+    other_co2e_kg = returned(ExactDecimal, None, "kg CO2e per unit of all other gases.", nullable=True)
+    biogenic_co2_kg = returned(ExactDecimal, None, "kg of biogenic CO2 per unit, which is in no total.", nullable=True)
     co2e_kg = returned(ExactDecimal, 3000, "The exact product of the amount and `factor`.")
     calculation = returned(ma.fields.String, "2000 kwh × 1.5 kg CO2e/kwh = 3000 kg CO2e")
 

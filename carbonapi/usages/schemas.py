@@ -6,7 +6,7 @@ from typing import Any
 import marshmallow as ma
 import sqlalchemy as sa
 
-from ..catalogue.valuation_choice import valuations_in_scopes
+from ..catalogue.usage_valuations import valuations_in_scopes
 from ..catalogue.valuations import ValuationLine
 from ..rest import (
     ExportQuerySchema,

@@ -13,7 +13,7 @@ from ..accounts.models import Organization, User
 from ..auth import current_actor, get_referenced, get_visible
 from ..catalogue.models import UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuation_choice import choose_valuation
+from ..catalogue.usage_valuations import choose_valuation
 from ..catalogue.valuations import FACTORS_OF_USAGE
 from ..db import db
 from ..errors import Unavailable, ValidationFailed

@@ -54,7 +54,7 @@ def build(service):
 
     member = make("/users", email=f"{OWN}.member@example.org", name=f"{OWN} member", role="member", password=PASSWORD)
     usage_at = "2024-01-01T00:00:00Z"
-    recorded = {"usage_type_id": 101, "usage_at": usage_at, "amount": 7, "note": f"{OWN} note"}
+    recorded = {"usage_type_id": 100, "usage_at": usage_at, "amount": 7, "note": f"{OWN} note"}
     usage = make("/usages", **recorded, external_id=EXTERNAL_ID)
     send("PATCH", f"/usages/{usage['id']}", amount=8, reason=f"{OWN} reason")
     deleted = make("/usages", **recorded)
@@ -70,11 +70,12 @@ def build(service):
     ]
     send("POST", f"/imports/{imports[0]['id']}/revert", reason=OWN)
     factor = {"factor": 2, "valid_from": "2024-01-01T00:00:00Z", "source": f"{SHARED} source", "note": f"{SHARED} note"}
-    own_type = make("/usage-types", name=f"{SHARED} type", unit="kg", description=SHARED)
+    own_type = make("/usage-types", name=f"{SHARED} type", unit="kwh", description=SHARED)
     make(f"/usage-types/{own_type['id']}/factors", **factor)
     factor_set = make("/factor-sets", publisher=SHARED, edition=SHARED, note=SHARED)
-    own_factor = make("/usage-types/101/factors", **factor)
-    restatement = make("/restatements", usage_type_id=101, reason=f"{OWN} reason", mode="apply")
+    line = make("/usage-types/100/upstream-lines", line="t_and_d", factor_type_id=own_type["id"])
+    own_factor = make("/usage-types/100/factors", **factor)
+    restatement = make("/restatements", usage_type_ids=[100], reason=f"{OWN} reason", mode="apply")
     period = make("/closed-periods", until="2020-01-01T00:00:00Z", note=SHARED)
     send("POST", f"/closed-periods/{period['id']}/reopen", reason=SHARED)
     period = make("/closed-periods", until="2021-01-01T00:00:00Z", note=SHARED)
@@ -90,9 +91,10 @@ def build(service):
         "import_id": imports[1]["id"],
         "restatement_id": restatement["id"],
         "closed_period_id": period["id"],
-        "usage_type_id": 101,
+        "usage_type_id": 100,
         "factor_id": own_factor["id"],
         "factor_set_id": factor_set["id"],
+        "line_id": line["id"],
     }
     return Target(token, ids)
 

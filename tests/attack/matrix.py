@@ -21,8 +21,8 @@ OF_REVIEWERS = "/api/v1/audit-entries"
 IN_PERSON = ("/api/v1/auth/sessions", "/api/v1/users", "/api/v1/api-keys", "/api/v1/auth/")
 # The kinds of the manager's rows that an insider sees.
 SEEN = {
-    "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id"},
-    "auditor": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id"}
+    "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id", "line_id"},
+    "auditor": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id", "line_id"}
     | {"usage_id", "user_id", "import_id", "restatement_id"},
 }
 SHARED_IDS = {"usage_type_id"}

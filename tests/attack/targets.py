@@ -133,6 +133,11 @@ class Target:
         body = {"factor": 2, "valid_from": AT, "source": "Ours"}
         return self._ask("POST", f"/usage-types/{self.ids['usage_type_id']}/factors", body)["id"]
 
+    def _line_id(self):
+        type_id = self._ask("POST", "/usage-types", {"name": f"Type {next(numbers)}", "unit": "kwh"})["id"]
+        body = {"line": f"line_{next(numbers)}", "factor_type_id": type_id}
+        return self._ask("POST", f"/usage-types/{self.ids['usage_type_id']}/upstream-lines", body)["id"]
+
     def _factor_set_id(self):
         body = {"publisher": "A publisher", "edition": f"Edition {next(numbers)}"}
         return self._ask("POST", "/factor-sets", body)["id"]
@@ -147,7 +152,7 @@ class Target:
     def _restatement_id(self):
         self._usage_id()
         self._ask("POST", "/usage-types/100/factors", {"factor": 2, "valid_from": AT, "source": "Ours"})
-        body = {"usage_type_id": 100, "reason": "To be read", "mode": "apply"}
+        body = {"usage_type_ids": [100], "reason": "To be read", "mode": "apply"}
         return self._ask("POST", "/restatements", body)["id"]
 
     def _closed_period_id(self):

@@ -58,8 +58,9 @@ def test_usage_changes_have_values_before_and_after(as_member, entries):
         for name, value in recorded.items()
         if name not in ("id", "organization_id", "version", "recorded_at", "recorded_by", "reason")
     }
-    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 18)
-    changed = {"amount": 0.4, "amount_in_type_unit": 0.4, "co2e_kg": 0.6}
+    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 20)
+    before = {"amount": 0.3, "amount_in_type_unit": 0.3, "co2e_kg": 0.45, "market_co2e_kg": 0.45}
+    changed = {"amount": 0.4, "amount_in_type_unit": 0.4, "co2e_kg": 0.6, "market_co2e_kg": 0.6}
     assert entries("usage") == [
         act(as_member, "recorded", "usage", recorded["id"], new=whole),
         act(
@@ -67,7 +68,7 @@ def test_usage_changes_have_values_before_and_after(as_member, entries):
             "corrected",
             "usage",
             recorded["id"],
-            old={"amount": 0.3, "amount_in_type_unit": 0.3, "co2e_kg": 0.45, "usage_at": "2024-01-31T12:00:00Z"},
+            old=before | {"usage_at": "2024-01-31T12:00:00Z"},
             new=changed | {"usage_at": "2024-02-01T00:00:00.500000Z"},
             reason="Misread",
         ),
@@ -161,14 +162,16 @@ def test_restatement_is_one_entry_with_sums(as_manager, as_member, entries):
         as_member.post("/usages", json=USAGE)
     factor = {"factor": 1, "valid_from": "1900-01-01T00:00:00Z", "source": "Our supplier"}
     assert as_manager.post("/usage-types/100/factors", json=factor).status_code == 201
-    ask = {"usage_type_id": 100, "start": "2024-01-01T00:00:00Z", "reason": "Better factors"}
+    ask = {"usage_type_ids": [100], "start": "2024-01-01T00:00:00Z", "reason": "Better factors"}
 
     as_manager.post("/restatements", json=ask)
     applied = as_manager.post("/restatements", json=ask | {"mode": "apply"}).json
 
-    new = {"usage_type_id": 100, "start": ask["start"], "end": None, "region": None, "usage_count": 2, "co2e_kg": 0.6}
+    new = {"usage_type_ids": [100], "factor_set_id": None, "start": ask["start"], "end": None, "region": None}
+    new |= {"usage_count": 2, "co2e_kg": 0.6, "market_co2e_kg": 0.6}
+    old = {"co2e_kg": 0.9, "market_co2e_kg": 0.9}
     assert entries("restatement") == [
-        act(as_manager, "restated", "restatement", applied["id"], {"co2e_kg": 0.9}, new, "Better factors")
+        act(as_manager, "restated", "restatement", applied["id"], old, new, "Better factors")
     ]
     assert [entry["action"] for entry in entries("usage")] == ["recorded", "recorded"]
 

@@ -52,7 +52,7 @@ def test_typing_error_is_superseded_and_restated(as_manager, gas):
     assert as_manager.get(f"/usages/{usage['id']}").json["co2e_kg"] == 201
     assert use(as_manager, gas)["co2e_kg"] == 20.1
 
-    restatement = {"usage_type_id": wrong["usage_type_id"], "reason": RIGHT["reason"], "mode": "apply"}
+    restatement = {"usage_type_ids": [wrong["usage_type_id"]], "reason": RIGHT["reason"], "mode": "apply"}
     restated = as_manager.post("/restatements", json=restatement).json
 
     assert (restated["usage_count"], restated["before_kg"], restated["after_kg"]) == (1, 201, 20.1)

@@ -172,7 +172,7 @@ def test_restatement_of_a_split_bill_reports_its_months(as_admin, as_manager, el
     assert answer.status_code == 201, answer.text
     assert [each["id"] for each in as_manager.get("/usages?outdated=true").json] == [usage["id"]]
 
-    ask = {"usage_type_id": electricity, "reason": "The factor of 2025 was corrected.", "mode": "apply"}
+    ask = {"usage_type_ids": [electricity], "reason": "The factor of 2025 was corrected.", "mode": "apply"}
     restated = as_manager.post("/restatements", json=ask).json
 
     assert [(month["month"], month["before_kg"], month["after_kg"]) for month in restated["months"]] == [
@@ -194,7 +194,7 @@ def test_bridge_shows_that_a_bill_was_split_by_a_restatement(as_manager, electri
     set_organization(as_manager, factor_split="start")
     record(as_manager, electricity)
     set_organization(as_manager, factor_split="days")
-    ask = {"usage_type_id": electricity, "reason": "Bills are split now.", "mode": "apply"}
+    ask = {"usage_type_ids": [electricity], "reason": "Bills are split now.", "mode": "apply"}
     assert as_manager.post("/restatements", json=ask).json["difference_kg"] == -42.07
 
     ranges = "start=2025-01-01&end=2025-02-01&compare_start=2024-12-01&compare_end=2025-01-01"

@@ -57,7 +57,7 @@ def test_own_usage_type_is_hidden_from_others(as_admin, as_other_manager, own):
         assert client.post("/imports", data=file, content_type="text/csv").status_code == 422
     named = "usage_at,amount,usage_type\n2024-06-01T00:00:00Z,1,R-410A\n"
     assert as_other_manager.post("/imports", data=named, content_type="text/csv").status_code == 422
-    restatement = {"usage_type_id": own["id"], "reason": "x", "mode": "preview"}
+    restatement = {"usage_type_ids": [own["id"]], "reason": "x", "mode": "preview"}
     assert as_other_manager.post("/restatements", json=restatement).status_code == 422
 
 

@@ -109,7 +109,7 @@ def test_restatement_moves_usages_to_a_new_scope(as_admin, as_manager):
     as_admin.patch(f"/usage-types/{gas.id}", json={"scope": 3}, headers={"If-Match": etag})
 
     assert [found["id"] for found in as_manager.get("/usages?outdated=true").json] == [usage["id"]]
-    ask = {"usage_type_id": gas.id, "reason": "The boiler is the landlord's.", "mode": "apply"}
+    ask = {"usage_type_ids": [gas.id], "reason": "The boiler is the landlord's.", "mode": "apply"}
     restated = as_manager.post("/restatements", json=ask).json
     assert (restated["usage_count"], restated["difference_kg"]) == (1, 0)
     assert as_manager.get("/usages?outdated=true").json == []
@@ -142,6 +142,15 @@ def test_later_factor_begins_another_valuation(as_manager, electricity):
 
     assert [usage["factor"] for usage in (first, again, later)] == [0.177, 0.177, 0.1]
     assert as_manager.get("/usages?outdated=true").json == []
+
+
+def test_time_after_a_factor_has_its_own_valuation(as_manager):
+    gas = factories.usage_type("gas", "kWh", factor="0.2")
+    own = {"organization_id": as_manager.user.organization_id}
+    factories.emission_factor(gas, "0.1", "2025-01-01", "2026-01-01", **own)
+    times = ("2025-07-01", "2024-07-01", "2026-07-01")
+
+    assert [record(as_manager, gas.id, usage_at=f"{day}T00:00:00Z")["factor"] for day in times] == [0.1, 0.2, 0.2]
 
 
 def test_deleted_upstream_line_stays_in_recorded_usages(as_admin, as_manager, electricity):

@@ -79,7 +79,7 @@ def test_restatement_is_a_correction_of_each_usage(as_manager):
     as_manager.post("/usages", json=USAGE)
     factor = {"factor": 2, "valid_from": "2020-01-01T00:00:00Z", "source": "Our supplier"}
     assert as_manager.post("/usage-types/100/factors", json=factor).status_code == 201
-    restatement = {"usage_type_id": 100, "mode": "apply", "reason": "A new factor"}
+    restatement = {"usage_type_ids": [100], "mode": "apply", "reason": "A new factor"}
     restatement_id = as_manager.post("/restatements", json=restatement).json["id"]
 
     last = follow(as_manager)[0][-1]
@@ -189,7 +189,7 @@ def test_page_reads_no_corrected_versions_to_find_deletions(as_manager, plans):
     _, cursor = follow(as_manager, page_size=100)
     factor = {"factor": 2, "valid_from": "2020-01-01T00:00:00Z", "source": "Our supplier"}
     as_manager.post("/usage-types/100/factors", json=factor)
-    as_manager.post("/restatements", json={"usage_type_id": 100, "mode": "apply", "reason": "A new factor"})
+    as_manager.post("/restatements", json={"usage_type_ids": [100], "mode": "apply", "reason": "A new factor"})
     plans.clear()
 
     assert len(as_manager.get(f"/changes?page_size=5&cursor={cursor}").json) == 5

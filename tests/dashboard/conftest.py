@@ -100,6 +100,23 @@ def household(manager):
     return manager
 
 
+@pytest.fixture
+def power(manager):
+    """The id of a usage type of scope 2 with a contract of the supplier and an upstream line for losses."""
+    power, losses = (
+        manager.ask("POST", "/usage-types", {"name": name, "unit": "kwh", "scope": scope, "category": category})["id"]
+        for name, scope, category in (
+            ("power", 2, "purchased_electricity"),
+            ("losses", 3, "fuel_and_energy_related"),
+        )
+    )
+    for id_, factor, method in ((power, "1.5", "location"), (power, "0.05", "market"), (losses, "0.1", "location")):
+        fields = {"factor": factor, "method": method, "valid_from": "2020-01-01T00:00:00Z", "source": "A test"}
+        manager.ask("POST", f"/usage-types/{id_}/factors", fields)
+    manager.ask("POST", f"/usage-types/{power}/upstream-lines", {"line": "t_and_d", "factor_type_id": losses})
+    return power
+
+
 @pytest.fixture(scope="session")
 def chromium_browser():
     with sync_playwright() as playwright:

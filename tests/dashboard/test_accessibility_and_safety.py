@@ -105,7 +105,7 @@ def test_stored_scripts_never_run(enter, manager):
     ask("PATCH", f"/usages/{usage['id']}", {"amount": "11", "reason": SCRIPT})
     factor = {"factor": "0.1", "valid_from": "2022-01-01T00:00:00Z", "source": SCRIPT, "note": SCRIPT}
     ask("POST", "/usage-types/100/factors", factor)
-    ask("POST", "/restatements", {"usage_type_id": 100, "reason": SCRIPT, "mode": "apply"})
+    ask("POST", "/restatements", {"usage_type_ids": [100], "reason": SCRIPT, "mode": "apply"})
     page = enter(manager, group_by="user")
 
     expect(page.get_by_label("Legend").or_(page.locator(".account")).first).to_contain_text("<script>")

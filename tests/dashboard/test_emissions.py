@@ -178,7 +178,7 @@ def wrapped_numbers(page):
 
 
 def test_empty_by_a_filter_differs_from_empty(enter, household):
-    page = enter(household, method="market")
+    page = enter(household, usage_type_id=103)
 
     expect(page.get_by_text("No usages match these filters.")).to_be_visible()
     page.get_by_role("button", name="Clear filters").click()
@@ -243,3 +243,38 @@ def test_api_error_is_shown_beside_its_field(enter, household):
 
     expect(page.get_by_label("To (inclusive)")).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".error:visible")).to_contain_text("later than start")
+
+
+def test_market_based_figures_are_beside_the_others(enter, manager, power):
+    bill = {"usage_type_id": power, "usage_at": "2022-01-10T00:00:00Z", "amount": "1000"}
+    manager.ask("POST", "/usages", bill)
+    page = enter(manager)
+    totals = page.locator(".tile strong")
+    expect(totals.nth(0)).to_have_text("1,600 kg CO₂e")
+    expect(totals.nth(1)).to_have_text("150 kg CO₂e")
+    expect(page.get_by_role("heading", name="By month, location-based")).to_be_visible()
+    expect(page.locator(".bar")).to_have_attribute("aria-label", re.compile("1,600 kg CO2e. market-based 150 kg."))
+
+    page.get_by_label("Method of scope 2").select_option("Market-based")
+
+    expect(page.get_by_role("heading", name="By month, market-based")).to_be_visible()
+    expect(page.locator(".bar")).to_have_attribute("aria-label", re.compile("150 kg CO2e. location-based 1,600 kg."))
+    expect(totals.nth(0)).to_have_text("1,600 kg CO₂e")
+    page.get_by_text("Show as a table").click()
+    expect(page.locator("details tbody tr").first.locator("td").nth(1)).to_have_text("150")
+    _, content = download(page, "CSV")
+    (row,) = csv.DictReader(io.StringIO(content.decode()))
+    assert (row["co2e_kg"], row["location_co2e_kg"], row["market_co2e_kg"]) == ("150", "1600", "150")
+
+
+def test_figures_are_grouped_by_category(enter, manager, power):
+    bill = {"usage_type_id": power, "usage_at": "2022-01-10T00:00:00Z", "amount": "1000"}
+    manager.ask("POST", "/usages", bill)
+    page = enter(manager)
+
+    page.get_by_label("Group by").select_option("Category")
+
+    legend = page.get_by_label("Legend").get_by_role("listitem")
+    expect(legend).to_have_text(
+        [re.compile("^purchased electricity"), re.compile("^fuel and energy related"), re.compile("incomplete")]
+    )

@@ -44,8 +44,8 @@ def test_new_factor_is_restated_after_a_preview(enter, manager):
     page.get_by_label("Reason").fill("New data of the supplier.")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="2 usages would change")).to_be_visible()
-    expect(page.locator(".outcome tbody tr").first).to_have_text("2022-011152.5-12.5")
-    expect(page.locator(".outcome tbody tr").last).to_have_text("Total2305-25")
+    expect(page.locator(".outcome tbody tr").first).to_have_text("2022-011152.5-12.5-12.5")
+    expect(page.locator(".outcome tbody tr").last).to_have_text("Total2305-25-25")
     assert manager.ask("GET", "/restatements") == []
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(".results tbody tr")).to_contain_text("New data of the supplier.")
@@ -167,3 +167,20 @@ def test_catalogue_is_searched(enter, manager):
     expect(page.get_by_text("No usage types match this search.")).to_be_visible()
     page.go_back()
     expect(rows).to_have_count(1)
+
+
+def test_upstream_line_is_added_and_shown(enter, manager, power):
+    page = enter(manager, "catalogue", usage_type_id=power)
+    lines = page.get_by_role("region", name="Upstream lines of power").locator("tbody tr")
+    expect(lines).to_have_text(["t_and_dlosses (kwh)your organization"])
+
+    page.get_by_role("button", name="Add an upstream line").click()
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_label("Name of the line")).to_be_focused()
+    page.get_by_label("Name of the line").fill("wtt_generation")
+    page.get_by_label("Usage type whose factors apply").select_option("electricity (kwh)")
+    page.get_by_role("button", name="Add", exact=True).click()
+
+    expect(lines).to_have_text(
+        ["t_and_dlosses (kwh)your organization", "wtt_generationelectricity (kwh)your organization"]
+    )

@@ -66,9 +66,10 @@ def test_correction_appears_in_versions(enter, manager):
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("0.7 kwh × 1.5 kg CO2e/kwh = 1.05 kg CO2e")
     expect(dialog).to_contain_text("exercise")
-    expect(dialog.locator("tbody tr")).to_have_count(2)
-    expect(dialog.locator("tbody tr").first).to_contain_text("0.45")
-    expect(dialog.locator("tbody tr").last).to_contain_text("Read again.")
+    versions = dialog.get_by_role("region", name="Versions of this usage").locator("tbody tr")
+    expect(versions).to_have_count(2)
+    expect(versions.first).to_contain_text("0.45")
+    expect(versions.last).to_contain_text("Read again.")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(page.get_by_role("button", name=re.compile("1.05 kg: explain"))).to_be_focused()
@@ -107,10 +108,10 @@ def test_list_is_sorted_filtered_and_paged_by_url(enter, household):
     page = enter(household, "usages")
     expect(page.locator(".pager")).to_contain_text("Page 1 of 173, 4,320 in total")
 
-    page.get_by_role("button", name="kg CO₂e", exact=True).click()
+    page.get_by_role("button", name="kg CO₂e, location").click()
     largest = household.ask("GET", "/usages?sort=-co2e_kg&page_size=1")[0]
     expect(rows(page).first).to_contain_text(f"{largest['co2e_kg']}")
-    expect(page.get_by_role("columnheader", name="kg CO₂e")).to_have_attribute("aria-sort", "descending")
+    expect(page.get_by_role("columnheader", name="kg CO₂e, location")).to_have_attribute("aria-sort", "descending")
     page.get_by_label("Usage type").select_option("electricity (kwh)")
     page.get_by_label("From", exact=True).fill("2022-02-01")
     page.get_by_label("To (inclusive)").fill("2022-02-02")
@@ -122,3 +123,45 @@ def test_list_is_sorted_filtered_and_paged_by_url(enter, household):
     expect(rows(page)).to_have_count(23)
     page.go_back()
     expect(rows(page)).to_have_count(25)
+
+
+def test_usage_shows_both_numbers_and_all_lines(enter, manager, power):
+    manager.ask("POST", "/usages", BILL | {"usage_type_id": power})
+    page = enter(manager, "usages")
+
+    expect(rows(page).locator("td.number")).to_have_text(["0.3 kwh", "0.45", "0.015"])
+    page.get_by_role("button", name="0.45 kg: explain").click()
+    lines = page.get_by_role("dialog").get_by_role("region", name="All numbers of this usage").locator("tbody tr")
+    expect(lines).to_have_count(3)
+    expect(lines.nth(0)).to_contain_text("0.3 kwh × 1.5 kg CO2e/kwh = 0.45 kg CO2e")
+    expect(lines.nth(1)).to_contain_text("0.3 kwh × 0.05 kg CO2e/kwh = 0.015 kg CO2e")
+    expect(lines.nth(2)).to_contain_text("t_and_d")
+    expect(lines.nth(2)).to_contain_text("fuel and energy related")
+
+
+def test_outdated_usages_can_be_listed(enter, manager):
+    manager.ask("POST", "/usages", BILL)
+    manager.ask("POST", "/usages", BILL | {"usage_type_id": 101})
+    factor = {"factor": "0.2", "valid_from": "2022-01-01T00:00:00Z", "source": "Our supplier"}
+    manager.ask("POST", "/usage-types/100/factors", factor)
+    page = enter(manager, "usages")
+    expect(rows(page)).to_have_count(2)
+
+    page.get_by_label("Factors").select_option("Would get others now")
+
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page)).to_contain_text("electricity (kwh)")
+
+
+def test_fallback_of_market_based_number_is_marked(enter, manager):
+    grid = manager.ask("POST", "/usage-types", {"name": "grid", "unit": "kwh", "scope": 2})["id"]
+    factor = {"factor": "0.2", "valid_from": "2020-01-01T00:00:00Z", "source": "The grid"}
+    manager.ask("POST", f"/usage-types/{grid}/factors", factor)
+    manager.ask("POST", "/usages", BILL | {"usage_type_id": grid})
+    page = enter(manager, "usages")
+
+    page.get_by_role("button", name="0.06 kg: explain").click()
+
+    lines = page.get_by_role("dialog").get_by_role("region", name="All numbers of this usage").locator("tbody tr")
+    expect(lines.nth(0)).not_to_contain_text("applies")
+    expect(lines.nth(1)).to_contain_text("Market-based No market-based factor applies")

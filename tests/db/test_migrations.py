@@ -133,6 +133,7 @@ def test_times_have_a_zone_and_numbers_are_exact(app):
         )
     }
     assert kinds == {
+        "ARRAY",  # Of bigint.
         "bigint",
         "boolean",
         "bytea",

@@ -25,6 +25,7 @@ CLIENTS = (DOCS / "how-to/use-a-client.md").read_text()
 # These begin where the first tutorial has logged in and imported a file.
 BEGINNING = FIRST_USAGE.partition("\n## List usages\n")[0]
 CORRECTIONS = BEGINNING + (DOCS / "how-to/correct-a-factor.md").read_text()
+SCOPE_2 = BEGINNING + (DOCS / "how-to/both-scope-2-methods.md").read_text()
 FILES = BEGINNING + "".join((DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify"))
 
 
@@ -104,6 +105,7 @@ def assert_answers(run_commands, text, least):
         pytest.param(CLIENTS, 20, id="use-a-client"),
         pytest.param(FILES, 20, id="files"),
         pytest.param(CORRECTIONS, 25, id="corrections"),
+        pytest.param(SCOPE_2, 45, id="both-scope-2-methods"),
     ],
 )
 def test_commands_answer_as_shown(run_commands, text, least):
@@ -149,7 +151,7 @@ def test_index_has_every_page():
     index = (DOCS / "README.md").read_text()
     pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
 
-    assert set(re.findall(r"\]\(([a-z-]+/[a-z-]+\.md)\)", index)) == pages
+    assert set(re.findall(r"\]\(([a-z-]+/[a-z0-9-]+\.md)\)", index)) == pages
 
 
 def test_architecture_names_every_room():

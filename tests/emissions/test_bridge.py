@@ -28,7 +28,7 @@ def parts(figures):
 
 def restate(client, usage_type, **fields):
     answer = client.post(
-        "/restatements", json={"usage_type_id": usage_type.id, "reason": "r", "mode": "apply"} | fields
+        "/restatements", json={"usage_type_ids": [usage_type.id], "reason": "r", "mode": "apply"} | fields
     )
     assert answer.status_code == 201
     return answer.json["id"]

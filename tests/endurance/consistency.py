@@ -153,7 +153,7 @@ def restate(caller: Caller, number: int) -> None:
     usage_type = USAGE_TYPES[number]
     made = caller.ask("POST", f"/usage-types/{usage_type}/factors", json.dumps(factor).encode())
     assert made.status == 201, made.body
-    body = {"usage_type_id": usage_type, "mode": "apply", "reason": "A new factor"}
+    body = {"usage_type_ids": [usage_type], "mode": "apply", "reason": "A new factor"}
     done = caller.ask("POST", "/restatements", json.dumps(body).encode())
     print(f"restatement: {done.status}, {done.json.get('usage_count')} usages")
 

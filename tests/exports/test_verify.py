@@ -110,6 +110,12 @@ def test_numbers_and_times_may_have_other_spelling(as_manager, usage):
     assert verified(as_manager, file)["differing"] == 0
 
 
+def test_removed_columns_of_older_exports_are_ignored(as_manager, usage):
+    file = f"id,version,method,co2e_kg\n{usage.id},1,location,18.75\n"
+
+    assert verified(as_manager, file)["differing"] == 0
+
+
 def test_superseded_and_deleted_versions_are_verified(as_manager, usage):
     as_manager.patch(f"/usages/{usage.id}", json={"amount": 2})
     as_manager.delete(f"/usages/{usage.id}")
@@ -156,6 +162,15 @@ def test_changed_value_in_database_is_found(as_manager, usage, tampering, messag
 
     expected = [message.format(factor=usage.emission_factor_id) for message in messages]
     assert [error[: len(message)] for error, message in zip(errors, expected, strict=True)] == expected
+
+
+def test_changed_line_of_valuation_is_found(as_manager, usage):
+    change = "UPDATE valuation_lines SET factor = 7 WHERE valuation_id = :id AND line = 'market'"
+    db.session.execute(sa.text(change), {"id": usage.valuation_id})
+
+    (errors,) = verified(as_manager, as_manager.get("/usages/export").text)["errors"].values()
+
+    assert errors == [f"factor: lines of valuation {usage.valuation_id} were changed: market."]
 
 
 def test_consistent_change_in_database_is_found_by_old_export(as_manager, usage):

@@ -157,6 +157,7 @@ def test_query_fills_missing_columns(as_manager, as_member):
         ("usage_at,amount\n", {"2": "The file has no usages."}),
         ("usage_at,amount,amount\n", {"1": "Duplicate column amount."}),
         ("usage_at,amount,mood\n", {"1": "Unknown column 'mood'"}),
+        ("usage_at,amount,method\n", {"1": "Unknown column 'method'. Remove it: a usage has both numbers"}),
         ("usage_at\n", {"1": "Missing column amount."}),
         (GOOD.encode("utf-16"), {"1": "The file must be UTF-8. Byte 0 is not."}),
         (GOOD.encode() + b"2024-01-01T02:00:00Z,\xff\n", {"1": "The file must be UTF-8. Byte "}),

@@ -619,14 +619,14 @@ MUTATIONS = (
     mutation(
         "regions: a subdivision does not fall back to its country",
         "catalogue/factor_selection.py",
-        "FactorLookup.candidates",
+        "FactorLookup.at_any_time",
         Replace(r"\[self\.region, country_of\(self\.region\)\]", "[self.region]"),
         "tests/catalogue/test_factor_selection.py::test_subdivision_falls_back_to_its_country",
     ),
     mutation(
         "regions: the country takes precedence over its subdivision",
         "catalogue/factor_selection.py",
-        "FactorLookup.candidates",
+        "FactorLookup.at_any_time",
         Replace(r"EmissionFactor\.region\.desc\(\)", "EmissionFactor.region"),
         "tests/catalogue/test_factor_selection.py::test_factor_with_highest_precedence_is_selected",
     ),

@@ -92,7 +92,7 @@ def test_restatement_of_a_closed_period_is_possible(as_manager, as_member, close
     usage, _ = closed
     factor = {"factor": 1, "valid_from": "1900-01-01T00:00:00Z", "source": "better"}
     as_manager.post("/usage-types/100/factors", json=factor)
-    ask = {"usage_type_id": 100, "reason": "Better factors", "mode": "apply"}
+    ask = {"usage_type_ids": [100], "reason": "Better factors", "mode": "apply"}
 
     assert as_manager.post("/restatements", json=ask).json["usage_count"] == 1
     assert as_member.get(f"/usages/{usage['id']}").json["co2e_kg"] == 2

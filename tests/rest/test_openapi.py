@@ -33,7 +33,8 @@ WALK = """
     create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
     enter_emission_factor list_emission_factors get_emission_factor change_emission_factor delete_emission_factor
     enter_emission_factor supersede_emission_factor
-    create_factor_set list_factor_sets get_factor_set change_factor_set delete_factor_set
+    create_upstream_line list_upstream_lines get_upstream_line delete_upstream_line
+    create_factor_set list_factor_sets get_factor_set get_effect_of_factor_set change_factor_set delete_factor_set
     create_factor_set revert_factor_set import_table_of_emission_factors list_global_warming_potentials
     record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge delete_usage
     record_usage list_changes get_usage explain_usage list_versions_of_usage list_units_of_usage_type
@@ -49,6 +50,7 @@ CREATED = {
     "/api/v1/api-keys": "api_key_id",
     "/api/v1/usage-types": "usage_type_id",
     "/api/v1/usage-types/{usage_type_id}/factors": "factor_id",
+    "/api/v1/usage-types/{usage_type_id}/upstream-lines": "line_id",
     "/api/v1/factor-sets": "factor_set_id",
     "/api/v1/usages": "usage_id",
     "/api/v1/imports": "import_id",

@@ -44,7 +44,10 @@ def lists(sign_in, stranger):
         assert manager.post("/closed-periods", json={"until": f"2023-01-0{day}T00:00:00Z"}).status_code == 201
         edition = {"publisher": f"Publisher {day % 2}", "edition": f"{day}", "published_on": "2025-06-10"}
         assert manager.post("/factor-sets", json=edition).status_code == 201
-    restatement = {"usage_type_id": usage_type.id, "reason": "r", "mode": "apply"}
+    for line in ("t_and_d", "wtt_generation"):
+        body = {"line": line, "factor_type_id": factories.usage_type(unit=usage_type.unit).id}
+        assert manager.post(f"/usage-types/{usage_type.id}/upstream-lines", json=body).status_code == 201
+    restatement = {"usage_type_ids": [usage_type.id], "reason": "r", "mode": "apply"}
     factories.emission_factor(usage_type, "7", "2024-12-01", organization_id=organization.id)
     assert manager.post("/restatements", json=restatement).status_code == 201
     bad = "usage_at,usage_type_id,amount\n2025-01-01T00:00:00Z,100,1\n" + "2025,100,x\n" * 3

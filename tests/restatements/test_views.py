@@ -25,8 +25,14 @@ def steam(as_manager, as_member):
 
 
 def restate(client, usage_type, as_mode, **fields):
-    body = {"usage_type_id": usage_type.id, "reason": "why", "mode": as_mode}
+    body = {"usage_type_ids": [usage_type.id], "reason": "why", "mode": as_mode}
     return client.post("/restatements", json=body | fields)
+
+
+def changes(before, after, difference):
+    """The kg CO2e of usages whose location-based and market-based numbers are equal."""
+    figures = {"before_kg": before, "after_kg": after, "difference_kg": difference}
+    return figures | {f"market_{name}": value for name, value in figures.items()}
 
 
 def test_preview_returns_changes_without_making_them(as_manager, steam):
@@ -37,24 +43,34 @@ def test_preview_returns_changes_without_making_them(as_manager, steam):
     assert answer.status_code == 200
     preview = answer.json
     assert preview.pop("recorded_at").endswith("Z")
+    months = [
+        {"month": "2024-01", "usage_count": 2} | changes(20.2, 15.15, -5.05),
+        {"month": "2024-02", "usage_count": 1} | changes(6, 4.5, -1.5),
+    ]
     assert preview == {
         "id": None,
         "organization_id": as_manager.user.organization_id,
-        "usage_type_id": steam.id,
+        "usage_type_ids": [steam.id],
+        "factor_set_id": None,
         "start": None,
         "end": None,
         "region": None,
         "reason": "why",
         "usage_count": 3,
-        "before_kg": 26.2,
-        "after_kg": 19.65,
-        "difference_kg": -6.55,
+        **changes(26.2, 19.65, -6.55),
         "difference_percent": -25,
         "significance_threshold": 5,
         "significant": True,
-        "months": [
-            {"month": "2024-01", "usage_count": 2, "before_kg": 20.2, "after_kg": 15.15, "difference_kg": -5.05},
-            {"month": "2024-02", "usage_count": 1, "before_kg": 6, "after_kg": 4.5, "difference_kg": -1.5},
+        "months": months,
+        "by_usage_type": [
+            {
+                "id": steam.id,
+                "name": "steam",
+                "unit": "kg",
+                "usage_count": 3,
+                **changes(26.2, 19.65, -6.55),
+                "months": months,
+            }
         ],
         "recorded_by": as_manager.user.id,
     }
@@ -148,7 +164,8 @@ def test_restatement_requires_manager_and_valid_fields(as_member, as_auditor, as
     for client in (as_member, as_auditor):
         assert restate(client, steam, "preview").status_code == 403
     for fields, field in (
-        ({"usage_type_id": 10**15}, "usage_type_id"),
+        ({"usage_type_ids": [10**15]}, "usage_type_ids"),
+        ({"factor_set_id": 10**15}, "factor_set_id"),
         ({"reason": " "}, "reason"),
         ({"mode": "undo"}, "mode"),
         ({"start": "2024-01-01T00:00:00Z", "end": "2024-01-01T00:00:00Z"}, "end"),
@@ -190,7 +207,7 @@ def test_household_restatement_has_exact_totals(household):
         "region": "GB",
     }
     assert household.post(f"/usage-types/{electricity}/factors", json=factor).status_code == 201
-    ask = {"usage_type_id": electricity, "reason": "One factor for all years"}
+    ask = {"usage_type_ids": [electricity], "reason": "One factor for all years"}
 
     for mode in ("preview", "apply"):
         answer = household.post("/restatements", json=ask | {"mode": mode})
@@ -237,3 +254,79 @@ def test_totals_of_many_digits_are_exact(as_manager):
     # 3 × 999999999999.999999 × (999999999999.999999999999 − 0.123456789012)
     assert '"difference_kg":2999999999999629626632961.000000370370367039,' in answer.text
     assert as_manager.get("/emissions/trend?compare=previous_year").status_code == 200
+
+
+@pytest.fixture
+def corrected_edition(as_manager, steam):
+    """The id of a factor set that supersedes the factor of another type than `steam`, and has an older usage of it."""
+    gas = factories.usage_type("gas", "kWh")
+    factors = f"/usage-types/{gas.id}/factors"
+    factories.usage(as_manager.user, "1000", "2024-05-01", gas.id)
+    edition = {"publisher": "Northern Gas", "edition": "2024, corrected"}
+    set_id = as_manager.post("/factor-sets", json=edition).json["id"]
+    own = {"factor": "1.9", "valid_from": "2024-01-01T00:00:00Z", "source": "Northern Gas", "factor_set_id": set_id}
+    assert as_manager.post(factors, json=own).status_code == 201
+    return set_id
+
+
+def test_effect_of_a_factor_set_is_shown_before_it_is_applied(as_manager, steam, corrected_edition):
+    effect = as_manager.get(f"/factor-sets/{corrected_edition}/effect").json
+
+    assert {name: effect[name] for name in ("usage_count", "before_kg", "after_kg", "significant")} == {
+        "usage_count": 1,
+        "before_kg": 2000,
+        "after_kg": 1900,
+        "significant": True,
+    }
+    assert [(of["name"], of["difference_kg"]) for of in effect["by_usage_type"]] == [("gas", -100)]
+    assert as_manager.get(f"/factor-sets/{corrected_edition}/effect?start=2024-06-01T00:00:00Z").json["months"] == []
+
+    ask = {"factor_set_id": corrected_edition, "reason": "The supplier corrected its table.", "mode": "apply"}
+    applied = as_manager.post("/restatements", json=ask).json
+    assert {name: applied[name] for name in effect} == effect
+    assert as_manager.get(f"/factor-sets/{corrected_edition}/effect").json["usage_count"] == 0
+
+
+def test_everything_is_restated_in_one_act_by_type(as_manager, steam, corrected_edition):
+    assert len(as_manager.get("/usages?outdated=true").json) == 4
+
+    answer = as_manager.post("/restatements", json={"reason": "New factors", "mode": "apply"})
+
+    by_type = {of["name"]: (of["usage_count"], of["difference_kg"]) for of in answer.json["by_usage_type"]}
+    assert by_type == {"steam": (3, -6.55), "gas": (1, -100)}
+    assert {month["month"]: month["difference_kg"] for month in answer.json["months"]} == {
+        "2024-01": -5.05,
+        "2024-02": -1.5,
+        "2024-05": -100,
+    }
+    assert (answer.json["usage_type_ids"], answer.json["usage_count"], answer.json["difference_kg"]) == (
+        None,
+        4,
+        -106.55,
+    )
+    assert as_manager.get("/usages?outdated=true").json == []
+
+
+def test_restated_market_factor_is_shown(as_manager):
+    power = factories.usage_type("power", "kWh", factor="0.2", scope=2)
+    factories.usage(as_manager.user, "1000", "2024-05-01", power.id)
+    own = {"organization_id": as_manager.user.organization_id}
+    factories.emission_factor(power, "0.5", method="market", **own)
+
+    preview = restate(as_manager, power, "preview").json
+
+    assert (preview["difference_kg"], preview["market_before_kg"], preview["market_after_kg"]) == (0, 200, 500)
+    assert preview["significant"]
+
+
+def test_list_filters_by_usage_type_and_set(as_manager, steam, corrected_edition):
+    first = restate(as_manager, steam, "apply").json["id"]
+    ask = {"factor_set_id": corrected_edition, "reason": "Corrected", "mode": "apply"}
+    second = as_manager.post("/restatements", json=ask).json["id"]
+
+    for query, ids in (
+        (f"usage_type_id={steam.id}", [first]),
+        (f"factor_set_id={corrected_edition}", [second]),
+        ("", [second, first]),
+    ):
+        assert [found["id"] for found in as_manager.get(f"/restatements?{query}").json] == ids

@@ -154,7 +154,7 @@ def import_revert_and_restate(organization):
 
     factor = {"factor": organization.number + 2, "valid_from": "1900-01-01T00:00:00Z", "source": "a supplier"}
     organization.ask("POST", "/usage-types/100/factors", 201, json=factor)
-    restatement = {"usage_type_id": 100, "reason": "a supplier's factor", "mode": "apply"}
+    restatement = {"usage_type_ids": [100], "reason": "a supplier's factor", "mode": "apply"}
     changed = len(organization.amounts)
     organization.ask("POST", "/restatements", 201, changed, lambda r: r.json()["usage_count"], json=restatement)
     organization.factor = factor["factor"]

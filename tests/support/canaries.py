@@ -30,7 +30,8 @@ def plant(sign_in):
     own_type = factories.usage_type(factor=1)
     factories.usage(manager.user, usage_type_id=own_type.id)
     factories.emission_factor(own_type, 2, organization_id=organization.id)
-    restatement = {"usage_type_id": own_type.id, "reason": CANARY, "mode": "apply"}
+    line = {"line": "t_and_d", "factor_type_id": own_type.id}
+    restatement = {"usage_type_ids": [own_type.id], "reason": CANARY, "mode": "apply"}
     restated = manager.post("/restatements", json=restatement).json
     closed_period = {"until": "2020-01-01T00:00:00Z", "note": CANARY}
     return {
@@ -44,6 +45,7 @@ def plant(sign_in):
         "closed_period_id": manager.post("/closed-periods", json=closed_period).json["id"],
         "usage_type_id": 100,
         "factor_set_id": manager.post("/factor-sets", json={"publisher": CANARY, "edition": "1"}).json["id"],
+        "line_id": manager.post("/usage-types/100/upstream-lines", json=line).json["id"],
         "factor_id": db.session.scalar(db.select(EmissionFactor.id).where(EmissionFactor.usage_type_id == 100)),
     }
 

@@ -9,8 +9,8 @@ from carbonapi.accounts.models import Organization, User
 from carbonapi.accounts.passwords import HASHER
 from carbonapi.auth import Actor, acting_as
 from carbonapi.catalogue.models import EmissionFactor, UsageType
-from carbonapi.catalogue.valuation_choice import choose_valuation
-from carbonapi.catalogue.valuations import choosing_again
+from carbonapi.catalogue.usage_valuations import choose_valuation
+from carbonapi.catalogue.valuation_choice import choosing_again
 from carbonapi.db import db, row_security
 from carbonapi.usages import service
 

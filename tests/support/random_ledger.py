@@ -62,6 +62,6 @@ def record_at_random(manager, dice, number):
     deleted = "&".join(f"id={id_}" for id_ in dice.sample(ids, len(ids) // 20))
     assert manager.delete(f"/usages?{deleted}").status_code == 204
     factories.emission_factor(usage_types[0], "0.123456789012", organization_id=organization_id)
-    restatement = {"usage_type_id": usage_types[0].id, "reason": "a supplier's 2 factors", "mode": "apply"}
+    restatement = {"usage_type_ids": [usage_types[0].id], "reason": "a supplier's 2 factors", "mode": "apply"}
     assert manager.post("/restatements", json=restatement).json["usage_count"] > 0
     return before

@@ -2,5 +2,6 @@
 
 import schemathesis
 
-# Files of NDJSON are sent as they are.
-schemathesis.serializer.alias("application/x-ndjson", "text/plain")
+# Files of NDJSON and XLSX are sent as they are.
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+schemathesis.serializer.alias(["application/x-ndjson", XLSX], "text/plain")

@@ -20,7 +20,8 @@ SECOND = dt.timedelta(seconds=1)
 DAYS = [dt.datetime(2024, month, day, tzinfo=dt.UTC) for month in (1, 2, 3) for day in (1, 15, 28)]
 days = st.sampled_from(DAYS)
 amounts = st.decimals(0, 1000, places=3)
-kinds = st.sampled_from(["shared", "own"])
+kinds = st.sampled_from(["shared", "own", "market"])  # Of factors. A market-based one is the organization's own.
+NUMBERS_OF_USAGE = ("amount", "factor", "market")
 
 
 MONTHS = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3, 4)]
@@ -53,25 +54,36 @@ def history_of(sign_in):
             self.manager = sign_in(factories.user(self.organization, "manager"))
             self.admin = sign_in(factories.user(factories.organization(), "admin"))
             self.members = [factories.user(self.organization) for _ in range(2)]
-            self.types = [factories.usage_type(factor="1").id, factories.usage_type(factor="2").id]
-            # The factors of each type by owner, in the order of their entry: (valid from, factor).
+            # The scope of each type, and its factors by kind, in the order of their entry: [valid from, factor, id].
             begin = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
-            self.factors = {
-                id_: {"shared": [(begin, Decimal(place))], "own": []} for place, id_ in enumerate(self.types, 1)
-            }
+            self.scopes, self.factors = {}, {}
+            for value in (1, 2):
+                usage_type = factories.usage_type(factor=None, scope=2)
+                shared = factories.emission_factor(usage_type, value)
+                self.scopes[usage_type.id] = 2
+                self.factors[usage_type.id] = {"shared": [[begin, Decimal(value), shared.id]], "own": [], "market": []}
+            self.types = list(self.scopes)
             self.ledger, self.past = {}, []
 
         def teardown(self):
             for moment, ledger in getattr(self, "past", []):
                 self.check(quote(format_datetime(moment)), ledger)
 
-        def factor_at(self, usage_type_id, moment):
-            owners = self.factors[usage_type_id]
-            for owner in ("own", "shared"):
-                in_force = [factor for valid_from, factor in owners[owner] if valid_from <= moment]
+        def factor_at(self, usage_type_id, moment, *kinds):
+            """The factor of the first kind that has one. A factor is [its valid_from, its value, its id]."""
+            for kind in kinds:
+                in_force = [factor for since, factor, _ in self.factors[usage_type_id][kind] if since <= moment]
                 if in_force:
                     return in_force[-1]
             raise AssertionError("There is always a shared one.")
+
+        def valuation_at(self, usage_type_id, moment):
+            """Return both factors and the scope of a usage at a time."""
+            factor = self.factor_at(usage_type_id, moment, "own", "shared")
+            scope, market = self.scopes[usage_type_id], factor
+            if scope == 2:
+                market = self.factor_at(usage_type_id, moment, "market", "own", "shared")
+            return {"factor": factor, "market": market, "scope": scope}
 
         def remember(self):
             self.past.append((factories.now(), copy.deepcopy(self.ledger)))
@@ -89,8 +101,8 @@ def history_of(sign_in):
             }
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
-            factor = self.factor_at(self.types[place], day)
-            self.expect(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
+            valuation = self.valuation_at(self.types[place], day)
+            self.expect(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, **valuation)
             self.remember()
             return answer.json["id"]
 
@@ -101,8 +113,8 @@ def history_of(sign_in):
             body = {"usage_type_id": self.types[place], "amount": format_decimal(amount)} | span
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
-            factor = self.factor_at(self.types[place], day)
-            self.expect(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, factor=factor)
+            valuation = self.valuation_at(self.types[place], day)
+            self.expect(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, **valuation)
             self.remember()
             return answer.json["id"]
 
@@ -118,7 +130,7 @@ def history_of(sign_in):
             until = self.ledger[usage]["until"]
             assert answer.status_code == (200 if until is None or day < until else 422)
             if answer.status_code == 200 and day != self.ledger[usage]["day"]:
-                self.expect(usage, day=day, factor=self.factor_at(self.ledger[usage]["type"], day))
+                self.expect(usage, day=day, **self.valuation_at(self.ledger[usage]["type"], day))
             self.remember()
 
         @rule(usage=consumes(usages))
@@ -136,29 +148,52 @@ def history_of(sign_in):
             imported = self.manager.post(path, data=file, content_type="text/csv").json["id"]
             usages = self.manager.get(f"/usages?import_id={imported}&sort=id").json
             for usage, (day, amount) in zip(usages, lines, strict=True):
-                factor = self.factor_at(self.types[place], day)
-                self.expect(usage["id"], type=self.types[place], day=day, until=None, amount=amount, factor=factor)
+                valuation = self.valuation_at(self.types[place], day)
+                self.expect(usage["id"], type=self.types[place], day=day, until=None, amount=amount, **valuation)
             self.remember()
 
         @rule(place=st.integers(0, 1), owner=kinds, day=days, factor=st.decimals(0, 10, places=2))
         def enter_a_factor(self, place, owner, day, factor):
             known = self.factors[self.types[place]][owner]
             body = {"factor": format_decimal(factor), "valid_from": format_datetime(day), "source": "a test"}
-            client = self.manager if owner == "own" else self.admin
+            if owner == "market":
+                body["method"] = "market"
+            client = self.admin if owner == "shared" else self.manager
             answer = client.post(f"/usage-types/{self.types[place]}/factors", json=body)
             overlaps = bool(known) and day <= known[-1][0]
             assert answer.status_code == (409 if overlaps else 201)
             if not overlaps:
-                known.append((day, factor))
+                known.append([day, factor, answer.json["id"]])
+            self.remember()
+
+        @rule(place=st.integers(0, 1), owner=kinds, which=st.integers(0, 9), factor=st.decimals(0, 10, places=2))
+        def supersede_a_factor(self, place, owner, which, factor):
+            known = self.factors[self.types[place]][owner]
+            if known:
+                superseded = known[which % len(known)]
+                body = {"factor": format_decimal(factor), "source": "a test", "reason": "Misread"}
+                path = f"/usage-types/{self.types[place]}/factors/{superseded[2]}/supersede"
+                answer = (self.admin if owner == "shared" else self.manager).post(path, json=body)
+                assert answer.status_code == 201, answer.json
+                superseded[1:] = [factor, answer.json["id"]]
+                self.remember()
+
+        @rule(place=st.integers(0, 1), scope=st.integers(1, 3))
+        def change_the_scope(self, place, scope):
+            changed = self.admin.patch(
+                f"/usage-types/{self.types[place]}", json={"scope": scope}, headers={"If-Match": "*"}
+            )
+            assert changed.status_code == 200, changed.json
+            self.scopes[self.types[place]] = scope
             self.remember()
 
         @rule(place=st.integers(0, 1))
         def restate(self, place):
-            body = {"usage_type_id": self.types[place], "reason": "a test", "mode": "apply"}
+            body = {"usage_type_ids": [self.types[place]], "reason": "a test", "mode": "apply"}
             assert self.manager.post("/restatements", json=body).status_code in (200, 201)
             for usage, expected in self.ledger.items():
                 if expected["type"] == self.types[place]:
-                    self.expect(usage, factor=self.factor_at(expected["type"], expected["day"]))
+                    self.expect(usage, **self.valuation_at(expected["type"], expected["day"]))
             self.remember()
 
         @rule()
@@ -171,22 +206,31 @@ def history_of(sign_in):
             """Compare every response with the dictionary."""
             listed = self.manager.get(f"/usages?page_size=1000&as_of={as_of}").json
             answered = {
-                usage["id"]: (usage["usage_type_id"], usage["usage_at"], usage["amount"], usage["factor"])
+                usage["id"]: [
+                    usage[name] for name in ("usage_type_id", "usage_at", "amount", "factor", "market_factor")
+                ]
                 for usage in listed
             }
             assert answered == {
-                usage: (b["type"], format_datetime(b["day"]), float(b["amount"]), float(b["factor"]))
+                usage: [b["type"], format_datetime(b["day"]), *(float(b[name]) for name in NUMBERS_OF_USAGE)]
                 for usage, b in ledger.items()
             }
-            months, total = defaultdict(Decimal), Decimal(0)
+            months, total, market, scopes = defaultdict(Decimal), Decimal(0), Decimal(0), defaultdict(Decimal)
             for expected in ledger.values():
                 for month, part in enumerate(parts_of(expected), 1):
                     months[month] += part * expected["factor"]
                 total += expected["amount"] * expected["factor"]
+                market += expected["amount"] * expected["market"]
+                scopes[expected["scope"]] += expected["amount"] * expected["market"]
             query = f"start=2024-01-01&end=2024-04-01&as_of={as_of}"
             trend = self.manager.get(f"/emissions/trend?{query}").json
             assert [bucket["co2e_kg"] for bucket in trend] == [float(months[month]) for month in (1, 2, 3)]
-            assert f'"co2e_kg":{format_decimal(total)},' in self.manager.get(f"/emissions/summary?as_of={as_of}").text
+            summary = self.manager.get(f"/emissions/summary?method=market&as_of={as_of}")
+            for name, sum_ in (("location_co2e_kg", total), ("market_co2e_kg", market)):
+                assert f'"{name}":{format_decimal(sum_)},' in summary.text
+            assert {group["id"]: group["co2e_kg"] for group in summary.json["by_scope"]} == {
+                scope: float(sum_) for scope, sum_ in scopes.items()
+            }
 
     return History
 

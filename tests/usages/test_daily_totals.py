@@ -85,7 +85,7 @@ def test_daily_totals_equal_the_usages_after_random_writes(sign_in, timezone):
                 factor = {"factor": 0.5, "valid_from": "2024-01-01T00:00:00Z", "source": "x"}
                 if step % 2:
                     manager.post(f"/usage-types/{types[1].id}/factors", json=factor)
-                body = {"usage_type_id": types[1].id, "reason": "x", "mode": "apply"}
+                body = {"usage_type_ids": [types[1].id], "reason": "x", "mode": "apply"}
                 answer = manager.post("/restatements", json=body)
         assert answer.status_code in (200, 201, 204), answer.text
         assert_totals_match_usages(organization.id)

@@ -54,7 +54,7 @@ def test_explanation_contains_restatements_and_versions(as_member, as_manager):
     factories.emission_factor(usage_type, "1", organization_id=as_member.user.organization_id)
     assert (as_member.get(path).json["outdated"], as_member.get(path).json["co2e_kg"]) == (True, 2)
 
-    ask = {"usage_type_id": usage_type.id, "reason": "why", "mode": "apply"}
+    ask = {"usage_type_ids": [usage_type.id], "reason": "why", "mode": "apply"}
     restatement = as_manager.post("/restatements", json=ask).json
     as_member.patch(f"/usages/{usage.id}", json={"amount": 5})
 

@@ -8,10 +8,11 @@ import { announce, button, h, replaceContent } from "./dom.js";
 import { validity } from "./explanation.js";
 import { filterForm, showFilters } from "./filters.js";
 import { field, form } from "./forms.js";
-import { canManage, isAdmin, loadUsageTypes, reference, timezone } from "./reference_data.js";
+import { canManage, isAdmin, loadUsageTypes, reference, timezone, words } from "./reference_data.js";
 import { changeParams, currentRoute } from "./router.js";
 import { pager, table } from "./table.js";
 import { instantOf, today } from "./times.js";
+import { upstreamLines } from "./upstream_lines.js";
 
 const BLANK = ["", "None"];
 const SCOPES = [["1", "1: direct emissions"], ["2", "2: purchased energy"], ["3", "3: other indirect emissions"]];
@@ -78,13 +79,9 @@ async function showTypes(view, query = queryOf(currentRoute().params)) {
     { title: `Current kg CO₂e per unit${region ? ` in ${region}` : ""}`, isNumber: true, cell: factorCell },
     { title: "Description", isLong: true, cell: type => [type.archived && h("span", { class: "badge" }, "archived"), type.description].filter(Boolean) },
     { title: "Actions", cell: type => button("Factors", () => changeParams({ usage_type_id: type.id, page: "" }), { class: "quiet", "data-key": `factors ${type.id}`, "aria-label": `Factors of ${type.name} (${type.unit})` }) },
-  ] }), pager(pagination, page => changeParams({ types_page: page })));
+  ] }), pager(pagination, page => changeParams({ types_page: page }), "Pages of usage types"));
   announce(`${pagination.total} usage types.`);
   markType(view);
-}
-
-function words(name) {
-  return name.replaceAll("_", " ");
 }
 
 // The factor is shown once it has been found, which takes a request for each type.
@@ -100,7 +97,10 @@ function factorCell(type) {
 
 async function showFactors(view, params) {
   const type = reference.usageTypes.find(known => known.id === params.usage_type_id);
-  const { body: rows, pagination } = await get(`/usage-types/${params.usage_type_id}/factors`, { page: params.page, page_size: 25, sort: "-valid_from" });
+  const [{ body: rows, pagination }, lines] = await Promise.all([
+    get(`/usage-types/${params.usage_type_id}/factors`, { page: params.page, page_size: 25, sort: "-valid_from" }),
+    upstreamLines(type, () => showFactors(view, params)),
+  ]);
   replaceContent(view.querySelector(".factors"),
     h("div", { class: "title" }, h("h2", { tabindex: "-1" }, `Factors of ${type.name} (${type.unit})`),
       canManage() && button("Add a factor", () => addFactor(view, type, params), { class: "primary", "data-key": "add" })),
@@ -113,7 +113,8 @@ async function showFactors(view, params) {
       { title: "Source", isLong: true, cell: factor => factor.source },
       { title: "Note", isLong: true, cell: factor => factor.note ?? "" },
     ] }),
-    pager(pagination, page => changeParams({ page })));
+    pager(pagination, page => changeParams({ page }), "Pages of factors"),
+    lines);
 }
 
 function addType(view) {

@@ -11,7 +11,7 @@ import { canSeeOtherUsers, isAdmin, reference, timezone as ownTimezone, typeOpti
 import { changeParams } from "./router.js";
 import { table } from "./table.js";
 import { dateRange, isTimezone, timezones } from "./times.js";
-import { describeBucket, seriesOf } from "./trend.js";
+import { describeBucket, OTHER, seriesOf } from "./trend.js";
 import { trendChart } from "./trend_chart.js";
 
 const RANGES = [
@@ -19,7 +19,8 @@ const RANGES = [
   ["last_year", "Last year"], ["last_12_months", "Last 12 months"], ["custom", "Custom"],
 ];
 const BUCKETS = [["hour", "Hours"], ["day", "Days"], ["week", "Weeks"], ["month", "Months"], ["quarter", "Quarters"], ["year", "Years"]];
-const SUMMARIES = new Set(["usage_type", "scope", "user"]);
+const METHODS = [["location", "Location-based"], ["market", "Market-based"]];
+const SUMMARIES = new Set(["usage_type", "scope", "category", "user"]);
 // The latest request. Responses to earlier ones are ignored.
 let pending = new AbortController();
 
@@ -33,7 +34,7 @@ export async function show(main, params, isSameView) {
 
 function controls() {
   const groups = [
-    ["usage_type", "Usage type"], ["scope", "Scope"], canSeeOtherUsers() && ["user", "User"],
+    ["usage_type", "Usage type"], ["scope", "Scope"], ["category", "Category"], canSeeOtherUsers() && ["user", "User"],
     isAdmin() && ["organization", "Organization"], ["none", "None"],
   ].filter(Boolean);
   const dates = { type: "date", min: "1900-01-01", max: "2199-12-31" };
@@ -46,7 +47,7 @@ function controls() {
     field({ name: "group_by", label: "Group by", options: groups }),
     field({ name: "compare", label: "Compare with", options: [["", "None"], ["previous_year", "Previous year"]] }),
     field({ name: "usage_type_id", label: "Usage type", options: [["", "All"], ...typeOptions({ archived: true })] }),
-    field({ name: "method", label: "Method", options: [["", "Any"], ["location", "Location-based"], ["market", "Market-based"]] }),
+    field({ name: "method", label: "Method of scope 2", options: METHODS }),
     field({ name: "timezone", label: "Time zone", options: timezones(ownTimezone()).map(zone => [zone, zone]) }));
 }
 
@@ -55,7 +56,7 @@ function withDefaults(params) {
   const name = RANGES.some(([known]) => known === params.range) ? params.range : "all";
   const timezone = params.timezone && isTimezone(params.timezone) ? params.timezone : ownTimezone();
   const bucket = { this_month: "day", last_month: "day" }[name] ?? "month";
-  return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", method: "", ...params, timezone };
+  return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", method: "location", ...params, timezone };
 }
 
 function showControls(form, params) {
@@ -81,10 +82,10 @@ async function showResults(main, params) {
       get("/emissions/summary", { ...query, by: SUMMARIES.has(groupBy) ? groupBy : "scope" }, signal),
     ]);
     const series = seriesOf(buckets, groupBy);
-    const bars = buckets.map(each => describeBucket(each, series, bucket, timezone));
+    const bars = buckets.map(each => describeBucket(each, series, { kind: bucket, timezone, method }));
     const isTableOpen = Boolean(results.querySelector("details")?.open);
-    replaceContent(results, ...(Number(summary.usage_count) ? resultCards({ bars, series, summary, bucket, compare, timezone, isTableOpen }) : emptyCards(form, range)));
-    announce(`${rounded(summary.co2e_kg)} CO2e in ${counted(bars.length, bucket)}.`);
+    replaceContent(results, ...(Number(summary.usage_count) ? resultCards({ bars, series, summary, bucket, compare, timezone, method, isTableOpen }) : emptyCards(form, range)));
+    announce(`${rounded(summary.co2e_kg)} CO2e, ${method}-based, in ${counted(bars.length, bucket)}.`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem) || problem.status === 401 || problem.status === 0) throw problem;
@@ -97,25 +98,25 @@ async function showResults(main, params) {
 }
 
 function emptyCards(form, range) {
-  const hasFilter = Boolean(form.elements.usage_type_id.value || form.elements.method.value);
+  const hasFilter = Boolean(form.elements.usage_type_id.value);
   if (range === "all" && !hasFilter) {
     return [h("p", { class: "empty card" }, "No usages yet. Add one under Usages, or import a file under Imports.")];
   }
-  const clear = () => changeParams({ usage_type_id: "", method: "", range: "", start: "", end: "", bucket: "" });
+  const clear = () => changeParams({ usage_type_id: "", range: "", start: "", end: "", bucket: "" });
   return [h("div", { class: "empty card" },
     h("p", {}, hasFilter ? "No usages match these filters." : "No usages in this range."),
     button("Clear filters", clear))];
 }
 
-function resultCards({ bars, series, summary, bucket, compare, timezone, isTableOpen }) {
-  const name = `Emissions by ${bucket}, in kg CO2e`;
+function resultCards({ bars, series, summary, bucket, compare, timezone, method, isTableOpen }) {
+  const name = `Emissions by ${bucket}, ${method}-based, in kg CO2e`;
   const chart = trendChart({ bars, series, name, isCompared: Boolean(compare) });
   const file = `emissions-by-${bucket}`;
   return [
     tiles({ bars, summary, bucket, compare }),
     h("section", { class: "card", "aria-labelledby": "chart-title" },
       h("div", { class: "title" },
-        h("h2", { id: "chart-title" }, `By ${bucket}`),
+        h("h2", { id: "chart-title" }, `By ${bucket}, ${method}-based`),
         h("div", { class: "downloads", role: "group", "aria-label": "Download" },
           button("CSV", () => saveCsv(file, bars, series)),
           button("SVG", () => saveSvg(file, chart, name, series)),
@@ -125,16 +126,17 @@ function resultCards({ bars, series, summary, bucket, compare, timezone, isTable
       h("p", { class: "hint" }, `Local times of ${timezone}. Use the arrow keys to move between bars.`)),
     h("details", { class: "card", open: isTableOpen },
       h("summary", {}, "Show as a table"),
-      bucketTable(bars, series, compare)),
+      bucketTable(bars, series, compare, method)),
   ];
 }
 
 function tiles({ bars, summary, bucket, compare }) {
   const tile = (label, value, ...note) => h("div", { class: "tile card" }, h("dt", {}, label), h("dd", {}, h("strong", {}, value), h("span", {}, note)));
+  const total = (label, kg) => tile(`Total, ${label.toLowerCase()}`, `${rounded(kg)} CO₂e`, digits(exact(kg)), " kg exactly");
   const incomplete = bars.filter(bar => bar.isIncomplete).length;
   const estimated = bars.filter(bar => bar.estimatedShare > 0).length;
   return h("dl", { class: "tiles" },
-    tile("Total", `${rounded(summary.co2e_kg)} CO₂e`, digits(exact(summary.co2e_kg)), " kg exactly"),
+    METHODS.map(([method, label]) => total(label, summary[`${method}_co2e_kg`])),
     tile("Usages", count(Number(summary.usage_count)), `of ${reference.organization.name}`),
     compare && tile("Previous year", ...comparison(bars, bucket)),
     tile("Complete", `${count(bars.length - incomplete)} of ${count(bars.length)}`,
@@ -164,10 +166,11 @@ function legend(series, bars, compare) {
     bars.some(bar => bar.isIncomplete) && key("incomplete", "incomplete"));
 }
 
-function bucketTable(bars, series, compare) {
+function bucketTable(bars, series, compare, method) {
   const columns = [
     { title: "Time", cell: bar => bar.name },
-    { title: "kg CO₂e", isNumber: true, cell: bar => exact(bar.total) },
+    { title: `kg CO₂e, ${method}-based`, isNumber: true, cell: bar => exact(bar.total) },
+    { title: `${OTHER[method]}-based`, isNumber: true, cell: bar => exact(bar[OTHER[method]]) },
     ...(series.length > 1 ? series.map((group, index) => ({ title: group.name, isNumber: true, cell: bar => exact(bar.parts[index]) })) : []),
     { title: "Usages", isNumber: true, cell: bar => count(bar.usageCount) },
     compare && { title: "Previous year", isNumber: true, cell: bar => (bar.previous.total === null ? "no data" : exact(bar.previous.total)) },

@@ -4,7 +4,7 @@ import { get, getAll } from "./api.js";
 import { exact } from "./decimals.js";
 import * as dialogs from "./dialogs.js";
 import { digits, h } from "./dom.js";
-import { timezone, userName } from "./reference_data.js";
+import { timezone, userName, words } from "./reference_data.js";
 import { table } from "./table.js";
 import { day, instant } from "./times.js";
 
@@ -17,12 +17,19 @@ export async function showExplanation(id) {
     h("dl", { class: "facts" },
       row("Usage", digits(exact(usage.amount)), ` ${usage.unit} of ${type.name}, ${instant(usage.usage_at, timezone())}${usage.usage_until ? ` to ${instant(usage.usage_until, timezone())}` : ""}, ${usage.quality}`),
       conversion.unit !== conversion.type_unit && row("Conversion", withWholeNumbers(conversion.calculation)),
-      row("Factor", digits(exact(factor.factor)), ` kg CO2e per ${type.unit}`),
+      row("Factor, location-based", digits(exact(factor.factor)), ` kg CO2e per ${type.unit}`),
       row("Source", factor.source),
       row("Valid", validity(factor)),
       row("Selection", explanation.why),
-      explanation.outdated && row("Outdated", "The catalogue now has a different factor for this time. A restatement would apply it."),
+      explanation.outdated && row("Outdated", "The catalogue now has other factors for this time. A restatement would apply them."),
       row("Hash (SHA-256)", h("code", {}, explanation.sha256))),
+    h("h3", {}, "All numbers of this usage"),
+    table({ caption: "All numbers of this usage", rows: explanation.lines, columns: [
+      { title: "Line", isLong: true, cell: line => [nameOf(line), h("span", { class: "hint" }, remarkOn(line))] },
+      { title: "Scope", isNumber: true, cell: line => line.scope ?? "" },
+      { title: "Category", cell: line => words(line.category ?? "") },
+      { title: "Calculation", isLong: true, cell: line => withWholeNumbers(line.calculation) },
+    ] }),
     h("h3", {}, "Versions"),
     table({ caption: "Versions of this usage", rows: versions, columns: [
       { title: "Version", isNumber: true, cell: version => version.version },
@@ -33,6 +40,15 @@ export async function showExplanation(id) {
       { title: "By", cell: version => userName(version.recorded_by) },
       { title: "Reason", isLong: true, cell: version => version.reason ?? version.superseded_reason ?? "" },
     ] })), { wide: true });
+}
+
+function nameOf({ line }) {
+  return { location: "Location-based", market: "Market-based" }[line] ?? line;
+}
+
+function remarkOn({ fallback, outside_of_scopes: isOutside }) {
+  if (isOutside) return " Outside of the scopes, so in no total.";
+  return fallback ? " No market-based factor applies, so it has the location-based one." : "";
 }
 
 // A text of the API, in which numbers do not wrap.

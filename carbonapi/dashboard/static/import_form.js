@@ -12,13 +12,13 @@ import { timezones } from "./times.js";
 const COLUMNS = [
   ["usage_at", "Time"], ["amount", "Amount"], ["usage_until", "End of the interval"], ["unit", "Unit"],
   ["usage_type", "Usage type, by name"], ["usage_type_id", "Usage type, by ID"], ["user_email", "User, by e-mail"],
-  ["user_id", "User, by ID"], ["region", "Region"], ["method", "Method"], ["quality", "Quality"], ["note", "Note"],
+  ["user_id", "User, by ID"], ["region", "Region"], ["quality", "Quality"], ["note", "Note"],
   ["external_id", "External ID"], ["adjusts_closed_period_id", "Adjusted closed period"],
 ];
 // Further columns of an export, which the API ignores.
 const DERIVED = new Set([
-  "id", "organization_id", "amount_in_type_unit", "factor", "emission_factor_id", "co2e_kg", "import_id", "restatement_id",
-  "version", "recorded_at", "recorded_by", "reason",
+  "id", "organization_id", "amount_in_type_unit", "factor", "market_factor", "emission_factor_id", "valuation_id", "co2e_kg",
+  "market_co2e_kg", "import_id", "restatement_id", "version", "recorded_at", "recorded_by", "reason",
 ]);
 const DELIMITERS = { ",": ",", ";": ";", "\t": "tab", "|": "pipe" };
 
@@ -65,6 +65,9 @@ export function importForm({ onImported }) {
     });
     section.replaceChildren(section.firstElementChild,
       h("p", { class: "lead" }, h("strong", {}, file.name), ` has ${counted(header.names.length, "column")}: ${header.names.join(", ")}.`),
+      header.names.includes("method")
+        ? h("p", { class: "note" }, "The column method is ignored. A usage has both numbers, location-based and market-based, so each amount needs one line only.")
+        : "",
       sampleTable(header), element, outcome);
     element.querySelector("select").focus();
   }

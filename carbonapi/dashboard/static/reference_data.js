@@ -55,6 +55,11 @@ export function userName(id) {
   return reference.users.find(user => user.id === id)?.name ?? `user ${id}`;
 }
 
+// A name of the API, such as a category, for readers.
+export function words(name) {
+  return name.replaceAll("_", " ");
+}
+
 // The options of a select.
 export function typeOptions({ archived = false } = {}) {
   return reference.usageTypes.filter(type => archived || !type.archived).map(type => [type.id, `${type.name} (${type.unit})`]);

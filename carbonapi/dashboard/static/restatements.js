@@ -37,7 +37,7 @@ function restatementForm(view) {
       showPreview(outcome, preview, apply);
     },
   }, h("div", { class: "grid" },
-    field({ name: "usage_type_id", label: "Usage type", options: typeOptions({ archived: true }) }),
+    field({ name: "usage_type_id", label: "Usage type", options: [["", "All"], ...typeOptions({ archived: true })] }),
     field({ name: "start", label: "From", type: "date" }),
     field({ name: "end", label: "To (inclusive)", type: "date" }),
     field({ name: "region", label: "Region", autocomplete: "off", hint: "For example GB. Default: all regions." })),
@@ -51,22 +51,26 @@ function restatementForm(view) {
 
 function fieldsOf({ usage_type_id: type, start, end, ...others }) {
   const midnight = date => instantOf(`${date}T00:00`, timezone());
-  return { ...others, usage_type_id: Number(type), ...(start && { start: midnight(start) }), ...(end && { end: midnight(later(end, { days: 1 })) }) };
+  return { ...others, ...(type && { usage_type_ids: [Number(type)] }), ...(start && { start: midnight(start) }), ...(end && { end: midnight(later(end, { days: 1 })) }) };
 }
+
+const CHANGES = [
+  { title: "Usages", isNumber: true, cell: change => count(Number(change.usage_count)) },
+  { title: "Before, kg", isNumber: true, cell: change => exact(change.before_kg) },
+  { title: "After, kg", isNumber: true, cell: change => exact(change.after_kg) },
+  { title: "Difference, kg", isNumber: true, cell: change => signed(change.difference_kg) },
+  { title: "Market-based difference, kg", isNumber: true, cell: change => signed(change.market_difference_kg) },
+];
 
 function showPreview(outcome, preview, apply) {
   const months = [...preview.months, { month: "Total", ...preview }];
+  const types = preview.by_usage_type;
   const isEmpty = Number(preview.usage_count) === 0;
   outcome.replaceChildren(
     h("h3", {}, isEmpty ? "Nothing would change" : `${counted(preview.usage_count, "usage")} would change`),
     isEmpty ? "" : h("p", {}, `${signed(preview.difference_kg)} kg CO2e${preview.difference_percent === null ? "" : `, ${signed(preview.difference_percent)} %`}: ${preview.significant ? "significant" : "not significant"}, by your threshold of ${exact(preview.significance_threshold)} %.`),
-    isEmpty ? "" : table({ caption: "Changes by month", rows: months, columns: [
-      { title: "Month", cell: month => month.month },
-      { title: "Usages", isNumber: true, cell: month => count(Number(month.usage_count)) },
-      { title: "Before, kg", isNumber: true, cell: month => exact(month.before_kg) },
-      { title: "After, kg", isNumber: true, cell: month => exact(month.after_kg) },
-      { title: "Difference, kg", isNumber: true, cell: month => signed(month.difference_kg) },
-    ] }),
+    isEmpty ? "" : table({ caption: "Changes by month", rows: months, columns: [{ title: "Month", cell: month => month.month }, ...CHANGES] }),
+    types.length > 1 ? table({ caption: "Changes by usage type", rows: types, columns: [{ title: "Usage type", cell: type => `${type.name} (${type.unit})` }, ...CHANGES] }) : "",
     isEmpty ? "" : h("div", { class: "actions" }, button("Apply", apply, { class: "primary" })));
   announce(isEmpty ? "Nothing would change." : `${counted(preview.usage_count, "usage")} would change.`);
 }
@@ -83,7 +87,7 @@ async function showPage(view, params) {
       { title: "ID", isNumber: true, cell: restatement => restatement.id },
       { title: "Recorded", cell: restatement => instant(restatement.recorded_at, timezone()) },
       { title: "By", cell: restatement => userName(restatement.recorded_by) },
-      { title: "Usage type", cell: restatement => typeName(restatement.usage_type_id) },
+      { title: "Usage types", cell: restatement => restatement.usage_type_ids?.map(typeName).join(", ") ?? "All" },
       { title: "Usages", isNumber: true, cell: restatement => h("a", { href: urlOf("usages", { restatement_id: restatement.id }), onclick: followLink }, count(Number(restatement.usage_count))) },
       { title: "Difference, kg", isNumber: true, cell: restatement => signed(restatement.difference_kg) },
       { title: "Reason", isLong: true, cell: restatement => restatement.reason },

@@ -25,14 +25,15 @@ export function table({ caption, columns, rows, sort, onsort, empty = "Nothing h
 }
 
 // The position of a page in its list, with buttons for the next and previous one. They scroll to the start of the page.
-export function pager({ page, total_pages: pages, total, previous_page: previous, next_page: next }, onpage) {
+// label: distinguishes several lists of a view.
+export function pager({ page, total_pages: pages, total, previous_page: previous, next_page: next }, onpage, label = "Pages") {
   if (total === 0) return h("span");
   const turn = to => event => {
     const { parentElement: results } = event.target.closest(".pager");
     if (results.getBoundingClientRect().top < 0) results.scrollIntoView();
     return onpage(to);
   };
-  return h("nav", { class: "pager", "aria-label": "Pages" },
+  return h("nav", { class: "pager", "aria-label": label },
     button("Previous", turn(previous), { disabled: previous === null, "data-key": "previous" }),
     h("span", {}, `Page ${count(page)} of ${count(pages)}, ${count(total)} in total`),
     button("Next", turn(next), { disabled: next === null, "data-key": "next" }));

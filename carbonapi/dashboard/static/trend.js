@@ -1,31 +1,39 @@
 // The API's trend, prepared for display: its series, and a description of each bucket.
 
 import { add, exact, percent, sum } from "./decimals.js";
+import { words } from "./reference_data.js";
 import { bucketNames } from "./times.js";
 
 const MAX_SERIES = 8;
-const UNNAMED = { usage_type: "unknown", scope: "no scope", user: "deleted users", organization: "unknown" };
+const UNNAMED = { usage_type: "unknown", scope: "no scope", category: "no category", user: "deleted users", organization: "unknown" };
 
-// The groups of all buckets, largest first. Beyond eight, the smallest are combined into one series with several `ids`.
+// The groups of all buckets, largest first. Beyond eight, the smallest are combined into one series with several `keys`.
 export function seriesOf(buckets, groupBy) {
   const groups = new Map();
   for (const bucket of buckets) {
     for (const { id, name, co2e_kg, unit } of bucket.groups ?? []) {
-      const group = groups.get(id) ?? { ids: [id], name: nameOf(groupBy, id, name), unit, total: "0" };
+      const key = keyOf({ id, name });
+      const group = groups.get(key) ?? { keys: [key], name: nameOf(groupBy, id, name), unit, total: "0" };
       group.total = add(group.total, co2e_kg);
-      groups.set(id, group);
+      groups.set(key, group);
     }
   }
-  if (groups.size === 0) return [{ ids: null, name: "CO₂e", total: sum(buckets.map(bucket => bucket.co2e_kg)) }];
+  if (groups.size === 0) return [{ keys: null, name: "CO₂e", total: sum(buckets.map(bucket => bucket.co2e_kg)) }];
   const series = withDistinctNames([...groups.values()]).sort((one, other) => Number(other.total) - Number(one.total));
   const rest = series.splice(series.length > MAX_SERIES ? MAX_SERIES - 1 : MAX_SERIES);
   if (rest.length) {
-    series.push({ ids: rest.flatMap(group => group.ids), name: `${rest.length} others`, total: sum(rest.map(group => group.total)) });
+    series.push({ keys: rest.flatMap(group => group.keys), name: `${rest.length} others`, total: sum(rest.map(group => group.total)) });
   }
   return series;
 }
 
+// Categories have no id.
+function keyOf({ id, name }) {
+  return id ?? name;
+}
+
 function nameOf(groupBy, id, name) {
+  if (groupBy === "category" && name !== null) return words(name);
   if (groupBy === "scope" && id !== null) return `Scope ${id}`;
   return name ?? UNNAMED[groupBy];
 }
@@ -36,12 +44,16 @@ function withDistinctNames(groups) {
   return groups.map(({ name, unit, ...group }) => ({ ...group, name: occurrences(name) > 1 && unit ? `${name} (${unit})` : name }));
 }
 
-// A bucket for display. `parts` are the digits of each series, in order; `text` describes the whole bucket.
-export function describeBucket(bucket, series, kind, timezone) {
+// The figures by the other method than the one of the chart.
+export const OTHER = { location: "market", market: "location" };
+
+// A bucket for display. `parts` are the digits of each series, in order; `text` describes the whole bucket. `other` is
+// the total by the other method than `method`, or null if both are equal.
+export function describeBucket(bucket, series, { kind, timezone, method }) {
   const [name, shortName] = bucketNames(bucket.bucket_start, kind, timezone);
-  const parts = series.map(({ ids }) => (ids === null
+  const parts = series.map(({ keys }) => (keys === null
     ? bucket.co2e_kg
-    : sum(bucket.groups.filter(group => ids.includes(group.id)).map(group => group.co2e_kg))));
+    : sum(bucket.groups.filter(group => keys.includes(keyOf(group))).map(group => group.co2e_kg))));
   const isFuture = Date.parse(bucket.bucket_start) > Date.now();
   const coverage = bucket.coverage === null ? null : Number(bucket.coverage);
   const bar = {
@@ -49,6 +61,9 @@ export function describeBucket(bucket, series, kind, timezone) {
     start: bucket.bucket_start,
     end: bucket.bucket_end,
     total: bucket.co2e_kg,
+    location: bucket.location_co2e_kg,
+    market: bucket.market_co2e_kg,
+    other: bucket.location_co2e_kg === bucket.market_co2e_kg ? null : { method: OTHER[method], total: bucket[`${OTHER[method]}_co2e_kg`] },
     usageCount: Number(bucket.usage_count),
     estimatedShare: bucket.estimated_share === null ? null : Number(bucket.estimated_share),
     isPartial: bucket.partial,
@@ -84,6 +99,7 @@ function textOf(bar, series) {
     : [];
   return [
     `${bar.name}: ${exact(bar.total)} kg CO2e.`,
+    bar.other && `${bar.other.method}-based ${exact(bar.other.total)} kg.`,
     ...groups.map(([name, digits]) => `${name} ${exact(digits)} kg.`),
     bar.previous && (bar.previous.total === null ? "Previous year: no data." : `Previous year ${exact(bar.previous.total)} kg.`),
     ...remarksOf(bar),

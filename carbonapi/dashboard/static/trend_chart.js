@@ -129,6 +129,7 @@ function showReadout(readout, bar, series, x, width) {
   readout.replaceChildren(
     h("strong", {}, bar.name),
     h("span", { class: "total" }, digits(exact(bar.total)), " kg CO₂e"),
+    bar.other ? h("span", {}, `${bar.other.method}-based: `, digits(exact(bar.other.total)), " kg") : "",
     series.length > 1 && parts.length > 0 ? h("ul", {}, parts.map(part =>
       h("li", {}, h("span", { class: `key series-${part.index}` }), h("span", {}, part.name), digits(exact(part.kg))))) : "",
     bar.previous ? h("span", {}, "Previous year: ", ...(bar.previous.total === null ? ["no data"] : [digits(exact(bar.previous.total)), " kg"])) : "",

@@ -17,7 +17,7 @@ export async function openUsageForm({ id, onSaved }) {
   const zone = timezone();
   const initial = usage
     ? { ...usage, ...Object.fromEntries(INSTANTS.map(name => [name, usage[name] && localTime(usage[name], zone)])) }
-    : { user_id: reference.me.id, usage_at: `${today(zone)}T12:00`, quality: "measured", method: "location" };
+    : { user_id: reference.me.id, usage_at: `${today(zone)}T12:00`, quality: "measured" };
   const before = usage && apiFields(initial);
   const save = async values => {
     const fields = apiFields(values);
@@ -32,7 +32,6 @@ export async function openUsageForm({ id, onSaved }) {
       field({ name: "amount", label: "Amount", inputmode: "decimal", autocomplete: "off", value: initial.amount, hint: "With a decimal point, for example 12.5." }),
       field({ name: "unit", label: "Unit", options: initial.unit ? [[initial.unit, initial.unit]] : [] }),
       field({ name: "quality", label: "Quality", options: [["measured", "Measured"], ["estimated", "Estimated"]], value: initial.quality }),
-      field({ name: "method", label: "Method", options: [["location", "Location-based"], ["market", "Market-based"]], value: initial.method }),
       field({ name: "region", label: "Region", autocomplete: "off", value: initial.region, hint: "For example GB. Default: the organization's region." }),
       canManage() && field({ name: "user_id", label: "User", options: userOptions(), value: initial.user_id }),
       field({ name: "external_id", label: "External ID", autocomplete: "off", value: initial.external_id }),
@@ -59,7 +58,7 @@ async function showUnits({ unit: select, usage_type_id: type }, unit) {
 // The values as fields of the API. Amounts stay strings, to keep their digits; blank values are null.
 function apiFields(values) {
   const fields = Object.fromEntries(
-    ["amount", "unit", "quality", "method", "region", "external_id", "note"].map(name => [name, values[name] ?? null]));
+    ["amount", "unit", "quality", "region", "external_id", "note"].map(name => [name, values[name] ?? null]));
   for (const name of NUMBERS) if (values[name]) fields[name] = Number(values[name]);
   for (const name of INSTANTS) fields[name] = values[name] ? instantOf(values[name], timezone()) : null;
   return fields;

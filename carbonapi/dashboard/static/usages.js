@@ -15,7 +15,7 @@ import { instant, later } from "./times.js";
 import { openUsageForm } from "./usage_form.js";
 
 const PAGE_SIZE = 25;
-const FILTERS = ["usage_type_id", "user_id", "scope", "quality", "start", "end", "import_id", "restatement_id"];
+const FILTERS = ["usage_type_id", "user_id", "scope", "quality", "start", "end", "import_id", "restatement_id", "outdated"];
 // The latest request. Responses to earlier ones are ignored.
 let pending = new AbortController();
 
@@ -40,6 +40,7 @@ function filters() {
     canSeeOtherUsers() && field({ name: "user_id", label: "User", options: [any("All"), ...userOptions()] }),
     field({ name: "scope", label: "Scope", options: [any("All"), ["1", "Scope 1"], ["2", "Scope 2"], ["3", "Scope 3"]] }),
     field({ name: "quality", label: "Quality", options: [any("Any"), ["measured", "Measured"], ["estimated", "Estimated"]] }),
+    field({ name: "outdated", label: "Factors", options: [any("Any"), ["true", "Would get others now"], ["false", "Up to date"]] }),
     field({ name: "start", label: "From", type: "date" }),
     field({ name: "end", label: "To (inclusive)", type: "date" }),
     field({ name: "import_id", label: "Import", inputmode: "numeric", placeholder: "Any" }));
@@ -87,7 +88,8 @@ function columns(refresh) {
     { title: "Time", sort: "usage_at", cell: usage => [instant(usage.usage_at, timezone()), usage.usage_until && h("span", { class: "until" }, ` to ${instant(usage.usage_until, timezone())}`)].filter(Boolean) },
     { title: "Usage type", cell: usage => typeName(usage.usage_type_id) },
     { title: "Amount", sort: "amount", isNumber: true, cell: usage => `${exact(usage.amount)} ${usage.unit}` },
-    { title: "kg CO₂e", sort: "co2e_kg", isNumber: true, cell: usage => button(exact(usage.co2e_kg), () => showExplanation(usage.id), { class: "link", title: "Explain", "data-key": `explain ${usage.id}`, "aria-label": `${exact(usage.co2e_kg)} kg: explain` }) },
+    { title: "kg CO₂e, location", sort: "co2e_kg", isNumber: true, cell: usage => button(exact(usage.co2e_kg), () => showExplanation(usage.id), { class: "link", title: "Explain", "data-key": `explain ${usage.id}`, "aria-label": `${exact(usage.co2e_kg)} kg: explain` }) },
+    { title: "kg CO₂e, market", isNumber: true, cell: usage => exact(usage.market_co2e_kg) },
     { title: "Quality", cell: usage => h("span", { class: `badge ${usage.quality}` }, usage.quality) },
     canSeeOtherUsers() && { title: "User", cell: usage => userName(usage.user_id) },
     { title: "Note", isLong: true, cell: usage => usage.note ?? "" },

@@ -10,7 +10,7 @@ from ...accounts.models import Organization, User
 from ...auth import scope_criteria
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import LOCATION, EmissionFactor, UsageType
-from ...catalogue.valuation_choice import ensure_valuations_of, valuation_of
+from ...catalogue.usage_valuations import ensure_valuations_of, valuation_of
 from ...catalogue.valuations import Valuation
 from ...db import db, row_security
 from ...periods.service import closed_error, is_open, keep_open

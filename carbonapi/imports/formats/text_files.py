@@ -20,6 +20,10 @@ MAX_LINE_LENGTH = 131_072  # In characters, including line breaks within quotes.
 CHUNK_BYTES = 1_048_576
 RowErrors = dict[int, list[str]]  # Messages by line. The header of a CSV file is line 1.
 Cells = dict[str, str | None]  # Text by column; None for an empty cell.
+# Columns of earlier releases, with the way out. To ignore them could import an amount twice.
+REMOVED_COLUMNS = {
+    "method": "Remove it: a usage has both numbers, location-based and market-based, so each amount needs one row only."
+}
 
 
 class JsonNumber(str):
@@ -209,8 +213,9 @@ def _header(
 ) -> list[str]:
     """Return the known names of the columns. Raise ValidationFailed for unknown, duplicate and missing columns."""
     header = [names.get(cell.strip(), cell.strip()) for cell in cells]
+    known = f"Columns: {', '.join(schema.fields)}."
     messages = [
-        f"Unknown column {name!r}. Columns: {', '.join(schema.fields)}."
+        f"Unknown column {name!r}. {REMOVED_COLUMNS.get(name, known)}"
         for name in header
         if name not in schema.fields and name not in skipped
     ]

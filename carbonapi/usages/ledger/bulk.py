@@ -9,8 +9,8 @@ from sqlalchemy.dialects import postgresql
 from ...accounts.models import Organization, User
 from ...auth import current_actor, scope_criteria
 from ...catalogue.models import UsageType
-from ...catalogue.valuation_choice import ensure_valuations_of, valuation_of
-from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation
+from ...catalogue.usage_valuations import ensure_valuations_of, valuation_of
+from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ValuationLine, ValuationSegment
 from ...db import db
 from ...periods.service import is_open
 from ..candidates import COLUMNS, effective_region, valuation_lateral
@@ -112,12 +112,13 @@ def delete_where(now: dt.datetime, organization_id: int, reason: str | None, *cr
     return row
 
 
-def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Select the usages visible to the actor that would now get another valuation.
+def with_outdated_valuation(*criteria: sa.ColumnElement[bool], factor_set_id: int | None = None) -> sa.Select[Any]:
+    """Select the usages visible to the actor that would now get another valuation, or one with a factor of this set.
 
-    Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, old_factor, recorded_at;
-    old_valuation_id and old_split_id; and of the current valuation valuation_id, split_id, FACTORS_OF_USAGE, SPLIT and
-    new_factor. The factors `old_factor` and `new_factor` are those of the location-based total, in the first part.
+    Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, recorded_at; of the current
+    valuation valuation_id, FACTORS_OF_USAGE and SPLIT; old_split_id and new_split_id, the valuations that are split; and
+    the factors of both totals before and after, in the first part: old_factor, new_factor, old_market_factor and
+    new_market_factor.
     """
     region = effective_region(Usage.__table__)
     frozen, current = (Valuation.__table__.alias(name) for name in ("frozen", "current"))
@@ -133,14 +134,15 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]
         Usage.usage_until,
         Usage.amount_in_type_unit,
         frozen.c.location_total.label("old_factor"),
+        frozen.c.market_total.label("old_market_factor"),
         Usage.recorded_at,
-        Usage.valuation_id.label("old_valuation_id"),
         split_id(Usage).label("old_split_id"),
         current.c.id.label("valuation_id"),
-        valuation.c.split_id,
+        valuation.c.split_id.label("new_split_id"),
         *(difference.c[name] for name in SPLIT),
         *(current.c[name] for name in FACTORS_OF_USAGE),
         current.c.location_total.label("new_factor"),
+        current.c.market_total.label("new_market_factor"),
     )
     outdated: sa.Select[Any] = (
         of_usage.join(Organization, Organization.id == Usage.organization_id)
@@ -150,7 +152,20 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool]) -> sa.Select[Any]
         .join(difference, sa.true())
         .where(*scope_criteria(Usage), *criteria, current.c.key != frozen.c.key)
     )
-    return outdated
+    if factor_set_id is None:
+        return outdated
+    segment = ValuationSegment.__table__.c
+    segment_ids = sa.select(segment.segment_id).where(
+        segment.organization_id == Usage.organization_id, segment.valuation_id == current.c.id
+    )
+    of_set = sa.select(sa.true()).where(
+        ValuationLine.organization_id == Usage.organization_id,
+        (ValuationLine.valuation_id == current.c.id)
+        | ValuationLine.valuation_id.in_(segment_ids.correlate(Usage, current)),
+        EmissionFactor.id == ValuationLine.emission_factor_id,
+        EmissionFactor.factor_set_id == factor_set_id,
+    )
+    return outdated.where(of_set.correlate(Usage, current).exists())
 
 
 def choose_valuations(organization_id: int, *criteria: sa.ColumnElement[bool]) -> None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from ...accounts.models import Organization
-from ...catalogue.valuation_choice import forget_splits
+from ...catalogue.usage_valuations import forget_splits
 from ...catalogue.valuations import ValuationSegment
 from ...db import db, timeouts
 from ...local_time.clock import MICROSECOND, day_start, hour_bit, interval_hours, local_clock

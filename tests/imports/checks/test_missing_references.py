@@ -80,7 +80,7 @@ def test_atomic_import_has_same_errors(as_manager, kinds):
 def test_missing_factor_message_is_short_after_hundred_causes(as_member):
     types = [factories.usage_type(f"late {n}", valid_from="2030-01-01") for n in range(101)]
 
-    shown = rejected(as_member, [f"{AT},1,{one.id},,," for one in types])
+    shown = rejected(as_member, [f"{AT},1,{one.id},," for one in types])
 
     messages = [message for _, _, message in shown]
     first = f"late 99 (kwh) has no emission factor at {AT}; the first is valid from 2030-01-01T00:00:00Z."

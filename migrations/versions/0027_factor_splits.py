@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "factor_splits"
-down_revision = "valuations"
+down_revision = "restatements_of_sets"
 branch_labels = None
 depends_on = None
 

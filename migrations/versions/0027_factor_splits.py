@@ -56,8 +56,8 @@ END
 $$
 """
 FUNCTIONS = {
-    # The time whose factors a usage has at an instant. Instants, and intervals shorter than a day when the clock moves,
-    # have those of their start. A day has those valid just before its noon: changes take effect at the nearest midnight.
+    # The time whose factors a usage has at an instant. Usages shorter than a day have those of their start. A day has
+    # those that are valid just before its noon, so a change takes effect at the nearest midnight.
     "factor_time(timestamptz, timestamptz, timestamptz, text, text)": """
 CREATE FUNCTION factor_time(
     instant timestamptz, usage_at timestamptz, usage_until timestamptz, timezone text, factor_split text

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from ...accounts.models import Organization, User
 from ...auth import current_actor, scope_criteria
-from ...catalogue.models import UsageType
+from ...catalogue.models import EmissionFactor, UsageType
 from ...catalogue.usage_valuations import ensure_valuations_of, valuation_of
 from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ValuationLine, ValuationSegment
 from ...db import db
@@ -116,9 +116,9 @@ def with_outdated_valuation(*criteria: sa.ColumnElement[bool], factor_set_id: in
     """Select the usages visible to the actor that would now get another valuation, or one with a factor of this set.
 
     Columns: organization_id, id, usage_type_id, usage_at, usage_until, amount_in_type_unit, recorded_at; of the current
-    valuation valuation_id, FACTORS_OF_USAGE and SPLIT; old_split_id and new_split_id, the valuations that are split; and
-    the factors of both totals before and after, in the first part: old_factor, new_factor, old_market_factor and
-    new_market_factor.
+    valuation valuation_id, FACTORS_OF_USAGE and SPLIT; the valuations before and after if they are split: old_split_id
+    and new_split_id; and the factors of both totals before and after, in the first part: old_factor, new_factor,
+    old_market_factor and new_market_factor.
     """
     region = effective_region(Usage.__table__)
     frozen, current = (Valuation.__table__.alias(name) for name in ("frozen", "current"))

@@ -11,11 +11,12 @@ from typing import IO, Any
 import marshmallow as ma
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
 
 from ..auth import visible
 from ..catalogue.models import LOCATION, MARKET, EmissionFactor, UsageType
 from ..catalogue.units import find_unit
-from ..catalogue.valuations import Valuation, ValuationLine
+from ..catalogue.valuations import Valuation, ValuationLine, ValuationSegment
 from ..db import db
 from ..errors import ValidationFailed
 from ..imports.formats.rows import excerpt
@@ -138,14 +139,18 @@ def _split_difference(model: Any) -> Any:
 
 def _changed_lines() -> sa.ScalarSelect[Any]:
     """Select the names of the lines of a valuation whose factor is not that of the catalogue, or of the valuation."""
-    line = ValuationLine
-    of_valuation = sa.case({LOCATION: Valuation.factor, MARKET: Valuation.market_factor}, value=line.line)
+    line, of_line = ValuationLine, aliased(Valuation)
+    of_valuation = sa.case({LOCATION: of_line.factor, MARKET: of_line.market_factor}, value=line.line)
+    segment_ids = sa.select(ValuationSegment.segment_id).where(
+        ValuationSegment.organization_id == Valuation.organization_id, ValuationSegment.valuation_id == Valuation.id
+    )
     return (
         sa.select(sa.func.string_agg(line.line, ", "))
         .join(EmissionFactor, EmissionFactor.id == line.emission_factor_id)
+        .join(of_line, (of_line.organization_id == line.organization_id) & (of_line.id == line.valuation_id))
         .where(
             line.organization_id == Valuation.organization_id,
-            line.valuation_id == Valuation.id,
+            (line.valuation_id == Valuation.id) | line.valuation_id.in_(segment_ids.correlate(Valuation)),
             (line.factor != EmissionFactor.factor) | (line.factor != of_valuation),
         )
         .correlate(Valuation)

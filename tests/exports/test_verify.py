@@ -46,10 +46,12 @@ def test_random_export_is_reproduced_and_changes_are_found(as_manager, as_audito
 
     header, *rows = csv.reader(io.StringIO(as_auditor.get("/usages/export").text), strict=True)
     places = list(range(len(rows)))
-    for _ in range(3):  # In each round three cells of every column: 234 in all.
+    filled = [sum(bool(row[column]) for row in rows) for column in range(len(header))]
+    columns = sorted(range(len(header)), key=filled.__getitem__)  # Few usages are split.
+    for _ in range(3):  # In each round three cells of every column: 252 in all.
         altered = [list(row) for row in rows]
         expected = {}
-        for column in [*range(len(header))] * 3:
+        for column in [column for column in columns for _ in range(3)]:
             full = (
                 place for place in dice.sample(places, len(places)) if re.search("[0-9A-Za-z]", rows[place][column])
             )
@@ -59,7 +61,7 @@ def test_random_export_is_reproduced_and_changes_are_found(as_manager, as_audito
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([header, *altered])
         found = verified(as_auditor, file.getvalue())
-        assert (found["differing"], found["reproduced"]) == (78, len(rows) - 78)
+        assert (found["differing"], found["reproduced"]) == (84, len(rows) - 84)
         assert found["errors"].keys() == expected.keys()
         for line, name in expected.items():
             shown = " ".join(found["errors"][line])

@@ -127,7 +127,7 @@ def test_import_creates_split_valuations(as_manager, electricity):
     assert as_manager.get("/usages?external_id=b").json[0]["split_co2e_kg"] is None
 
 
-def test_bill_beyond_the_last_factor_is_refused(as_manager, electricity):
+def test_bill_beyond_the_last_factor_is_rejected(as_manager, electricity):
     times = {"usage_at": "2025-12-15T00:00:00Z", "usage_until": "2026-01-15T00:00:00Z"}
     answer = as_manager.post("/usages", json=BILL | times | {"usage_type_id": electricity})
     imported = import_bills(as_manager, electricity, "2025-12-15T00:00:00Z,2026-01-15T00:00:00Z,1,a")

@@ -1,6 +1,7 @@
 """A ledger of random usages, like one after years of use."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 from carbonapi.db import db
 from tests.support.client import query_now
@@ -22,11 +23,12 @@ def record_at_random(manager, dice, number):
         for unit in ("kWh", "kWh", "m3", "m3")
     ]
     for usage_type in usage_types[1:3]:
-        factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", organization_id=organization_id)
-        middle = f"{dice.randrange(1965, 2025)}-{dice.randrange(1, 13):02}-01"
-        for valid_from, valid_until in (("1900-01-01", middle), (middle, None)):
+        own = {"organization_id": organization_id}
+        factories.emission_factor(usage_type, f"{dice.randrange(10**13)}e-12", **own)
+        changes = [f"{year}-{dice.randrange(1, 13):02}-01" for year in range(1962, 2030, 2)]
+        for valid_from, valid_until in pairwise(["1900-01-01", *changes, None]):
             new = f"{dice.randrange(10**13)}e-12"
-            factories.emission_factor(usage_type, new, valid_from, valid_until, region="GB")
+            factories.emission_factor(usage_type, new, valid_from, valid_until, region="GB", **own)
     colleague = factories.user(db.session.get_one(factories.Organization, organization_id))
     closed_period_id = manager.post("/closed-periods", json={"until": "1950-01-01T00:00:00Z"}).json["id"]
     rows = [["user_id,usage_type_id,usage_at,usage_until,amount,unit,region,note,external_id,adjusts_closed_period_id"]]

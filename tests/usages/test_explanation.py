@@ -85,10 +85,15 @@ def test_explanation_reproduces_every_number(as_manager, number):
         ratio = Fraction(int(conversion["numerator"]), int(conversion["denominator"]))
         converted = Fraction(round(Fraction(usage_fields["amount"]) * ratio * 10**12), 10**12)
         assert converted == Fraction(usage_fields["amount_in_type_unit"])
-        assert converted * Fraction(factor) == Fraction(usage_fields["co2e_kg"]) == Fraction(explained["co2e_kg"])
+        co2e_kg = converted * Fraction(factor)
+        if explained["parts"]:
+            assert sum(part["amount"] for part in explained["parts"]) == converted
+            co2e_kg = sum(Fraction(part["amount"]) * Fraction(part["factor"]) for part in explained["parts"])
+        assert co2e_kg == Fraction(usage_fields["co2e_kg"]) == Fraction(explained["co2e_kg"])
         assert explained["sha256"] == hashlib.sha256(explained["canonical"].encode()).hexdigest()
         canonical = json.loads(explained["canonical"])
-        assert [line["factor"] for line in canonical["lines"]] == [f"{line['factor']:f}" for line in explained["lines"]]
+        for of_hash, shown in zip(canonical.get("parts", [canonical]), explained["parts"] or [explained], strict=True):
+            assert [line["factor"] for line in of_hash["lines"]] == [f"{line['factor']:f}" for line in shown["lines"]]
         for name in ("amount", "amount_in_type_unit", "co2e_kg", "market_co2e_kg"):
             assert canonical[name] == f"{usage_fields[name]:f}"
         assert (canonical["id"], canonical["version"]) == (usage_fields["id"], usage_fields["version"])

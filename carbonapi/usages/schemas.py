@@ -146,14 +146,6 @@ class UsageSchema(Schema):
     )
     emission_factor_id = returned(ma.fields.Integer, 1, "ID of the factor.")
     valuation_id = returned(ma.fields.Integer, 1, "The frozen choice of all factors: see `/usages/{id}/explain`.")
-    split_co2e_kg = returned(
-        ExactDecimal,
-        None,
-        "`null`, unless the interval is split over a change of factor. Then `factor` is that of its first part, and "
-        "this is what the factors of its later parts add to the product.",
-        nullable=True,
-    )
-    split_market_co2e_kg = returned(ExactDecimal, None, "The same for `market_factor`.", nullable=True)
     co2e_kg = returned(
         ExactDecimal,
         18.75,
@@ -165,6 +157,14 @@ class UsageSchema(Schema):
         "Market-based: the exact product of `amount_in_type_unit` and `market_factor`, plus `split_market_co2e_kg`, if "
         "any.",
     )
+    split_co2e_kg = returned(
+        ExactDecimal,
+        None,
+        "`null`, unless the interval is split over a change of factor. Then `factor` is that of its first part, and "
+        "this is what the factors of its later parts add to the product.",
+        nullable=True,
+    )
+    split_market_co2e_kg = returned(ExactDecimal, None, "The same for `market_factor`.", nullable=True)
     region = returned(ma.fields.String, "GB", nullable=True)
     quality = returned(ma.fields.String, "measured", enum=list(QUALITIES))
     note = returned(ma.fields.String, "Main meter.", nullable=True)

@@ -13,7 +13,9 @@ branch_labels = None
 depends_on = None
 
 SETTING = "current_setting('carbonapi.organization_id', true)"
-FORCED = ("usage_versions", "usages", "valuations")
+FORCED = (
+    "daily_totals", "organizations", "usage_versions", "usages", "valuation_lines", "valuation_segments", "valuations",
+)  # fmt: skip
 USAGES = ("usages", "usage_versions")
 # The columns that PostgreSQL generates, with the factor of each and the column of what later parts add.
 GENERATED = {"co2e_kg": ("factor", "split_co2e_kg"), "market_co2e_kg": ("market_factor", "split_market_co2e_kg")}
@@ -54,6 +56,36 @@ BEGIN
     END LOOP;
 END
 $$
+"""
+FIRST_SEGMENTS = """
+    SELECT DISTINCT ON (organization_id, valuation_id) organization_id, valuation_id, segment_id
+    FROM valuation_segments ORDER BY organization_id, valuation_id, starts_at
+"""
+COPY_LINES = f"""
+    INSERT INTO valuation_lines (organization_id, valuation_id, line, emission_factor_id, factor, scope, category,
+                                 outside_of_scopes, fallback)
+    SELECT first.organization_id, first.valuation_id, line, emission_factor_id, factor, scope, category,
+           outside_of_scopes, fallback
+    FROM ({FIRST_SEGMENTS}) first JOIN valuation_lines l
+        ON l.organization_id = first.organization_id AND l.valuation_id = first.segment_id
+"""
+COPY_KEYS = f"""
+    UPDATE valuations v SET key = segment.key
+    FROM ({FIRST_SEGMENTS}) first JOIN valuations segment
+        ON segment.organization_id = first.organization_id AND segment.id = first.segment_id
+    WHERE v.organization_id = first.organization_id AND v.id = first.valuation_id
+"""
+FILL_TOTALS = """
+    INSERT INTO daily_totals (organization_id, usage_type_id, day, valuation_id, restatement_id, timezone, usage_count,
+                              carried_count, amount, estimated_amount, reading_hours, period_hours, hours_stale)
+    SELECT u.organization_id, u.usage_type_id, d.day, u.valuation_id, coalesce(u.restatement_id, 0), o.timezone,
+           count(*) FILTER (WHERE d.is_first), count(*) FILTER (WHERE NOT d.is_first), sum(d.day_amount),
+           coalesce(sum(d.day_amount) FILTER (WHERE u.quality = 'estimated'), 0),
+           bit_or(CASE WHEN u.adjusts_closed_period_id IS NULL THEN d.reading_hours ELSE 0 END),
+           bit_or(CASE WHEN u.adjusts_closed_period_id IS NULL THEN d.period_hours ELSE 0 END), false
+    FROM usages u JOIN organizations o ON o.id = u.organization_id
+    CROSS JOIN LATERAL usage_by_day(o.timezone, u.usage_at, u.usage_until, u.amount_in_type_unit) d
+    GROUP BY 1, 2, 3, 4, 5, 6
 """
 FUNCTIONS = {
     # The time whose factors a usage has at an instant. Usages shorter than a day have those of their start. A day has
@@ -213,8 +245,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back to the factor of the start. Fails while a usage is split: restate it with factor_split=start first."""
+    """Go back to the factors of the start, also for usages that are split. It rebuilds their daily totals."""
     _force("NO FORCE")
+    op.execute("DELETE FROM daily_totals")
     for signature in reversed(FUNCTIONS):
         op.execute(f"DROP FUNCTION {signature}")
     op.execute(USAGE_BY_DAY)
@@ -222,14 +255,16 @@ def downgrade() -> None:
         for name, (factor, split) in GENERATED.items():
             _generate(table, name, f"amount_in_type_unit * {factor}")
             op.drop_column(table, split)
+    op.execute(COPY_LINES)
+    op.execute(COPY_KEYS)
     op.drop_table("valuation_segments")
-    op.execute("DELETE FROM valuations WHERE split")
     op.drop_constraint("ex_valuations_validity", "valuations")
     op.execute("UPDATE valuations SET current = false WHERE last_valid_from <> valid_from")
     for name in ("last_valid_from", "last_valid_until", "split"):
         op.drop_column("valuations", name)
     _exclude("tstzrange(valid_from, valid_until) WITH &&", drop=False)
     op.drop_column("organizations", "factor_split")
+    op.execute(FILL_TOTALS)
     _force("FORCE")
 
 
@@ -254,4 +289,4 @@ def _generate(table: str, name: str, expression: str) -> None:
 def _force(how: str) -> None:
     """Let the owner of the tables see the rows of all organizations, or not."""
     for table in FORCED:
-        op.execute(f"ALTER TABLE {table} {how} ROW LEVEL SECURITY")
+        op.execute(f"ALTER TABLE IF EXISTS {table} {how} ROW LEVEL SECURITY")

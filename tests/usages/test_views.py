@@ -34,6 +34,8 @@ def test_usage_gets_the_valid_factor(as_member):
         "valuation_id": usage["valuation_id"],
         "co2e_kg": 18.75,
         "market_co2e_kg": 18.75,
+        "split_co2e_kg": None,
+        "split_market_co2e_kg": None,
         "region": None,
         "quality": "measured",
         "note": None,

@@ -24,7 +24,8 @@ MECHANISMS = {
     "STATEMENT": {"usages"},
     "NotAudited": {
         "audit_entries", "daily_totals", "idempotency_records", "import_chunks", "import_row_errors", "import_uploads",
-        "password_tokens", "rate_limit_counters", "usage_versions", "valuation_lines", "valuation_segments", "valuations",
+        "password_tokens", "rate_limit_counters", "usage_versions", "valuation_lines", "valuation_segments",
+        "valuations",
     },
 }  # fmt: skip
 # Columns without values in entries: those that an entry has anyway, and those that the database computes.

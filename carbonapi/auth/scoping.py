@@ -1,6 +1,7 @@
 """The rows that the actor may see."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -42,8 +43,20 @@ def get_referenced(model: type[M], id_: int, field: str, location: str = "json")
 
     Raise ValidationFailed for that field if there is no such row: the URL itself exists, so it is not NotFound.
     """
-    try:
+    with _as_invalid(field, location):
         return get_visible(model, id_)
+
+
+def get_all_referenced(model: type[M], ids: list[int], field: str, location: str = "json") -> list[M]:
+    """Return the visible rows to which a field refers, by one statement. Raise ValidationFailed like get_referenced."""
+    with _as_invalid(field, location):
+        return get_all_visible(model, ids)
+
+
+@contextlib.contextmanager
+def _as_invalid(field: str, location: str) -> Iterator[None]:
+    try:
+        yield
     except NotFound as error:
         raise ValidationFailed(str(error), {location: {field: [str(error)]}}) from None
 

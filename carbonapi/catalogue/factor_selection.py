@@ -76,9 +76,7 @@ def missing_factor_parts(usage_type: UsageType, lookup: FactorLookup) -> tuple[s
     before = f"{usage_type.name} ({usage_type.unit}) has no {kind}emission factor at "
     regions = (None, lookup.region, country_of(lookup.region))
     of_region = [factor for factor in of_method if factor.region in regions]
-    other_regions = sorted(
-        {factor.region for factor in of_method if factor.region and _is_valid(factor, lookup.moment)}
-    )
+    other_regions = sorted({factor.region for factor in of_method if factor.region and is_valid(factor, lookup.moment)})
     if other_regions:
         after = (
             f" {f'in region {lookup.region}' if lookup.region else 'without a region'}; there is one for region "
@@ -99,5 +97,6 @@ def missing_factor_parts(usage_type: UsageType, lookup: FactorLookup) -> tuple[s
     return before, f"; {known}.", "usage_at"
 
 
-def _is_valid(factor: EmissionFactor, moment: dt.datetime) -> bool:
+def is_valid(factor: EmissionFactor, moment: dt.datetime) -> bool:
+    """Return whether a factor that has been read is valid at the moment."""
     return factor.valid_from <= moment and (factor.valid_until is None or moment < factor.valid_until)

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from .. import audit
 from ..db import db, row_security, use_transaction
 from ..rest.fields import format_decimal
-from .factor_selection import FactorLookup
+from .factor_selection import FactorLookup, is_valid
 from .models import LOCATION, MARKET, EmissionFactor, UpstreamLine, UsageType
 from .valuations import Valuation, ValuationLine, ValuationSegment
 
@@ -27,8 +27,8 @@ def ensure_valuations(
 ) -> None:
     """Create the current valuations of a usage type in a region that are missing at times within [first, last].
 
-    The types stay locked until the transaction ends, so that no other one changes their factors. A time
-    without a location-based factor has no valuation.
+    The types stay locked until the transaction ends, so that no other one changes their factors. A time without a
+    location-based factor has no valuation.
     """
     use_transaction()
     upstream = db.session.execute(
@@ -147,7 +147,10 @@ def _lines(
     moment: dt.datetime,
 ) -> Iterator[dict[str, Any]]:
     """Yield the lines of a valuation that begins at `moment`, or none if it has no location-based factor."""
-    chosen = {line: next(filter(None, map(_valid_at(moment), factors)), None) for line, factors in candidates.items()}
+    chosen = {
+        line: next((factor for factor in factors if is_valid(factor, moment)), None)
+        for line, factors in candidates.items()
+    }
     if chosen[LOCATION] is None:
         return
     is_fallback = chosen[MARKET] is None
@@ -166,14 +169,6 @@ def _lines(
                 "outside_of_scopes": type_.outside_of_scopes,
                 "fallback": line == MARKET and is_fallback,
             }
-
-
-def _valid_at(moment: dt.datetime) -> Any:
-    def valid(factor: EmissionFactor) -> EmissionFactor | None:
-        is_valid = factor.valid_from <= moment and (factor.valid_until is None or moment < factor.valid_until)
-        return factor if is_valid else None
-
-    return valid
 
 
 def _add(

@@ -94,16 +94,9 @@ class GroupSchema(FiguresSchema):
 
     class Meta:
         fields = (
-            "id",
-            "name",
-            "co2e_kg",
-            "location_co2e_kg",
-            "market_co2e_kg",
-            "usage_count",
-            "unconverted_co2e_kg",
-            "amount",
-            "unit",
-        )
+            "id", "name", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "unconverted_co2e_kg",
+            "amount", "unit",
+        )  # fmt: skip
 
     id = returned(
         ma.fields.Integer, 100, "ID of the group, or the number of the scope. `null` for a category.", nullable=True

@@ -62,8 +62,8 @@ class Summary(MethodView):
     def get(self, narrow: Any) -> Any:
         """Get the summary
 
-        Returns the total of the selected usages, and its groups by scope, usage type and user with their shares. An
-        interval that the range cuts counts with its part within the range.
+        Returns the total of the selected usages, and its groups by scope, category, usage type and user with their
+        shares. An interval that the range cuts counts with its part within the range.
         """
         return summary(UsageSelection.of(narrow), narrow.start, narrow.end, narrow.arguments["by"])
 

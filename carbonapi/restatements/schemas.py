@@ -6,38 +6,25 @@ from typing import Any
 import marshmallow as ma
 import sqlalchemy as sa
 
-from ..rest import ListQuerySchema, QuerySchema, Schema, Sort, any_of, equal_to, time_range, time_zone
+from ..rest import FilterSchema, ListQuerySchema, Schema, Sort, any_of, equal_to, time_range, time_zone
 from ..rest.fields import ExactDecimal, Name, Region, StrictInteger, Text, UtcDateTime, optional, returned
+from ..usages.models import Usage
 from .models import Restatement
 
 
-def usage_type_ids() -> ma.fields.List[Any]:
-    """Return the usage types that are restated."""
-    return ma.fields.List(
+class NewRestatementSchema(Schema):
+    """Which usages to restate, and why."""
+
+    start = optional(UtcDateTime, description="Earliest usage_at, inclusive.")
+    end = optional(UtcDateTime, description="Latest usage_at, exclusive.")
+    region = optional(Region, description="Only usages of this region. Default: all.")
+    usage_type_ids = ma.fields.List(
         StrictInteger(),
         load_default=None,
         allow_none=True,
         validate=ma.validate.Length(1, 1000),
         metadata={"example": [100], "description": "Only usages of these usage types. Default: all."},
     )
-
-
-class _RangeSchema(Schema):
-    start = optional(UtcDateTime, description="Earliest usage_at, inclusive.")
-    end = optional(UtcDateTime, description="Latest usage_at, exclusive.")
-    region = optional(Region, description="Only usages of this region. Default: all.")
-
-    @ma.validates_schema
-    def start_before_end(self, fields: dict[str, Any], **kwargs: Any) -> None:
-        start, end = fields.get("start"), fields.get("end")
-        if start is not None and end is not None and end <= start:
-            raise ma.ValidationError("Must be later than start: a range is [start, end).", "end")
-
-
-class NewRestatementSchema(_RangeSchema):
-    """Which usages to restate, and why."""
-
-    usage_type_ids = usage_type_ids()
     factor_set_id = StrictInteger(
         load_default=None,
         allow_none=True,
@@ -52,6 +39,12 @@ class NewRestatementSchema(_RangeSchema):
         validate=ma.validate.OneOf(["preview", "apply"]),
         metadata={"example": "preview", "description": "`preview` returns the changes; `apply` makes them."},
     )
+
+    @ma.validates_schema
+    def start_before_end(self, fields: dict[str, Any], **kwargs: Any) -> None:
+        start, end = fields.get("start"), fields.get("end")
+        if start is not None and end is not None and end <= start:
+            raise ma.ValidationError("Must be later than start: a range is [start, end).", "end")
 
 
 class ChangeSchema(Schema):
@@ -128,12 +121,12 @@ class RestatementSchema(EffectSchema):
     recorded_by = returned(ma.fields.Integer, 1)
 
 
-class EffectQuery(QuerySchema):
+class EffectQuery(FilterSchema):
     """The usages whose restatement is previewed."""
 
-    start = UtcDateTime(load_default=None, metadata={"description": "Earliest usage_at, inclusive."})
-    end = UtcDateTime(load_default=None, metadata={"description": "Latest usage_at, exclusive."})
-    region = Region(load_default=None, metadata={"description": "Only usages of this region. Default: all."})
+    start, end = time_range(Usage.usage_at)
+    timezone = time_zone()
+    region = Region(metadata={"description": "Only usages of this region. Default: all.", "example": "GB"})
 
 
 class RestatementQuery(ListQuerySchema):

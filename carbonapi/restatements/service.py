@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from .. import audit
 from ..accounts.models import Organization
-from ..auth import current_actor, get_referenced, get_visible
+from ..auth import current_actor, get_all_referenced, get_referenced, get_visible
 from ..catalogue.models import FactorSet, UsageType
 from ..catalogue.usage_valuations import usage_parts
 from ..catalogue.valuations import Valuation
@@ -35,8 +35,8 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     change. A restatement without changes is not stored and has no id.
     """
     organization = get_visible(Organization, current_actor().organization_id)
-    for type_id in fields["usage_type_ids"] or ():
-        get_referenced(UsageType, type_id, "usage_type_ids")
+    if fields["usage_type_ids"] is not None:
+        get_all_referenced(UsageType, fields["usage_type_ids"], "usage_type_ids")
     if fields["factor_set_id"] is not None:
         get_referenced(FactorSet, fields["factor_set_id"], "factor_set_id")
     allow(minutes=10)
@@ -50,13 +50,15 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
         significance_threshold=organization.significance_threshold,
         **fields,
     )
-    _set_changes(restatement, db.session.execute(_by_month(outdated.cte("outdated"), organization.timezone)).all())
+    _set_changes(
+        restatement, db.session.execute(_by_month_and_type(outdated.cte("outdated"), organization.timezone)).all()
+    )
     if mode == "apply" and restatement.usage_count:
         db.session.add(restatement)
         db.session.flush()
         locked = outdated.with_for_update(of=Usage).cte("outdated")
         # The statement that makes the changes computes them again, because usages may have changed since the preview.
-        changes = _by_month(locked, organization.timezone)
+        changes = _by_month_and_type(locked, organization.timezone)
         moment = ledger.recording_time(organization.id)
         rows = ledger.apply_restatement(locked, changes, moment, organization.id, fields["reason"], restatement.id)
         restatement.recorded_at = moment
@@ -87,7 +89,7 @@ def _criteria(organization: Organization, fields: dict[str, Any]) -> Iterator[sa
         yield sa.func.coalesce(Usage.region, Organization.region) == fields["region"]
 
 
-def _by_month(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
+def _by_month_and_type(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:
     """Return a SELECT of the usages and the kg CO2e before and after, by usage type and local month.
 
     Intervals are prorated. The numbers are location-based and, with the prefix `market_`, market-based.
@@ -147,7 +149,7 @@ def _later_parts(usage: sa.CTE, split_id: Any, total: str, first_factor: Any, st
 
 
 def _set_changes(restatement: Restatement, rows: Sequence[sa.Row[Any]]) -> None:
-    """Set the columns of the restatement that describe its changes. rows: those of `_by_month`."""
+    """Set the columns of the restatement that describe its changes. rows: those of `_by_month_and_type`."""
     restatement.usage_count = sum(row.first_count for row in rows)
     for name in KILOGRAMS:
         setattr(restatement, name, sum((getattr(row, name) for row in rows), Decimal(0)))

@@ -56,11 +56,20 @@ class RestatementById(MethodView):
 @restatements.route("/factor-sets/<int:factor_set_id>/effect")
 class Effect(MethodView):
     @restatements.get(EffectSchema, EffectQuery)
-    def get(self, arguments: dict[str, Any], factor_set_id: int) -> Restatement:
+    def get(self, narrow: Any, factor_set_id: int) -> Restatement:
         """Get the effect of a factor set
 
         Returns what a restatement with this `factor_set_id` would change in your organization: the usages that would
         get a factor of the set, with the kg CO2e before and after. Nothing is changed.
         """
         factor_set = get_visible(FactorSet, factor_set_id)
-        return restate(now(), "preview", usage_type_ids=None, factor_set_id=factor_set.id, reason="", **arguments)
+        return restate(
+            now(),
+            "preview",
+            usage_type_ids=None,
+            factor_set_id=factor_set.id,
+            start=narrow.start,
+            end=narrow.end,
+            region=narrow.arguments.get("region"),
+            reason="",
+        )

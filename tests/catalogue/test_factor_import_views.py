@@ -98,6 +98,29 @@ def test_corrected_table_supersedes_and_is_reverted(as_manager):
     assert as_manager.post("/usages", json=usage | {"amount": 2000}).json["co2e_kg"] == 402
 
 
+def test_usages_get_the_factors_of_the_last_table_in_force(as_manager):
+    def apply(figure, edition):
+        table = steam(figure)
+        return send(as_manager, table, f"?mode=apply&publisher=Steam%20Ltd&edition={edition}").json["id"]
+
+    def record():
+        (usage_type,) = as_manager.get("/usage-types?name=steam").json
+        usage = {"usage_type_id": usage_type["id"], "usage_at": "2020-06-01T00:00:00Z", "amount": 10}
+        return as_manager.post("/usages", json=usage).json["factor"]
+
+    def outdated_count():
+        return len(as_manager.get("/usages?outdated=true").json)
+
+    apply("0.2", 1)
+    assert (record(), outdated_count()) == (0.2, 0)
+    second = apply("0.3", 2)
+    assert outdated_count() == 1
+    assert as_manager.post(f"/factor-sets/{second}/revert").status_code == 200
+    assert (record(), outdated_count()) == (0.2, 0)
+    apply("0.4", 3)
+    assert (record(), outdated_count()) == (0.4, 2)
+
+
 def test_manager_cannot_revert_a_shared_set(as_admin, as_manager):
     shared = send(as_admin, UK, "?mode=apply").json
 

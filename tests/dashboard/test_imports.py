@@ -184,11 +184,10 @@ def test_region_is_set_for_a_whole_file(enter, manager):
     expect(page.locator(".outcome")).to_contain_text("1 new usage, 2 kg CO2e")
 
 
-def test_method_column_is_ignored_with_a_note(enter, manager):
+def test_method_column_is_rejected_with_the_way_out(enter, manager):
     page = enter(manager, "imports")
 
     choose(page, "usage_at,amount,usage_type_id,method\n2022-02-01T10:00:00Z,10,100,market\n")
-    expect(page.locator(".note")).to_contain_text("The column method is ignored.")
     page.get_by_role("button", name="Preview").click()
 
-    expect(page.locator(".outcome")).to_contain_text("1 new usage, 15 kg CO2e")
+    expect(page.get_by_text("Unknown column 'method'. Remove it: a usage has both numbers")).to_be_visible()

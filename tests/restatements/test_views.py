@@ -287,6 +287,22 @@ def test_effect_of_a_factor_set_is_shown_before_it_is_applied(as_manager, steam,
     assert as_manager.get(f"/factor-sets/{corrected_edition}/effect").json["usage_count"] == 0
 
 
+def test_effect_takes_the_range_of_figures(as_manager, corrected_edition):
+    effect = f"/factor-sets/{corrected_edition}/effect"
+
+    assert as_manager.get(f"{effect}?start=2024-05-01&end=2024-06-01&timezone=UTC").json["usage_count"] == 1
+    assert as_manager.get(f"{effect}?start=2024-05-01&end=2024-06-01&region=GB").json["usage_count"] == 0
+    answer = as_manager.get(f"{effect}?start=2024-06-01&end=2024-06-01")
+    assert (answer.status_code, list(answer.json["errors"]["query"])) == (422, ["end"])
+
+
+def test_every_unknown_usage_type_is_named(as_manager, steam):
+    ask = {"usage_type_ids": [steam.id, 10**15, 10**15 + 1], "reason": "x"}
+    (message,) = as_manager.post("/restatements", json=ask).json["errors"]["json"]["usage_type_ids"]
+
+    assert f"{10**15}, {10**15 + 1}" in message
+
+
 def test_everything_is_restated_in_one_act_by_type(as_manager, steam, corrected_edition):
     assert len(as_manager.get("/usages?outdated=true").json) == 4
 

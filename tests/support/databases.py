@@ -16,12 +16,8 @@ OWNER = "carbonapi_tests_owner"
 # Tables with a copy on every machine of a cluster. All other tables are distributed by organization.
 REFERENCE_TABLES = {"organizations", "users", "upstream_lines", "usage_types", "factor_sets", "emission_factors"}
 TABLES_WITHOUT_POLICIES = {"rate_limit_counters"}
-SHARED_TABLES = {
-    "upstream_lines",
-    "usage_types",
-    "factor_sets",
-    "emission_factors",
-}  # Organizations see the rows that belong to none.
+# Organizations see the rows that belong to none.
+SHARED_TABLES = {"upstream_lines", "usage_types", "factor_sets", "emission_factors"}
 # Arguments of a connection that sees all rows. Without them, row-level security hides every row.
 OBSERVER = "carbonapi_tests_observer"
 ALL_ORGANIZATIONS = {"user": OBSERVER, "password": OBSERVER}

@@ -20,6 +20,8 @@ const DERIVED = new Set([
   "id", "organization_id", "amount_in_type_unit", "factor", "market_factor", "emission_factor_id", "valuation_id", "co2e_kg",
   "market_co2e_kg", "import_id", "restatement_id", "version", "recorded_at", "recorded_by", "reason",
 ]);
+// To ignore such a column could import an amount twice, so the API gets it and says what to do.
+const REJECTED = new Set(["method"]);
 const DELIMITERS = { ",": ",", ";": ";", "\t": "tab", "|": "pipe" };
 
 export function importForm({ onImported }) {
@@ -65,9 +67,6 @@ export function importForm({ onImported }) {
     });
     section.replaceChildren(section.firstElementChild,
       h("p", { class: "lead" }, h("strong", {}, file.name), ` has ${counted(header.names.length, "column")}: ${header.names.join(", ")}.`),
-      header.names.includes("method")
-        ? h("p", { class: "note" }, "The column method is ignored. A usage has both numbers, location-based and market-based, so each amount needs one line only.")
-        : "",
       sampleTable(header), element, outcome);
     element.querySelector("select").focus();
   }
@@ -107,7 +106,7 @@ function queryOf(values, { names, delimiter }) {
   const unused = COLUMNS.map(([ours]) => ours).filter(ours => !values[`column-${ours}`]).reverse();
   const pairs = [];
   for (const theirs of names) {
-    if (!mapped.has(theirs) && DERIVED.has(theirs)) continue;
+    if (!mapped.has(theirs) && (DERIVED.has(theirs) || REJECTED.has(theirs))) continue;
     const ours = mapped.get(theirs) ?? (unused.includes(theirs) ? unused.splice(unused.indexOf(theirs), 1)[0] : unused.shift());
     if (ours === undefined) continue; // Too many columns to ignore. The API reports the unknown ones.
     if (!mapped.has(theirs)) query.ignore.push(ours);

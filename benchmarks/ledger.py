@@ -28,10 +28,10 @@ VALUATIONS = """
         FROM organizations o CROSS JOIN usage_types t JOIN emission_factors f ON f.usage_type_id = t.id
         WHERE t.id BETWEEN 100 AND 104 AND f.superseded_at IS NULL
     ), added AS (
-        INSERT INTO valuations (organization_id, usage_type_id, valid_from, valid_until, current, key, scope, category,
-                                emission_factor_id, factor, market_factor, outside_of_scopes, location_total,
-                                market_total)
-        SELECT organization_id, usage_type_id, valid_from, valid_until, true,
+        INSERT INTO valuations (organization_id, usage_type_id, valid_from, valid_until, last_valid_from,
+                                last_valid_until, split, provisional, current, key, scope, category, emission_factor_id,
+                                factor, market_factor, outside_of_scopes, location_total, market_total)
+        SELECT organization_id, usage_type_id, valid_from, valid_until, valid_from, valid_until, false, false, true,
                format('location:%s:0;market:%s:%s', choice, choice, fallback::int), scope, category,
                emission_factor_id, factor, factor, false, factor, factor
         FROM choices ORDER BY organization_id, usage_type_id

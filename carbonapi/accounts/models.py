@@ -23,6 +23,8 @@ DEFAULT_TIMEZONE = "UTC"
 DEFAULT_SIGNIFICANCE_THRESHOLD = Decimal(5)
 # Which emission factors an interval has over which they change: those of its days, or that of its start.
 FACTOR_SPLITS = BY_DAYS, BY_START = "days", "start"
+# What a usage gets at a time without an emission factor: an error, or the latest one that has ended.
+MISSING_FACTORS = REFUSE, LATEST = "refuse", "latest"
 
 
 class Organization(Global, OptimisticallyLocked, Model):
@@ -34,9 +36,11 @@ class Organization(Global, OptimisticallyLocked, Model):
         # Daily totals refer to both columns, so that all of them are computed in the organization's time zone.
         sa.UniqueConstraint("id", "timezone", name="uq_organizations_timezone"),
         choice_constraint("factor_split", FACTOR_SPLITS),
+        choice_constraint("missing_factor", MISSING_FACTORS),
     )
     AUDIT = AuditConfig(
-        ("name", "timezone", "region", "significance_threshold", "factor_split"), organization_column="id"
+        ("name", "timezone", "region", "significance_threshold", "factor_split", "missing_factor"),
+        organization_column="id",
     )
 
     name: Mapped[str]
@@ -46,6 +50,7 @@ class Organization(Global, OptimisticallyLocked, Model):
         sa.Numeric(5, 2), server_default=str(DEFAULT_SIGNIFICANCE_THRESHOLD)
     )
     factor_split: Mapped[str] = mapped_column(server_default=BY_DAYS)
+    missing_factor: Mapped[str] = mapped_column(server_default=REFUSE)
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
     @classmethod

@@ -25,6 +25,8 @@ from .models import (
     DEFAULT_SIGNIFICANCE_THRESHOLD,
     DEFAULT_TIMEZONE,
     FACTOR_SPLITS,
+    MISSING_FACTORS,
+    REFUSE,
     Organization,
     Session,
     User,
@@ -82,6 +84,19 @@ def factor_split(**kwargs: Any) -> Text:
             "example": BY_DAYS,
             "description": "Emission factors of an interval, such as a bill, over which they change: `days` divides it "
             "by local days, each with its own factors; `start` takes those of its start for all of it.",
+        },
+        **kwargs,
+    )
+
+
+def missing_factor(**kwargs: Any) -> Text:
+    return Text(
+        validate=ma.validate.OneOf(MISSING_FACTORS),
+        metadata={
+            "example": REFUSE,
+            "description": "What a usage gets at a time without an emission factor: `refuse` answers 422; `latest` "
+            "records it with the latest factor that has ended, marked `provisional`. When the factor of its time is "
+            "there, a restatement applies it.",
         },
         **kwargs,
     )
@@ -228,6 +243,7 @@ class NewOrganizationSchema(Schema):
     )
     significance_threshold = threshold(load_default=DEFAULT_SIGNIFICANCE_THRESHOLD)
     factor_split = factor_split(load_default=BY_DAYS)
+    missing_factor = missing_factor(load_default=REFUSE)
 
 
 class OrganizationChangesSchema(NewOrganizationSchema):
@@ -237,6 +253,7 @@ class OrganizationChangesSchema(NewOrganizationSchema):
     region = Region(allow_none=True, metadata={"example": "GB"})
     significance_threshold = threshold()
     factor_split = factor_split()
+    missing_factor = missing_factor()
 
 
 class OrganizationSchema(Schema):
@@ -248,6 +265,7 @@ class OrganizationSchema(Schema):
     region = returned(ma.fields.String, "GB", nullable=True)
     significance_threshold = returned(ExactDecimal, 5, "Percentage.")
     factor_split = returned(ma.fields.String, BY_DAYS, enum=list(FACTOR_SPLITS))
+    missing_factor = returned(ma.fields.String, REFUSE, enum=list(MISSING_FACTORS))
     created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
 
 

@@ -15,6 +15,11 @@ from ..errors import MissingFactor
 from ..rest.fields import format_datetime
 from .models import DEFAULT_METHOD, EmissionFactor, UsageType, is_valid_at
 
+PRECEDENCE = (
+    EmissionFactor.organization_id.nulls_last(),
+    EmissionFactor.region.desc().nulls_last(),  # A subdivision starts with its country, so it comes first.
+)
+
 
 @dataclass(frozen=True)
 class FactorLookup:
@@ -38,13 +43,17 @@ class FactorLookup:
             .where(EmissionFactor.method == self.method)
             .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == self.organization_id))
             .where(EmissionFactor.region.is_(None) | EmissionFactor.region.in_([self.region, country_of(self.region)]))
-            # A subdivision starts with its country, so it comes first in descending order.
-            .order_by(EmissionFactor.organization_id.nulls_last(), EmissionFactor.region.desc().nulls_last())
+            .order_by(*PRECEDENCE)
         )
 
     def chosen(self) -> sa.Select[EmissionFactor]:
         """Return a SELECT of the factor that applies, if there is one."""
         return self.candidates().limit(1)
+
+    def latest_ended(self) -> sa.Select[EmissionFactor]:
+        """Return a SELECT of the latest factor that is not valid any more, if there is one."""
+        ended = self.at_any_time().where(EmissionFactor.valid_until <= self.moment)
+        return ended.order_by(None).order_by(EmissionFactor.valid_until.desc(), *PRECEDENCE).limit(1)
 
 
 def country_of(region: Any) -> Any:
@@ -91,7 +100,10 @@ def missing_factor_parts(usage_type: UsageType, lookup: FactorLookup) -> tuple[s
     if lookup.moment < first.valid_from:
         known = f"the first is valid from {format_datetime(first.valid_from)}"
     elif last.valid_until and last.valid_until <= lookup.moment:
-        known = f"the last is valid until {format_datetime(last.valid_until)}"
+        known = (
+            f"the last is valid until {format_datetime(last.valid_until)}. Create the next one, or set missing_factor "
+            "of the organization to latest to use this one provisionally"
+        )
     else:
         known = "no factor is valid at that time"
     return before, f"; {known}.", "usage_at"

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
-from ..accounts.models import Organization
+from ..accounts.models import LATEST, Organization
 from ..db import db
 from ..local_time.clock import MICROSECOND, TIMESTAMPTZ
 from .factor_selection import FactorLookup, missing_factor_error
@@ -59,6 +59,7 @@ def valuation_of(usage_type_id: Any, region: Any, usage_at: Any, usage_until: An
         .select_from(times.join(VALUATION, sa.true()))
         .where(
             *_is_current(VALUATION, Organization.id, usage_type_id, region),
+            is_allowed(VALUATION.c),
             _holds(VALUATION.c.valid_from, VALUATION.c.valid_until, times.c.first),
             _holds(VALUATION.c.last_valid_from, VALUATION.c.last_valid_until, times.c.last),
         )
@@ -78,6 +79,7 @@ def current_key(usage_type_id: Any, region: Any, usage_at: Any, usage_until: Any
         .select_from(times.join(each, sa.true()))
         .where(
             *_is_current(each, Organization.id, usage_type_id, region),
+            is_allowed(each.c),
             _is_plain(each),
             each.c.valid_from <= times.c.last,
             each.c.valid_until.is_(None) | (each.c.valid_until > times.c.first),
@@ -91,7 +93,7 @@ def missing_time(usage_type_id: Any, region: Any, usage_at: Any, usage_until: An
     """Return the first time of a usage of an Organization that has no valuation, as a scalar subquery."""
     times, each = factor_times(usage_at, usage_until), VALUATION.alias("each")
     validity = sa.func.range_agg(sa.func.tstzrange(each.c.valid_from, each.c.valid_until))
-    of_place = _is_current(each, Organization.id, usage_type_id, region)
+    of_place = (*_is_current(each, Organization.id, usage_type_id, region), is_allowed(each.c))
     spans = sa.select(sa.func.unnest(validity).label("span")).where(*of_place).correlate_except(each).lateral("spans")
     is_held = spans.c.span.op("@>", is_comparison=True)(times.c.first)
     end = sa.select(sa.func.upper(spans.c.span, type_=TIMESTAMPTZ)).select_from(times.join(spans, is_held))
@@ -236,6 +238,7 @@ def _add_split(
         "last_valid_from": last.valid_from,
         "last_valid_until": last.valid_until,
         "split": len({row.key for row in rows}) > 1,
+        "provisional": any(row.provisional for row in rows),
     }
     # Another transaction may have chosen at the same time.
     added = insert(Valuation).values(values).on_conflict_do_nothing().returning(Valuation.id)
@@ -266,6 +269,11 @@ def _is_current(valuation: Any, organization_id: Any, usage_type_id: Any, region
         sa.func.coalesce(valuation.c.region, "") == sa.func.coalesce(region, ""),
         valuation.c.current,
     )
+
+
+def is_allowed(valuation: Any) -> sa.ColumnElement[bool]:
+    """Return whether an Organization takes the valuation, which may be provisional."""
+    return ~valuation.provisional | (Organization.missing_factor == LATEST)  # type: ignore[no-any-return]
 
 
 def _is_plain(valuation: Any) -> sa.ColumnElement[bool]:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby, pairwise
 from operator import itemgetter
@@ -12,13 +13,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from .. import audit
+from ..accounts.models import LATEST, Organization
 from ..db import db, row_security, use_transaction
+from ..local_time.clock import MICROSECOND
 from ..rest.fields import format_decimal
 from .factor_selection import FactorLookup, is_valid
 from .models import LOCATION, MARKET, EmissionFactor, UpstreamLine, UsageType
 from .valuations import Valuation, ValuationLine, ValuationSegment
 
 PURCHASED_ENERGY = 2  # The scope in which location-based and market-based numbers differ.
+Factors = dict[str, EmissionFactor | None]
 END_OF_TIME = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
@@ -28,7 +32,7 @@ def ensure_valuations(
     """Create the current valuations of a usage type in a region that are missing at times within [first, last].
 
     The types stay locked until the transaction ends, so that no other one changes their factors. A time without a
-    location-based factor has no valuation.
+    location-based factor has no valuation, or a provisional one if the organization takes the latest factor.
     """
     use_transaction()
     upstream = db.session.execute(
@@ -46,9 +50,16 @@ def ensure_valuations(
     }
     candidates = {line: _factors(lookup, first, last) for line, lookup in lookups.items()}
     for valid_from, valid_until in _segments(lookups.values(), candidates.values(), first, last):
-        lines = list(_lines(usage_type, types, candidates, valid_from))
+        chosen = {
+            line: next((factor for factor in factors if is_valid(factor, valid_from)), None)
+            for line, factors in candidates.items()
+        }
+        is_provisional = chosen[LOCATION] is None and _takes_latest(organization_id)
+        if is_provisional:
+            chosen |= _latest(lookups, chosen, valid_from)
+        lines = list(_lines(usage_type, types, chosen))
         if lines:
-            _add(organization_id, usage_type, region, valid_from, valid_until, lines)
+            _add(organization_id, usage_type, region, valid_from, valid_until, lines, provisional=is_provisional)
 
 
 @contextlib.contextmanager
@@ -140,17 +151,26 @@ def _segments(
             yield start, None if end == END_OF_TIME else end
 
 
-def _lines(
-    usage_type: UsageType,
-    upstream: dict[str, UsageType],
-    candidates: dict[str, Sequence[EmissionFactor]],
-    moment: dt.datetime,
-) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a valuation that begins at `moment`, or none if it has no location-based factor."""
-    chosen = {
-        line: next((factor for factor in factors if is_valid(factor, moment)), None)
-        for line, factors in candidates.items()
+def _takes_latest(organization_id: int) -> bool:
+    setting = sa.select(Organization.missing_factor).where(Organization.id == organization_id)
+    return db.session.scalar(setting) == LATEST
+
+
+def _latest(lookups: dict[str, FactorLookup], chosen: Factors, moment: dt.datetime) -> Factors:
+    """Return the latest location-based factor before a moment, and the factors of missing lines from when it ended."""
+    latest = db.session.scalar(replace(lookups[LOCATION], moment=moment).latest_ended())
+    if latest is None or latest.valid_until is None:
+        return {}
+    before_end = latest.valid_until - MICROSECOND
+    others = (line for line, factor in chosen.items() if factor is None and line != LOCATION)
+    return {LOCATION: latest} | {
+        line: db.session.scalar(replace(lookups[line], moment=before_end).chosen()) for line in others
     }
+
+
+def _lines(usage_type: UsageType, upstream: dict[str, UsageType], chosen: Factors) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a valuation with the chosen factors, or none if it has no location-based factor."""
+    chosen = dict(chosen)
     if chosen[LOCATION] is None:
         return
     is_fallback = chosen[MARKET] is None
@@ -178,6 +198,8 @@ def _add(
     valid_from: dt.datetime,
     valid_until: dt.datetime | None,
     lines: list[dict[str, Any]],
+    *,
+    provisional: bool,
 ) -> None:
     """Make this valuation current, unless one is: an earlier one that is equal, or a new one."""
     by_line = {line["line"]: line for line in lines}
@@ -192,7 +214,7 @@ def _add(
         "last_valid_from": valid_from,
         "last_valid_until": valid_until,
         "split": False,
-        "key": ";".join(map(_text, sorted(lines, key=lambda line: line["line"]))),
+        "key": ";".join([*map(_text, sorted(lines, key=lambda line: line["line"])), *["provisional"] * provisional]),
     }
     earlier = [getattr(Valuation, name).is_not_distinct_from(value) for name, value in identity.items()]
     same = sa.select(Valuation.current, Valuation.id).where(*earlier).order_by(Valuation.current.desc()).limit(1)
@@ -204,6 +226,7 @@ def _add(
         return
     values = identity | {
         "current": True,
+        "provisional": provisional,
         "emission_factor_id": location["emission_factor_id"],
         "factor": location["factor"],
         "market_factor": market["factor"],

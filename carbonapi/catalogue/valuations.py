@@ -12,6 +12,8 @@ that follows from the amount:
 A total is location-based or market-based: it has all lines but that of the other method. Lines outside of the scopes
 are in no total. A valuation never changes, so neither do the numbers, scopes and categories of recorded usages. When
 the catalogue changes, other valuations become the current ones, which later usages and restatements get.
+
+A time without a location-based factor has no valuation, or a `provisional` one, whose factors ended before it.
 """
 
 import datetime as dt
@@ -27,7 +29,7 @@ from ..db import Model, NotAudited, TenantScoped, db
 from .gwp import gwp_weights
 from .models import FACTOR, GWP_SETS, LOCATION, MARKET, METHODS, EmissionFactor, FactorSet
 
-FACTORS_OF_USAGE = ("emission_factor_id", "factor", "market_factor")
+FACTORS_OF_USAGE = ("emission_factor_id", "factor", "market_factor", "provisional")
 
 
 class Valuation(TenantScoped, Model):
@@ -38,7 +40,9 @@ class Valuation(TenantScoped, Model):
     the factors of the first, and no lines. Of all others, both ranges are the same, or all valuations within are equal.
 
     `factor` is that of the location-based line. `location_total` and `market_total` are the kg CO2e per unit that count
-    in a total. `scope`, `category` and `outside_of_scopes` are those of the usage type at the time of the choice.
+    in a total. `scope`, `category` and `outside_of_scopes` are those of the usage type at the time of the choice. It is
+    `provisional` if its location-based factor, or that of a segment, had ended before: only organizations whose
+    `missing_factor` is `latest` get it.
     """
 
     OWNER_COLUMN = None
@@ -84,6 +88,7 @@ class Valuation(TenantScoped, Model):
     outside_of_scopes: Mapped[bool]
     location_total: Mapped[Decimal] = mapped_column(sa.Numeric)
     market_total: Mapped[Decimal] = mapped_column(sa.Numeric)
+    provisional: Mapped[bool]
 
 
 class ValuationSegment(Model):

@@ -27,7 +27,7 @@ GROUPS = tuple(KEYS)
 LINE_GROUPS = ("scope", "category")  # The lines of one usage can be in several of these groups.
 SHARE_DIGITS = Decimal("0.000001")
 SCOPES = sa.bindparam("scopes", type_=ARRAY(sa.SmallInteger))
-SUMS = ("co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count")
+SUMS = ("co2e_kg", "location_co2e_kg", "market_co2e_kg", "provisional_co2e_kg", "usage_count")
 UNCONVERTED = "unconverted_co2e_kg"
 Figures = dict[str, Any]
 
@@ -63,15 +63,21 @@ def aggregate(parts: Any, groups: Iterable[str], *keys: str, name: str = "added"
 
 def evaluate(added: Any, basis: Basis, line_group: str | None = None) -> Any:
     """Return a CTE of the aggregated amounts with their kg CO2e; with a row for each `line_group` of their lines."""
+    valuation: Any = Valuation.__table__
+    of_method = {LOCATION: valuation.c.location_total, MARKET: valuation.c.market_total}
+    group_columns = []
+    of_valuation = (valuation.c.organization_id == added.c.organization_id) & (valuation.c.id == added.c.valuation_id)
+    source = sa.join(added, valuation, of_valuation)
     if line_group or basis.has_scopes or basis.gwp_set:
-        keys = [line_group] if line_group else []
-        factors = basis.line_factors(*keys)
-        valuation_id, of_method = factors.c.valuation_id, {name: factors.c[name] for name in METHODS}
-    else:
-        factors, keys = Valuation.__table__, []
-        of_method = {LOCATION: factors.c.location_total, MARKET: factors.c.market_total}
-        valuation_id = factors.c.id
+        factors = basis.line_factors(*[line_group] if line_group else [])
+        of_method = {name: factors.c[name] for name in METHODS}
+        group_columns = [factors.c[line_group]] if line_group else []
+        of_lines = (factors.c.organization_id == valuation.c.organization_id) & (
+            factors.c.valuation_id == valuation.c.id
+        )
+        source = source.join(factors, of_lines)
     amounts = {f"{method}_co2e_kg": added.c.amount * of_method[method] for method in METHODS}
+    amounts["provisional_co2e_kg"] = sa.case((valuation.c.provisional, amounts[f"{basis.method}_co2e_kg"]), else_=0)
     amounts["estimated_kg"] = added.c.estimated_amount * of_method[basis.method]
     if basis.gwp_set:
         amounts[UNCONVERTED] = added.c.amount * factors.c[f"unconverted_{basis.method}"]
@@ -79,14 +85,10 @@ def evaluate(added: Any, basis: Basis, line_group: str | None = None) -> Any:
     return (
         sa.select(
             *(column for column in added.c if column.name not in ("estimated_amount", "valuation_id")),
-            *(factors.c[key] for key in keys),
+            *group_columns,
             *(amount.label(name) for name, amount in amounts.items()),
         )
-        .join_from(
-            added,
-            factors,
-            (factors.c.organization_id == added.c.organization_id) & (valuation_id == added.c.valuation_id),
-        )
+        .select_from(source)
         .cte(f"{name}_by_{line_group}" if line_group else name)
     )
 
@@ -98,6 +100,7 @@ def totals(evaluated: Any, basis: Basis) -> tuple[sa.ColumnElement[Any], ...]:
     return (
         by_method[basis.method].label("co2e_kg"),
         *(by_method[method].label(f"{method}_co2e_kg") for method in METHODS),
+        sa.func.sum(evaluated.c.provisional_co2e_kg).label("provisional_co2e_kg"),
         sa.cast(sa.func.sum(evaluated.c.usage_count), sa.BigInteger).label("usage_count"),
         sa.case((one_type, sa.func.sum(evaluated.c.amount))).label("amount"),
         sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),

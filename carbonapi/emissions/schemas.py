@@ -79,6 +79,9 @@ class FiguresSchema(Schema):
     co2e_kg = returned(ExactDecimal, 18.75, "The exact sum, by the `method` of the request.")
     location_co2e_kg = returned(ExactDecimal, 18.75, "The exact location-based sum.")
     market_co2e_kg = returned(ExactDecimal, 18.75, "The exact market-based sum.")
+    provisional_co2e_kg = returned(
+        ExactDecimal, 0, "The part of `co2e_kg` of usages whose emission factor had ended before them."
+    )
     usage_count = returned(ma.fields.Integer, 1, "Number of usages that are part of the sum.")
     unconverted_co2e_kg = ExactDecimal(
         metadata={"example": 0, "description": "With `gwp`: the part of `co2e_kg` that could not be converted."}
@@ -94,8 +97,8 @@ class GroupSchema(FiguresSchema):
 
     class Meta:
         fields = (
-            "id", "name", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "unconverted_co2e_kg",
-            "amount", "unit",
+            "id", "name", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "provisional_co2e_kg", "usage_count",
+            "unconverted_co2e_kg", "amount", "unit",
         )  # fmt: skip
 
     id = returned(
@@ -124,8 +127,8 @@ class SpanSchema(FiguresSchema):
 
 
 SPAN_FIELDS = (
-    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "unconverted_co2e_kg",
-    "amount", "unit", "coverage", "estimated_share",
+    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "provisional_co2e_kg", "usage_count",
+    "unconverted_co2e_kg", "amount", "unit", "coverage", "estimated_share",
 )  # fmt: skip
 PER_DAY = {
     "example": 0.604839,

@@ -120,6 +120,7 @@ def _versions(keys: set[Key]) -> dict[Key, Any]:
                 EmissionFactor.factor.label("catalogue_factor"),
                 Valuation.factor.label("frozen_factor"),
                 Valuation.market_factor.label("frozen_market_factor"),
+                Valuation.provisional.label("frozen_provisional"),
                 _changed_lines().label("changed_lines"),
                 difference.c.split_co2e_kg.label("split"),
                 difference.c.split_market_co2e_kg.label("market_split"),
@@ -190,6 +191,9 @@ def _miscalculations(version: Any) -> Iterator[str]:
         )
     if (version.frozen_factor, version.frozen_market_factor) != (version.factor, version.market_factor):
         yield f"factor: the factors of the ledger {where} are not those of valuation {version.valuation_id}."
+    if version.frozen_provisional != version.provisional:
+        frozen, stored = map(_text, (version.frozen_provisional, version.provisional))
+        yield f"provisional: the ledger has {stored} {where}; valuation {version.valuation_id} has {frozen}."
     if version.changed_lines:
         yield f"factor: lines of valuation {version.valuation_id} were changed: {version.changed_lines}."
     for name, each, split in (
@@ -207,8 +211,8 @@ def _miscalculations(version: Any) -> Iterator[str]:
 
 def _is_same(cell: str | None, stored: Any) -> bool:
     """Whether a cell has the stored value: the same text, number or instant in any spelling."""
-    if cell is None or stored is None or isinstance(stored, str):
-        return bool(cell == stored)
+    if cell is None or stored is None or isinstance(stored, str | bool):
+        return cell == _text(stored)
     if cell == _text(stored):
         return True
     if isinstance(stored, dt.datetime):
@@ -225,6 +229,8 @@ def _text(stored: Any) -> str | None:
         return format_decimal(stored)
     if isinstance(stored, dt.datetime):
         return format_datetime(stored)
+    if isinstance(stored, bool):
+        return str(stored).lower()
     return None if stored is None else str(stored)
 
 

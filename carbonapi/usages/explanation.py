@@ -56,7 +56,7 @@ def explain(usage: Usage) -> dict[str, Any]:
             "calculation": _conversion(usage, unit.numerator, unit.denominator, usage_type.unit),
         },
         "factor": frozen,
-        "why": _why(frozen, region),
+        "why": _why(frozen, region, provisional=parts[0].provisional),
         "candidates": candidates,
         "outdated": _is_outdated(usage, usage_type, region),
         "calculation": _calculation(parts, usage_type.unit, usage.co2e_kg),
@@ -79,18 +79,19 @@ class Part(NamedTuple):
     amount: Decimal
     factor: Decimal
     market_factor: Decimal
+    provisional: bool
 
 
 def _parts(usage: Usage) -> list[Part]:
     if usage.split_co2e_kg is None:
-        amount = usage.amount_in_type_unit
-        return [Part(usage.valuation_id, usage.usage_at, usage.usage_until, amount, usage.factor, usage.market_factor)]
+        times, amount = (usage.usage_at, usage.usage_until), usage.amount_in_type_unit
+        return [Part(usage.valuation_id, *times, amount, usage.factor, usage.market_factor, usage.provisional)]
     id_, valuation = usage.valuation_id, Valuation.__table__
     part = usage_parts(usage, id_, id_, usage.usage_at, usage.usage_until, "part")
     of_part = (valuation.c.organization_id == usage.organization_id) & (valuation.c.id == part.c.part_valuation_id)
     columns = (
         valuation.c.id, part.c.part_start, part.c.part_end, part.c.part_amount, valuation.c.factor,
-        valuation.c.market_factor,
+        valuation.c.market_factor, valuation.c.provisional,
     )  # fmt: skip
     query = sa.select(*columns).select_from(sa.join(part, valuation, of_part)).order_by(part.c.part_start)
     return [Part(*row) for row in db.session.execute(query)]
@@ -189,14 +190,16 @@ def _is_outdated(usage: Usage, usage_type: UsageType, region: str | None) -> boo
     return len(set(db.session.scalars(keys))) > 1
 
 
-def _why(factor: EmissionFactor, region: str | None) -> str:
+def _why(factor: EmissionFactor, region: str | None, *, provisional: bool) -> str:
     owner = "the organization's own factor" if factor.organization_id else "the shared factor"
     scope = f"for region {factor.region}" if factor.region else "for any region"
     usage_region = f"The region is {region}" if region else "Neither the usage nor its organization has a region"
+    applies = "ended last before" if provisional else "applies at"
+    end = " No factor is valid at that time, so the latest one applies provisionally." if provisional else ""
     return (
         f"{usage_region}. An organization's own factor takes precedence over a shared one; within each, the factor of "
         "a subdivision over that of its country, and both over the general one. The "
-        f"{factor.method}-based factor that applies at that time is {owner} {scope}."
+        f"{factor.method}-based factor that {applies} that time is {owner} {scope}.{end}"
     )
 
 

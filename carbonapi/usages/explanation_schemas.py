@@ -52,6 +52,7 @@ class PartSchema(Schema):
     market_factor = returned(ExactDecimal, 0.20705, "kg CO2e per unit, market-based.")
     co2e_kg = returned(ExactDecimal, 351.985, "The exact product of `amount` and `factor`.")
     market_co2e_kg = returned(ExactDecimal, 351.985, "The exact product of `amount` and `market_factor`.")
+    provisional = returned(ma.fields.Boolean, False, "Whether the factor had ended before the part.")
     calculation = returned(ma.fields.String, "1700 kWh × 0.20705 kg CO2e/kWh = 351.985 kg CO2e")
     lines = ma.fields.List(
         ma.fields.Nested(LineSchema), required=True, metadata={"description": "All lines of its valuation."}

@@ -26,7 +26,8 @@ class UsageColumns(TenantScoped):
     The valuation that was current at the time is frozen into the row, with its location-based and market-based factor.
     PostgreSQL generates `co2e_kg` and `market_co2e_kg` as the exact products. An interval over a change of factor may
     be split: then the factors are those of its first part, and `split_co2e_kg` and `split_market_co2e_kg` are what the
-    other factors of its later parts add to the products. Of all other usages they are null.
+    other factors of its later parts add to the products. Of all other usages they are null. A usage is `provisional`
+    if a factor had ended before its time.
     The version is current from `recorded_at` on; `reason` says why the usage was corrected to it.
     """
 
@@ -43,6 +44,7 @@ class UsageColumns(TenantScoped):
     market_factor: Mapped[Decimal] = mapped_column(FACTOR)
     split_co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
     split_market_co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
+    provisional: Mapped[bool] = mapped_column(server_default=sa.false())
     region: Mapped[str | None]
     quality: Mapped[str] = mapped_column(server_default=DEFAULT_QUALITY)
     note: Mapped[str | None]
@@ -117,6 +119,7 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
         sa.Index("ix_usages_by_recording", "organization_id", "recorded_at", "id"),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
         sa.Index("ix_usages_by_user", "organization_id", "user_id", "usage_at", "id"),
+        sa.Index("ix_usages_provisional", "organization_id", "usage_at", "id", postgresql_where=sa.text("provisional")),
         sa.Index("ix_usages_by_type", "organization_id", "usage_type_id", "usage_at", "id"),
         sa.Index(
             "ix_usages_by_end", "organization_id", "usage_until", postgresql_where=sa.text("usage_until IS NOT NULL")

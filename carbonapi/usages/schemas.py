@@ -19,6 +19,7 @@ from ..rest import (
     any_of,
     as_of,
     equal_to,
+    flag,
     time_range,
     time_zone,
 )
@@ -165,6 +166,9 @@ class UsageSchema(Schema):
         nullable=True,
     )
     split_market_co2e_kg = returned(ExactDecimal, None, "The same for `market_factor`.", nullable=True)
+    provisional = returned(
+        ma.fields.Boolean, False, "Whether the factor had ended before the usage, for lack of the factor of its time."
+    )
     region = returned(ma.fields.String, "GB", nullable=True)
     quality = returned(ma.fields.String, "measured", enum=list(QUALITIES))
     note = returned(ma.fields.String, "Main meter.", nullable=True)
@@ -230,6 +234,7 @@ class UsageFilter(AsOfQuery):
     restatement_id = equal_to(Usage.restatement_id)
     external_id = equal_to(Usage.external_id, Text())
     valuation_id = equal_to(Usage.valuation_id)
+    provisional = flag(Usage.__table__.c.provisional, "Whether the factor had ended before the usage.")
     outdated = any_of(
         lambda values: is_outdated().in_(values),
         StrictBoolean(),

@@ -58,7 +58,7 @@ def test_usage_changes_have_values_before_and_after(as_member, entries):
         for name, value in recorded.items()
         if name not in ("id", "organization_id", "version", "recorded_at", "recorded_by", "reason")
     }
-    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 22)
+    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 23)
     before = {"amount": 0.3, "amount_in_type_unit": 0.3, "co2e_kg": 0.45, "market_co2e_kg": 0.45}
     changed = {"amount": 0.4, "amount_in_type_unit": 0.4, "co2e_kg": 0.6, "market_co2e_kg": 0.6}
     assert entries("usage") == [
@@ -229,7 +229,7 @@ def test_entries_outlive_their_organization(as_admin, as_manager, entries):
     changed = act(as_manager, "changed", "organization", as_manager.user.organization_id, old, new)
     assert entries("organization", action="changed") == [changed]
     whole = {"name": "Short-lived", "timezone": "UTC", "region": None, "significance_threshold": 5}
-    whole["factor_split"] = "days"
+    whole |= {"factor_split": "days", "missing_factor": "refuse"}
     assert entries("organization", as_admin, organization_id=made) == [
         act(as_admin, "created", "organization", made, new=whole),
         act(as_admin, "deleted", "organization", made, old=whole),

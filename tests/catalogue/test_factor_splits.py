@@ -134,7 +134,7 @@ def test_bill_beyond_the_last_factor_is_rejected(as_manager, electricity):
 
     message = (
         "UK electricity (kWh) has no emission factor at 2026-01-01T00:00:00Z; the last is valid until "
-        "2026-01-01T00:00:00Z."
+        "2026-01-01T00:00:00Z. Create the next one, or set missing_factor of the organization to latest"
     )
     assert (answer.status_code, imported.status_code) == (422, 422)
     assert message in answer.text

@@ -48,7 +48,7 @@ def test_random_export_is_reproduced_and_changes_are_found(as_manager, as_audito
     places = list(range(len(rows)))
     filled = [sum(bool(row[column]) for row in rows) for column in range(len(header))]
     columns = sorted(range(len(header)), key=filled.__getitem__)  # Few usages are split.
-    for _ in range(3):  # In each round three cells of every column: 252 in all.
+    for _ in range(3):  # In each round three cells of every column: 261 in all.
         altered = [list(row) for row in rows]
         expected = {}
         for column in [column for column in columns for _ in range(3)]:
@@ -61,7 +61,7 @@ def test_random_export_is_reproduced_and_changes_are_found(as_manager, as_audito
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([header, *altered])
         found = verified(as_auditor, file.getvalue())
-        assert (found["differing"], found["reproduced"]) == (84, len(rows) - 84)
+        assert (found["differing"], found["reproduced"]) == (87, len(rows) - 87)
         assert found["errors"].keys() == expected.keys()
         for line, name in expected.items():
             shown = " ".join(found["errors"][line])
@@ -154,6 +154,7 @@ def test_superseded_and_deleted_versions_are_verified(as_manager, usage):
                 "market_co2e_kg: the ledger has 18.75 in version 1; 12.6 kwh × 1.5 are 18.9.",
             ],
         ),
+        ("provisional = true", ["provisional: the ledger has true in version 1; valuation {valuation} has false."]),
         ("unit = 'kg'", ["unit: kg cannot be converted into kwh."]),
     ],
 )
@@ -162,7 +163,7 @@ def test_changed_value_in_database_is_found(as_manager, usage, tampering, messag
 
     (errors,) = verified(as_manager, as_manager.get("/usages/export").text)["errors"].values()
 
-    expected = [message.format(factor=usage.emission_factor_id) for message in messages]
+    expected = [message.format(factor=usage.emission_factor_id, valuation=usage.valuation_id) for message in messages]
     assert [error[: len(message)] for error, message in zip(errors, expected, strict=True)] == expected
 
 

@@ -36,6 +36,7 @@ def test_usage_gets_the_valid_factor(as_member):
         "market_co2e_kg": 18.75,
         "split_co2e_kg": None,
         "split_market_co2e_kg": None,
+        "provisional": False,
         "region": None,
         "quality": "measured",
         "note": None,
@@ -134,7 +135,7 @@ def test_regional_factor_takes_precedence(as_member, as_manager):
     ("usage_at", "region", "field", "message"),
     [
         ("2019-05-01T00:00:00Z", None, "usage_at", "the first is valid from 2020-01-01T00:00:00Z."),
-        ("2021-05-01T00:00:00Z", None, "usage_at", "the last is valid until 2021-01-01T00:00:00Z."),
+        ("2021-05-01T00:00:00Z", None, "usage_at", "the last is valid until 2021-01-01T00:00:00Z. Create"),
         ("2022-05-01T00:00:00Z", None, "region", "without a region; there is one for region GB."),
         ("2022-05-01T00:00:00Z", "FR", "region", "in region FR; there is one for region GB."),
     ],

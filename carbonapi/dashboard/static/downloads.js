@@ -16,11 +16,11 @@ export function saveCsv(name, bars, series) {
   const groups = series.length > 1 ? series : [];
   const isCompared = Boolean(bars[0].previous);
   const header = [
-    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "usage_count", "coverage", "estimated_share", "partial",
+    "bucket_start", "bucket_end", "co2e_kg", "location_co2e_kg", "market_co2e_kg", "provisional_co2e_kg", "usage_count", "coverage", "estimated_share", "partial",
     ...groups.map(group => group.name), ...(isCompared ? ["previous_start", "previous_co2e_kg", "previous_coverage"] : []),
   ];
   const rows = bars.map(bar => [
-    bar.start, bar.end, bar.total, bar.location, bar.market, bar.usageCount, bar.coverage, bar.estimatedShare, bar.isPartial,
+    bar.start, bar.end, bar.total, bar.location, bar.market, bar.provisional, bar.usageCount, bar.coverage, bar.estimatedShare, bar.isPartial,
     ...groups.map((_, index) => bar.parts[index]), ...(isCompared ? [bar.previous.start, bar.previous.total, bar.previous.coverage] : []),
   ]);
   save(`${name}.csv`, [header.map(escapeFormula), ...rows].map(row => `${row.map(quote).join(",")}\r\n`).join(""), "text/csv;charset=utf-8");

@@ -23,13 +23,7 @@ export async function showExplanation(id) {
       row("Selection", explanation.why),
       explanation.outdated && row("Outdated", "The catalogue now has other factors for this time. A restatement would apply them."),
       row("Hash (SHA-256)", h("code", {}, explanation.sha256))),
-    h("h3", {}, "All numbers of this usage"),
-    table({ caption: "All numbers of this usage", rows: explanation.lines, columns: [
-      { title: "Line", isLong: true, cell: line => [nameOf(line), h("span", { class: "hint" }, remarkOn(line))] },
-      { title: "Scope", isNumber: true, cell: line => line.scope ?? "" },
-      { title: "Category", cell: line => words(line.category ?? "") },
-      { title: "Calculation", isLong: true, cell: line => withWholeNumbers(line.calculation) },
-    ] }),
+    ...(explanation.parts.length ? explanation.parts.flatMap(linesOfPart) : linesUnder("All numbers of this usage", explanation.lines)),
     h("h3", {}, "Versions"),
     table({ caption: "Versions of this usage", rows: versions, columns: [
       { title: "Version", isNumber: true, cell: version => version.version },
@@ -40,6 +34,21 @@ export async function showExplanation(id) {
       { title: "By", cell: version => userName(version.recorded_by) },
       { title: "Reason", isLong: true, cell: version => version.reason ?? version.superseded_reason ?? "" },
     ] })), { wide: true });
+}
+
+// An interval over a change of factor has other lines in each of its parts.
+function linesOfPart({ starts_at: start, ends_at: end, provisional, lines }) {
+  const title = `From ${instant(start, timezone())} to ${instant(end, timezone())}`;
+  return linesUnder(provisional ? `${title}, provisional` : title, lines);
+}
+
+function linesUnder(title, lines) {
+  return [h("h3", {}, title), table({ caption: title, rows: lines, columns: [
+    { title: "Line", isLong: true, cell: line => [nameOf(line), h("span", { class: "hint" }, remarkOn(line))] },
+    { title: "Scope", isNumber: true, cell: line => line.scope ?? "" },
+    { title: "Category", cell: line => words(line.category ?? "") },
+    { title: "Calculation", isLong: true, cell: line => withWholeNumbers(line.calculation) },
+  ] })];
 }
 
 function nameOf({ line }) {

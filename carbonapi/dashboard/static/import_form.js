@@ -18,7 +18,7 @@ const COLUMNS = [
 // Further columns of an export, which the API ignores.
 const DERIVED = new Set([
   "id", "organization_id", "amount_in_type_unit", "factor", "market_factor", "emission_factor_id", "valuation_id", "co2e_kg",
-  "market_co2e_kg", "import_id", "restatement_id", "version", "recorded_at", "recorded_by", "reason",
+  "market_co2e_kg", "split_co2e_kg", "split_market_co2e_kg", "provisional", "import_id", "restatement_id", "version", "recorded_at", "recorded_by", "reason",
 ]);
 // To ignore such a column could import an amount twice, so the API gets it and says what to do.
 const REJECTED = new Set(["method"]);

@@ -66,6 +66,7 @@ export function describeBucket(bucket, series, { kind, timezone, method }) {
     other: bucket.location_co2e_kg === bucket.market_co2e_kg ? null : { method: OTHER[method], total: bucket[`${OTHER[method]}_co2e_kg`] },
     usageCount: Number(bucket.usage_count),
     estimatedShare: bucket.estimated_share === null ? null : Number(bucket.estimated_share),
+    provisional: bucket.provisional_co2e_kg,
     isPartial: bucket.partial,
     isIncomplete: !isFuture && (bucket.partial || (coverage !== null && coverage < 1)),
     previous: bucket.previous && {
@@ -84,12 +85,13 @@ function isComparable({ usageCount, end, previous }) {
   return Boolean(previous) && previous.total !== null && usageCount > 0 && Date.parse(end) <= Date.now();
 }
 
-function remarksOf({ isFuture, isPartial, coverage, estimatedShare }) {
+function remarksOf({ isFuture, isPartial, coverage, estimatedShare, provisional }) {
   return [
     isFuture && "In the future.",
     isPartial && "Partial bucket.",
     !isFuture && coverage !== null && coverage < 1 && `Incomplete: ${percent(coverage)} of the time has data.`,
     estimatedShare > 0 && `${percent(estimatedShare)} estimated.`,
+    Number(provisional) !== 0 && `${exact(provisional)} kg provisional.`,
   ].filter(Boolean);
 }
 

@@ -90,7 +90,7 @@ function columns(refresh) {
     { title: "Amount", sort: "amount", isNumber: true, cell: usage => `${exact(usage.amount)} ${usage.unit}` },
     { title: "kg CO₂e, location", sort: "co2e_kg", isNumber: true, cell: usage => button(exact(usage.co2e_kg), () => showExplanation(usage.id), { class: "link", title: "Explain", "data-key": `explain ${usage.id}`, "aria-label": `${exact(usage.co2e_kg)} kg: explain` }) },
     { title: "kg CO₂e, market", isNumber: true, cell: usage => exact(usage.market_co2e_kg) },
-    { title: "Quality", cell: usage => h("span", { class: `badge ${usage.quality}` }, usage.quality) },
+    { title: "Quality", cell: usage => [h("span", { class: `badge ${usage.quality}` }, usage.quality), usage.provisional && h("span", { class: "badge", title: "The emission factor had ended before the usage" }, "provisional")].filter(Boolean) },
     canSeeOtherUsers() && { title: "User", cell: usage => userName(usage.user_id) },
     { title: "Note", isLong: true, cell: usage => usage.note ?? "" },
     canWrite() && { title: "Actions", cell: usage => h("div", { class: "row" },

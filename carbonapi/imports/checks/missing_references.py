@@ -10,7 +10,7 @@ from ...accounts.models import Organization, User
 from ...auth import scope_criteria
 from ...catalogue.factor_selection import FactorLookup, missing_factor_parts
 from ...catalogue.models import LOCATION, EmissionFactor, UsageType
-from ...catalogue.usage_valuations import ensure_valuations_of, valuation_of
+from ...catalogue.usage_valuations import ensure_valuations_of, is_allowed, valuation_of
 from ...catalogue.valuations import Valuation
 from ...db import db, row_security
 from ...periods.service import closed_error, is_open, keep_open
@@ -96,6 +96,7 @@ def _incomplete_series(organization_id: int) -> sa.Select[Any]:
         Valuation.usage_type_id == series.c.usage_type_id,
         sa.func.coalesce(Valuation.region, "") == sa.func.coalesce(region, ""),
         Valuation.current,
+        is_allowed(Valuation),
     )
     validity = sa.func.range_agg(sa.func.tstzrange(Valuation.valid_from, Valuation.valid_until))
     span = sa.func.tstzrange(series.c.first, series.c.last, "[]")

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping
-from typing import IO
+from typing import IO, Any
 
 import marshmallow as ma
 
@@ -184,8 +184,13 @@ def _object_cells(
     if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
         raise rows_rejected({1: ["The line must be a JSON object."]})
     header = _header([name for name, _ in pairs], schema, required, skipped, names)
-    messages = [f"{name}: Must be a string or a number." for name, value in pairs if not isinstance(value, str | None)]
-    cells = {name: value for name, (_, value) in zip(header, pairs, strict=True) if name not in skipped}
+    columns = [(name, shown, value) for name, (shown, value) in zip(header, pairs, strict=True) if name not in skipped]
+    cells = {name: _flag(value) if _is_flag(name, schema) else value for name, _, value in columns}
+    messages = [
+        f"{shown}: Must be a string or a number."
+        for name, shown, _ in columns
+        if not isinstance(cells[name], str | None)
+    ]
     messages += [
         f"{name}: {schema.fields[name].error_messages['invalid']}"
         for name, value in cells.items()
@@ -194,6 +199,15 @@ def _object_cells(
     if messages:
         raise rows_rejected({1: messages})
     return cells
+
+
+def _is_flag(name: str, schema: ma.Schema) -> bool:
+    return isinstance(schema.fields[name], ma.fields.Boolean)
+
+
+def _flag(value: Any) -> Any:
+    """Return a JSON boolean as the text that it has in CSV."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _digits(token: str) -> JsonNumber:

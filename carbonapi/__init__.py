@@ -42,6 +42,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         postman,
         rest,
         restatements,
+        sites,
         usages,
     )
     from .rate_limiting import limits

@@ -21,6 +21,7 @@ FEATURES = (
     "audit",
     "accounts",
     "catalogue",
+    "sites",
     "periods",
     "usages",
     "changes",

@@ -46,6 +46,8 @@ class UsageColumns(TenantScoped):
     split_market_co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)
     provisional: Mapped[bool] = mapped_column(server_default=sa.false())
     region: Mapped[str | None]
+    site_id: Mapped[int | None]
+    meter_id: Mapped[int | None]
     quality: Mapped[str] = mapped_column(server_default=DEFAULT_QUALITY)
     note: Mapped[str | None]
     external_id: Mapped[str | None]
@@ -71,6 +73,12 @@ class UsageColumns(TenantScoped):
     def references(**names: str) -> tuple[sa.ForeignKeyConstraint, ...]:
         """Return the foreign keys of several columns. `names` replaces names that would be too long."""
         return (
+            sa.ForeignKeyConstraint(["organization_id", "site_id"], ["sites.organization_id", "sites.id"]),
+            sa.ForeignKeyConstraint(
+                ["organization_id", "usage_type_id", "meter_id"],
+                ["meters.organization_id", "meters.usage_type_id", "meters.id"],
+                name=names["meter_id"],
+            ),
             sa.ForeignKeyConstraint(["organization_id", "user_id"], ["users.organization_id", "users.id"]),
             sa.ForeignKeyConstraint(
                 ["organization_id", "usage_type_id", "valuation_id"],
@@ -99,12 +107,24 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
     __tablename__ = "usages"
     AUDIT = AuditedBy.STATEMENT
     __table_args__ = (
-        *UsageColumns.references(valuation_id="fk_usages_valuation_id"),
+        *UsageColumns.references(valuation_id="fk_usages_valuation_id", meter_id="fk_usages_meter_id"),
         sa.UniqueConstraint(
             "organization_id",
             "external_id",
             name="uq_usages_external_id",
             info={"message": "A usage of your organization already has this external_id.", "field": "external_id"},
+        ),
+        sa.Index(
+            "uq_usages_meter",
+            "organization_id",
+            "meter_id",
+            "usage_at",
+            unique=True,
+            postgresql_where=sa.text("meter_id IS NOT NULL"),
+            info={
+                "message": "A usage of this meter at this time already exists. Correct it with PATCH, or delete it first.",
+                "field": "usage_at",
+            },
         ),
         # Only an adjustment may be negative: it corrects a closed period that has too much.
         sa.CheckConstraint(
@@ -119,6 +139,14 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
         sa.Index("ix_usages_by_recording", "organization_id", "recorded_at", "id"),
         sa.Index("ix_usages_by_time", "organization_id", "usage_at", "id"),
         sa.Index("ix_usages_by_user", "organization_id", "user_id", "usage_at", "id"),
+        sa.Index(
+            "ix_usages_by_site",
+            "organization_id",
+            "site_id",
+            "usage_at",
+            "id",
+            postgresql_where=sa.text("site_id IS NOT NULL"),
+        ),
         sa.Index("ix_usages_provisional", "organization_id", "usage_at", "id", postgresql_where=sa.text("provisional")),
         sa.Index("ix_usages_by_type", "organization_id", "usage_type_id", "usage_at", "id"),
         sa.Index(
@@ -141,6 +169,7 @@ class UsageVersion(UsageColumns, Model):
     __table_args__ = (
         *UsageColumns.references(
             valuation_id="fk_usage_versions_valuation_id",
+            meter_id="fk_usage_versions_meter_id",
             adjusts_closed_period_id="fk_usage_versions_adjusts_closed_period_id",
         ),
         sa.CheckConstraint("superseded_at > recorded_at", name="superseded_at"),
@@ -155,6 +184,20 @@ class UsageVersion(UsageColumns, Model):
             postgresql_where=sa.text("deleted"),
         ),
         sa.Index("ix_usage_versions_by_user", "organization_id", "user_id", "superseded_at", "id"),
+        sa.Index(
+            "ix_usage_versions_by_site",
+            "organization_id",
+            "site_id",
+            "superseded_at",
+            "id",
+            postgresql_where=sa.text("site_id IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_usage_versions_by_meter",
+            "organization_id",
+            "meter_id",
+            postgresql_where=sa.text("meter_id IS NOT NULL"),
+        ),
     )
 
     @declared_attr

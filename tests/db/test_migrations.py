@@ -65,6 +65,10 @@ def test_keys_of_tenant_tables_start_with_the_organization(app):
         "valuations",
         "valuation_lines",
         "valuation_segments",
+        "sites",
+        "site_shares",
+        "meters",
+        "user_sites",
     }
     # A factor that is deleted is looked for in the lines of all organizations.
     of_factors = {"ix_valuation_lines_by_factor"}
@@ -120,7 +124,7 @@ def test_ids_are_bigints_generated_by_the_database(app):
     assert made_here.pop("usage_versions") == ("bigint", None)  # The ID of the usage.
     without = {
         "usage_versions", "valuation_lines", "valuation_segments", "daily_totals", "idempotency_records",
-        "password_tokens", *COUNTS,
+        "password_tokens", "site_shares", "user_sites", *COUNTS,
     }  # fmt: skip
     assert made_here == dict.fromkeys(tables() - without, ("bigint", "ALWAYS"))
 
@@ -138,7 +142,7 @@ def test_times_have_a_zone_and_numbers_are_exact(app):
         "boolean",
         "bytea",
         "character varying",  # Alembic's own.
-        "date",  # Local days of daily totals.
+        "date",  # Local days.
         "integer",
         "jsonb",
         "numeric",

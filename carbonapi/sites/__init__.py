@@ -1,0 +1,5 @@
+"""Sites and meters: where something was used, and what measured it."""
+
+from . import models
+
+__all__ = ["models"]

@@ -60,6 +60,8 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         accounts.auth,
         catalogue.catalogue,
         catalogue.factor_sets,
+        sites.sites,
+        sites.meters,
         usages.usages,
         changes.changes,
         imports.imports,

@@ -115,6 +115,12 @@ class User(Global, OptimisticallyLocked, Model):
         return (*own_organization, cls.id == viewer.id) if viewer.role == "member" else own_organization
 
 
+def member_sites() -> sa.ColumnElement[list[int] | None]:
+    """Return the column `site_ids` of a user: the sites of a member with all sites below them, or null."""
+    found = sa.func.member_sites(User.organization_id, User.id, type_=sa.ARRAY(sa.BigInteger))
+    return sa.case((User.role == "member", found)).label("site_ids")
+
+
 class Session(TenantScoped, Model):
     """The tokens that descend from one login. `generation` counts the refreshes: only the newest token is valid."""
 

@@ -20,7 +20,7 @@ from ..db import db, on_commit, row_security
 from ..errors import NotFound, Unauthenticated
 from ..observability import metrics
 from ..rate_limiting.limits import LOGIN, REFRESH, consume, reset
-from .models import Organization, Session, User
+from .models import Organization, Session, User, member_sites
 from .passwords import password_matches
 
 # Within this time, a second refresh gets the same answer: for two tabs at once, or a client that lost its answer.
@@ -130,7 +130,7 @@ def forget_after_commit(user_id: int) -> None:
 def find_actor(claims: Claims) -> Actor | None:
     """Return the actor that the claims of an access token name; None if the session or the user is not active."""
     row = db.session.execute(
-        sa.select(User.id, User.organization_id, User.role, Organization.timezone, Session.id)
+        sa.select(User.id, User.organization_id, User.role, Organization.timezone, Session.id, member_sites())
         .join(User, (User.organization_id == Session.organization_id) & (User.id == Session.user_id))
         .join(Organization, Organization.id == Session.organization_id)
         .where(
@@ -141,17 +141,17 @@ def find_actor(claims: Claims) -> Actor | None:
             User.active,
         )
     ).first()
-    return Actor(*row) if row else None
+    return Actor(*row[:-1], site_ids=tuple(row.site_ids or ())) if row else None
 
 
 def actor_for_user(user_id: int) -> Actor | None:
     """Return an actor for background work on behalf of a user; None if the user is not active."""
     row = db.session.execute(
-        sa.select(User.id, User.organization_id, User.role, Organization.timezone)
+        sa.select(User.id, User.organization_id, User.role, Organization.timezone, member_sites())
         .join(Organization, Organization.id == User.organization_id)
         .where(User.id == user_id, User.active)
     ).first()
-    return Actor(*row) if row else None
+    return Actor(*row[:-1], site_ids=tuple(row.site_ids or ())) if row else None
 
 
 def _log_out(now: dt.datetime, reason: str, *criteria: sa.ColumnElement[bool]) -> bool:

@@ -136,6 +136,13 @@ def _cached(key: CredentialKey, find: Callable[[], tuple[Actor, dt.datetime | No
     return actor
 
 
+def forget_members_with_sites(organization_id: int) -> None:
+    """Remove the members of an organization who have sites from this worker's cache, because its tree has changed."""
+    for actor, _ in list(state().actors.values()):
+        if actor.organization_id == organization_id and actor.site_ids:
+            forget(actor.id)
+
+
 def forget(user_id: int) -> None:
     """Remove the user's sessions and API keys from this worker's cache, so that the next request reads them again."""
     cache = state().actors

@@ -1,6 +1,6 @@
 """Columns and access rules that tables share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -9,11 +9,15 @@ from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The attributes of an actor that access rules depend on. The ids may be parameters of a statement."""
+    """The attributes of an actor that access rules depend on. The ids may be parameters of a statement.
+
+    site_ids: the sites of a member, with all sites below them; empty if they have none.
+    """
 
     id: Any
     organization_id: Any
     role: str
+    site_ids: tuple[int, ...] = field(default=(), kw_only=True)
 
 
 class TenantScoped:

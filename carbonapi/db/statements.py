@@ -1,6 +1,6 @@
 """Ways to build and execute statements."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +31,12 @@ def count_affected(statement: sa.Update | sa.Delete | sa.Insert) -> int:
     """Execute a statement, and return the number of rows that it changed."""
     result: Any = db.session.execute(statement)
     return int(result.rowcount)
+
+
+def is_any_of(column: Any, ids: Collection[int]) -> sa.ColumnElement[bool]:
+    """Return the condition that a column has one of these ids, which are one parameter."""
+    condition: sa.ColumnElement[bool] = column == sa.any_(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))
+    return condition
 
 
 def inline_cte(rows: sa.SelectBase, name: str) -> sa.CTE:

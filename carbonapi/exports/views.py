@@ -31,7 +31,7 @@ class UsageExport(MethodView):
 
 @exports.route("/verify")
 class Verify(MethodView):
-    @exports.upload(VerificationSchema, None, EXAMPLES, 200)
+    @exports.upload(VerificationSchema, None, EXAMPLES, 200, reads=True)
     @requires(EVERYONE)
     def post(self, file: IO[bytes]) -> dict[str, Any]:
         """Verify an export

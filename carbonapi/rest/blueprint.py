@@ -221,14 +221,15 @@ class Blueprint(flask_smorest.Blueprint):
         examples: dict[str, str],
         status: int = 201,
         *,
+        reads: bool = False,
         defers: bool = False,
         location: str | None = None,
     ) -> Decorator:
         """POST of a file. The view gets the query's arguments and the file.
 
         examples: of the accepted kinds of file, which are keys of UPLOAD_TYPES. With 201, the view returns a row.
-        defers: whether the row can be pending, which is 202. location: the path of the new row's list, if it differs
-        from the path of the request.
+        reads: whether API keys with the scope `read` are accepted. defers: whether the row can be pending, which is
+        202. location: the path of the new row's list, if it differs from the path of the request.
         """
 
         def decorate(view: View) -> View:
@@ -254,7 +255,7 @@ class Blueprint(flask_smorest.Blueprint):
                 accepted = "The file is stored and will be processed. `Location` shows the progress."
                 documented = self.alt_response(202, schema=gives, description=accepted)(documented)
             conventions = {"created": status == 201, "defers": defers, "idempotent": True}
-            return self._guard(documented, WRITERS, query, IMPORTS, reads=status != 201, reads_form=True, **conventions)
+            return self._guard(documented, WRITERS, query, IMPORTS, reads=reads, reads_form=True, **conventions)
 
         return decorate
 

@@ -1,5 +1,5 @@
 """Sites and meters: where something was used, and what measured it."""
 
-from . import models
+from .views import meters, sites
 
-__all__ = ["models"]
+__all__ = ["meters", "sites"]

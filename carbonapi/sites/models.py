@@ -2,17 +2,38 @@
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import AuditConfig, AuditedBy, Model, OptimisticallyLocked, TenantScoped
+from ..db import AuditConfig, AuditedBy, Model, OptimisticallyLocked, TenantScoped, Viewer, is_any_of
 
 MAX_LEVELS = 10
 SITE = ("sites.organization_id", "sites.id")
 
 
-class Site(TenantScoped, OptimisticallyLocked, Model):
+class OfSite(TenantScoped):
+    """A row that members with sites only see if it belongs to one of them. All other users of the organization see it.
+
+    SITE_COLUMN: the column with the id of the site.
+    """
+
+    OWNER_COLUMN = None
+    SITE_COLUMN: ClassVar[str] = "site_id"
+
+    @classmethod
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Return the criteria of the rows that `viewer` may see."""
+        criteria = super().visible_to(viewer)
+        if viewer.role != "member" or not viewer.site_ids:
+            return criteria
+        site_id: Any = getattr(cls, cls.SITE_COLUMN)
+        return (*criteria, is_any_of(site_id, viewer.site_ids))
+
+
+class Site(OfSite, OptimisticallyLocked, Model):
     """A place in the tree of an organization: a group of companies, a company, a country, a building.
 
     `path` consists of the ids from the root of the tree to the site itself; `ancestor_ids` of the same without its own.
@@ -42,13 +63,13 @@ class Site(TenantScoped, OptimisticallyLocked, Model):
         sa.Index("ix_sites_by_parent", "organization_id", "parent_id"),
     )
     AUDIT = AuditConfig(("name", "parent_id", "region", "external_id", "archived"))
-    OWNER_COLUMN = None
+    SITE_COLUMN = "id"
 
     name: Mapped[str]
     parent_id: Mapped[int | None]
-    ancestor_ids: Mapped[list[int]] = mapped_column(sa.ARRAY(sa.BigInteger), server_default="{}")
+    ancestor_ids: Mapped[list[int]] = mapped_column(ARRAY(sa.BigInteger), server_default="{}")
     path: Mapped[list[int]] = mapped_column(
-        sa.ARRAY(sa.BigInteger), sa.Computed("array_append(ancestor_ids, id)", persisted=True)
+        ARRAY(sa.BigInteger), sa.Computed("array_append(ancestor_ids, id)", persisted=True)
     )
     region: Mapped[str | None]
     external_id: Mapped[str | None]
@@ -74,7 +95,7 @@ class SiteShare(Model):
     operational_control: Mapped[bool]
 
 
-class Meter(TenantScoped, OptimisticallyLocked, Model):
+class Meter(OfSite, OptimisticallyLocked, Model):
     """What measures one usage type at a site, within [valid_from, valid_until) if these are set."""
 
     __tablename__ = "meters"
@@ -116,7 +137,6 @@ class Meter(TenantScoped, OptimisticallyLocked, Model):
             "archived",
         )
     )
-    OWNER_COLUMN = None
 
     site_id: Mapped[int]
     usage_type_id: Mapped[int] = mapped_column(sa.ForeignKey("usage_types.id"))

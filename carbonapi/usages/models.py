@@ -8,7 +8,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from ..catalogue.models import FACTOR
-from ..db import AuditedBy, Model, NotAudited, OptimisticallyLocked, TenantScoped, choice_constraint
+from ..db import (
+    AuditedBy,
+    Model,
+    NotAudited,
+    OptimisticallyLocked,
+    TenantScoped,
+    Viewer,
+    choice_constraint,
+    is_any_of,
+)
 
 QUALITIES = MEASURED, ESTIMATED = "measured", "estimated"
 DEFAULT_QUALITY = MEASURED
@@ -69,6 +78,14 @@ class UsageColumns(TenantScoped):
     def recorded_by(cls) -> Mapped[int]:
         return mapped_column(sa.ForeignKey("users.id"))
 
+    @classmethod
+    def visible_to(cls, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+        """Members see their own usages, and all usages of their sites."""
+        if viewer.role != "member" or not viewer.site_ids:
+            return super().visible_to(viewer)
+        own: Any = cls.user_id == viewer.id
+        return cls.organization_id == viewer.organization_id, own | is_any_of(cls.site_id, viewer.site_ids)
+
     @staticmethod
     def references(**names: str) -> tuple[sa.ForeignKeyConstraint, ...]:
         """Return the foreign keys of several columns. `names` replaces names that would be too long."""
@@ -122,7 +139,7 @@ class Usage(UsageColumns, OptimisticallyLocked, Model):
             unique=True,
             postgresql_where=sa.text("meter_id IS NOT NULL"),
             info={
-                "message": "A usage of this meter at this time already exists. Correct it with PATCH, or delete it first.",
+                "message": "This meter already has a usage at this time. Correct that usage, or choose another time.",
                 "field": "usage_at",
             },
         ),

@@ -15,6 +15,16 @@ depends_on = None
 SETTING = "current_setting('carbonapi.organization_id', true)"
 TABLES = ("sites", "site_shares", "meters", "user_sites")
 USAGES = ("usages", "usage_versions")
+# The sites of a member, and the sites below them; null without any.
+MEMBER_SITES = """
+CREATE FUNCTION member_sites(organization_id bigint, user_id bigint) RETURNS bigint[]
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT array_agg(DISTINCT site.id)
+    FROM user_sites given
+    JOIN sites site ON site.organization_id = given.organization_id AND site.path @> ARRAY[given.site_id]
+    WHERE given.organization_id = $1 AND given.user_id = $2
+$$
+"""
 FORCED = ("organizations", "users", *TABLES, *USAGES)
 
 
@@ -94,6 +104,7 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY tenant ON {table} USING (organization_id = nullif({SETTING}, '')::bigint)")
         op.execute(f"CREATE POLICY all_organizations ON {table} TO carbonapi_all_organizations USING (true)")
+    op.execute(MEMBER_SITES)
     _force("NO FORCE")
     meter = ["meters.organization_id", "meters.usage_type_id", "meters.id"]
     for table in USAGES:
@@ -112,6 +123,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION member_sites(bigint, bigint)")
     for table in USAGES:
         for name in ("site_id", "meter_id"):
             op.drop_column(table, name)

@@ -34,7 +34,11 @@ def plant(sign_in):
     restatement = {"usage_type_ids": [own_type.id], "reason": CANARY, "mode": "apply"}
     restated = manager.post("/restatements", json=restatement).json
     closed_period = {"until": "2020-01-01T00:00:00Z", "note": CANARY}
+    site = manager.post("/sites", json={"name": CANARY, "external_id": CANARY}).json
+    meter = {"site_id": site["id"], "usage_type_id": 100, "name": CANARY, "external_id": CANARY}
     return {
+        "site_id": site["id"],
+        "meter_id": manager.post("/meters", json=meter).json["id"],
         "usage_id": usage.id,
         "user_id": member.id,
         "session_id": db.session.scalar(db.select(Session.id).where(Session.user_id == manager.user.id)),

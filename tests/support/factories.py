@@ -12,6 +12,7 @@ from carbonapi.catalogue.models import EmissionFactor, UsageType
 from carbonapi.catalogue.usage_valuations import choose_valuation
 from carbonapi.catalogue.valuation_choice import choosing_again
 from carbonapi.db import db, row_security
+from carbonapi.sites import service as sites
 from carbonapi.usages import service
 
 PASSWORD = "unrelated words make good ones"
@@ -87,3 +88,21 @@ def usage(of, amount="1", usage_at="2024-01-01", usage_type_id=100, **fields):
         )
     db.session.commit()
     return recorded
+
+
+def site(of, name=None, parent=None, **fields):
+    """Create a site of the organization `of`, below another one or at the top."""
+    with acting_as(Actor(0, of.id, "manager", "UTC")):
+        created = sites.create_site(parent_id=parent and parent.id, name=name or f"Site {next(numbers)}", **fields)
+    db.session.commit()
+    return created
+
+
+def meter(at, name=None, usage_type_id=100, **fields):
+    """Create a meter at a site."""
+    with acting_as(Actor(0, at.organization_id, "manager", "UTC")):
+        created = sites.create_meter(
+            at.id, usage_type_id=usage_type_id, name=name or f"Meter {next(numbers)}", **fields
+        )
+    db.session.commit()
+    return created

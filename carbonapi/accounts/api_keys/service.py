@@ -13,7 +13,7 @@ from ... import audit
 from ...auth import API_KEY_PREFIX, Actor, current_actor, get_visible
 from ...db import db, row_security
 from ...errors import Forbidden, ValidationFailed
-from ..models import Organization, User
+from ..models import Organization, User, member_sites
 from ..opaque_tokens import OpaqueToken, digest_of, new_token, parse_token
 from ..sessions import forget_after_commit
 from .models import ApiKey
@@ -76,7 +76,7 @@ def find_key_actor(text: str, now: dt.datetime) -> tuple[Actor, dt.datetime | No
         row = db.session.execute(
             sa.select(
                 ApiKey.digest, ApiKey.expires_at, ApiKey.last_used_at,
-                User.id, User.organization_id, User.role, Organization.timezone, ApiKey.scope,
+                User.id, User.organization_id, User.role, Organization.timezone, ApiKey.scope, member_sites(),
             )
             .join(User, (User.organization_id == ApiKey.organization_id) & (User.id == ApiKey.user_id))
             .join(Organization, Organization.id == ApiKey.organization_id)
@@ -88,7 +88,15 @@ def find_key_actor(text: str, now: dt.datetime) -> tuple[Actor, dt.datetime | No
             return None
         if row.last_used_at is None or row.last_used_at <= now - LAST_USED_PRECISION:
             _update_last_used(now, *criteria)
-    actor = Actor(row.id, row.organization_id, row.role, row.timezone, api_key_id=token.id, scope=row.scope)
+    actor = Actor(
+        row.id,
+        row.organization_id,
+        row.role,
+        row.timezone,
+        api_key_id=token.id,
+        scope=row.scope,
+        site_ids=tuple(row.site_ids or ()),
+    )
     return actor, row.expires_at
 
 

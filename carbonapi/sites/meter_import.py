@@ -1,0 +1,126 @@
+"""Import a table of meters: add those that are missing, and change those that differ."""
+
+from collections import defaultdict
+from typing import IO, Any
+
+import sqlalchemy as sa
+from psycopg2 import errorcodes
+
+from .. import audit
+from ..auth import current_actor
+from ..catalogue.models import UsageType
+from ..db import allow, db, sqlstate
+from ..errors import Conflict
+from .models import Meter, Site
+from .schemas import MeterCellsSchema, MeterExportSchema
+from .service import END_BEFORE_START
+from .table_import import ImportResult, Names, TableRow, read_rows
+
+REQUIRED = [("name",), ("site",), ("usage_type_id", "usage_type")]
+REFERENCES = {"site", "usage_type", "usage_type_id"}
+
+
+def import_meters(file: IO[bytes]) -> ImportResult:
+    """Import a CSV file of meters into the actor's organization.
+
+    Raise ValidationFailed with the errors by line if any line is invalid; then nothing is imported.
+    """
+    allow(minutes=2)
+    result = ImportResult()
+    rows = read_rows(file, MeterCellsSchema(), REQUIRED, MeterExportSchema().fields, result)
+    import_ = _MeterImport(result)
+    for row in rows:
+        import_.apply(row)
+    result.raise_errors()
+    try:
+        audit.flush()
+    except sa.exc.IntegrityError as error:
+        if sqlstate(error) != errorcodes.FOREIGN_KEY_VIOLATION:
+            raise
+        message = "A meter of the file has usages, or replaces another meter, so its usage type cannot change."
+        raise Conflict(message) from None
+    return result
+
+
+class _MeterImport:
+    """The meters, sites and usage types of the organization during an import."""
+
+    def __init__(self, result: ImportResult) -> None:
+        self._organization_id = current_actor().organization_id
+        self._result = result
+        meters = list(db.session.scalars(sa.select(Meter).where(Meter.organization_id == self._organization_id)))
+        self._sites = Names(db.session.scalars(sa.select(Site).where(Site.organization_id == self._organization_id)))
+        self._meters = Names(meters)
+        self._by_place = {(meter.site_id, meter.name): meter for meter in meters}
+        self._type_ids: dict[str, list[int]] = defaultdict(list)
+        for usage_type in db.session.scalars(sa.select(UsageType).where(UsageType.is_of(self._organization_id))):
+            self._type_ids[usage_type.name].append(usage_type.id)
+        self._known_type_ids = {type_id for type_ids in self._type_ids.values() for type_id in type_ids}
+
+    def apply(self, row: TableRow) -> None:
+        """Add or change the meter of a row, or reject the row."""
+        site, usage_type_id = self._find_site(row), self._find_type(row)
+        if site is None or usage_type_id is None:
+            return
+        values = {name: value for name, value in row.values.items() if name not in REFERENCES}
+        values |= {"site_id": site.id, "usage_type_id": usage_type_id}
+        meter = self._find(site, values)
+        valid_from, valid_until = (
+            values[name] if name in values else getattr(meter, name, None) for name in ("valid_from", "valid_until")
+        )
+        if valid_from is not None and valid_until is not None and valid_until <= valid_from:
+            return self._result.reject(row.line, "valid_until", END_BEFORE_START)
+        place = (site.id, values["name"])
+        if place in self._by_place and self._by_place[place] is not meter:
+            return self._result.reject(row.line, "name", "A meter of this site already has this name.")
+        if meter is None:
+            self._add(row, values)
+        elif not self._result.is_repeated(row.line, meter):
+            self._by_place[place] = meter
+            self._result.set_values(meter, values)
+
+    def _add(self, row: TableRow, values: dict[str, Any]) -> None:
+        defaults = {"archived": False, "external_id": None, "valid_from": None, "valid_until": None}
+        meter = Meter(organization_id=self._organization_id, **(defaults | values))
+        db.session.add(meter)
+        self._by_place[meter.site_id, meter.name] = meter
+        self._meters.add(meter)
+        self._result.is_repeated(row.line, meter)
+        self._result.added_count += 1
+
+    def _find(self, site: Site, values: dict[str, Any]) -> Meter | None:
+        """Return the meter with the external id of the row, or else the one with its name at the site."""
+        external_id = values.get("external_id")
+        found = self._meters.with_external_id(external_id)
+        if found is None:
+            found = self._by_place.get((site.id, values["name"]))
+            # A meter with another external id is another meter. Its name is taken.
+            if found is not None and external_id is not None and found.external_id not in (None, external_id):
+                return None
+        return found
+
+    def _find_site(self, row: TableRow) -> Site | None:
+        found = self._sites.find(row.values["site"])
+        if len(found) == 1:
+            return found[0]
+        message = f"There is no site {row.values['site']}."
+        if found:
+            message = f"{len(found)} sites are named {row.values['site']}. Use the external_id of one."
+        self._result.reject(row.line, "site", message)
+        return None
+
+    def _find_type(self, row: TableRow) -> int | None:
+        type_id, column, shown = row.values.get("usage_type_id"), "usage_type_id", ""
+        found: list[int]
+        if type_id is None:
+            column, shown = "usage_type", row.values.get("usage_type") or ""
+            found = self._type_ids.get(shown, [])
+        else:
+            found, shown = [type_id] if type_id in self._known_type_ids else [], str(type_id)
+        if len(found) == 1:
+            return found[0]
+        message = f"There is no usage type {shown}; GET /usage-types lists them."
+        if found:
+            message = f"Usage types {', '.join(map(str, found))} are named {shown}. Use usage_type_id."
+        self._result.reject(row.line, column, message)
+        return None

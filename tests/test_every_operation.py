@@ -34,6 +34,7 @@ LOGIN_ONLY = {
     ("PATCH", "/api/v1/users/<int:user_id>"),
     ("DELETE", "/api/v1/users/<int:user_id>"),
     ("POST", "/api/v1/users/<int:user_id>/reset"),
+    ("PUT", "/api/v1/users/<int:user_id>/sites"),
 }
 
 

@@ -85,7 +85,7 @@ class SiteShare(Model):
         sa.ForeignKeyConstraint(["organization_id", "site_id"], SITE),
         sa.CheckConstraint("equity_share BETWEEN 0 AND 1", name="equity_share"),
     )
-    AUDIT = AuditedBy.SERVICE
+    AUDIT = AuditedBy.SERVICE  # As acts on the site.
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     site_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -158,7 +158,7 @@ class UserSite(Model):
         sa.ForeignKeyConstraint(["organization_id", "site_id"], SITE),
         sa.Index("ix_user_sites_by_site", "organization_id", "site_id"),
     )
-    AUDIT = AuditedBy.SERVICE
+    AUDIT = AuditedBy.SERVICE  # As acts on the user.
 
     organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

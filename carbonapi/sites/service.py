@@ -5,11 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from psycopg2 import errorcodes
+from sqlalchemy import orm
 
 from .. import audit
 from ..accounts.models import User
 from ..accounts.sessions import forget_after_commit
-from ..auth import current_actor, get_all_referenced, get_referenced, scope_criteria
+from ..auth import current_actor, get_all_referenced, get_referenced, scope_criteria, visible
 from ..catalogue.models import UsageType
 from ..db import db, sqlstate
 from ..errors import Conflict, ValidationFailed
@@ -30,6 +31,25 @@ def create_site(parent_id: int | None = None, **fields: Any) -> Site:
     db.session.add(site)
     audit.flush()
     return site
+
+
+def sites_to_export() -> sa.Select[Any]:
+    """Select the visible sites, with the reference to their parents that an import reads."""
+    parent = orm.aliased(Site)
+    is_parent = (parent.organization_id == Site.organization_id) & (parent.id == Site.parent_id)
+    reference = sa.func.coalesce(parent.external_id, parent.name, type_=sa.Text).label("parent")
+    return visible(Site).outerjoin(parent, is_parent).add_columns(reference)
+
+
+def meters_to_export() -> sa.Select[Any]:
+    """Select the visible meters, with the references to their sites and usage types that an import reads."""
+    is_site = (Site.organization_id == Meter.organization_id) & (Site.id == Meter.site_id)
+    references = (
+        sa.func.coalesce(Site.external_id, Site.name, type_=sa.Text).label("site"),
+        UsageType.name.label("usage_type"),
+    )
+    joined = visible(Meter).join(Site, is_site).join(UsageType, UsageType.id == Meter.usage_type_id)
+    return joined.add_columns(*references)
 
 
 def lock_site(site_id: int) -> Site:
@@ -58,6 +78,8 @@ def delete_site(site: Site) -> None:
     try:
         with db.session.begin_nested():
             db.session.execute(sa.delete(SiteShare).where(*_of_site(SiteShare, site)))
+            erased = sa.select(User.id).where(User.organization_id == site.organization_id, User.erased_at.is_not(None))
+            db.session.execute(sa.delete(UserSite).where(*_of_site(UserSite, site), UserSite.user_id.in_(erased)))
             db.session.delete(site)
             audit.flush()
     except sa.exc.IntegrityError:
@@ -83,7 +105,7 @@ def set_shares(site: Site, shares: list[dict[str, Any]]) -> list[dict[str, Any]]
         if after:
             db.session.execute(sa.insert(SiteShare), [key | share for share in after])
         old, new = ({"shares": [_as_json(share) for share in each]} for each in (before, after))
-        audit.record("changed", Site, site.id, site.organization_id, old=old, new=new)
+        audit.record("changed", SiteShare, site.id, site.organization_id, old=old, new=new)
     return after
 
 
@@ -152,7 +174,7 @@ def set_sites(user: User, site_ids: Iterable[int]) -> list[int]:
         if wanted:
             db.session.execute(sa.insert(UserSite), [key | {"site_id": site_id} for site_id in wanted])
         old, new = {"site_ids": before}, {"site_ids": wanted}
-        audit.record("changed", User, user.id, user.organization_id, old=old, new=new)
+        audit.record("changed", UserSite, user.id, user.organization_id, old=old, new=new)
         forget_after_commit(user.id)
     return wanted
 

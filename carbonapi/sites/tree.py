@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql
 
 from ..auth import forget_members_with_sites, scope_criteria
@@ -24,7 +25,7 @@ def is_within(model: Any, ids: Any) -> sa.ColumnElement[bool]:
 
 def nearest_region(site: Any) -> sa.ScalarSelect[str]:
     """Return the region of a site, or of the nearest site above it that has one. site: Site, or an alias of it."""
-    above = sa.orm.aliased(Site)
+    above = orm.aliased(Site)
     return (
         sa.select(above.region)
         .where(above.organization_id == site.organization_id, above.id == sa.any_(site.path), above.region.is_not(None))

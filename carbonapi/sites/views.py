@@ -2,12 +2,10 @@
 
 from typing import IO, Any
 
-import sqlalchemy as sa
 from flask.views import MethodView
 
 from ..accounts.models import User
 from ..auth import MANAGERS, get_visible, visible
-from ..catalogue.models import UsageType
 from ..rest import Blueprint, lock_for_update, requires
 from . import schemas, service
 from .meter_import import import_meters
@@ -105,10 +103,7 @@ class SiteExport(MethodView):
 
         Returns the sites that `GET /sites` lists as a file, which `POST /sites/import` accepts.
         """
-        parent = sa.orm.aliased(Site)
-        is_parent = (parent.organization_id == Site.organization_id) & (parent.id == Site.parent_id)
-        reference = sa.func.coalesce(parent.external_id, parent.name, type_=sa.Text).label("parent")
-        return narrow(visible(Site).outerjoin(parent, is_parent).add_columns(reference))
+        return narrow(service.sites_to_export())
 
 
 @sites.route("/sites/import")
@@ -210,13 +205,7 @@ class MeterExport(MethodView):
 
         Returns the meters that `GET /meters` lists as a file, which `POST /meters/import` accepts.
         """
-        is_site = (Site.organization_id == Meter.organization_id) & (Site.id == Meter.site_id)
-        columns = (
-            sa.func.coalesce(Site.external_id, Site.name, type_=sa.Text).label("site"),
-            UsageType.name.label("usage_type"),
-        )
-        joined = visible(Meter).join(Site, is_site).join(UsageType, UsageType.id == Meter.usage_type_id)
-        return narrow(joined.add_columns(*columns))
+        return narrow(service.meters_to_export())
 
 
 @meters.route("/meters/import")

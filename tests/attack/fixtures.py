@@ -81,6 +81,8 @@ def build(service):
     period = make("/closed-periods", until="2021-01-01T00:00:00Z", note=SHARED)
     key = make("/api-keys", name=OWN, scope="write")
     sessions = service.ask("GET", "/auth/sessions", token).json
+    site = make("/sites", name=SHARED, external_id=SHARED)
+    meter = make("/meters", name=SHARED, external_id=f"{SHARED} meter", site_id=site["id"], usage_type_id=100)
     ids = {
         "usage_id": usage["id"],
         "user_id": manager["id"],
@@ -95,6 +97,8 @@ def build(service):
         "factor_id": own_factor["id"],
         "factor_set_id": factor_set["id"],
         "line_id": line["id"],
+        "site_id": site["id"],
+        "meter_id": meter["id"],
     }
     return Target(token, ids)
 

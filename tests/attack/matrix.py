@@ -13,7 +13,9 @@ ADMINS = {
     ("PUT", "/api/v1/usage-types/{usage_type_id}"), ("PATCH", "/api/v1/usage-types/{usage_type_id}"),
     ("DELETE", "/api/v1/usage-types/{usage_type_id}"),
 }  # fmt: skip
-MANAGED = ("users", "organizations", "usage-types", "factor-sets", "closed-periods", "restatements")
+MANAGED = (
+    "users", "organizations", "usage-types", "factor-sets", "closed-periods", "restatements", "sites", "meters",
+)  # fmt: skip
 OF_MANAGERS = tuple(f"/api/v1/{name}" for name in MANAGED)
 OF_EVERY_ROLE = ("/api/v1/auth/", "/api/v1/api-keys", "/api/v1/verify")
 OF_REVIEWERS = "/api/v1/audit-entries"
@@ -21,8 +23,10 @@ OF_REVIEWERS = "/api/v1/audit-entries"
 IN_PERSON = ("/api/v1/auth/sessions", "/api/v1/users", "/api/v1/api-keys", "/api/v1/auth/")
 # The kinds of the manager's rows that an insider sees.
 SEEN = {
-    "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id", "line_id"},
+    "member": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id", "line_id"}
+    | {"site_id", "meter_id"},
     "auditor": {"organization_id", "closed_period_id", "usage_type_id", "factor_id", "factor_set_id", "line_id"}
+    | {"site_id", "meter_id"}
     | {"usage_id", "user_id", "import_id", "restatement_id"},
 }
 SHARED_IDS = {"usage_type_id"}
@@ -74,6 +78,8 @@ def expected(operation, attacker):
         managed = path.startswith(OF_MANAGERS)
         if (method, path) in ADMINS or attacker.role == "auditor" or (managed and attacker.role != "manager"):
             return 403
+    if operation.id == "create_meter":
+        return 422  # The site of the example is not the outsider's.
     shown = SHARED_IDS if attacker.is_outsider else SEEN[attacker.role]
     return None if named_ids(operation) <= shown else 404
 

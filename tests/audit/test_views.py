@@ -58,7 +58,7 @@ def test_usage_changes_have_values_before_and_after(as_member, entries):
         for name, value in recorded.items()
         if name not in ("id", "organization_id", "version", "recorded_at", "recorded_by", "reason")
     }
-    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 23)
+    assert (whole["amount"], whole["factor"], whole["co2e_kg"], len(whole)) == (0.3, 1.5, 0.45, 25)
     before = {"amount": 0.3, "amount_in_type_unit": 0.3, "co2e_kg": 0.45, "market_co2e_kg": 0.45}
     changed = {"amount": 0.4, "amount_in_type_unit": 0.4, "co2e_kg": 0.6, "market_co2e_kg": 0.6}
     assert entries("usage") == [

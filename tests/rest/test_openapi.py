@@ -27,8 +27,11 @@ WALK = """
     register_organization log_in list_sessions end_session log_in refresh_tokens get_yourself change_yourself
     list_organizations get_organization replace_organization change_organization
     create_organization delete_organization
-    add_user list_users get_user replace_user change_user list_usages_of_user reset_password accept_invitation
-    delete_user add_user delete_users
+    create_site list_sites get_site change_site replace_shares_of_site get_shares_of_site export_sites
+    create_meter list_meters get_meter change_meter export_meters delete_meter
+    add_user replace_sites_of_user get_sites_of_user list_users get_user replace_user change_user
+    list_usages_of_user reset_password accept_invitation
+    delete_user delete_site import_sites import_meters add_user delete_users
     make_api_key list_api_keys get_api_key delete_api_key
     create_usage_type list_usage_types get_usage_type replace_usage_type change_usage_type
     enter_emission_factor list_emission_factors get_emission_factor change_emission_factor delete_emission_factor
@@ -56,6 +59,8 @@ CREATED = {
     "/api/v1/imports": "import_id",
     "/api/v1/restatements": "restatement_id",
     "/api/v1/closed-periods": "closed_period_id",
+    "/api/v1/sites": "site_id",
+    "/api/v1/meters": "meter_id",
 }
 PREVIEWS = ("restate_usages", "import_table_of_emission_factors")
 LARGEST_ID = 2**63 - 1
@@ -232,7 +237,7 @@ def test_patch_schemas_have_no_defaults(document, operations):
             fields = document["components"]["schemas"][name]["properties"]
             assert [field for field, schema in fields.items() if "default" in schema] == [], operation.id
             reached += 1
-    assert reached == 7
+    assert reached == 9
 
 
 def test_only_listed_operations_are_public(operations):
@@ -310,7 +315,11 @@ def walk(app, as_admin, operations, renaming=False):
         changes = {}
         if name == "accept_invitation":
             changes["data"] = json.dumps(operation.media["application/json"]["example"] | {"token": ids["token"]})
-        if renaming and operation.method in ("put", "patch"):
+        if name in ("create_meter", "change_meter", "replace_sites_of_user"):
+            of_site = {"site_id": ids["site_id"]} if "meter" in name else {"site_ids": [ids["site_id"]]}
+            example = json.loads(operation.renamed()) if renaming else operation.media["application/json"]["example"]
+            changes["data"] = json.dumps(example | of_site)
+        elif renaming and operation.method in ("put", "patch"):
             changes["data"] = operation.renamed()
         answer = operation.request(client, ids, **changes)
 
@@ -367,7 +376,7 @@ def test_operations_fail_as_documented(app, stranger, as_admin, as_auditor, oper
     }
     # Whom a wrong password or a closed registration keeps out is tested with accounts.
     elsewhere = {("log_in", 401), ("register_organization", 403), ("import_usages", 400), ("verify_export", 400)}
-    elsewhere |= {("import_table_of_emission_factors", 400)}
+    elsewhere |= {(name, 400) for name in ("import_table_of_emission_factors", "import_sites", "import_meters")}
     # The auditor is whom these are for.
     elsewhere |= {("list_audit_entries", 403), ("export_audit_entries", 403)}
     for name, operation in operations.items():

@@ -124,7 +124,7 @@ def test_shares_of_ownership_are_replaced(as_manager, as_auditor, berlin):
     for shares, field in (([first, first], "shares"), ([first | {"equity_share": 1.000001}], "0")):
         answer = as_manager.put(path, json={"shares": shares})
         assert answer.status_code == 422 and field in str(answer.json["errors"])
-    entry = as_manager.get("/audit-entries?subject=site&sort=-id").json[0]
+    entry = as_manager.get("/audit-entries?subject=site%20share&sort=-id").json[0]
     assert (entry["old"]["shares"], entry["new"]["shares"]) == ([first, second], [second])
     assert as_manager.delete(f"/sites/{berlin.id}").status_code == 204
 

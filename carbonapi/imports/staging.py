@@ -13,7 +13,7 @@ from ..rest import json_sql
 from ..usages import candidates
 from ..usages.schemas import UsageSchema
 from .formats.green_button import read_green_button
-from .formats.rows import MAX_CELL_SHOWN, STAGED_COLUMNS, CellsSchema, RowParser, invalid_row
+from .formats.rows import DERIVED, MAX_CELL_SHOWN, STAGED_COLUMNS, CellsSchema, RowParser, invalid_row
 from .formats.text_files import Cells, RowErrors, detect_format, read_csv, read_ndjson, rows_rejected
 from .models import CHANGED, NEW, REJECTED, Outcomes
 
@@ -28,7 +28,7 @@ STAGED = sa.Table(
     sa.Column("outcome", sa.Text),
     sa.Column("errors", JSONB),
     sa.Column("cells", JSONB),  # The text of a row that the parser rejected. Its other columns are null.
-    sa.Column("amount_in_type_unit", candidates.COLUMNS["amount_in_type_unit"]),
+    *(sa.Column(name, candidates.COLUMNS[name]) for name in sorted(DERIVED)),
     sa.Column("usage_id", sa.BigInteger),  # The usage in the ledger that the row is about.
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",

@@ -27,6 +27,8 @@ COLUMNS = {
         Usage.unit,
         Usage.amount_in_type_unit,
         Usage.region,
+        Usage.site_id,
+        Usage.meter_id,
         Usage.quality,
         Usage.note,
         Usage.external_id,

@@ -35,6 +35,7 @@ from ..rest.fields import (
     optional,
     returned,
 )
+from ..sites.tree import is_within
 from .candidates import is_outdated
 from .history import ledger_as_of
 from .models import DEFAULT_QUALITY, QUALITIES, Usage, UsageVersion
@@ -57,11 +58,21 @@ reason = partial(
 )
 
 
+def place(description: str, **kwargs: Any) -> StrictInteger:
+    """Return the field of a site or a meter."""
+    return StrictInteger(allow_none=True, metadata={"example": None, "description": description}, **kwargs)
+
+
 class NewUsageSchema(Schema):
     """A usage to record. The service derives its factor and its CO2e."""
 
     user_id = StrictInteger(metadata={"description": "Owner of the usage; by default you."})
-    usage_type_id = returned(StrictInteger, 100)
+    usage_type_id = StrictInteger(
+        metadata={
+            "example": 100,
+            "description": "Usage type. Required without `meter_id`; by default that of the meter.",
+        }
+    )
     usage_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
     usage_until = optional(
         UtcDateTime,
@@ -78,14 +89,23 @@ class NewUsageSchema(Schema):
         },
     )
     region = optional(
-        Region, description="Region of the emission factor; by default the region of the organization.", example="GB"
+        Region,
+        description="Region of the emission factor; by default that of the site, or of the organization.",
+        example="GB",
     )
+    site_id = place("Site where it was used. By default that of the meter.", load_default=None)
+    meter_id = place("Meter that measured it. It has one usage at a time.", load_default=None)
     quality = quality(load_default=DEFAULT_QUALITY)
     note = optional(Text, ma.validate.Length(max=2000), example="Main meter.")
     adjusts_closed_period_id = adjusted_period(load_default=None)
     external_id = optional(
         Name, ma.validate.Length(1, 200), description="Your own ID of the usage, unique in your organization."
     )
+
+    @ma.validates_schema
+    def has_type_or_meter(self, fields: dict[str, Any], **kwargs: Any) -> None:
+        if not self.partial and fields.get("usage_type_id") is None and fields.get("meter_id") is None:
+            raise ma.ValidationError("Missing data for required field.", "usage_type_id")
 
     @ma.validates_schema
     def only_adjustments_are_negative(self, fields: dict[str, Any], **kwargs: Any) -> None:
@@ -106,6 +126,8 @@ class UsageChangesSchema(NewUsageSchema):
         allow_none=True, metadata={"example": None, "description": "`null` for a single instant."}
     )
     region = Region(allow_none=True, metadata={"example": "GB"})
+    site_id = place("Another site.")
+    meter_id = place("Another meter, which also sets the site and the usage type. With `null`, the site stays.")
     quality = quality()
     note = Text(allow_none=True, validate=ma.validate.Length(max=2000), metadata={"example": "Read again."})
     adjusts_closed_period_id = adjusted_period()
@@ -169,7 +191,9 @@ class UsageSchema(Schema):
     provisional = returned(
         ma.fields.Boolean, False, "Whether the factor had ended before the usage, for lack of the factor of its time."
     )
-    region = returned(ma.fields.String, "GB", nullable=True)
+    region = returned(ma.fields.String, "GB", "Its own, or that of its site when it was recorded.", nullable=True)
+    site_id = returned(ma.fields.Integer, None, "Site where it was used.", nullable=True)
+    meter_id = returned(ma.fields.Integer, None, "Meter that measured it.", nullable=True)
     quality = returned(ma.fields.String, "measured", enum=list(QUALITIES))
     note = returned(ma.fields.String, "Main meter.", nullable=True)
     external_id = returned(ma.fields.String, "meter-1/2026-01", nullable=True)
@@ -234,6 +258,12 @@ class UsageFilter(AsOfQuery):
     restatement_id = equal_to(Usage.restatement_id)
     external_id = equal_to(Usage.external_id, Text())
     valuation_id = equal_to(Usage.valuation_id)
+    site_id = any_of(
+        lambda ids: is_within(Usage, ids),
+        StrictInteger(),
+        "Return only usages at this site and at the sites below it.",
+    )
+    meter_id = equal_to(Usage.meter_id)
     provisional = flag(Usage.__table__.c.provisional, "Whether the factor had ended before the usage.")
     outdated = any_of(
         lambda values: is_outdated().in_(values),

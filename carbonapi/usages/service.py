@@ -22,6 +22,7 @@ from .candidates import COLUMNS, candidate_row, create_missing_valuation
 from .ledger import single
 from .ledger.sql import SPLIT, VALUATION_DEPENDS_ON, split_difference
 from .models import DEFAULT_QUALITY, Usage
+from .places import FIELDS, place_again, place_new
 from .validation import get_active_type, interval_error
 
 DEFAULTS = {"quality": DEFAULT_QUALITY}
@@ -31,9 +32,13 @@ Values = dict[str, Any]
 def record(**fields: Any) -> Usage:
     """Record a usage with the current valuation of its time. It belongs to the actor unless `user_id` is set.
 
-    Raises ValidationFailed for a user or usage type that does not exist, an archived usage type, or a missing factor.
+    Its site, usage type and region follow from its meter, if it has one.
+    Raises ValidationFailed for a user, usage type, meter or site that does not exist or is archived, and for a missing
+    factor.
     """
     values: Values = dict.fromkeys(COLUMNS) | DEFAULTS | {"user_id": current_actor().id} | fields
+    if values["meter_id"] is not None or values["site_id"] is not None:
+        values |= place_new(values)
     if values["adjusts_closed_period_id"] is not None:
         organization_id = get_referenced(User, values["user_id"], "user_id").organization_id
         check_adjusted_period(organization_id, values["adjusts_closed_period_id"])
@@ -55,6 +60,8 @@ def correct(usage: Usage, reason: str | None = None, **fields: Any) -> Usage:
     The usage keeps its valuation, unless its type, time or region changes: then it gets the current one of that time.
     Raises Conflict if its time is closed, before or after. Raises ValidationFailed as `record` does.
     """
+    if not fields.keys().isdisjoint(FIELDS):
+        fields = place_again(usage, fields)
     if "unit" in fields and fields["unit"] is None:
         type_id = fields.get("usage_type_id", usage.usage_type_id)
         fields["unit"] = get_active_type(type_id, usage.usage_type_id).unit

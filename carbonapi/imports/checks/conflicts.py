@@ -12,6 +12,7 @@ from ...catalogue.models import UsageType
 from ...db import db
 from ...usages import candidates
 from ...usages.models import Usage
+from ..formats.rows import DERIVED
 from ..models import CHANGED, NEW, SKIPPED, UNCHANGED, Import
 from ..staging import IS_VALID, READING_KEY, STAGED, Row, reject
 
@@ -94,7 +95,7 @@ def hash_joins() -> Iterator[None]:
 
 def _compare(imp: Import) -> None:
     """Set the outcome of rows with a usage: unchanged, or skipped or changed if the row differs from it."""
-    values: dict[str, Any] = {name: Row[name] for name in candidates.COLUMNS if name != "amount_in_type_unit"}
+    values: dict[str, Any] = {name: Row[name] for name in candidates.COLUMNS if name not in DERIVED}
     values["unit"] = sa.func.coalesce(Row.unit, UsageType.unit)
     is_same = sa.and_(*(Usage.__table__.c[name].is_not_distinct_from(value) for name, value in values.items()))
     outcome = sa.case((is_same, UNCHANGED), else_=SKIPPED if imp.on_conflict == "skip" else CHANGED)

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import marshmallow as ma
 
-from ...rest.fields import Email, Name, UtcDateTime, format_datetime, format_decimal
+from ...rest.fields import Email, Name, StrictInteger, UtcDateTime, format_datetime, format_decimal
 from ...usages.candidates import COLUMNS
 from ...usages.schemas import NewUsageSchema
 from ..models import NEW, REJECTED
@@ -26,7 +26,9 @@ FORMATS = ("csv", "ndjson", "greenbutton")
 FOLDS = ("first", "second", "order")
 RowError = dict[str, str | None]  # column, found, message
 NAMES = {"usage_type": "usage_type_id", "user_email": "user_id"}  # Columns with names, and those with the ids.
-STAGED_COLUMNS = [*(name for name in COLUMNS if name != "amount_in_type_unit"), *NAMES]
+# Columns of the ledger that files do not have.
+DERIVED = {"amount_in_type_unit", "site_id", "meter_id"}
+STAGED_COLUMNS = [*(name for name in COLUMNS if name not in DERIVED), *NAMES]
 _SERIES = ("user_id", "user_email", "usage_type_id", "usage_type")  # Columns that distinguish series of times.
 NULL = r"\N"  # In the text format of COPY.
 MAX_CELL_SHOWN = 100
@@ -50,7 +52,12 @@ _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 class CellsSchema(NewUsageSchema):
     """A usage as text cells. A blank cell is a missing field."""
 
+    class Meta:
+        exclude = ("site_id", "meter_id")
+        unknown = ma.RAISE
+
     typed = False
+    usage_type_id = StrictInteger(required=True)
     # Names that a file may have in place of ids.
     usage_type = Name(validate=ma.validate.Length(1, 200))
     user_email = Email(validate=ma.validate.Length(max=254))

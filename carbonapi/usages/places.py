@@ -1,0 +1,126 @@
+"""The place of a usage: its meter and its site, and the usage type and region that follow from them."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..accounts.models import User
+from ..auth import current_actor, get_referenced, scope_criteria
+from ..db import db
+from ..errors import ValidationFailed
+from ..rest.fields import format_datetime
+from ..sites.models import Meter, Site
+from ..sites.tree import nearest_region
+from .models import Usage
+
+Values = dict[str, Any]
+# The fields that depend on each other if a usage has a meter or a site.
+FIELDS = ("meter_id", "site_id", "usage_type_id", "usage_at", "region")
+
+
+def place_new(values: Values) -> Values:
+    """Return the site, the usage type and the region of a usage to record, from the meter or the site that it names.
+
+    Raise ValidationFailed for one that is unknown or archived, for another usage type or site than those of the meter,
+    and for a time at which the meter was not installed.
+    """
+    actor, organization_id = current_actor(), current_actor().organization_id
+    if actor.is_admin and values["user_id"] != actor.id:
+        organization_id = get_referenced(User, values["user_id"], "user_id").organization_id
+    return _place(values, organization_id)
+
+
+def place_again(usage: Usage, fields: Values) -> Values:
+    """Return the fields of a correction, with those that follow from the meter and the site.
+
+    A usage that keeps its meter keeps its site too, although the meter may have moved. Raise as `place_new` does.
+    """
+    after = {name: fields.get(name, getattr(usage, name)) for name in FIELDS}
+    keeps_meter = after["meter_id"] == usage.meter_id
+    if after["meter_id"] is None:
+        keeps_site = after["site_id"] == usage.site_id
+    else:
+        keeps_site = keeps_meter and after["site_id"] in (None, usage.site_id)
+        if "site_id" not in fields and not keeps_meter:
+            after["site_id"] = None  # That of the meter.
+        if "usage_type_id" not in fields and not keeps_meter:
+            after["usage_type_id"] = None
+    if keeps_site:
+        after["site_id"] = usage.site_id
+    if after["site_id"] is None and after["meter_id"] is None:
+        return fields if keeps_site else fields | {"site_id": None, "region": fields.get("region")}
+    # Without a region of its own, the usage gets that of the site, also if the site changes.
+    if not keeps_site and "region" not in fields:
+        after["region"] = None
+    if all(after[name] == getattr(usage, name) for name in FIELDS):
+        return fields | {name: after[name] for name in ("site_id", "region") if name in fields}
+    placed = _place(after, usage.organization_id, usage if keeps_site else None)
+    if keeps_site and "region" not in fields:
+        del placed["region"]
+    return fields | placed
+
+
+def _place(after: Values, organization_id: int, usage: Usage | None = None) -> Values:
+    """Return the site, the usage type and the region. usage: the usage, if it keeps its meter and its site."""
+    if after["meter_id"] is None:
+        site = _find_site(after["site_id"], usage)
+        _check(site, "site", "site_id", organization_id, usage)
+        return {"site_id": site.id, "region": after["region"] or site.nearest_region}
+    meter = _find_meter(after["meter_id"], usage)
+    _check(meter, "meter", "meter_id", organization_id, usage)
+    if after["usage_type_id"] not in (None, meter.usage_type_id):
+        message = f"usage_type_id must be {meter.usage_type_id}, that of meter {meter.id}, or omitted."
+        raise ValidationFailed(message, field="usage_type_id")
+    site_id = meter.site_id if usage is None else usage.site_id
+    if after["site_id"] not in (None, site_id):
+        message = f"site_id must be {site_id}, that of meter {meter.id}, or omitted. PATCH /meters/{meter.id} moves it."
+        raise ValidationFailed(message, field="site_id")
+    _check_validity(meter, after["usage_at"])
+    region = after["region"] or meter.nearest_region
+    return {"site_id": site_id, "usage_type_id": meter.usage_type_id, "region": region}
+
+
+def _find_site(site_id: int, usage: Usage | None) -> Any:
+    # A member may correct their own usage at a site that is no longer theirs.
+    scope = scope_criteria(Site) if usage is None else (Site.organization_id == usage.organization_id,)
+    columns = (Site.id, Site.organization_id, Site.archived, nearest_region(Site).label("nearest_region"))
+    site = db.session.execute(sa.select(*columns).where(*scope, Site.id == site_id)).one_or_none()
+    if site is None:
+        raise ValidationFailed(f"There is no site {site_id}; GET /sites lists them.", field="site_id")
+    return site
+
+
+def _find_meter(meter_id: int, usage: Usage | None) -> Any:
+    """Return a meter with the region of its site, or of the usage's site."""
+    scope = scope_criteria(Meter) if usage is None else (Meter.organization_id == usage.organization_id,)
+    of_site = Site.id == (Meter.site_id if usage is None else usage.site_id)
+    meter = db.session.execute(
+        sa.select(
+            *(Meter.id, Meter.organization_id, Meter.site_id, Meter.usage_type_id, Meter.valid_from, Meter.valid_until),
+            (Meter.archived | Site.archived).label("archived"),
+            nearest_region(Site).label("nearest_region"),
+        )
+        .join(Site, (Site.organization_id == Meter.organization_id) & of_site)
+        .where(*scope, Meter.id == meter_id)
+    ).one_or_none()
+    if meter is None:
+        raise ValidationFailed(f"There is no meter {meter_id}; GET /meters lists them.", field="meter_id")
+    return meter
+
+
+def _check(row: Any, name: str, field: str, organization_id: int, usage: Usage | None) -> None:
+    if row.organization_id != organization_id:
+        raise ValidationFailed(f"The {name} {row.id} belongs to another organization than the user.", field=field)
+    if row.archived and usage is None:
+        raise ValidationFailed(f"The {name} {row.id} or its site is archived and accepts no new usages.", field=field)
+
+
+def _check_validity(meter: Any, usage_at: Any) -> None:
+    if meter.valid_from is not None and usage_at < meter.valid_from:
+        raise _not_installed(f"Meter {meter.id} was installed at {format_datetime(meter.valid_from)}")
+    if meter.valid_until is not None and usage_at >= meter.valid_until:
+        raise _not_installed(f"Meter {meter.id} was removed at {format_datetime(meter.valid_until)}")
+
+
+def _not_installed(reason: str) -> ValidationFailed:
+    return ValidationFailed(f"{reason}. Choose another time or meter.", field="usage_at")

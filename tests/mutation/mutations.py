@@ -626,7 +626,7 @@ MUTATIONS = (
     mutation(
         "regions: the country takes precedence over its subdivision",
         "catalogue/factor_selection.py",
-        "FactorLookup.at_any_time",
+        "",
         Replace(r"EmissionFactor\.region\.desc\(\)", "EmissionFactor.region"),
         "tests/catalogue/test_factor_selection.py::test_factor_with_highest_precedence_is_selected",
     ),

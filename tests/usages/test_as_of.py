@@ -19,6 +19,8 @@ from tests.support.scale import examples
 SECOND = dt.timedelta(seconds=1)
 DAYS = [dt.datetime(2024, month, day, tzinfo=dt.UTC) for month in (1, 2, 3) for day in (1, 15, 28)]
 days = st.sampled_from(DAYS)
+# In seconds. Most of the others are short, so these end after a change of the factors.
+lengths = st.integers(1, 10**7) | st.sampled_from([31 * 86400, 60 * 86400 + 12345, 90 * 86400])
 amounts = st.decimals(0, 1000, places=3)
 kinds = st.sampled_from(["shared", "own", "market"])  # Of factors. A market-based one is the organization's own.
 
@@ -55,8 +57,8 @@ def history_of(sign_in):
     class History(RuleBasedStateMachine):
         usages = Bundle("usages")
 
-        @initialize()
-        def begin(self):
+        @initialize(splits=st.booleans())
+        def begin(self, splits):
             self.organization = factories.organization()
             self.manager = sign_in(factories.user(self.organization, "manager"))
             self.admin = sign_in(factories.user(factories.organization(), "admin"))
@@ -65,11 +67,16 @@ def history_of(sign_in):
             self.scopes, self.factors = {}, {}
             for value in (1, 2):
                 usage_type = factories.usage_type(factor=None, scope=2)
-                shared = factories.emission_factor(usage_type, value)
+                first = factories.emission_factor(usage_type, value, valid_until="2024-02-01")
+                second = factories.emission_factor(usage_type, value + 2, "2024-02-01")
                 self.scopes[usage_type.id] = 2
-                self.factors[usage_type.id] = {"shared": [[BEGIN, Decimal(value), shared.id]], "own": [], "market": []}
+                self.factors[usage_type.id] = {
+                    "shared": [[BEGIN, Decimal(value), first.id], [MONTHS[1], Decimal(value + 2), second.id]],
+                    "own": [],
+                    "market": [],
+                }
             self.types = list(self.scopes)
-            self.split_bills(True)
+            self.split_bills(splits)
             self.ledger, self.past = {}, []
 
         def teardown(self):
@@ -121,7 +128,7 @@ def history_of(sign_in):
             self.remember()
             return answer.json["id"]
 
-        @rule(target=usages, place=st.integers(0, 1), day=days, length=st.integers(1, 10**7), amount=amounts)
+        @rule(target=usages, place=st.integers(0, 1), day=days, length=lengths, amount=amounts)
         def record_a_bill(self, place, day, length, amount):
             until = day + length * SECOND
             span = {"usage_at": format_datetime(day), "usage_until": format_datetime(until)}

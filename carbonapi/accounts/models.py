@@ -23,8 +23,8 @@ DEFAULT_TIMEZONE = "UTC"
 DEFAULT_SIGNIFICANCE_THRESHOLD = Decimal(5)
 # Which emission factors an interval has over which they change: those of its days, or that of its start.
 FACTOR_SPLITS = BY_DAYS, BY_START = "days", "start"
-# What a usage gets at a time without an emission factor: an error, or the latest one that has ended.
-MISSING_FACTORS = REFUSE, LATEST = "refuse", "latest"
+# At a time without an emission factor, a usage is an error, or gets the latest one that has ended.
+MISSING_FACTORS = REJECT, LATEST = "refuse", "latest"
 
 
 class Organization(Global, OptimisticallyLocked, Model):
@@ -50,7 +50,7 @@ class Organization(Global, OptimisticallyLocked, Model):
         sa.Numeric(5, 2), server_default=str(DEFAULT_SIGNIFICANCE_THRESHOLD)
     )
     factor_split: Mapped[str] = mapped_column(server_default=BY_DAYS)
-    missing_factor: Mapped[str] = mapped_column(server_default=REFUSE)
+    missing_factor: Mapped[str] = mapped_column(server_default=REJECT)
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
 
     @classmethod

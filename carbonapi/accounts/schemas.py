@@ -26,7 +26,7 @@ from .models import (
     DEFAULT_TIMEZONE,
     FACTOR_SPLITS,
     MISSING_FACTORS,
-    REFUSE,
+    REJECT,
     Organization,
     Session,
     User,
@@ -93,8 +93,8 @@ def missing_factor(**kwargs: Any) -> Text:
     return Text(
         validate=ma.validate.OneOf(MISSING_FACTORS),
         metadata={
-            "example": REFUSE,
-            "description": "What a usage gets at a time without an emission factor: `refuse` answers 422; `latest` "
+            "example": REJECT,
+            "description": "Answer to a usage at a time without an emission factor: `refuse` is a 422; `latest` "
             "records it with the latest factor that has ended, marked `provisional`. When the factor of its time is "
             "there, a restatement applies it.",
         },
@@ -243,7 +243,7 @@ class NewOrganizationSchema(Schema):
     )
     significance_threshold = threshold(load_default=DEFAULT_SIGNIFICANCE_THRESHOLD)
     factor_split = factor_split(load_default=BY_DAYS)
-    missing_factor = missing_factor(load_default=REFUSE)
+    missing_factor = missing_factor(load_default=REJECT)
 
 
 class OrganizationChangesSchema(NewOrganizationSchema):
@@ -265,7 +265,7 @@ class OrganizationSchema(Schema):
     region = returned(ma.fields.String, "GB", nullable=True)
     significance_threshold = returned(ExactDecimal, 5, "Percentage.")
     factor_split = returned(ma.fields.String, BY_DAYS, enum=list(FACTOR_SPLITS))
-    missing_factor = returned(ma.fields.String, REFUSE, enum=list(MISSING_FACTORS))
+    missing_factor = returned(ma.fields.String, REJECT, enum=list(MISSING_FACTORS))
     created_at = returned(UtcDateTime, "2026-01-31T12:00:00Z")
 
 

@@ -8,13 +8,14 @@ down_revision = "factor_splits"
 branch_labels = None
 depends_on = None
 
+VALUES = ("refuse", "latest")
 FORCED = ("organizations", "usage_versions", "usages", "valuations")
 
 
 def upgrade() -> None:
     op.add_column("organizations", sa.Column("missing_factor", sa.Text(), nullable=False, server_default="refuse"))
     _force("NO FORCE")
-    op.create_check_constraint("missing_factor", "organizations", "missing_factor IN ('refuse', 'latest')")
+    op.create_check_constraint("missing_factor", "organizations", f"missing_factor IN {VALUES}")
     _force("FORCE")
     for table in ("usages", "usage_versions"):
         op.add_column(table, sa.Column("provisional", sa.Boolean(), nullable=False, server_default=sa.false()))

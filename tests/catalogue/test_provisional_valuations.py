@@ -1,4 +1,4 @@
-"""Usages at a time without an emission factor: refused, or recorded with the latest factor and marked provisional."""
+"""Usages at a time without an emission factor: rejected, or recorded with the latest factor and marked provisional."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def restate(client, usage_type):
     return answer.json
 
 
-def test_usage_without_a_factor_is_refused_by_default(as_manager, electricity):
+def test_usage_without_a_factor_is_422_by_default(as_manager, electricity):
     answer = as_manager.post("/usages", json=USAGE | {"usage_type_id": electricity.id})
 
     assert answer.status_code == 422
@@ -117,7 +117,7 @@ def test_usage_is_restated_to_an_equal_factor(as_manager, electricity, takes_lat
     assert (usage["version"], usage["co2e_kg"], usage["provisional"]) == (2, 177, False)
 
 
-def test_refusing_again_keeps_recorded_usages(as_manager, electricity, takes_latest):
+def test_changing_the_setting_back_keeps_usages(as_manager, electricity, takes_latest):
     usage = record(as_manager, electricity)
     set_missing_factor(as_manager, "refuse")
 
@@ -154,7 +154,7 @@ def test_gap_between_factors_takes_the_earlier_one(as_manager, takes_latest):
     assert (usage["co2e_kg"], usage["provisional"]) == (2, True)
 
 
-def test_time_before_the_first_factor_is_always_refused(as_manager, electricity, takes_latest):
+def test_time_before_the_first_factor_is_always_422(as_manager, electricity, takes_latest):
     early = USAGE | {"usage_type_id": electricity.id, "usage_at": "2023-06-01T00:00:00Z"}
     answer = as_manager.post("/usages", json=early)
 

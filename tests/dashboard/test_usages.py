@@ -165,3 +165,23 @@ def test_fallback_of_market_based_number_is_marked(enter, manager):
     lines = page.get_by_role("dialog").get_by_role("region", name="All numbers of this usage").locator("tbody tr")
     expect(lines.nth(0)).not_to_contain_text("applies")
     expect(lines.nth(1)).to_contain_text("Market-based No market-based factor applies")
+
+
+def test_bill_over_a_change_of_factor_shows_its_parts(enter, manager):
+    grid = manager.ask("POST", "/usage-types", {"name": "grid", "unit": "kwh"})["id"]
+    factor = {"factor": "0.2", "valid_from": "2021-01-01T00:00:00Z", "valid_until": "2022-01-01T00:00:00Z"}
+    manager.ask("POST", f"/usage-types/{grid}/factors", factor | {"source": "The grid"})
+    organization = manager.ask("GET", "/auth/me")["organization_id"]
+    manager.ask("PATCH", f"/organizations/{organization}", {"missing_factor": "latest"})
+    times = {"usage_at": "2021-12-15T00:00:00Z", "usage_until": "2022-01-15T00:00:00Z"}
+    manager.ask("POST", "/usages", {"usage_type_id": grid, "amount": 3100} | times)
+    page = enter(manager, "usages")
+    expect(rows(page)).to_contain_text("provisional")
+
+    page.get_by_role("button", name="620 kg: explain").click()
+
+    dialog = page.get_by_role("dialog")
+    for part, amount in (("From 15 Dec 2021", "1,700 kwh"), ("From 1 Jan 2022", "1,400 kwh")):
+        lines = dialog.get_by_role("region", name=re.compile(part)).locator("tbody tr")
+        expect(lines).to_have_count(2)
+        expect(lines.first).to_contain_text(amount.replace(",", ""))

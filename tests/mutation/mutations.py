@@ -5,6 +5,7 @@ from tests.mutation.syntax import Drop, Insert, Mutation, Replace, Unwrap
 PARSING = "tests/rest/test_request_parsing.py::"
 SESSIONS = "tests/accounts/test_sessions.py::"
 TOKENS = "tests/accounts/test_sessions.py::test_invalid_tokens_are_401_without_a_query"
+PROVISIONAL = "tests/catalogue/test_provisional_valuations.py::"
 KEYS = "tests/accounts/api_keys/test_views.py::"
 REGIONS = "tests/rest/test_regions.py::"
 INVITATIONS = "tests/accounts/test_invitations.py::"
@@ -626,7 +627,7 @@ MUTATIONS = (
     mutation(
         "regions: the country takes precedence over its subdivision",
         "catalogue/factor_selection.py",
-        "FactorLookup.at_any_time",
+        "",
         Replace(r"EmissionFactor\.region\.desc\(\)", "EmissionFactor.region"),
         "tests/catalogue/test_factor_selection.py::test_factor_with_highest_precedence_is_selected",
     ),
@@ -826,5 +827,62 @@ MUTATIONS = (
         "",
         Replace(r"list\(_differences\(.*\)\)|_differences\(.*\)", "[]"),
         "tests/postgres/test_backup.py::test_difference_from_the_manifest_restores_nothing",
+    ),
+    # Valuations.
+    mutation(
+        "valuations: a provisional one is chosen without the setting",
+        "catalogue/usage_valuations.py",
+        "is_allowed",
+        Replace(r"Organization\.missing_factor == LATEST", "sa.true()"),
+        f"{PROVISIONAL}test_changing_the_setting_back_keeps_usages",
+    ),
+    mutation(
+        "valuations: the key does not say that a part is provisional",
+        "catalogue/valuation_choice.py",
+        "_add",
+        Replace(r"\['provisional'\] \* provisional", "[]"),
+        f"{PROVISIONAL}test_only_the_later_part_of_a_bill_is_provisional",
+    ),
+    mutation(
+        "valuations: missing lines stay missing in a provisional one",
+        "catalogue/valuation_choice.py",
+        "_latest",
+        Replace(r"\{LOCATION: latest\} \| .*", "{LOCATION: latest}"),
+        f"{PROVISIONAL}test_all_lines_are_of_the_edition_that_ended",
+    ),
+    mutation(
+        "valuations: the first part of a split bill is provisional too",
+        "emissions/aggregation.py",
+        "evaluate",
+        Replace(r"sa\.case\(\(valuation\.c\.provisional, (.*)\), else_=0\)", "amounts[f'{basis.method}_co2e_kg']"),
+        f"{PROVISIONAL}test_only_the_later_part_of_a_bill_is_provisional",
+    ),
+    mutation(
+        "valuations: a change of a factor does not choose again",
+        "catalogue/valuation_choice.py",
+        "choosing_again",
+        Drop(r"ensure_valuations\(.*\)"),
+        f"{PROVISIONAL}test_restatement_makes_provisional_usages_final",
+    ),
+    mutation(
+        "valuations: a market-based line is never a fallback",
+        "catalogue/valuation_choice.py",
+        "_lines",
+        Replace(r"line == MARKET and is_fallback", "False"),
+        f"{PROVISIONAL}test_all_lines_are_of_the_edition_that_ended",
+    ),
+    mutation(
+        "valuations: a new time zone keeps split ones",
+        "usages/ledger/daily_totals.py",
+        "rebuilding_daily_totals",
+        Drop(r"forget_splits\(organization_id\)"),
+        "tests/catalogue/test_factor_splits.py::test_new_time_zone_keeps_split_bills_exact",
+    ),
+    mutation(
+        "verification: the provisional flag is not compared",
+        "exports/service.py",
+        "_miscalculations",
+        Replace(r"version\.frozen_provisional != version\.provisional", "False"),
+        "tests/exports/test_verify.py::test_changed_value_in_database_is_found",
     ),
 )

@@ -19,12 +19,14 @@ from tests.support.scale import examples
 SECOND = dt.timedelta(seconds=1)
 DAYS = [dt.datetime(2024, month, day, tzinfo=dt.UTC) for month in (1, 2, 3) for day in (1, 15, 28)]
 days = st.sampled_from(DAYS)
+# In seconds. Most of the others are short, so these end after a change of the factors.
+lengths = st.integers(1, 10**7) | st.sampled_from([31 * 86400, 60 * 86400 + 12345, 90 * 86400])
 amounts = st.decimals(0, 1000, places=3)
 kinds = st.sampled_from(["shared", "own", "market"])  # Of factors. A market-based one is the organization's own.
-NUMBERS_OF_USAGE = ("amount", "factor", "market")
 
 
 MONTHS = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3, 4)]
+BEGIN, END = dt.datetime(1900, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 NUMBERS = itertools.count()
 
 
@@ -35,11 +37,18 @@ def used_until(moment, expected):
     return (expected["amount"] * passed / whole).quantize(Decimal("1e-12"), ROUND_HALF_UP)
 
 
-def parts_of(expected):
-    """Return the part of a usage in each month."""
+def amount_within(expected, start, end):
+    """Return the amount of a usage within [start, end)."""
     if expected["until"] is None:
-        return [expected["amount"] if start <= expected["day"] < end else Decimal(0) for start, end in pairwise(MONTHS)]
-    return [used_until(end, expected) - used_until(start, expected) for start, end in pairwise(MONTHS)]
+        return expected["amount"] if start <= expected["day"] < end else Decimal(0)
+    return used_until(end, expected) - used_until(start, expected) if start < end else Decimal(0)
+
+
+def co2e_within(expected, start, end, factor="factor"):
+    """Return the kg CO2e of a usage within [start, end), by the factors of its parts."""
+    starts = [part["start"] for part in expected["parts"]]
+    spans = zip(expected["parts"], starts, [*starts[1:], END], strict=True)
+    return sum(amount_within(expected, max(start, first), min(end, last)) * part[factor] for part, first, last in spans)
 
 
 def history_of(sign_in):
@@ -48,21 +57,26 @@ def history_of(sign_in):
     class History(RuleBasedStateMachine):
         usages = Bundle("usages")
 
-        @initialize()
-        def begin(self):
+        @initialize(splits=st.booleans())
+        def begin(self, splits):
             self.organization = factories.organization()
             self.manager = sign_in(factories.user(self.organization, "manager"))
             self.admin = sign_in(factories.user(factories.organization(), "admin"))
             self.members = [factories.user(self.organization) for _ in range(2)]
             # The scope of each type, and its factors by kind, in the order of their entry: [valid from, factor, id].
-            begin = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
             self.scopes, self.factors = {}, {}
             for value in (1, 2):
                 usage_type = factories.usage_type(factor=None, scope=2)
-                shared = factories.emission_factor(usage_type, value)
+                first = factories.emission_factor(usage_type, value, valid_until="2024-02-01")
+                second = factories.emission_factor(usage_type, value + 2, "2024-02-01")
                 self.scopes[usage_type.id] = 2
-                self.factors[usage_type.id] = {"shared": [[begin, Decimal(value), shared.id]], "own": [], "market": []}
+                self.factors[usage_type.id] = {
+                    "shared": [[BEGIN, Decimal(value), first.id], [MONTHS[1], Decimal(value + 2), second.id]],
+                    "own": [],
+                    "market": [],
+                }
             self.types = list(self.scopes)
+            self.split_bills(splits)
             self.ledger, self.past = {}, []
 
         def teardown(self):
@@ -77,13 +91,21 @@ def history_of(sign_in):
                     return in_force[-1]
             raise AssertionError("There is always a shared one.")
 
-        def valuation_at(self, usage_type_id, moment):
-            """Return both factors and the scope of a usage at a time."""
-            factor = self.factor_at(usage_type_id, moment, "own", "shared")
-            scope, market = self.scopes[usage_type_id], factor
-            if scope == 2:
-                market = self.factor_at(usage_type_id, moment, "market", "own", "shared")
-            return {"factor": factor, "market": market, "scope": scope}
+        def valuation_of(self, usage_type_id, day, until):
+            """Return the scope of a usage, and both factors of each part. All factors change at midnight."""
+            scope = self.scopes[usage_type_id]
+            starts = [BEGIN]
+            if self.splits and until is not None and until - day >= dt.timedelta(hours=23):
+                changes = {since for factors in self.factors[usage_type_id].values() for since, *_ in factors}
+                starts += sorted(change for change in changes if day < change < until)
+            parts = []
+            for start in starts:
+                factor = self.factor_at(usage_type_id, max(start, day), "own", "shared")
+                market = factor
+                if scope == 2:
+                    market = self.factor_at(usage_type_id, max(start, day), "market", "own", "shared")
+                parts.append({"start": start, "factor": factor, "market": market})
+            return {"scope": scope, "parts": parts}
 
         def remember(self):
             self.past.append((factories.now(), copy.deepcopy(self.ledger)))
@@ -101,19 +123,19 @@ def history_of(sign_in):
             }
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
-            valuation = self.valuation_at(self.types[place], day)
+            valuation = self.valuation_of(self.types[place], day, None)
             self.expect(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, **valuation)
             self.remember()
             return answer.json["id"]
 
-        @rule(target=usages, place=st.integers(0, 1), day=days, length=st.integers(1, 10**7), amount=amounts)
+        @rule(target=usages, place=st.integers(0, 1), day=days, length=lengths, amount=amounts)
         def record_a_bill(self, place, day, length, amount):
             until = day + length * SECOND
             span = {"usage_at": format_datetime(day), "usage_until": format_datetime(until)}
             body = {"usage_type_id": self.types[place], "amount": format_decimal(amount)} | span
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == 201
-            valuation = self.valuation_at(self.types[place], day)
+            valuation = self.valuation_of(self.types[place], day, until)
             self.expect(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, **valuation)
             self.remember()
             return answer.json["id"]
@@ -130,7 +152,7 @@ def history_of(sign_in):
             until = self.ledger[usage]["until"]
             assert answer.status_code == (200 if until is None or day < until else 422)
             if answer.status_code == 200 and day != self.ledger[usage]["day"]:
-                self.expect(usage, day=day, **self.valuation_at(self.ledger[usage]["type"], day))
+                self.expect(usage, day=day, **self.valuation_of(self.ledger[usage]["type"], day, until))
             self.remember()
 
         @rule(usage=consumes(usages))
@@ -148,7 +170,7 @@ def history_of(sign_in):
             imported = self.manager.post(path, data=file, content_type="text/csv").json["id"]
             usages = self.manager.get(f"/usages?import_id={imported}&sort=id").json
             for usage, (day, amount) in zip(usages, lines, strict=True):
-                valuation = self.valuation_at(self.types[place], day)
+                valuation = self.valuation_of(self.types[place], day, None)
                 self.expect(usage["id"], type=self.types[place], day=day, until=None, amount=amount, **valuation)
             self.remember()
 
@@ -193,8 +215,17 @@ def history_of(sign_in):
             assert self.manager.post("/restatements", json=body).status_code in (200, 201)
             for usage, expected in self.ledger.items():
                 if expected["type"] == self.types[place]:
-                    self.expect(usage, **self.valuation_at(expected["type"], expected["day"]))
+                    valuation = self.valuation_of(expected["type"], expected["day"], expected["until"])
+                    self.expect(usage, **valuation)
             self.remember()
+
+        @rule(splits=st.booleans())
+        def split_bills(self, splits):
+            """Let later bills over a change of factor be split, or not."""
+            fields = {"factor_split": "days" if splits else "start"}
+            path = f"/organizations/{self.organization.id}"
+            assert self.manager.patch(path, json=fields, headers={"If-Match": "*"}).status_code == 200
+            self.splits = splits
 
         @rule()
         def erase_a_member(self):
@@ -212,16 +243,20 @@ def history_of(sign_in):
                 for usage in listed
             }
             assert answered == {
-                usage: [b["type"], format_datetime(b["day"]), *(float(b[name]) for name in NUMBERS_OF_USAGE)]
+                usage: [
+                    b["type"],
+                    format_datetime(b["day"]),
+                    *map(float, (b["amount"], b["parts"][0]["factor"], b["parts"][0]["market"])),
+                ]
                 for usage, b in ledger.items()
             }
             months, total, market, scopes = defaultdict(Decimal), Decimal(0), Decimal(0), defaultdict(Decimal)
             for expected in ledger.values():
-                for month, part in enumerate(parts_of(expected), 1):
-                    months[month] += part * expected["factor"]
-                total += expected["amount"] * expected["factor"]
-                market += expected["amount"] * expected["market"]
-                scopes[expected["scope"]] += expected["amount"] * expected["market"]
+                for month, (start, end) in enumerate(pairwise(MONTHS), 1):
+                    months[month] += co2e_within(expected, start, end)
+                total += co2e_within(expected, BEGIN, END)
+                market += co2e_within(expected, BEGIN, END, "market")
+                scopes[expected["scope"]] += co2e_within(expected, BEGIN, END, "market")
             query = f"start=2024-01-01&end=2024-04-01&as_of={as_of}"
             trend = self.manager.get(f"/emissions/trend?{query}").json
             assert [bucket["co2e_kg"] for bucket in trend] == [float(months[month]) for month in (1, 2, 3)]

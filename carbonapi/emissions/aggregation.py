@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ..accounts.models import Organization, User
 from ..catalogue.models import DEFAULT_METHOD, LOCATION, MARKET, METHODS, UsageType
 from ..catalogue.valuations import Valuation, line_factors
+from ..sites.models import Meter, Site
 
 # The groups, and the column of a part that each is derived from.
 KEYS = {
@@ -22,8 +23,13 @@ KEYS = {
     "scope": "valuation_id",
     "category": "valuation_id",
     "organization": "organization_id",
+    "site": "site_id",
+    "meter": "meter_id",
+    "region": "region",
 }
 GROUPS = tuple(KEYS)
+# Daily totals do not have these columns.
+GROUPS_OF_USAGES = frozenset({"user", "site", "meter", "region"})
 LINE_GROUPS = ("scope", "category")  # The lines of one usage can be in several of these groups.
 SHARE_DIGITS = Decimal("0.000001")
 SCOPES = sa.bindparam("scopes", type_=ARRAY(sa.SmallInteger))
@@ -121,6 +127,13 @@ def group_column(evaluated: Any, group_by: str) -> tuple[Any, Any, Any]:
             return scope, scope, sa.literal("scope ").op("||")(sa.cast(scope, sa.Text))
         case "category":
             return evaluated.c.category, sa.cast(sa.null(), sa.BigInteger), evaluated.c.category
+        case "site":
+            return evaluated.c.site_id, evaluated.c.site_id, Site.name
+        case "meter":
+            return evaluated.c.meter_id, evaluated.c.meter_id, Meter.name
+        case "region":
+            region = sa.func.coalesce(evaluated.c.region, Organization.region)
+            return region, sa.cast(sa.null(), sa.BigInteger), region
         case _:
             return evaluated.c.organization_id, evaluated.c.organization_id, Organization.name
 
@@ -130,7 +143,13 @@ def join_names(statement: sa.Select[Any], evaluated: Any) -> sa.Select[Any]:
     statement = statement.select_from(evaluated).join(UsageType, UsageType.id == evaluated.c.usage_type_id)
     if "user_id" in evaluated.c:
         statement = statement.join(User, User.id == evaluated.c.user_id)
-    return statement.join(Organization, Organization.id == evaluated.c.organization_id)
+    statement = statement.join(Organization, Organization.id == evaluated.c.organization_id)
+    for name, model in (("site_id", Site), ("meter_id", Meter)):
+        if name in evaluated.c:
+            table: Any = model.__table__
+            is_it = (table.c.organization_id == evaluated.c.organization_id) & (table.c.id == evaluated.c[name])
+            statement = statement.outerjoin(table, is_it)
+    return statement
 
 
 def to_figures(row: Any) -> Figures:

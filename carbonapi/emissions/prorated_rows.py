@@ -23,7 +23,7 @@ from ..usages.models import DailyTotal, Usage, split_id
 USAGE_COLUMNS = (
     Usage.organization_id, Usage.id, Usage.version, Usage.user_id, Usage.usage_type_id, Usage.usage_at,
     Usage.usage_until, Usage.amount_in_type_unit, Usage.valuation_id, Usage.split_co2e_kg, Usage.quality,
-    Usage.adjusts_closed_period_id, Usage.restatement_id,
+    Usage.adjusts_closed_period_id, Usage.restatement_id, Usage.site_id, Usage.meter_id, Usage.region,
 )  # fmt: skip
 SELECTED_USAGES: Any = sa.table("usage_rows", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
 SELECTED_TOTALS: Any = sa.table("total_rows", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))

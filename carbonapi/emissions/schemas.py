@@ -12,7 +12,7 @@ from ..usages.schemas import UsageFilter
 from .aggregation import GROUPS
 from .buckets import BUCKETS
 from .comparison import COMPARISONS
-from .summary import BREAKDOWNS
+from .summary import BREAKDOWNS, DEFAULT_BREAKDOWNS
 
 
 class FiguresQuery(UsageFilter):
@@ -57,11 +57,11 @@ class TrendQuery(ConvertibleQuery):
 class SummaryQuery(ConvertibleQuery):
     by = ma.fields.List(
         ma.fields.String(validate=ma.validate.OneOf(BREAKDOWNS)),
-        load_default=lambda: list(BREAKDOWNS),
+        load_default=lambda: list(DEFAULT_BREAKDOWNS),
         validate=ma.validate.Length(1, len(BREAKDOWNS)),
         metadata={
-            "description": "Breakdown of the total. Repeat it for several; by default all. Without `user`, the "
-            "response time does not depend on the number of usages."
+            "description": f"Breakdown of the total. Repeat it for several; by default {', '.join(DEFAULT_BREAKDOWNS)}. "
+            "Without `user`, `site`, `meter` and `region`, the response time does not depend on the number of usages."
         },
     )
 
@@ -93,7 +93,7 @@ class FiguresSchema(Schema):
 
 
 class GroupSchema(FiguresSchema):
-    """The sum of one usage type, user, scope, category or organization."""
+    """The sum of one usage type, user, scope, category, site, meter, region or organization."""
 
     class Meta:
         fields = (
@@ -102,12 +102,15 @@ class GroupSchema(FiguresSchema):
         )  # fmt: skip
 
     id = returned(
-        ma.fields.Integer, 100, "ID of the group, or the number of the scope. `null` for a category.", nullable=True
+        ma.fields.Integer,
+        100,
+        "ID of the group, or the number of the scope. `null` for a category or region.",
+        nullable=True,
     )
     name = returned(
         ma.fields.String,
         "electricity",
-        "Name of the group. `null` without a scope or category, and for a deleted user.",
+        "Name of the group. `null` without a scope, category, site, meter or region, and for a deleted user.",
         nullable=True,
     )
 
@@ -193,6 +196,9 @@ class SummarySchema(FiguresSchema):
     by_category = _breakdown()
     by_usage_type = _breakdown()
     by_user = _breakdown()
+    by_site = _breakdown()
+    by_meter = _breakdown()
+    by_region = _breakdown()
 
 
 class DifferenceSchema(Schema):

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..rest.fields import start_of_day
 from .aggregation import (
+    GROUPS_OF_USAGES,
     LINE_GROUPS,
     Basis,
     Figures,
@@ -23,7 +24,8 @@ from .aggregation import (
 from .prorated_rows import TimeEdges
 from .service import CachedQuery, RowSource, UsageSelection
 
-BREAKDOWNS = ("scope", "category", "usage_type", "user")
+DEFAULT_BREAKDOWNS = ("scope", "category", "usage_type", "user")
+BREAKDOWNS = (*DEFAULT_BREAKDOWNS, "site", "meter", "region")
 EDGES = TimeEdges("edges")
 # All usages are between the midnights of these, in any time zone.
 OUTER_DAYS = (dt.date(1899, 12, 30), dt.date(2201, 1, 3))
@@ -40,7 +42,7 @@ def summary(
     outermost = (start_of_day(day, selection.timezone) for day in OUTER_DAYS)
     edges = [instant or outer for instant, outer in zip((start, end), outermost, strict=True)]
     query = CachedQuery(_sums, "co2e_kg DESC, id NULLS LAST, name", (breakdowns, selection.basis))
-    rows = selection.rows(query, {EDGES: edges}, by_days="user" not in breakdowns)
+    rows = selection.rows(query, {EDGES: edges}, by_days=GROUPS_OF_USAGES.isdisjoint(breakdowns))
     whole = next(row for row in rows if row.breakdown is None)
     nothing = dict.fromkeys(selection.basis.sums, 0)
     answer: Figures = to_figures(whole) if whole.usage_count else nothing

@@ -12,6 +12,7 @@ from ..db import db
 from ..local_time.clock import MICROSECOND
 from ..usages.models import Usage
 from .aggregation import (
+    GROUPS_OF_USAGES,
     LINE_GROUPS,
     Basis,
     Figures,
@@ -69,9 +70,9 @@ def trend(
         )
         instants[PREVIOUS] = _clip(previous_edges, *previous_range)
         series[PREVIOUS] = _empty_buckets(previous_edges, selection.basis.sums)
-    # Daily totals have sums of neither hours nor users, and they have the days of a single time zone.
+    # Daily totals have no sums of hours, users or sites, and they have the days of a single time zone.
     has_days = timezone == selection.timezone
-    by_days = has_days and bucket != "hour" and group_by != "user"
+    by_days = has_days and bucket != "hour" and group_by not in GROUPS_OF_USAGES
     query = CachedQuery(_sums_and_hours, ORDER, (group_by, selection.basis))
     rows = selection.rows(query, instants, by_days=by_days, hours_by_days=has_days, timezone=timezone)
     for edges_name, buckets in series.items():

@@ -1,11 +1,13 @@
 """Candidates: usages about to be recorded, as a table of the statement, and the reasons why some cannot be."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
+from ..catalogue.factor_selection import country_of
 from ..catalogue.models import UsageType
 from ..catalogue.usage_valuations import choose_valuation, current_key, missing_time, valuation_of
 from ..catalogue.valuations import Valuation
@@ -70,6 +72,13 @@ def is_outdated() -> sa.ColumnElement[bool]:
     frozen = (Valuation.organization_id == Usage.organization_id, Valuation.id == Usage.valuation_id)
     frozen_key = sa.select(Valuation.key).where(*frozen).correlate(Usage).scalar_subquery()
     return sa.func.coalesce(now != frozen_key, sa.false())
+
+
+def is_in_region(regions: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that a usage is in one of these regions, by its own or its organization's."""
+    of_organization = sa.select(Organization.region).where(Organization.id == Usage.organization_id).correlate(Usage)
+    region = sa.func.coalesce(Usage.region, of_organization.scalar_subquery())
+    return sa.or_(region.in_(regions), country_of(region).in_(regions))
 
 
 def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.Select[Any]:

@@ -36,7 +36,7 @@ from ..rest.fields import (
     returned,
 )
 from ..sites.tree import is_within
-from .candidates import is_outdated
+from .candidates import is_in_region, is_outdated
 from .history import ledger_as_of
 from .models import DEFAULT_QUALITY, QUALITIES, Usage, UsageVersion
 from .validation import interval_error
@@ -264,6 +264,12 @@ class UsageFilter(AsOfQuery):
         "Return only usages at this site and at the sites below it.",
     )
     meter_id = equal_to(Usage.meter_id)
+    region = any_of(
+        is_in_region,
+        Region(),
+        "Return only usages in this region, by their own region or else that of their organization. A country includes "
+        "its subdivisions.",
+    )
     provisional = flag(Usage.__table__.c.provisional, "Whether the factor had ended before the usage.")
     outdated = any_of(
         lambda values: is_outdated().in_(values),

@@ -15,7 +15,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..catalogue.usage_valuations import usage_parts
 from ..local_time.clock import MICROSECOND, TIMESTAMPTZ
+from ..local_time.proration import prorated_amount
 from ..rest.fields import format_datetime
+from ..sites.ownership import Ownership
 from ..usages.models import DailyTotal, Usage, split_id
 
 # A statement of figures reads the selected usages, and the daily totals that cover them, by these names. So one
@@ -80,34 +82,88 @@ def within(start: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnEleme
     )
 
 
-def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> Any:
+def ownership_parameters(owned: Sequence[Ownership]) -> dict[str, Any]:
+    """Return the parameters of OWNERSHIP."""
+
+    def texts(name: str, endless: str) -> str:
+        instants = (getattr(each, name) for each in owned)
+        return "{" + ",".join(format_datetime(instant) if instant else endless for instant in instants) + "}"
+
+    return {
+        "owned_organizations": [each.organization_id for each in owned],
+        "owned_sites": [each.site_id for each in owned],
+        "owned_from": texts("start", "-infinity"),
+        "owned_until": texts("end", "infinity"),
+        "owned_shares": [each.share for each in owned],
+    }
+
+
+def _ownership() -> sa.CTE:
+    """Return a CTE of the shares of sites, which are parameters: see `sites.ownership`."""
+    ids, instants = ARRAY(sa.BigInteger), ARRAY(TIMESTAMPTZ)
+    arrays = (
+        sa.bindparam("owned_organizations", type_=ids),
+        sa.bindparam("owned_sites", type_=ids),
+        sa.cast(sa.bindparam("owned_from", type_=sa.Text), instants),
+        sa.cast(sa.bindparam("owned_until", type_=sa.Text), instants),
+        sa.cast(sa.bindparam("owned_shares", type_=ARRAY(sa.Numeric)), ARRAY(sa.Numeric)),
+    )
+    columns: dict[str, Any] = {"organization_id": sa.BigInteger, "site_id": sa.BigInteger, "starts_at": TIMESTAMPTZ,
+               "ends_at": TIMESTAMPTZ, "share": sa.Numeric}  # fmt: skip
+    rows: Any = sa.func.unnest(*arrays).table_valued(*(sa.column(name, type_) for name, type_ in columns.items()))
+    return sa.select(rows.render_derived("owned")).cte("ownership")
+
+
+OWNERSHIP: Any = _ownership()
+
+
+def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS, *, by_ownership: bool = False) -> Any:
     """Return the parts of the selected usages between the edges, as a table.
 
     Columns: `place`; the part's `amount`, in the unit of the type; `estimated_amount`, the same if it is estimated;
     `part_start` and `part_end` of an interval; `usage_count`, which is 1, or 0 if another part in the place counts
     the split usage; and the named columns of the usage. `valuation_id` is that of the part.
+    by_ownership: multiply the amounts by the shares of OWNERSHIP.
     """
     usage = SELECTED_USAGES.c
     names = dict.fromkeys(("usage_at", "quality", *columns))
     others = [usage[name] for name in names if name in usage and name != "valuation_id"]
     ends = [name for name in names if name not in usage]
     is_instant, is_interval = within(edges.first, edges.last)
+    amount: Any = usage.amount_in_type_unit
+    whole_source: Any = SELECTED_USAGES.join(edges.table, sa.true())
+    if by_ownership:
+        is_owned_then = (OWNERSHIP.c.starts_at <= usage.usage_at) & (OWNERSHIP.c.ends_at > usage.usage_at)
+        whole_source = whole_source.outerjoin(OWNERSHIP, _is_of_site(usage) & is_owned_then)
+        amount = amount * sa.func.coalesce(OWNERSHIP.c.share, 1)
     whole = (
-        sa.select(edges.place_of(usage.usage_at).label("place"), usage.amount_in_type_unit.label("amount"))
+        sa.select(edges.place_of(usage.usage_at).label("place"), amount.label("amount"))
         .add_columns(usage.valuation_id, sa.literal(1).label("usage_count"), *others)
         .add_columns(*(sa.cast(None, TIMESTAMPTZ).label(name) for name in ends))
-        .select_from(SELECTED_USAGES.join(edges.table, sa.true()))
+        .select_from(whole_source)
         .where(is_instant)
     )
     places = edges.places_of(usage.usage_at, usage.usage_until)
     instants, place = edges.table.c.instants, places.c.place
     start, end = instants[place], instants[place + 1]
     split = usage_parts(usage, usage.valuation_id, split_id(usage), start, end, "split")
-    count = sa.cast(split.c.is_first, sa.Integer).label("usage_count")
+    part_source: Any = SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()).join(split, sa.true())
+    is_first, amount = split.c.is_first, split.c.part_amount
+    if by_ownership:
+        owned = OWNERSHIP.c
+        is_owned_then = (owned.starts_at < split.c.part_end) & (owned.ends_at > split.c.part_start)
+        part_source = part_source.outerjoin(OWNERSHIP, _is_of_site(usage) & is_owned_then)
+        owned_from = sa.func.greatest(split.c.part_start, owned.starts_at)
+        owned_until = sa.func.least(split.c.part_end, owned.ends_at)
+        within_span = prorated_amount(
+            usage.amount_in_type_unit, usage.usage_at, usage.usage_until, owned_from, owned_until
+        )
+        amount = sa.case((owned.share.is_(None), amount), else_=within_span * owned.share)
+        is_first = is_first & sa.func.coalesce(owned.starts_at <= split.c.part_start, sa.true())
     part = (
-        sa.select(place, split.c.part_amount.label("amount"), split.c.part_valuation_id.label("valuation_id"))
-        .add_columns(count, *others, *(split.c[name] for name in ends))
-        .select_from(SELECTED_USAGES.join(edges.table, sa.true()).join(places, sa.true()).join(split, sa.true()))
+        sa.select(place, amount.label("amount"), split.c.part_valuation_id.label("valuation_id"))
+        .add_columns(sa.cast(is_first, sa.Integer).label("usage_count"), *others, *(split.c[name] for name in ends))
+        .select_from(part_source)
         # Two edges are equal around a day that has no counterpart a year before.
         .where(is_interval, start < end)
         .subquery("pieces")
@@ -115,3 +171,8 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS) -> 
     parts = whole.union_all(sa.select(part)).subquery("parts_of_usages")
     estimated = sa.case((parts.c.quality == "estimated", parts.c.amount))
     return sa.select(parts, estimated.label("estimated_amount")).subquery("parts")
+
+
+def _is_of_site(usage: Any) -> sa.ColumnElement[bool]:
+    owned = OWNERSHIP.c
+    return (owned.organization_id == usage.organization_id) & (owned.site_id == usage.site_id)  # type: ignore[no-any-return]

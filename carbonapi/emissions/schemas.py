@@ -8,6 +8,7 @@ from ..catalogue.models import DEFAULT_METHOD, GWP_SETS
 from ..catalogue.schemas import method
 from ..rest import Schema
 from ..rest.fields import ExactDecimal, UtcDateTime, UtcDateTimeOrDate, returned
+from ..sites.ownership import APPROACHES
 from ..usages.schemas import UsageFilter
 from .aggregation import GROUPS
 from .buckets import BUCKETS
@@ -38,6 +39,14 @@ class ConvertibleQuery(FiguresQuery):
         },
     )
 
+    consolidation = ma.fields.String(
+        validate=ma.validate.OneOf(APPROACHES),
+        metadata={
+            "description": "Count each site by the shares of ownership on its path: by `equity_share`, or entirely if "
+            "under `financial_control` or `operational_control`. By default, every site counts entirely."
+        },
+    )
+
 
 class TrendQuery(ConvertibleQuery):
     bucket = ma.fields.String(
@@ -60,7 +69,8 @@ class SummaryQuery(ConvertibleQuery):
         load_default=lambda: list(DEFAULT_BREAKDOWNS),
         validate=ma.validate.Length(1, len(BREAKDOWNS)),
         metadata={
-            "description": f"Breakdown of the total. Repeat it for several; by default {', '.join(DEFAULT_BREAKDOWNS)}. "
+            "description": "Breakdown of the total. Repeat it for several; by default "
+            f"{', '.join(DEFAULT_BREAKDOWNS)}. "
             "Without `user`, `site`, `meter` and `region`, the response time does not depend on the number of usages."
         },
     )

@@ -13,11 +13,12 @@ from ..auth import current_actor, visible
 from ..catalogue.models import DEFAULT_METHOD
 from ..db import db, inline_cte
 from ..rest.query import QueryFilter
+from ..sites.ownership import ownership_by
 from ..usages.daily_totals_query import matching_daily_totals
 from ..usages.models import Usage
 from .aggregation import SCOPES, Basis
 from .daily_rows import PartialDays, daily_rows
-from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, prorated_rows
+from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, ownership_parameters, prorated_rows
 
 Instants = Sequence[dt.datetime]
 ORGANIZATION_ID = sa.bindparam("totals_organization_id", type_=sa.BigInteger)
@@ -29,17 +30,19 @@ class RowSource:
     """The source of the parts between edges: daily totals with these partial days, or usages alone if that is None.
 
     has_totals: whether the statement has the daily totals, so that the hours with data can be read from them.
+    by_ownership: whether the amounts are multiplied by the shares of sites.
     """
 
     edges: TimeEdges
     partial_days: PartialDays | None = None
     has_totals: bool = False
+    by_ownership: bool = False
 
     @property
     def parts(self) -> Any:
         """Return the parts as a table: see `prorated_rows` and `DailyRows.parts` for its columns."""
         if self.partial_days is None:
-            return prorated_rows(self.edges)
+            return prorated_rows(self.edges, by_ownership=self.by_ownership)
         return daily_rows(self.edges).parts(self.partial_days)
 
 
@@ -63,6 +66,7 @@ class UsageSelection:
     totals: the daily totals that cover exactly these usages, if there are any. timezone: the organization's, which the
     days of the totals are in. method and scopes: the lines of their valuations that count.
     gwp_set: the set of global warming potentials that their gases are converted to.
+    consolidation: the approach by which sites count.
     """
 
     usages: sa.Select[Any]
@@ -71,13 +75,15 @@ class UsageSelection:
     method: str = DEFAULT_METHOD
     scopes: Sequence[int] | None = None
     gwp_set: str | None = None
+    consolidation: str | None = None
 
     @classmethod
     def of(cls, query_filter: QueryFilter) -> Self:
         usages = query_filter.unbounded(visible(Usage))
         asked = query_filter.arguments
         totals = matching_daily_totals(query_filter)
-        return cls(usages, totals, current_actor().timezone, asked["method"], asked.get("scope"), asked.get("gwp"))
+        basis = (asked["method"], asked.get("scope"), asked.get("gwp"), asked.get("consolidation"))
+        return cls(usages, totals, current_actor().timezone, *basis)
 
     @property
     def basis(self) -> Basis:
@@ -98,13 +104,18 @@ class UsageSelection:
         """
         if self.scopes is not None:
             parameters[SCOPES.key] = list(self.scopes)
+        by_ownership = self.consolidation is not None
+        if self.consolidation is not None:
+            parameters |= ownership_parameters(ownership_by(self.consolidation))
+            by_days = hours_by_days = False
         if self.totals is not None and (by_days or hours_by_days):
             rows = self._rows_from_totals(self.totals, query, ranges, parameters, by_days=by_days)
             if rows is not None:
                 return rows
         for edges, instants in ranges.items():
             parameters |= edges.parameters(instants)
-        statement = _statement(query, tuple(map(RowSource, ranges)))
+        sources = tuple(RowSource(edges, by_ownership=by_ownership) for edges in ranges)
+        statement = _statement(query, sources)
         return db.session.execute(statement.add_cte(_rows_as(SELECTED_USAGES, self.usages)), parameters).all()
 
     def _rows_from_totals(

@@ -1,5 +1,8 @@
 """Figures of sites, meters and regions."""
 
+import json
+from decimal import Decimal
+
 import pytest
 
 from carbonapi.accounts.models import Organization
@@ -65,3 +68,61 @@ def test_usages_without_a_region_have_the_organizations(as_manager, places):
 
     assert as_manager.get("/emissions/summary?region=FR").json["amount"] == 5
     assert as_manager.get("/emissions/summary?region=FR&region=DE").json["amount"] == 17
+
+
+def own(client, site_id, *shares):
+    """Set the shares of a site: (valid from, equity share, financial control, operational control)."""
+    names = ("valid_from", "equity_share", "financial_control", "operational_control")
+    answer = client.put(
+        f"/sites/{site_id}/shares", json={"shares": [dict(zip(names, share, strict=True)) for share in shares]}
+    )
+    assert answer.status_code == 200, answer.json
+
+
+def kwh_by(client, approach, query=""):
+    figures = json.loads(client.get(f"/emissions/summary?consolidation={approach}{query}").text, parse_float=Decimal)
+    trend = client.get(f"/emissions/trend?consolidation={approach}&start=2024-01-01&end=2025-01-01{query}")
+    buckets = json.loads(trend.text, parse_float=Decimal)
+    assert sum(bucket.get("amount", 0) for bucket in buckets) == figures["amount"]
+    assert figures["co2e_kg"] == figures["amount"] * Decimal("1.5")
+    return figures["amount"]
+
+
+def test_holdings_multiply_the_shares_of_the_path(as_manager, places):
+    own(as_manager, places["group"], ("2020-01-01", 0.5, True, False))
+    own(as_manager, places["london"], ("2020-01-01", 0.83, True, True))
+
+    assert kwh_by(as_manager, "equity_share", f"&site_id={places['london']}") == Decimal("12.45")  # 41.5 % of 30.
+    # Berlin is 50 %, and what has no site is owned entirely.
+    assert kwh_by(as_manager, "equity_share") == Decimal("12.45") + 6 + 5
+    assert kwh_by(as_manager, "financial_control") == 30 + 12 + 5
+    assert kwh_by(as_manager, "operational_control") == 5
+
+
+def test_ownership_counts_from_its_day(as_manager, places):
+    """A site that was bought in July: 184 of 366 days of a bill of the year, and no earlier reading."""
+    own(as_manager, places["berlin"], ("2024-07-01", 1, True, True), ("2024-10-01", 0.25, False, True))
+    year = {"usage_at": "2024-01-01T00:00:00Z", "usage_until": "2025-01-01T00:00:00Z"}
+    record(as_manager, 366, site_id=places["berlin"], usage_type_id=100, **year)
+
+    query = f"&site_id={places['berlin']}"
+    assert kwh_by(as_manager, "operational_control", query) == 184
+    assert kwh_by(as_manager, "equity_share", query) == 92 + 23
+    assert kwh_by(as_manager, "financial_control", query) == 92
+
+
+def test_ownership_changes_at_local_midnight(as_manager, places):
+    as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "America/New_York"})
+    own(as_manager, places["berlin"], ("2024-03-01", 1, True, True))
+    record(as_manager, 1, usage_at="2024-03-01T04:59:59Z", meter_id=places["meters"][1])
+    record(as_manager, 2, usage_at="2024-03-01T05:00:00Z", meter_id=places["meters"][1])
+
+    assert kwh_by(as_manager, "equity_share", f"&site_id={places['berlin']}") == 2 + 12
+
+
+def test_shares_never_change_what_is_recorded(as_manager, places):
+    before = as_manager.get("/usages?sort=id").json
+    own(as_manager, places["group"], ("2020-01-01", 0.5, True, False))
+
+    assert as_manager.get("/usages?sort=id").json == before
+    assert as_manager.get("/emissions/summary").json["amount"] == 47

@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None, *, as_owner: bool = False) -> f
         imports.imports,
         exports.exports,
         emissions.emissions,
+        emissions.coverage,
         restatements.restatements,
         periods.closed_periods,
         accounts.organizations,

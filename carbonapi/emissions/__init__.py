@@ -1,8 +1,9 @@
 """Emissions: figures computed from the ledger.
 
-Each kind of figures has a module with its verb: trend, summary and bridge. `service` executes their statements.
+Each kind of figures has a module with its verb: trend, summary, bridge and coverage_report. `service` executes their
+statements.
 """
 
-from .views import emissions
+from .views import coverage, emissions
 
-__all__ = ["emissions"]
+__all__ = ["coverage", "emissions"]

@@ -1,25 +1,29 @@
 """Coverage: the share of the time that has data, so that a gap in the data does not look like zero emissions.
 
-Coverage is computed for each usage type, by hours of the local clock. An interval covers the hours that it overlaps. A
-reading, which is a usage at an instant, covers the time from its hour until the next reading is due:
+Coverage is computed for each series, by hours of the local clock. A series is the usages of a meter, or those of a type
+at a site without a meter, or at no site. An interval covers the hours that it overlaps. A reading, which is a usage at
+an instant, covers the time from its hour until the next reading is due:
 
-- If the type has readings in several hours of the median day, the next is due after the usual step: the hours from the
-  first to the last reading of the day, divided by the number of steps, rounded to whole hours, on the median day.
+- If the series has readings in several hours of the median day, the next is due after the usual step: the hours from
+  the first to the last reading of the day, divided by the number of steps, rounded to whole hours, on the median day.
 - Otherwise the next is due at the same hour of a later day, after the median gap between two days with readings. A gap
   of 28 to 31 days is a month, of 89 to 92 days a quarter, of 365 or 366 days a year.
 - Readings in a single hour of a single day cover no time, because there is no usual gap.
 
-Adjustments are not readings. The usual step and gap, and the types that should have data, are those of the range and of
-62 days on both sides, so that a gap in a short range is found. The coverage of several types is the mean.
+Adjustments are not readings. The usual step and gap, and the series that should have data, are those of the range and
+of 62 days on both sides, so that a gap in a short range is found. The coverage of several series is the mean, weighted
+by the time in which each should have data: that of a meter is its validity.
 
-PostgreSQL returns the hours of each day. Python keeps all hours of a usage type as the bits of one integer: bit
+PostgreSQL returns the hours of each day. Python keeps all hours of a series as the bits of one integer: bit
 24 × d + h is hour h of day d. A shift by the step and a bitwise OR then extend all readings of years at once, and
 counting bits counts hours.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from decimal import Decimal
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -47,23 +51,42 @@ HORIZON_DAYS = 62
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
 DAY_ZERO = dt.date(1899, 1, 1)  # Before all usages, so that no day has a negative number.
 Hours = int
+Span = tuple[dt.datetime, dt.datetime]
+SERIES = ("usage_type_id", "site_id", "meter_id")
+COVERAGE_DIGITS = Decimal("0.000001")
 
 
-def hours_by_type(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
-    """Select the hours of each usage type: arrays of `days` by number, and of the bits of `readings` and `periods`.
+@dataclass(frozen=True)
+class Series:
+    """The usages of a meter, or of a type at a site without a meter, which should have data within its validity."""
 
-    by_days: whether to read the selected daily totals in place of the selected usages.
+    usage_type_id: int
+    site_id: int | None = None
+    meter_id: int | None = None
+    hours: Hours = 0
+    valid_from: dt.datetime | None = None
+    valid_until: dt.datetime | None = None
+
+    def expected_within(self, begin: dt.datetime, end: dt.datetime) -> Span:
+        """Return the time within [begin, end) in which the series should have data. It may be empty."""
+        return max(begin, self.valid_from or begin), min(end, self.valid_until or end)
+
+
+def hours_by_series(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
+    """Select the hours of each series: arrays of `days` by number, and of the bits of `readings` and `periods`.
+
+    by_days: whether to read the selected daily totals, which know no sites, in place of the selected usages.
     """
     first, last = _day(edges.first) - HORIZON_DAYS, _day(edges.last - MICROSECOND) + HORIZON_DAYS
     found = (_hours_of_totals(first, last) if by_days else _hours_of_usages(first, last)).subquery("found")
     masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
     of_day = (
         sa.select(
-            found.c.usage_type_id,
+            *(found.c[name] for name in SERIES),
             sa.type_coerce(found.c.day - sa.literal(DAY_ZERO, sa.Date), sa.Integer).label("day"),
             *(mask.label(name) for name, mask in masks.items()),
         )
-        .group_by(found.c.usage_type_id, found.c.day)
+        .group_by(*(found.c[name] for name in SERIES), found.c.day)
         .having(masks["readings"].op("|")(masks["periods"]) != 0)
         .subquery("of_day")
     )
@@ -71,7 +94,8 @@ def hours_by_type(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
     arrays: Iterable[Any] = (
         sa.func.array_agg(column, type_=ARRAY(sa.Integer)).label(name) for name, column in columns.items()
     )
-    return sa.select(*arrays).group_by(of_day.c.usage_type_id)
+    keys = [of_day.c[name] for name in SERIES]
+    return sa.select(*(key.label(f"series_{key.name}") for key in keys), *arrays).group_by(*keys)
 
 
 def _day(instant: Any) -> Any:
@@ -86,7 +110,8 @@ def _once(expression: Any) -> Any:
 def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
     total = SELECTED_TOTALS.c
     readings, periods = total.reading_hours.label("readings"), total.period_hours.label("periods")
-    return sa.select(total.usage_type_id, total.day, readings, periods).where(total.day.between(first, last))
+    nowhere = (sa.cast(None, sa.BigInteger).label(name) for name in SERIES[1:])
+    return sa.select(total.usage_type_id, *nowhere, total.day, readings, periods).where(total.day.between(first, last))
 
 
 def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
@@ -98,8 +123,10 @@ def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
         local_clock(TIMEZONE, usage.usage_until - MICROSECOND),
     )
     zero = sa.literal_column("0", sa.Integer)
+    site_id = sa.case((usage.meter_id.is_(None), usage.site_id)).label("site_id")
+    key = (usage.usage_type_id, site_id, usage.meter_id)
     readings = sa.select(
-        usage.usage_type_id,
+        *key,
         day_of(first_time).label("day"),
         hour_bit(first_time).label("readings"),
         zero.label("periods"),
@@ -112,23 +139,57 @@ def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
     days = days.table_valued("midnight").lateral("touched").render_derived()
     day = day_of(days.c.midnight)
     periods = (
-        sa.select(usage.usage_type_id, day, zero, interval_hours(first_time, last_time, day))
+        sa.select(*key, day, zero, interval_hours(first_time, last_time, day))
         .select_from(SELECTED_USAGES.join(days, sa.true()))
         .where(is_interval, is_data)
     )
     return readings.union_all(periods)
 
 
-def covered_seconds(types: Sequence[Any], edges: Sequence[dt.datetime], timezone: str) -> list[Decimal]:
-    """Return the seconds with data between each edge and the next, added up over the usage types.
+def covered_hours(row: Any) -> Hours:
+    """Return the hours with data of a row of `hours_by_series`."""
+    readings, periods = (dict(zip(row.days, masks, strict=True)) for masks in (row.readings, row.periods))
+    return _covered_by_readings(readings) | _join_days(periods.items())
 
-    types: the rows of `hours_by_type`.
+
+def coverage_of(series: Sequence[Series], span: Span, read: Span, timezone: str) -> Decimal | None:
+    """Return the share of the expected time of a span that has data, rounded down to six digits.
+
+    read: the part of the span whose data count; the rest is missing. The coverage is 1 only if no data is missing, and
+    None if no time is expected.
     """
-    of_types = []
-    for row in types:
-        readings, periods = (dict(zip(row.days, masks, strict=True)) for masks in (row.readings, row.periods))
-        of_types.append(_covered_by_readings(readings) | _join_days(periods.items()))
-    return [_seconds(of_types, begin, end, timezone) if begin < end else Decimal(0) for begin, end in pairwise(edges)]
+    always = [each for each in series if each.expected_within(*span) == span]
+    expected = len(always) * (span[1] - span[0])
+    covered = _seconds([each.hours for each in always], *read, timezone)
+    for each in series:
+        since, until = each.expected_within(*span)
+        if (since, until) != span and since < until:
+            expected += until - since
+            covered += _seconds([each.hours], max(since, read[0]), min(until, read[1]), timezone)
+    if not expected:
+        return None
+    return (covered / (Decimal(expected // MICROSECOND) / 10**6)).quantize(COVERAGE_DIGITS, ROUND_DOWN)
+
+
+def gaps_of(series: Series, span: Span, timezone: str) -> Iterator[Span]:
+    """Yield the parts of a span in which a series should have data but has none."""
+    begin, end = series.expected_within(*span)
+    if begin >= end:
+        return
+    zone = ZoneInfo(timezone)
+    first, last = begin.astimezone(zone).date(), (end - MICROSECOND).astimezone(zone).date()
+    length = HOURS * ((last - first).days + 1)
+    missing = ~_from_day(series.hours, first) & ((1 << length) - 1)
+    for run in re.finditer("1+", f"{missing:b}"[::-1]):
+        since, until = (max(begin, min(end, _start_of_hour(first, hour, zone))) for hour in run.span())
+        if since < until:
+            yield since, until
+
+
+def _start_of_hour(day: dt.date, hour: int, zone: ZoneInfo) -> dt.datetime:
+    """Return the instant at which an hour begins, counted from the midnight of a day by the local clock."""
+    days, hour = divmod(hour, HOURS)
+    return dt.datetime.combine(day + days * DAY, dt.time(hour), zone).astimezone(dt.UTC)
 
 
 def _join_days(masks: Iterable[tuple[int, int]]) -> Hours:
@@ -197,7 +258,9 @@ def _add_gap(day: int, gap: int) -> int:
 
 
 def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, timezone: str) -> Decimal:
-    """Return the seconds within [begin, end) of the hours of all types."""
+    """Return the seconds within [begin, end) of the hours of all series."""
+    if begin >= end:
+        return Decimal(0)
     zone = ZoneInfo(timezone)
     first, last = (instant.astimezone(zone).date() for instant in (begin, end))
     whole_from = first if start_of_day(first, timezone) == begin else first + DAY

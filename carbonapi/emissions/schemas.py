@@ -249,3 +249,47 @@ class BridgeSchema(DifferenceSchema):
         required=True,
         metadata={"description": "The same figures for each usage type, largest change first."},
     )
+
+
+def _share_of_time(description: str) -> Any:
+    return returned(ExactDecimal, 1, description, nullable=True)
+
+
+class GapSchema(Schema):
+    """A span without data."""
+
+    starts_at = returned(UtcDateTime, "2026-06-01T00:00:00Z")
+    ends_at = returned(UtcDateTime, "2026-07-01T00:00:00Z")
+
+
+class CoveredMonthSchema(GapSchema):
+    """A month of local time, or the part of it in the range."""
+
+    class Meta:
+        fields = ("starts_at", "ends_at", "coverage")
+
+    coverage = _share_of_time("Share of the expected time that has data. `null` if none is expected.")
+
+
+class CoveredSeriesSchema(Schema):
+    """The coverage of a meter, or of the usages of a type at a site without a meter."""
+
+    usage_type_id = returned(ma.fields.Integer, 100)
+    usage_type_name = returned(ma.fields.String, "electricity", nullable=True)
+    site_id = returned(ma.fields.Integer, 1, nullable=True)
+    site_name = returned(ma.fields.String, "Berlin", nullable=True)
+    meter_id = returned(ma.fields.Integer, 1, nullable=True)
+    meter_name = returned(ma.fields.String, "Main", nullable=True)
+    coverage = _share_of_time("Share of the expected time that has data, rounded down to six digits.")
+    months = ma.fields.List(ma.fields.Nested(CoveredMonthSchema), required=True)
+    gaps = ma.fields.List(ma.fields.Nested(GapSchema), required=True)
+
+
+class CoverageSchema(Schema):
+    """The coverage of all series, lowest first."""
+
+    coverage = _share_of_time("Mean of the series, weighted by the time in which each should have data.")
+    mean_of_months = _share_of_time("Mean of the months of all series, each of the same weight.")
+    expected_months = returned(ma.fields.Integer, 24, "Number of months of all series in which data is expected.")
+    complete_months = returned(ma.fields.Integer, 24, "Number of these months without a gap.")
+    series = ma.fields.List(ma.fields.Nested(CoveredSeriesSchema), required=True)

@@ -29,7 +29,7 @@ TIMEZONE = sa.bindparam("totals_timezone", type_=sa.Text)
 class RowSource:
     """The source of the parts between edges: daily totals with these partial days, or usages alone if that is None.
 
-    has_totals: whether the statement has the daily totals, so that the hours with data can be read from them.
+    has_totals: whether the hours with data can be read from the daily totals.
     by_ownership: whether the amounts are multiplied by the shares of sites.
     """
 
@@ -82,7 +82,7 @@ class UsageSelection:
         usages = query_filter.unbounded(visible(Usage))
         asked = query_filter.arguments
         totals = matching_daily_totals(query_filter)
-        basis = (asked["method"], asked.get("scope"), asked.get("gwp"), asked.get("consolidation"))
+        basis = (asked.get("method", DEFAULT_METHOD), asked.get("scope"), asked.get("gwp"), asked.get("consolidation"))
         return cls(usages, totals, current_actor().timezone, *basis)
 
     @property
@@ -95,13 +95,15 @@ class UsageSelection:
         ranges: Mapping[TimeEdges, Instants],
         *,
         by_days: bool,
-        hours_by_days: bool = False,
+        hours_by_days: bool | None = None,
         **parameters: Any,
     ) -> Sequence[sa.Row[Any]]:
         """Return the rows of a query. ranges: the instants of its edges.
 
-        by_days: whether daily totals may replace usages. hours_by_days: whether they may for the hours with data.
+        by_days: whether daily totals may replace usages. hours_by_days: whether they may for the hours with data; by
+        default, as for the rest.
         """
+        hours_by_days = by_days if hours_by_days is None else hours_by_days
         if self.scopes is not None:
             parameters[SCOPES.key] = list(self.scopes)
         by_ownership = self.consolidation is not None
@@ -109,7 +111,9 @@ class UsageSelection:
             parameters |= ownership_parameters(ownership_by(self.consolidation))
             by_days = hours_by_days = False
         if self.totals is not None and (by_days or hours_by_days):
-            rows = self._rows_from_totals(self.totals, query, ranges, parameters, by_days=by_days)
+            rows = self._rows_from_totals(
+                self.totals, query, ranges, parameters, by_days=by_days, hours_by_days=hours_by_days
+            )
             if rows is not None:
                 return rows
         for edges, instants in ranges.items():
@@ -126,23 +130,24 @@ class UsageSelection:
         parameters: dict[str, Any],
         *,
         by_days: bool,
+        hours_by_days: bool,
     ) -> Sequence[sa.Row[Any]] | None:
         """Return the rows of a query from daily totals, or None if its edges are not the edges of days."""
         parameters = parameters | {ORGANIZATION_ID.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
         sources = []
         for edges, instants in ranges.items():
             if not by_days:
-                sources.append(RowSource(edges, has_totals=True))
+                sources.append(RowSource(edges, has_totals=hours_by_days))
                 parameters |= edges.parameters(instants)
                 continue
             days = daily_rows(edges).divide(instants, self.timezone)
             if days is None:
                 return None
             partial_days, day_parameters = days
-            sources.append(RowSource(edges, partial_days, has_totals=True))
+            sources.append(RowSource(edges, partial_days, has_totals=hours_by_days))
             parameters |= day_parameters
         statement = _statement_from_totals(query, tuple(sources)).add_cte(_rows_as(SELECTED_TOTALS, totals))
-        if any(source.partial_days is None or any(source.partial_days) for source in sources):
+        if not hours_by_days or any(source.partial_days is None or any(source.partial_days) for source in sources):
             statement = statement.add_cte(_rows_as(SELECTED_USAGES, self.usages))
         rows = db.session.execute(statement, parameters).all()
         return [row for row in rows if row.is_row] if rows and rows[0].days_agree else None

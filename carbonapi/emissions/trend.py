@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,14 +25,15 @@ from .aggregation import (
 )
 from .buckets import bucket_edges
 from .comparison import comparison_range, is_folded, per_day
-from .coverage import covered_seconds, hours_by_type
+from .coverage import SERIES, Series, coverage_of, hours_by_series
 from .prorated_rows import TimeEdges
+from .series import NOTHING_EXPECTED, Expectation
 from .service import CachedQuery, RowSource, UsageSelection
 
 CURRENT, PREVIOUS = TimeEdges("edges"), TimeEdges("previous_edges")
 ORDER = "is_whole DESC, group_id NULLS LAST"
 HOUR_COLUMNS = ("days", "readings", "periods")
-COVERAGE_DIGITS = Decimal("0.000001")
+SERIES_COLUMNS = tuple(f"series_{name}" for name in SERIES)
 Instants = Sequence[dt.datetime]
 
 
@@ -45,15 +45,15 @@ def trend(
     end: dt.datetime | None = None,
     group_by: str | None = None,
     compare: str | None = None,
-    type_count: int | None = None,
+    expected: Expectation = NOTHING_EXPECTED,
 ) -> list[Figures]:
     """Return kg CO2e and the number of usages of each `bucket` of local time, oldest first, including empty buckets.
 
     start, end: the range [start, end). Without them, the range is from the first usage to the last, which takes another
-    statement. compare: a key of `comparison_range`, which adds `previous` to each bucket. type_count: the number of
-    usage types that should have data; by default, the number of types that have.
+    statement. compare: a key of `comparison_range`, which adds `previous` to each bucket. expected: the series that
+    should have data, besides those that have.
     """
-    full_range = (start, end) if start and end else _range_of(selection.usages, start, end)
+    full_range = (start, end) if start and end else range_of(selection.usages, start, end)
     if full_range is None:
         return []
     edges = bucket_edges(*full_range, bucket, timezone)
@@ -74,18 +74,19 @@ def trend(
     has_days = timezone == selection.timezone
     by_days = has_days and bucket != "hour" and group_by not in GROUPS_OF_USAGES
     query = CachedQuery(_sums_and_hours, ORDER, (group_by, selection.basis))
-    rows = selection.rows(query, instants, by_days=by_days, hours_by_days=has_days, timezone=timezone)
+    hours_by_days = has_days and not expected.has_sites
+    rows = selection.rows(query, instants, by_days=by_days, hours_by_days=hours_by_days, timezone=timezone)
     for edges_name, buckets in series.items():
         of_series = [row for row in rows if row.is_previous == (edges_name == PREVIOUS)]
         _add_sums(buckets, [row for row in of_series if row.days is None])
         hours = [row for row in of_series if row.days is not None]
-        _add_coverage(buckets, hours, covered_seconds(hours, instants[edges_name], timezone), type_count)
+        _add_coverage(buckets, expected.complete(hours), instants[edges_name], timezone)
     if compare is not None:
         _add_comparison(series[CURRENT], series[PREVIOUS], bucket)
     return series[CURRENT]
 
 
-def _range_of(
+def range_of(
     usages: sa.Select[Any], start: dt.datetime | None, end: dt.datetime | None
 ) -> tuple[dt.datetime, dt.datetime] | None:
     """Return the range, whose open ends are the first and the last usage; None if it is empty."""
@@ -127,15 +128,11 @@ def _add_sums(buckets: list[Figures], rows: Sequence[Any]) -> None:
             found["groups"].append({"id": row.group_id, "name": row.group_name} | to_figures(row))
 
 
-def _add_coverage(
-    buckets: list[Figures], hours: Sequence[Any], covered: Sequence[Decimal], type_count: int | None
-) -> None:
-    for found, seconds in zip(buckets, covered, strict=True):
-        if seconds:
-            length = Decimal((found["bucket_end"] - found["bucket_start"]).total_seconds())
-            mean = seconds / (type_count or len(hours))
-            # Rounded down: it is 1 only if no data is missing.
-            found["coverage"] = (mean / length).quantize(COVERAGE_DIGITS, ROUND_DOWN)
+def _add_coverage(buckets: list[Figures], series: Sequence[Series], edges: Instants, timezone: str) -> None:
+    for found, begin, end in zip(buckets, edges, edges[1:], strict=False):
+        if series and found["bucket_start"] < found["bucket_end"]:
+            span = (found["bucket_start"], found["bucket_end"])
+            found["coverage"] = coverage_of(series, span, (begin, end), timezone)
 
 
 def _add_comparison(buckets: list[Figures], previous_buckets: list[Figures], bucket: str) -> None:
@@ -154,7 +151,7 @@ def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None, basis:
         is_previous = source.edges == PREVIOUS
         group = None if is_previous else group_by
         added = aggregate(source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}")
-        hours = hours_by_type(source.edges, by_days=source.has_totals)
+        hours = hours_by_series(source.edges, by_days=source.has_totals)
         evaluated = evaluate(added, basis)
         sums = _sums(evaluated, basis, is_previous=is_previous)
         statements += [sums, _hours(hours, sums, is_previous=is_previous)]
@@ -178,7 +175,8 @@ def _sums(evaluated: Any, basis: Basis, group_by: str | None = None, *, is_previ
         group = [group_id, sa.func.min(name).label("group_name"), sa.literal(0).label("is_whole")]
     # Every SELECT of the UNION has the columns of all of them.
     hours = (_null(name, ARRAY(sa.Integer)) for name in HOUR_COLUMNS)
-    return join_names(sa.select(*columns, *group, *hours), evaluated).group_by(place, *keys)
+    of_series = (_null(name, sa.BigInteger) for name in SERIES_COLUMNS)
+    return join_names(sa.select(*columns, *group, *of_series, *hours), evaluated).group_by(place, *keys)
 
 
 def _hours(of_types: sa.Select[Any], sums: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:

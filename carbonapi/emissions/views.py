@@ -5,8 +5,11 @@ from typing import Any
 from flask.views import MethodView
 
 from ..rest import Blueprint
+from ..usages.schemas import UsageFilter
 from .bridge import bridge
-from .schemas import BridgeQuery, BridgeSchema, BucketSchema, SummaryQuery, SummarySchema, TrendQuery
+from .coverage_report import coverage_report
+from .schemas import BridgeQuery, BridgeSchema, BucketSchema, CoverageSchema, SummaryQuery, SummarySchema, TrendQuery
+from .series import expectation
 from .service import UsageSelection
 from .summary import summary
 from .trend import trend
@@ -16,6 +19,10 @@ emissions = Blueprint(
     __name__,
     url_prefix="/api/v1/emissions",
     description="Exact totals of usages: over time, by group, and the reasons for the difference between two times.",
+)
+
+coverage = Blueprint(
+    "Coverage", __name__, url_prefix="/api/v1/coverage", description="Gaps in the data, by meter and site."
 )
 
 
@@ -33,15 +40,16 @@ class Trend(MethodView):
         A usage with `usage_until` is spread evenly over its seconds. Each bucket gets the part within it, exact to the
         twelfth decimal digit of the amount, and the parts add up to the whole.
 
-        `coverage` is the share of the bucket's time that has data, as the mean of the usage types: those in
-        `usage_type_id`, or all that have usages within 62 days of the range. It is computed by hours of the local
-        clock. An interval covers the hours that it overlaps. A reading (a usage at an instant) covers the time from its
-        hour until the next reading is due. If the type has readings in several hours of the median day, that is after
-        the usual step between two of them, in whole hours. Otherwise it is the same hour of a later day, after the
-        median gap between two days with readings; a gap of 28 to 31 days counts as a month, of 89 to 92 days as a
-        quarter, of 365 or 366 days as a year. Readings in a single hour of a single day cover no time. Adjustments are
-        not readings. In a bucket that the range cuts, the time outside counts as missing. To see the gaps of one user,
-        filter by `user_id`.
+        `coverage` is the share of the bucket's time that has data, as the mean of the series: the meters, and the
+        usages of a type at a site without a meter; those in the filters, or all that have usages within 62 days of the
+        range. Each counts by the time in which it should have data. See `/coverage` for the gaps. It is computed by
+        hours of the local clock. An interval covers the hours that it overlaps. A reading (a usage at an instant)
+        covers the time from its hour until the next reading is due. If the type has readings in several hours of the
+        median day, that is after the usual step between two of them, in whole hours. Otherwise it is the same hour of
+        a later day, after the median gap between two days with readings; a gap of 28 to 31 days counts as a month, of
+        89 to 92 days as a quarter, of 365 or 366 days as a year. Readings in a single hour of a single day cover no
+        time. Adjustments are not readings. In a bucket that the range cuts, the time outside counts as missing. To see
+        the gaps of one user, filter by `user_id`.
         """
         asked = narrow.arguments
         return trend(
@@ -52,7 +60,23 @@ class Trend(MethodView):
             narrow.end,
             asked.get("group_by"),
             asked.get("compare"),
-            len(set(asked["usage_type_id"])) if "usage_type_id" in asked else None,
+            expectation(narrow),
+        )
+
+
+@coverage.route("")
+class Coverage(MethodView):
+    @coverage.get(CoverageSchema, UsageFilter)
+    def get(self, narrow: Any) -> Any:
+        """Get the coverage
+
+        Returns the share of the time that has data, and the gaps, of each series: a meter, or the usages of a type at a
+        site without a meter. It is computed like `coverage` of the trend. A meter should have data within its validity,
+        even if it has none at all, unless a filter other than `usage_type_id`, `site_id` and `meter_id` selects some of
+        its usages. Without `start` and `end`, the range is from the first usage to the last.
+        """
+        return coverage_report(
+            UsageSelection.of(narrow), expectation(narrow), narrow.timezone, narrow.start, narrow.end
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -126,3 +127,99 @@ def test_shares_never_change_what_is_recorded(as_manager, places):
 
     assert as_manager.get("/usages?sort=id").json == before
     assert as_manager.get("/emissions/summary").json["amount"] == 47
+
+
+MONTHS = [f"2025-{month:02}-01T00:00:00Z" for month in range(1, 13)] + ["2026-01-01T00:00:00Z"]
+
+
+def add_bills(client, skipped=(), **fields):
+    for month, (start, end) in enumerate(pairwise(MONTHS), 1):
+        if month not in skipped:
+            record(client, 100, usage_at=start, usage_until=end, usage_type_id=100, **fields)
+
+
+def coverage(client, query=""):
+    answer = client.get(f"/coverage?start=2025-01-01&end=2026-01-01{query}")
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def coverage_of_june(client, query=""):
+    (bucket,) = client.get(f"/emissions/trend?start=2025-06-01&end=2025-07-01{query}").json
+    return bucket["coverage"]
+
+
+@pytest.fixture
+def sites(organization):
+    return [factories.site(organization, name) for name in ("Berlin", "London")]
+
+
+@pytest.mark.parametrize("by_meter", [False, True])
+def test_missing_bill_of_a_site_is_a_gap(as_manager, sites, by_meter):
+    places = [{"meter_id": factories.meter(site).id} if by_meter else {"site_id": site.id} for site in sites]
+    add_bills(as_manager, skipped=[6], **places[0])
+    add_bills(as_manager, **places[1])
+
+    berlin, london = (f"&site_id={site.id}" for site in sites)
+    assert [coverage_of_june(as_manager, query) for query in (berlin, london, "")] == [0, 1, 0.5]
+    report = coverage(as_manager)
+    # Of 24 months, 23 have a bill; of 730 days, 700.
+    assert (report["mean_of_months"], report["coverage"]) == (0.958333, 0.958904)
+    assert (report["complete_months"], report["expected_months"]) == (23, 24)
+    first, second = report["series"]
+    assert (first["site_name"], first["coverage"], second["coverage"]) == ("Berlin", 0.917808, 1)
+    assert first["gaps"] == [{"starts_at": "2025-06-01T00:00:00Z", "ends_at": "2025-07-01T00:00:00Z"}]
+    assert [month["coverage"] for month in first["months"]] == [1] * 5 + [0] + [1] * 6
+    assert second["gaps"] == []
+
+
+def test_meter_without_readings_is_a_gap(as_manager, sites):
+    meter = factories.meter(sites[0])
+    assert coverage(as_manager)["series"][0]["coverage"] == 0
+    add_bills(as_manager, site_id=sites[1].id)
+
+    report = coverage(as_manager)
+    assert [(each["meter_id"], each["coverage"]) for each in report["series"]] == [(meter.id, 0), (None, 1)]
+    assert coverage_of_june(as_manager) == 0.5
+    assert coverage_of_june(as_manager, "&quality=measured") == 1  # Some usages of each meter.
+    as_manager.patch(f"/meters/{meter.id}", json={"archived": True})
+    assert coverage_of_june(as_manager) == 1
+
+
+def test_meter_is_expected_within_its_validity(as_manager, sites):
+    times = {"valid_from": factories.at("2025-03-01"), "valid_until": factories.at("2025-06-16")}
+    meter = factories.meter(sites[0], **times)
+    for start, end in list(pairwise(MONTHS))[2:5]:
+        record(as_manager, 1, usage_at=start, usage_until=end, meter_id=meter.id)
+
+    (series,) = coverage(as_manager)["series"]
+    assert series["gaps"] == [{"starts_at": "2025-06-01T00:00:00Z", "ends_at": "2025-06-16T00:00:00Z"}]
+    assert series["coverage"] == 0.859813  # 92 of 107 days.
+    assert [month["coverage"] for month in series["months"]] == [None, None, 1, 1, 1, 0] + [None] * 6
+    buckets = as_manager.get("/emissions/trend?start=2025-01-01&end=2026-01-01").json
+    assert [bucket["coverage"] for bucket in buckets] == [None, None, 1, 1, 1, 0] + [None] * 6
+    add_bills(as_manager, site_id=sites[1].id)
+    # 92 of 107 days of one, 365 of 365 days of the other.
+    assert coverage(as_manager)["coverage"] == 0.968220
+
+
+def test_gaps_are_in_local_time(as_manager, sites):
+    meter = factories.meter(sites[0])
+    as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "Europe/Berlin"})
+    times = ("2025-03-29T23:00:00Z", "2025-03-30T04:00:00Z"), ("2025-03-30T22:00:00Z", "2025-03-31T22:00:00Z")
+    for start, end in times:
+        record(as_manager, 1, usage_at=start, usage_until=end, meter_id=meter.id)
+
+    report = as_manager.get("/coverage?start=2025-03-30&end=2025-04-01").json
+    assert report["series"][0]["gaps"] == [{"starts_at": "2025-03-30T04:00:00Z", "ends_at": "2025-03-30T22:00:00Z"}]
+    assert report["coverage"] == 0.617021  # 29 of 47 hours.
+
+
+def test_coverage_without_sites_is_by_usage_type(as_manager):
+    add_bills(as_manager, skipped=[1, 6])
+    report = as_manager.get("/coverage").json
+
+    (series,) = report["series"]
+    assert (series["usage_type_name"], series["site_id"], series["meter_id"]) == ("electricity", None, None)
+    assert [gap["starts_at"] for gap in series["gaps"]] == ["2025-06-01T00:00:00Z"]
+    assert as_manager.get("/coverage?usage_type_id=101").json["series"] == []

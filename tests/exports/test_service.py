@@ -11,7 +11,7 @@ from tests.support.client import query_now
 COLUMNS = (
     "id,organization_id,user_id,usage_type_id,usage_at,usage_until,amount,unit,amount_in_type_unit,factor,"
     "market_factor,emission_factor_id,valuation_id,co2e_kg,market_co2e_kg,split_co2e_kg,split_market_co2e_kg,"
-    "provisional,region,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,version,recorded_at,recorded_by,reason"
+    "provisional,region,site_id,meter_id,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,version,recorded_at,recorded_by,reason"
 )
 # Cells by their text. An apostrophe stops spreadsheets from running a formula, without loss.
 CELLS = {

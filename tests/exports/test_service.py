@@ -72,7 +72,7 @@ def test_csv_cells_are_json_texts_and_empty_for_null(as_member):
     recorded_at = as_member.get(f"/usages/{usage.id}").json["recorded_at"]
     assert line == (
         f"{usage.id},{usage.organization_id},{usage.user_id},100,2024-01-01T11:00:00.500000Z,,0.1,kwh,0.1,1.5,1.5,"
-        f"{usage.emission_factor_id},{usage.valuation_id},0.15,0.15,,,false,,measured,,,,,,1,{recorded_at},{usage.user_id},"
+        f"{usage.emission_factor_id},{usage.valuation_id},0.15,0.15,,,false,,,,measured,,,,,,1,{recorded_at},{usage.user_id},"
     )
 
 

@@ -15,7 +15,7 @@ class ChangeSchema(Schema):
         ma.fields.String,
         "deleted",
         "`recorded`, `corrected` (by a user, an import or a restatement), or `deleted`. For members, a usage that now "
-        "belongs to another user is `deleted`.",
+        "belongs to another user, or is at a site that is not theirs, is `deleted`.",
         enum=list(KINDS),
     )
     changed_at = returned(UtcDateTime, "2026-01-31T12:00:01Z", "Time of recording. Changes are in this order.")

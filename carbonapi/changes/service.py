@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..auth import current_actor, scope_criteria
-from ..db import db
+from ..auth import Actor, current_actor, scope_criteria
+from ..db import db, is_any_of
 from ..rest.json_sql import json_object, schema_columns
 from ..rest.waiting import sleep_while_idle
 from ..usages.models import Usage, UsageVersion, ledger_columns
@@ -59,7 +59,7 @@ def _read(position: Position, limit: int) -> Any:
         Usage.recorded_at,
         sa.type_coerce(json_object(schema_columns(sa.select(Usage), UsageSchema)), sa.JSON()),
     ).add_cte(versions.cte(Usage.__tablename__))
-    is_gone = UsageVersion.deleted | _has_new_owner() if actor.role == "member" else UsageVersion.deleted
+    is_gone = UsageVersion.deleted | _is_lost_to(actor) if actor.role == "member" else UsageVersion.deleted
     deleted = first(
         _changes(sa.literal(DELETED), UsageVersion, UsageVersion.superseded_at, sa.null()).where(
             *scope_criteria(UsageVersion), is_gone
@@ -85,13 +85,12 @@ def _changes(kind: Any, table: Any, moment: Any, usage: Any) -> sa.Select[Any]:
     ).select_from(table)
 
 
-def _has_new_owner() -> sa.ColumnElement[bool]:
-    """Return whether the next version of a superseded version belongs to another user."""
+def _is_lost_to(member: Actor) -> sa.ColumnElement[bool]:
+    """Return whether a member does not see the next version: it is another user's, and not at a site of the member."""
+    columns = ("organization_id", "id", "version", "user_id", "site_id")
     next_versions = [
         # With its schema, the name of the table is not that of the CTE.
-        sa.table(
-            "usages", *(sa.column(name) for name in ("organization_id", "id", "version", "user_id")), schema="public"
-        ),
+        sa.table("usages", *(sa.column(name) for name in columns), schema="public"),
         UsageVersion.__table__.alias("next_version"),
     ]
     return sa.or_(
@@ -100,7 +99,8 @@ def _has_new_owner() -> sa.ColumnElement[bool]:
                 table.c.organization_id == UsageVersion.organization_id,
                 table.c.id == UsageVersion.id,
                 table.c.version == UsageVersion.version + 1,
-                table.c.user_id != UsageVersion.user_id,
+                table.c.user_id != member.id,
+                sa.func.coalesce(~is_any_of(table.c.site_id, member.site_ids), True),
             )
             for table in next_versions
         )

@@ -22,9 +22,9 @@ class Changes(MethodView):
         """List changes
 
         Returns the changes after `cursor`, oldest first: each version of each usage exactly once, and each deletion.
-        Members see those of their own usages. `Link` always has `next`: store its cursor together with what you made of
-        the changes, and continue there, also after the last change. With `wait`, the response comes with the next
-        change, or empty after that many seconds or earlier.
+        Members see those of their own usages and of their sites. `Link` always has `next`: store its cursor together
+        with what you made of the changes, and continue there, also after the last change. With `wait`, the response
+        comes with the next change, or empty after that many seconds or earlier.
         """
         columns = (Usage.recorded_at, Usage.id)
         after = decode_cursor(query["cursor"], columns) if query["cursor"] else BEGINNING

@@ -35,6 +35,13 @@ EMISSIONS = (
         expects={"answer.difference_kg": 30.61},
     ),
 )
+COVERAGE = (
+    Request(
+        "get_coverage",
+        query="start=2026-01-01&end=2026-03-01",
+        expects={"answer.series.length >= 1": True, "answer.expected_months >= 2": True},
+    ),
+)
 RESTATEMENTS = (
     Request("enter_emission_factor", "Enter your supplier's factor", body=FACTOR, saves={"factor_id": "answer.id"}),
     Request(

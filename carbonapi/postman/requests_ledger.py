@@ -108,6 +108,13 @@ USAGES = (
     ),
     Request(
         "record_usage",
+        "Record a usage of a meter, which has the site and the type",
+        body={"meter_id": "{{meter_id}}", "usage_at": "2026-01-31T12:00:00Z", "amount": 4},
+        saves={"metered_id": "answer.id"},
+        expects={"answer.usage_type_id": 100, "answer.region": "DE"},
+    ),
+    Request(
+        "record_usage",
         "Record an invalid usage: the error lists the fields",
         body={"usage_type_id": 100, "usage_at": "2026-01-31T12:00:00", "amount": "much"},
         error=errors.ValidationFailed,

@@ -129,7 +129,7 @@ class ShownShareSchema(ShareSchema):
     equity_share = returned(ExactDecimal, 0.83, "From 0 to 1.")
 
 
-class SharesSchema(Schema):
+class OwnershipSchema(Schema):
     """All shares of ownership of a site, in any order."""
 
     shares = ma.fields.List(ma.fields.Nested(ShareSchema), required=True, validate=ma.validate.Length(max=1000))
@@ -141,7 +141,7 @@ class SharesSchema(Schema):
             raise ma.ValidationError("Each day must have one share only.", "shares")
 
 
-class ShownSharesSchema(Schema):
+class ShownOwnershipSchema(Schema):
     """The shares of ownership of a site, in the order of their days."""
 
     shares = ma.fields.List(ma.fields.Nested(ShownShareSchema), required=True)

@@ -77,7 +77,7 @@ class SiteById(MethodView):
 
 @sites.route("/sites/<int:site_id>/shares")
 class Shares(MethodView):
-    @sites.get(schemas.ShownSharesSchema)
+    @sites.get(schemas.ShownOwnershipSchema)
     def get(self, site_id: int) -> dict[str, Any]:
         """Get the shares of a site
 
@@ -85,7 +85,7 @@ class Shares(MethodView):
         """
         return {"shares": service.shares_of(get_visible(Site, site_id))}
 
-    @sites.put(schemas.SharesSchema, schemas.ShownSharesSchema)
+    @sites.put(schemas.OwnershipSchema, schemas.ShownOwnershipSchema)
     @requires(MANAGERS)
     def put(self, fields: dict[str, Any], site_id: int) -> dict[str, Any]:
         """Replace the shares of a site

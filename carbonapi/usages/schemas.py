@@ -102,9 +102,10 @@ class NewUsageSchema(Schema):
         Name, ma.validate.Length(1, 200), description="Your own ID of the usage, unique in your organization."
     )
 
-    @ma.validates_schema
-    def has_type_or_meter(self, fields: dict[str, Any], **kwargs: Any) -> None:
-        if not self.partial and fields.get("usage_type_id") is None and fields.get("meter_id") is None:
+    @ma.validates_schema(pass_original=True, skip_on_field_errors=False)
+    def has_type_or_meter(self, fields: dict[str, Any], original: Any, **kwargs: Any) -> None:
+        has_type = not isinstance(original, dict) or "usage_type_id" in original
+        if not self.partial and not has_type and original.get("meter_id") is None:
             raise ma.ValidationError("Missing data for required field.", "usage_type_id")
 
     @ma.validates_schema

@@ -39,7 +39,8 @@ class Usages(MethodView):
     def get(self, narrow: Any) -> Any:
         """List usages
 
-        Newest first by default. Members see their own usages, other roles those of their organization.
+        Newest first by default. Members see their own usages and those of their sites, other roles those of their
+        organization. `site_id` includes the usages of all sites below it.
         """
         return narrow(visible(Usage))
 

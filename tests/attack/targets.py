@@ -101,6 +101,10 @@ class Target:
             self.fields["token"] = self._ask("POST", f"/users/{self._user_id()}/reset", None)["token"]
         if self.operation.id == "log_in":
             self.fields = {"email": self.email, "password": PASSWORD}
+        if self.operation.id in ("create_meter", "change_meter"):
+            self.fields["site_id"] = self._site_id()
+        if self.operation.id == "replace_sites_of_user":
+            self.fields["site_ids"] = [self._site_id()]
         if self.operation.id == "restate_usages":
             self.fields["mode"] = "apply"
 
@@ -116,6 +120,13 @@ class Target:
         email = f"user{next(numbers)}@example.org"
         body = {"email": email, "name": "A user", "role": "member", "password": PASSWORD}
         return self._ask("POST", "/users", body)["id"]
+
+    def _site_id(self):
+        return self._ask("POST", "/sites", {"name": f"Site {next(numbers)}"})["id"]
+
+    def _meter_id(self):
+        body = {"site_id": self._site_id(), "usage_type_id": 100, "name": f"Meter {next(numbers)}"}
+        return self._ask("POST", "/meters", body)["id"]
 
     def _organization_id(self):
         if self.operation.id != "delete_organization":

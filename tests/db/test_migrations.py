@@ -155,10 +155,10 @@ def test_times_have_a_zone_and_numbers_are_exact(app):
 USAGE = """
 INSERT INTO usages (organization_id, user_id, usage_type_id, usage_at, usage_until, amount, unit,
                     amount_in_type_unit, valuation_id, emission_factor_id, factor, market_factor,
-                    quality, external_id, import_id, recorded_by, version, note)
+                    quality, external_id, import_id, site_id, meter_id, recorded_by, version, note)
 SELECT {organization_id}, {user_id}, {usage_type_id}, {usage_at}, {usage_until}, {amount}, 'kwh',
-       1, {valuation_id}, {emission_factor_id}, f.factor, f.factor, {quality}, {external_id}, {import_id}, u.id, 1,
-       {note}
+       1, {valuation_id}, {emission_factor_id}, f.factor, f.factor, {quality}, {external_id}, {import_id},
+       {site_id}, {meter_id}, u.id, 1, {note}
 FROM users u CROSS JOIN emission_factors f JOIN valuations v ON v.emission_factor_id = f.id
 WHERE u.id = :user AND f.usage_type_id = 100 AND v.organization_id = u.organization_id
 """
@@ -174,6 +174,8 @@ GOOD = {
     "quality": "'measured'",
     "external_id": "'known'",
     "import_id": "NULL",
+    "site_id": "NULL",
+    "meter_id": "NULL",
     "note": "NULL",
 }
 
@@ -195,6 +197,8 @@ GOOD = {
         ({"usage_type_id": "101"}, "fk_usages_valuation_id"),
         ({"valuation_id": "v.id + 1000"}, "fk_usages_valuation_id"),
         ({"import_id": "1"}, "fk_usages_organization_id_import_id"),
+        ({"site_id": "1"}, "fk_usages_organization_id_site_id"),
+        ({"meter_id": "1"}, "fk_usages_meter_id"),
         ({"external_id": "'taken'"}, "uq_usages_external_id"),
     ],
 )
@@ -209,6 +213,12 @@ def test_invalid_usage_violates_its_constraint(app, organization, changes, const
         db.session.execute(sa.text(USAGE.format(**(GOOD | {"external_id": "'new'"} | changes))), {"user": user.id})
 
     assert error.value.orig.diag.constraint_name == constraint
+
+
+SITE = """
+INSERT INTO sites (organization_id, name, version, parent_id, ancestor_ids)
+SELECT id, 'x', 1, {parent}, '{ancestors}' FROM organizations
+"""
 
 
 @pytest.mark.parametrize(
@@ -309,6 +319,28 @@ def test_invalid_usage_violates_its_constraint(app, organization, changes, const
             "VALUES (1, 1, 1, 'x', '{}')",
             "fk_import_row_errors_organization_id_import_id",
         ),
+        ("INSERT INTO sites (organization_id, name, version) VALUES (0, 'x', 1)", "fk_sites_organization_id"),
+        (SITE.format(parent="id", ancestors="{}"), "ck_sites_parent_id"),
+        (SITE.format(parent="1", ancestors="{1}"), "fk_sites_organization_id_parent_id"),
+        (SITE.format(parent="-1", ancestors="{-10,-9,-8,-7,-6,-5,-4,-3,-2,-1}"), "ck_sites_levels"),
+        (
+            "INSERT INTO meters (organization_id, site_id, usage_type_id, name, version, valid_from, valid_until) "
+            "VALUES (1, 1, 100, 'x', 1, now(), now())",
+            "ck_meters_validity",
+        ),
+        (
+            "INSERT INTO meters (organization_id, site_id, usage_type_id, name, version) VALUES (1, 1, 100, 'x', 1)",
+            "fk_meters_organization_id_site_id",
+        ),
+        (
+            "INSERT INTO site_shares (organization_id, site_id, valid_from, equity_share, financial_control, "
+            "operational_control) VALUES (1, 1, now(), 1.000001, true, true)",
+            "ck_site_shares_equity_share",
+        ),
+        (
+            "INSERT INTO user_sites (organization_id, user_id, site_id) SELECT organization_id, id, 1 FROM users",
+            "fk_user_sites_organization_id_site_id",
+        ),
         (
             "INSERT INTO idempotency_records (organization_id, user_id, key, fingerprint, claimed_at, body) "
             "VALUES (1, 1, 'x', '', now(), convert_to(repeat('x', 1048577), 'UTF8'))",
@@ -329,6 +361,8 @@ def test_constraints_that_clients_can_violate_have_messages():
     assert constraint_message("uq_users_email") == ("This e-mail address is taken.", "email")
     assert constraint_message("ex_emission_factors_validity")[1] == "valid_from"
     assert constraint_message("uq_usages_external_id")[1] == "external_id"
+    for name in ("uq_sites_name", "uq_sites_external_id", "uq_meters_name", "uq_meters_external_id", "uq_usages_meter"):
+        assert constraint_message(name), name
     assert constraint_message("pk_usages") is None
     assert is_transient("fk_daily_totals_organization_id_timezone")
     assert not is_transient("uq_users_email") and not is_transient("pk_usages")

@@ -11,7 +11,7 @@ from tests.support.client import query_now
 COLUMNS = (
     "id,organization_id,user_id,usage_type_id,usage_at,usage_until,amount,unit,amount_in_type_unit,factor,"
     "market_factor,emission_factor_id,valuation_id,co2e_kg,market_co2e_kg,split_co2e_kg,split_market_co2e_kg,"
-    "provisional,region,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,version,recorded_at,recorded_by,reason"
+    "provisional,region,site_id,meter_id,quality,note,external_id,adjusts_closed_period_id,import_id,restatement_id,version,recorded_at,recorded_by,reason"
 )
 # Cells by their text. An apostrophe stops spreadsheets from running a formula, without loss.
 CELLS = {
@@ -72,7 +72,7 @@ def test_csv_cells_are_json_texts_and_empty_for_null(as_member):
     recorded_at = as_member.get(f"/usages/{usage.id}").json["recorded_at"]
     assert line == (
         f"{usage.id},{usage.organization_id},{usage.user_id},100,2024-01-01T11:00:00.500000Z,,0.1,kwh,0.1,1.5,1.5,"
-        f"{usage.emission_factor_id},{usage.valuation_id},0.15,0.15,,,false,,measured,,,,,,1,{recorded_at},{usage.user_id},"
+        f"{usage.emission_factor_id},{usage.valuation_id},0.15,0.15,,,false,,,,measured,,,,,,1,{recorded_at},{usage.user_id},"
     )
 
 

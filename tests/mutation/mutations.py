@@ -180,8 +180,29 @@ MUTATIONS = (
         "changes: deletions are missing",
         "changes/service.py",
         "_read",
-        Replace(r"UsageVersion\.deleted \| _has_new_owner\(\) if .*", "sa.false()"),
+        Replace(r"UsageVersion\.deleted \| _is_lost_to\(actor\) if .*", "sa.false()"),
         "tests/changes/test_views.py::test_feed_has_every_version_and_deletion_in_order",
+    ),
+    mutation(
+        "changes: usages that leave the sites of a member stay",
+        "changes/service.py",
+        "_is_lost_to",
+        Replace(r"sa\.func\.coalesce\(~is_any_of\(.*\), True\)", "sa.false()"),
+        "tests/sites/test_members.py::test_usage_that_leaves_the_sites_of_a_member_is_deleted",
+    ),
+    mutation(
+        "sites: members see usages of all sites",
+        "usages/models.py",
+        "UsageColumns.visible_to",
+        Replace(r"own \| is_any_of\(.*\)", "sa.true()"),
+        "tests/sites/test_members.py::test_member_sees_usages_of_their_sites",
+    ),
+    mutation(
+        "meters: usages of any time are recorded",
+        "usages/places.py",
+        "_check_validity",
+        Replace(r"usage_at >= meter\.valid_until", "False"),
+        "tests/usages/test_places.py::test_contradictory_place_is_rejected",
     ),
     # Imports record nothing twice.
     mutation(

@@ -50,6 +50,8 @@ def lists(sign_in, stranger):
     restatement = {"usage_type_ids": [usage_type.id], "reason": "r", "mode": "apply"}
     factories.emission_factor(usage_type, "7", "2024-12-01", organization_id=organization.id)
     assert manager.post("/restatements", json=restatement).status_code == 201
+    sites = [factories.site(organization) for _ in range(3)]
+    _ = [factories.meter(site) for site in sites]
     bad = "usage_at,usage_type_id,amount\n2025-01-01T00:00:00Z,100,1\n" + "2025,100,x\n" * 3
     partial = manager.post("/imports?mode=partial", data=bad, content_type="text/csv").json
     ids = {

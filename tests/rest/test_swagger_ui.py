@@ -99,7 +99,7 @@ def test_tags_are_in_learning_order(service, page):
 
     shown = page.run("[...document.querySelectorAll('.opblock-tag')].map(tag => tag.dataset.tag)")
 
-    learned = ["Auth", "Catalogue", "Usages", "Changes", "Imports", "Exports", "Emissions", "Restatements"]
+    learned = ["Auth", "Catalogue", "Factor sets", "Sites", "Meters", "Usages", "Changes", "Imports"]
     assert shown[:8] == learned
     assert page.run("document.querySelector('.info h3').innerText") == "Getting started"
     assert page.run("document.querySelector('section.models').className") == "models"  # Schemas are folded.

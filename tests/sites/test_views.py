@@ -1,7 +1,9 @@
 """Sites, their ownership, and meters."""
 
 import pytest
+import sqlalchemy as sa
 
+from carbonapi.db import db
 from tests.support import factories
 from tests.support.databases import fetch_all
 
@@ -220,3 +222,21 @@ def test_admin_joins_no_rows_of_two_organizations(as_admin, as_other_manager, be
     ):
         answer = getattr(as_admin, method)(path, json=body)
         assert (answer.status_code, list(answer.json["errors"]["json"])) == (422, [field])
+
+
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        ("UPDATE sites SET parent_id = id, ancestor_ids = ARRAY[id] WHERE parent_id IS NULL", "ck_sites_cycle"),
+        ("UPDATE meters SET replaced_by_id = id", "ck_meters_replaced_by_id"),
+        ("UPDATE meters SET replaced_by_id = 0", "fk_meters_replaced_by_id"),
+        ("UPDATE meters SET usage_type_id = 0", "fk_meters_usage_type_id"),
+    ],
+)
+def test_invalid_row_violates_its_constraint(berlin, statement, constraint):
+    factories.meter(berlin)
+
+    with pytest.raises(sa.exc.IntegrityError) as error:
+        db.session.execute(sa.text(statement))
+
+    assert error.value.orig.diag.constraint_name == constraint

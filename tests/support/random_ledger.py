@@ -14,6 +14,7 @@ YEARS = (*[1] * 19, 9)  # Lengths of intervals. Each day of an interval has a da
 
 def record_at_random(manager, dice, number):
     """Record this number of usages of several types, units and users; correct, delete and restate some of them.
+    A few are of a meter.
 
     `dice` is a random.Random. Return the time, for a query, when all were recorded and none had changed.
     """
@@ -63,6 +64,11 @@ def record_at_random(manager, dice, number):
         assert manager.patch(f"/usages/{id_}", json=fields | {"reason": "misread 1"}).status_code == 200
     deleted = "&".join(f"id={id_}" for id_ in dice.sample(ids, len(ids) // 20))
     assert manager.delete(f"/usages?{deleted}").status_code == 204
+    site = factories.site(db.session.get_one(factories.Organization, organization_id), region="GB")
+    meters = {usage_type.id: factories.meter(site, usage_type_id=usage_type.id) for usage_type in usage_types}
+    for usage in manager.get("/usages?page_size=9&sort=usage_at").json:
+        meter_id = meters[usage["usage_type_id"]].id
+        assert manager.patch(f"/usages/{usage['id']}", json={"meter_id": meter_id}).status_code == 200
     factories.emission_factor(usage_types[0], "0.123456789012", organization_id=organization_id)
     restatement = {"usage_type_ids": [usage_types[0].id], "reason": "a supplier's 2 factors", "mode": "apply"}
     assert manager.post("/restatements", json=restatement).json["usage_count"] > 0

@@ -80,14 +80,16 @@ def test_contradictory_place_is_rejected(as_manager, berlin, london, changes, fi
 
 
 def test_archived_site_and_meter_accept_no_usages(as_manager, berlin, meter):
-    kept = as_manager.post("/usages", json=USAGE | {"meter_id": meter.id}).json
+    recorded = as_manager.post("/usages", json=USAGE | {"meter_id": meter.id}).json
     as_manager.patch(f"/sites/{berlin.id}", json={"archived": True})
     usage = USAGE | {"usage_at": "2024-02-29T12:00:00Z"}
 
     assert rejected(as_manager.post("/usages", json=usage | {"meter_id": meter.id})) == ["meter_id"]
     by_site = usage | {"usage_type_id": 100, "site_id": berlin.id}
     assert rejected(as_manager.post("/usages", json=by_site)) == ["site_id"]
-    assert as_manager.patch(f"/usages/{kept['id']}", json={"amount": 3, "usage_at": usage["usage_at"]}).json["version"]
+    assert as_manager.patch(f"/usages/{recorded['id']}", json={"amount": 3, "usage_at": usage["usage_at"]}).json[
+        "version"
+    ]
     as_manager.patch(f"/sites/{berlin.id}", json={"archived": False})
     as_manager.patch(f"/meters/{meter.id}", json={"archived": True})
     assert rejected(as_manager.post("/usages", json=USAGE | {"meter_id": meter.id})) == ["meter_id"]

@@ -38,6 +38,8 @@ def test_usage_gets_the_valid_factor(as_member):
         "split_market_co2e_kg": None,
         "provisional": False,
         "region": None,
+        "site_id": None,
+        "meter_id": None,
         "quality": "measured",
         "note": None,
         "external_id": None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..auth import scope_criteria
+from ..auth import scope_criteria, visible
 from ..db import db
 from ..rest.query import QueryFilter
 from ..sites.models import Meter, Site
@@ -19,7 +19,7 @@ FILTERS_OF_METERS = {"start", "end", "usage_type_id", "site_id", "meter_id"}
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a query expects to have data.
+    """The series that a query expects to have data.
 
     has_sites: whether the organization has any site, so that the hours of its series cannot be read from daily totals.
     meters: the meters that match the query. usage_type_ids: the types that it names.
@@ -46,7 +46,7 @@ NOTHING_EXPECTED = Expectation(False, {}, (), ())
 
 
 def expectation(query_filter: QueryFilter) -> Expectation:
-    """Return what a query expects to have data. It takes one statement."""
+    """Return the series that a query expects to have data. It takes one statement."""
     asked = query_filter.arguments
     criteria = [*scope_criteria(Meter)]
     if "usage_type_id" in asked:
@@ -55,7 +55,7 @@ def expectation(query_filter: QueryFilter) -> Expectation:
         criteria.append(Meter.id.in_(asked["meter_id"]))
     if "site_id" in asked:
         criteria.append(is_within(Meter, asked["site_id"]))
-    has_sites = sa.select(sa.exists().where(*scope_criteria(Site)).label("has_sites")).subquery("sites_of_actor")
+    has_sites = sa.select(visible(Site).exists().label("has_sites")).subquery("sites_of_actor")
     columns = (Meter.id, Meter.usage_type_id, Meter.site_id, Meter.valid_from, Meter.valid_until, Meter.archived)
     query = sa.select(has_sites.c.has_sites, *columns).select_from(
         has_sites.outerjoin(Meter, has_sites.c.has_sites & sa.and_(*criteria))
@@ -66,6 +66,6 @@ def expectation(query_filter: QueryFilter) -> Expectation:
         for row in rows
         if row.id is not None
     }
-    is_of_meters = query_filter.filters.keys() <= FILTERS_OF_METERS and not query_filter.rewrites
+    is_of_meters = query_filter.filters.keys() <= FILTERS_OF_METERS
     unused = {row.id for row in rows if row.id is not None and not row.archived} if is_of_meters else set()
     return Expectation(rows[0].has_sites, meters, unused, frozenset(asked.get("usage_type_id", ())))

@@ -38,14 +38,14 @@ def signed_in_before(app, as_member, monkeypatch):
         ("GET", "/usages", None, 1),
         ("GET", f"/usages?{SUMMER}&sort=-amount&page_size=2&quality=measured", None, 1),
         ("GET", "/usages?page=7", None, 2),  # Past the end, no row brings the total.
-        ("GET", f"/emissions/trend?{SUMMER}", None, 1),
-        ("GET", f"/emissions/trend?{SUMMER}&group_by=usage_type", None, 1),
-        ("GET", f"/emissions/trend?{SUMMER}&compare=previous_year&group_by=scope", None, 1),
-        ("GET", "/emissions/trend", None, 2),  # From the first usage to the last: they are looked up.
+        ("GET", f"/emissions/trend?{SUMMER}", None, 2),
+        ("GET", f"/emissions/trend?{SUMMER}&group_by=usage_type", None, 2),
+        ("GET", f"/emissions/trend?{SUMMER}&compare=previous_year&group_by=scope", None, 2),
+        ("GET", "/emissions/trend", None, 3),  # From the first usage to the last: they are looked up.
         ("GET", "/emissions/summary", None, 1),
         ("GET", f"/emissions/bridge?{SUMMER}&compare_start=2023-06-01&compare_end=2023-09-01", None, 1),
         ("GET", "/usages?as_of=2024-01-01T00:00:00Z", None, 2),
-        ("GET", f"/emissions/trend?{SUMMER}&as_of=2024-01-01T00:00:00Z", None, 2),
+        ("GET", f"/emissions/trend?{SUMMER}&as_of=2024-01-01T00:00:00Z", None, 3),
         ("GET", "/usage-types", None, 1),
         ("GET", "/auth/me", None, 1),
         ("POST", "/usages", USAGE, 1),
@@ -157,7 +157,7 @@ def test_verification_sends_one_statement_per_5000_lines(signed_in_before, state
 PAGE = 7_000
 TREND = 15_300  # Each sum is location-based and market-based.
 WRITE = 9_000  # One statement validates a usage, writes it, its audit entry and its daily totals.
-COMPARED = 27_600  # Both ranges are one statement; each may have whole days and two ends.
+COMPARED = 28_400  # Both ranges are one statement; each may have whole days and two ends.
 CUT = "start=2024-06-01T10:00:00Z&end=2024-09-01T03:00:00Z"
 IMPORT = {"data": "usage_at,amount,external_id\n2024-06-01T00:00:00Z,1,a\n", "content_type": "text/csv"}
 REPLACING = {"data": "usage_at,usage_until,amount,external_id\n2024-06-01T00:00:00Z,2024-06-02T00:00:00Z,2,a\n",

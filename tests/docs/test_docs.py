@@ -26,6 +26,7 @@ CLIENTS = (DOCS / "how-to/use-a-client.md").read_text()
 BEGINNING = FIRST_USAGE.partition("\n## List usages\n")[0]
 CORRECTIONS = BEGINNING + (DOCS / "how-to/correct-a-factor.md").read_text()
 SCOPE_2 = BEGINNING + (DOCS / "how-to/both-scope-2-methods.md").read_text()
+SECR = BEGINNING + (DOCS / "how-to/from-bills-to-secr.md").read_text()
 SITES = BEGINNING + (DOCS / "how-to/sites-and-meters.md").read_text()
 FILES = BEGINNING + "".join((DOCS / f"how-to/{name}.md").read_text() for name in ("import-a-csv", "export-and-verify"))
 
@@ -108,6 +109,7 @@ def assert_answers(run_commands, text, least):
         pytest.param(CORRECTIONS, 25, id="corrections"),
         pytest.param(SCOPE_2, 45, id="both-scope-2-methods"),
         pytest.param(SITES, 25, id="sites-and-meters"),
+        pytest.param(SECR, 25, id="from-bills-to-secr"),
     ],
 )
 def test_commands_answer_as_shown(run_commands, text, least):

@@ -285,7 +285,7 @@ class CoveredSeriesSchema(Schema):
     gaps = ma.fields.List(ma.fields.Nested(GapSchema), required=True)
 
 
-class CoverageSchema(Schema):
+class CoverageReportSchema(Schema):
     """The coverage of all series, lowest first."""
 
     coverage = _share_of_time("Mean of the series, weighted by the time in which each should have data.")

@@ -58,7 +58,7 @@ def expectation(query_filter: QueryFilter) -> Expectation:
     has_sites = sa.select(visible(Site).exists().label("has_sites")).subquery("sites_of_actor")
     columns = (Meter.id, Meter.usage_type_id, Meter.site_id, Meter.valid_from, Meter.valid_until, Meter.archived)
     query = sa.select(has_sites.c.has_sites, *columns).select_from(
-        has_sites.outerjoin(Meter, has_sites.c.has_sites & sa.and_(*criteria))
+        has_sites.outerjoin(Meter, sa.and_(has_sites.c.has_sites, *criteria))
     )
     rows = db.session.execute(query).all()
     meters = {

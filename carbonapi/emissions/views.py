@@ -8,7 +8,15 @@ from ..rest import Blueprint
 from ..usages.schemas import UsageFilter
 from .bridge import bridge
 from .coverage_report import coverage_report
-from .schemas import BridgeQuery, BridgeSchema, BucketSchema, CoverageSchema, SummaryQuery, SummarySchema, TrendQuery
+from .schemas import (
+    BridgeQuery,
+    BridgeSchema,
+    BucketSchema,
+    CoverageReportSchema,
+    SummaryQuery,
+    SummarySchema,
+    TrendQuery,
+)
 from .series import expectation
 from .service import UsageSelection
 from .summary import summary
@@ -66,7 +74,7 @@ class Trend(MethodView):
 
 @coverage.route("")
 class Coverage(MethodView):
-    @coverage.get(CoverageSchema, UsageFilter)
+    @coverage.get(CoverageReportSchema, UsageFilter)
     def get(self, narrow: Any) -> Any:
         """Get the coverage
 

@@ -39,7 +39,8 @@ WALK = """
     create_upstream_line list_upstream_lines get_upstream_line delete_upstream_line
     create_factor_set list_factor_sets get_factor_set get_effect_of_factor_set change_factor_set delete_factor_set
     create_factor_set revert_factor_set import_table_of_emission_factors list_global_warming_potentials
-    record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge get_coverage delete_usage
+    record_usage list_usages get_usage replace_usage correct_usage get_trend get_summary get_bridge
+    get_coverage delete_usage
     record_usage list_changes get_usage explain_usage list_versions_of_usage list_units_of_usage_type
     restate_usages list_restatements get_restatement delete_usages import_usages list_imports get_import
     list_errors_of_import export_rejected_lines revert_import

@@ -42,8 +42,9 @@ class ImportOptions(QuerySchema):
     on_conflict = one_of(
         ON_CONFLICT,
         "Action for rows whose usage is already in the ledger. `reject` (default): reject the row. `skip`: keep the "
-        "usage. `replace`: correct the usage if the row differs. A row without an `external_id` is identified by user, "
-        "usage type, `usage_at` and `usage_until`.",
+        "usage. `replace`: correct the usage if the row differs. A row with a meter is identified by meter and "
+        "`usage_at`, other rows by `external_id`, or without one by user, usage type, site, `usage_at` and "
+        "`usage_until`.",
     )
     again = StrictBoolean(
         metadata={
@@ -101,16 +102,37 @@ class ImportOptions(QuerySchema):
             "example": "electricity",
         },
     )
+    meter_id = StrictInteger(
+        metadata={"description": "Meter of the usages. It gives them its site, its usage type and its region."}
+    )
+    meter = Name(
+        validate=ma.validate.Length(1, 200),
+        metadata={"description": "Meter by `external_id` or name, instead of `meter_id`.", "example": "1900000000001"},
+    )
+    site_id = StrictInteger(metadata={"description": "Site of the usages. Default: that of the meter."})
+    site = Name(
+        validate=ma.validate.Length(1, 200),
+        metadata={"description": "Site by `external_id` or name, instead of `site_id`.", "example": "BER"},
+    )
+    create_meters = StrictBoolean(
+        metadata={
+            "description": "Create the meters that the file names and that do not exist, at the site and with the "
+            "usage type of their rows. For managers. Default: an unknown meter is an error."
+        }
+    )
     region = Region(
-        metadata={"description": "Region whose emission factors apply. Default: the region of the organization."}
+        metadata={
+            "description": "Region whose emission factors apply. Default: the region of the site, or of the "
+            "organization."
+        }
     )
     quality = quality()
     ignore = ma.fields.List(
         Text(validate=ma.validate.OneOf(list(CellsSchema().fields))),
         validate=ma.validate.Length(1, 100),
         metadata={
-            "description": "Columns of the file to ignore. Repeatable. With `ignore=user_id`, you can import the "
-            "export of another organization as your own usages."
+            "description": "Columns of the file to ignore. Repeatable. With `ignore=user_id`, `ignore=site_id` "
+            "and `ignore=meter_id`, you can import the export of another organization as your own usages."
         },
     )
 
@@ -202,6 +224,7 @@ class ImportSchema(Schema):
         ma.fields.Integer, 0, "Rows that differ from a usage in the ledger, which was not corrected."
     )
     rejected_count = returned(ma.fields.Integer, 0, "Rows with errors, which were not recorded.")
+    created_meter_count = returned(ma.fields.Integer, 0, "Meters created.")
     blank_count = returned(ma.fields.Integer, 0, "Rows without an amount, which were skipped.")
     rounded_count = returned(ma.fields.Integer, 0, "Amounts that were rounded.")
     co2e_kg = returned(
@@ -264,6 +287,10 @@ class RejectedSchema(Schema):
     external_id = cell("meter-1/2026-01")
     usage_type = cell()
     user_email = cell()
+    site_id = cell()
+    meter_id = cell()
+    site = cell()
+    meter = cell()
     rejected_line = returned(ma.fields.Integer, 3)
     rejected_because = returned(ma.fields.String, "amount: Not a number.")
 

@@ -34,8 +34,11 @@ STAGED = sa.Table(
     postgresql_on_commit="DROP",
 )
 Row = STAGED.c
-# Identifies a usage without an external_id. An adjustment of a closed period differs from a reading at the same time.
-READING_KEY = (Row.user_id, Row.usage_type_id, Row.usage_at, Row.usage_until, Row.adjusts_closed_period_id)
+# Identifies a usage without a meter and an external_id. An adjustment of a closed period differs from a reading at the
+# same time.
+READING_KEY = (
+    Row.user_id, Row.usage_type_id, Row.site_id, Row.usage_at, Row.usage_until, Row.adjusts_closed_period_id,
+)  # fmt: skip
 IS_VALID = Row.outcome != REJECTED
 IS_WRITTEN = Row.outcome.in_([NEW, CHANGED])
 _CREATE = (

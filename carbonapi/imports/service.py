@@ -153,8 +153,7 @@ def _write(imp: Import, plan: Outcomes) -> Any:
 
 def _warnings(organization_id: int, columns: Collection[str]) -> tuple[int, Warnings]:
     """Return the number of warnings about overlaps and gaps, and the first ones by line."""
-    has_intervals = "usage_until" in columns
-    gap_count, gap_warnings = gaps("external_id" in columns, has_intervals)
-    overlap_count, overlap_warnings = overlaps(organization_id) if has_intervals else (0, [])
+    gap_count, gap_warnings = gaps(columns)
+    overlap_count, overlap_warnings = overlaps(organization_id, columns)
     first = sorted([*overlap_warnings, *gap_warnings], key=lambda warning: int(warning["line"]))
     return gap_count + overlap_count, first[:MAX_ERRORS_SHOWN]

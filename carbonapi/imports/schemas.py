@@ -61,6 +61,12 @@ class ImportOptions(QuerySchema):
         list(dict.fromkeys(COMMODITIES.values())),
         "Commodity to import from a Green Button file; other readings are ignored. Required if the file has several.",
     )
+    reverse_usage_type_id = StrictInteger(
+        metadata={
+            "description": "Usage type of energy delivered to the grid in a Green Button file. Default: skip it, with "
+            "a warning."
+        }
+    )
     columns = Text(
         validate=ma.validate.Length(1, 2000),
         metadata={"description": "Columns with other names in the file: `columns=usage_at:start,amount:value`."},
@@ -177,8 +183,9 @@ class WarningSchema(Schema):
     kind = returned(
         partial(ma.fields.String, dump_default="overlap"),  # Older warnings have no kind.
         "overlap",
-        "`overlap`: two intervals overlap. `gap`: an interval or a reading before this one is missing.",
-        enum=["overlap", "gap"],
+        "`overlap`: an interval overlaps another one or includes a reading. `gap`: an interval or a reading before "
+        "this one is missing. `skipped`: readings of a Green Button file were not recorded.",
+        enum=["overlap", "gap", "skipped"],
     )
     message = returned(ma.fields.String, "Its interval overlaps line 2.")
     overlaps_line = returned(ma.fields.Integer, 2, "Line of the file that it overlaps.", nullable=True)
@@ -249,7 +256,7 @@ class ImportSchema(Schema):
     warnings = returned(
         partial(ma.fields.List, ma.fields.Nested(WarningSchema)),
         [],
-        "First 100 warnings about overlaps and gaps, by line.",
+        "First 100 warnings about overlaps, gaps and skipped readings, by line.",
     )
     recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z", "While queued, the time of the request.")
     recorded_by = returned(ma.fields.Integer, 1)

@@ -15,11 +15,12 @@ from .checks.earlier_imports import reject_repeated_file, wait_for_other_imports
 from .checks.gaps import gaps
 from .checks.missing_references import check_references
 from .checks.name_lookup import default_user, resolve_names, resolve_type
-from .checks.overlaps import Warnings, overlaps
+from .checks.overlaps import Warnings, overlaps, warning
 from .checks.place_lookup import check_places, resolve_places
 from .checks.places import check_places_of_rows
 from .checks.row_errors import first_errors, store_errors
 from .checks.values import validate
+from .formats.green_button_series import skipped_message
 from .formats.rows import FileFormat, RowParser, format_errors
 from .formats.text_files import MAX_ERRORS_SHOWN, rows_rejected, sha256_of_text_file
 from .models import CHANGED, NEW, RUNNING, Import, Outcomes
@@ -99,11 +100,13 @@ def run_import(
     Raise ValidationFailed if a row of an atomic import is rejected. A queued import stores the errors of its rows.
     """
     parser = RowParser(file_format or FileFormat(), defaults)
-    load_staging_table(file, parser, ignore)
+    kind = load_staging_table(file, parser, ignore)
     if create_meters and imp.mode != "dry-run":
         wait_for_other_imports(imp)  # They may create the same meters.
     resolve_names(imp, parser.used_columns)
-    resolve_places(imp, parser.used_columns, create_meters=create_meters)
+    # Readings of a Green Button file name a meter that the organization need not have.
+    may_lack_meters = kind == "greenbutton" and not create_meters and not parser.has_default_meter
+    resolve_places(imp, parser.used_columns, create_meters=create_meters, may_lack_meters=may_lack_meters)
     validate(imp, parser.used_columns)
     if imp.mode != "dry-run":
         wait_for_other_imports(imp)
@@ -117,7 +120,7 @@ def run_import(
             store_errors(imp, plan.rejected)
         first = {line: format_errors(errors) for line, errors in first_errors().items()}
         raise rows_rejected(first, count=plan.rejected)
-    imp.warning_count, imp.warnings = _warnings(imp.organization_id, parser.used_columns)
+    imp.warning_count, imp.warnings = _warnings(imp.organization_id, parser)
     db.session.add(imp)
     db.session.flush()
     sums = _write(imp, plan)
@@ -151,9 +154,13 @@ def _write(imp: Import, plan: Outcomes) -> Any:
     return sums
 
 
-def _warnings(organization_id: int, columns: Collection[str]) -> tuple[int, Warnings]:
-    """Return the number of warnings about overlaps and gaps, and the first ones by line."""
-    gap_count, gap_warnings = gaps(columns)
-    overlap_count, overlap_warnings = overlaps(organization_id, columns)
-    first = sorted([*overlap_warnings, *gap_warnings], key=lambda warning: int(warning["line"]))
-    return gap_count + overlap_count, first[:MAX_ERRORS_SHOWN]
+def _warnings(organization_id: int, parser: RowParser) -> tuple[int, Warnings]:
+    """Return the number of warnings about skipped readings, overlaps and gaps, and the first ones by line."""
+    gap_count, gap_warnings = gaps(parser.used_columns)
+    overlap_count, overlap_warnings = overlaps(organization_id, parser.used_columns)
+    skipped = [
+        warning(line, "skipped", skipped_message(series, count))
+        for series, (line, count) in parser.skipped_readings.items()
+    ]
+    first = sorted([*skipped, *overlap_warnings, *gap_warnings], key=lambda warning: int(warning["line"]))
+    return gap_count + overlap_count + len(skipped), first[:MAX_ERRORS_SHOWN]

@@ -2,8 +2,8 @@
 
 A series is the rows of one meter; `overlaps` says what it is without one. The usual distance between readings is the
 median of the series in the file. Up to 1.5 times that is no gap: a day may have 25 hours, and a month 31 days where
-most have 30. An irregular series has no gaps: less than half of its distances are close to the usual one. Adjustments are not readings.
-Between intervals, any time after the latest end so far is a gap.
+most have 30. An irregular series has no gaps: less than half of its distances are close to the usual one.
+Adjustments are not readings. Between intervals, any time after the latest end so far is a gap.
 """
 
 import datetime as dt

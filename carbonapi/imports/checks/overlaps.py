@@ -159,7 +159,7 @@ def prefix(external_id: Any) -> sa.ColumnElement[str]:
 
 
 def warning(line: int, kind: str, message: str, **details: Any) -> Warning:
-    """Return a warning of this kind, `overlap` or `gap`. Details of other kinds are None."""
+    """Return a warning of this kind: `overlap`, `gap` or `skipped`. Details of other kinds are None."""
     no_details = dict.fromkeys(("overlaps_line", "overlaps_usage_id", "gap_start", "gap_end"))
     return {"line": line, "kind": kind, "message": message} | no_details | details
 

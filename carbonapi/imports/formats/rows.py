@@ -20,6 +20,7 @@ from ...rest.fields import Email, Name, StrictInteger, UtcDateTime, format_datet
 from ...usages.candidates import COLUMNS
 from ...usages.schemas import NewUsageSchema
 from ..models import NEW, REJECTED
+from .green_button_series import Series
 from .text_files import Cells
 
 FORMATS = ("csv", "ndjson", "greenbutton")
@@ -74,6 +75,7 @@ class FileFormat:
 
     format: str | None = None  # One of FORMATS. None: detect it.
     commodity: str | None = None  # Of the readings to import from a Green Button file.
+    reverse_usage_type_id: int | None = None  # Of its readings of energy delivered to the grid. None: skip them.
     delimiter: str = ","
     decimal: str = "."
     timezone: str | None = None  # Of times without an offset.
@@ -113,6 +115,8 @@ class RowParser:
         self.file_format = file_format
         self.blank_count = self.rounded_count = 0
         self.used_columns: set[str] = set()  # Those with a value in any row.
+        self.has_default_meter = not defaults.keys().isdisjoint(METERS)
+        self.skipped_readings: dict[Series, list[int]] = {}  # Of each series, the first number and the count.
         self._repeated_times = RepeatedTimes()
         self._series: tuple[str | None, ...] = ()  # Of the current row.
         fields = CellsSchema().fields

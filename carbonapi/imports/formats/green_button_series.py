@@ -15,7 +15,7 @@ Record = dict[str, str]
 NET, REVERSE, TOTAL = "4", "19", "20"
 DIRECTIONS = {NET: "net", REVERSE: "reverse", TOTAL: "total"}  # All other energy is forward.
 REGISTERS = {"tou": "tou", "consumptionTier": "tier", "cpp": "cpp"}
-REVERSE_IS_NO_USAGE = "it was delivered to the grid. Set `reverse_usage_type_id` to record it as another usage type"
+REVERSE_IS_NO_USAGE = "the energy was delivered to the grid. Set `reverse_usage_type_id` to record it as another usage type"
 MAX_METER_LENGTH = 200
 _EXPONENT = re.compile(r"-?[0-9]{1,2}")
 
@@ -127,7 +127,7 @@ def choose_series(all_series: Mapping[str, Series], reverse_usage_type_id: int |
             by_energy[series.direction, series.registers].append(series)
         for series in of_point:
             if series.error is not None:
-                reason = f"it is no usage: {series.not_usage.rstrip('.')}" if series.not_usage and usable else None
+                reason = f"they are no usage: {series.not_usage.rstrip('.')}" if series.not_usage and usable else None
                 chosen[series] = replace(series, skipped_because=reason)
             elif series.direction == "reverse":
                 reason = None if reverse_usage_type_id is not None else REVERSE_IS_NO_USAGE

@@ -132,7 +132,7 @@ def test_reverse_is_skipped_with_the_way_out(as_manager):
     ((line, message),) = warnings(imported)
     assert line == 3
     assert message == (
-        "2 readings were skipped (UP/1 electricity reverse): it was delivered to the grid. "
+        "2 readings were skipped (UP/1 electricity reverse): the energy was delivered to the grid. "
         "Set `reverse_usage_type_id` to record it as another usage type."
     )
     rejected = load(as_manager, feed(series(1, 500, flow=REVERSE)), 422)["errors"]["file"]
@@ -176,7 +176,7 @@ def test_demand_beside_usage_is_skipped(as_manager):
 
     assert imported["amount"] == 1
     ((line, message),) = warnings(imported)
-    assert line == 2 and "it is no usage: uom must be a unit of usage, but is 38." in message
+    assert line == 2 and "they are no usage: uom must be a unit of usage, but is 38." in message
     rejected = load(as_manager, feed(series(2, 5000, uom=38)), 422)["errors"]["file"]
     assert rejected["1"][0].startswith("uom must be a unit of usage")
 

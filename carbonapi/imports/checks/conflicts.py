@@ -149,13 +149,13 @@ def _compare(imp: Import) -> None:
     is_found_by_meter = sa.func.coalesce(
         (Usage.meter_id == Row.meter_id) & (Usage.usage_at == Row.usage_at), sa.false()
     )
-    kept: dict[str, Any] = {
+    merged: dict[str, Any] = {
         "meter_id": sa.func.coalesce(Row.meter_id, Usage.meter_id),
         "site_id": site_id,
         "region": sa.func.coalesce(Row.region, sa.case((site_id == Usage.site_id, Usage.region))),
         "external_id": sa.func.coalesce(Row.external_id, sa.case((is_found_by_meter, Usage.external_id))),
     }
-    values: dict[str, Any] = {name: Row[name] for name in candidates.COLUMNS if name not in DERIVED} | kept
+    values: dict[str, Any] = {name: Row[name] for name in candidates.COLUMNS if name not in DERIVED} | merged
     values["unit"] = sa.func.coalesce(Row.unit, UsageType.unit)
     is_same = sa.and_(*(usage[name].is_not_distinct_from(value) for name, value in values.items()))
     outcome = sa.case((is_same, UNCHANGED), else_=SKIPPED if imp.on_conflict == "skip" else CHANGED)
@@ -165,7 +165,7 @@ def _compare(imp: Import) -> None:
         Usage.id == Row.usage_id,
         UsageType.id == Usage.usage_type_id,
     )
-    db.session.execute(with_usage.values(outcome=outcome, **kept))
+    db.session.execute(with_usage.values(outcome=outcome, **merged))
 
 
 def _reject_taken(imp: Import, *, has_meters: bool, has_ids: bool) -> None:

@@ -15,7 +15,9 @@ Record = dict[str, str]
 NET, REVERSE, TOTAL = "4", "19", "20"
 DIRECTIONS = {NET: "net", REVERSE: "reverse", TOTAL: "total"}  # All other energy is forward.
 REGISTERS = {"tou": "tou", "consumptionTier": "tier", "cpp": "cpp"}
-REVERSE_IS_NO_USAGE = "the energy was delivered to the grid. Set `reverse_usage_type_id` to record it as another usage type"
+REVERSE_IS_NO_USAGE = (
+    "the energy was delivered to the grid. Set `reverse_usage_type_id` to record it as another usage type"
+)
 MAX_METER_LENGTH = 200
 _EXPONENT = re.compile(r"-?[0-9]{1,2}")
 

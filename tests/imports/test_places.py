@@ -87,7 +87,7 @@ def test_own_region_takes_precedence_over_that_of_the_site(as_manager, berlin):
     assert places(as_manager) == [(berlin.id, None, 100, "FR")]
 
 
-def test_site_of_the_row_tells_meters_of_one_name_apart(as_manager, berlin, london, main):
+def test_site_of_the_row_selects_among_meters_of_one_name(as_manager, berlin, london, main):
     other = factories.meter(london, "Main")
     file = f"usage_at,amount,site,meter\n{AT},1,BER,Main\n{AT},2,London,Main\n"
 
@@ -229,9 +229,9 @@ def test_number_of_created_meters_is_limited(as_manager, berlin):
 
 
 def test_only_managers_create_meters(as_member, berlin):
-    refused = load(as_member, METERS, f"{METER_OPTIONS}&site=BER&usage_type_id=100&create_meters=true", 403)
+    rejected = load(as_member, METERS, f"{METER_OPTIONS}&site=BER&usage_type_id=100&create_meters=true", 403)
 
-    assert refused["detail"].startswith("Only managers create meters.")
+    assert rejected["detail"].startswith("Only managers create meters.")
 
 
 def test_member_with_sites_names_only_their_meters(as_manager, as_member, berlin, london, main):

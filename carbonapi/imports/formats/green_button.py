@@ -2,7 +2,7 @@
 
 An Atom feed has entries that link to each other: an IntervalBlock with readings belongs to a MeterReading, which has a
 ReadingType and belongs to a UsagePoint. A file is read twice, in constant memory, because the ReadingType may follow
-the readings. `green_button_series` decides which readings are recorded, and of which meter they are.
+the readings. `green_button_series` decides which readings are recorded, and names their meters.
 """
 
 import datetime as dt

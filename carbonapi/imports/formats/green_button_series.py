@@ -1,4 +1,4 @@
-"""The series of a Green Button file: which readings are recorded, and of which meter they are.
+"""The series of a Green Button file: which readings are recorded, and the names of their meters.
 
 The registers of a usage point may measure the same energy: forward, net and total, or hours and days. Each energy is
 recorded once. A meter has the readings of one usage point, commodity, direction, time of use and tier.

@@ -1,4 +1,4 @@
-"""The registers of a usage point in Green Button files: what is recorded, and of which meter it is."""
+"""The registers of a usage point in Green Button files: what is recorded, and the meters of the usages."""
 
 import io
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import Actor, acting_as, get_visible
 from ..db import db
-from ..imports.formats.rows import NAMES, format_errors
+from ..imports.formats.rows import format_errors
 from ..imports.formats.text_files import rows_rejected
 from ..imports.jobs.progress import ProgressReader
 from ..imports.models import Import
@@ -23,6 +23,8 @@ from ..imports.service import import_file
 from ..rest import now
 from ..usages import ledger
 from .application import application
+
+SET_OTHERWISE = {"user_id", "user_email", "usage_type_id", "usage_type"}  # By options of their own.
 
 
 @click.group()
@@ -34,7 +36,7 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of `POST /imports`, except those that set the user and the usage type."""
     # Each decorator puts its option before those that are there, so the last option comes first.
     for name, field in reversed(ImportOptions().fields.items()):
-        if name not in {*NAMES, *NAMES.values()}:
+        if name not in SET_OTHERWISE:
             validator: Any = getattr(field, "inner", field).validate
             is_choice = isinstance(validator, ma.validate.OneOf)
             kind: dict[str, Any] = {
@@ -98,7 +100,9 @@ def load_options(user_id: int, usage_type: str | None, profile: Path | None, **o
         return dict(ImportOptions().load({**merged, "user_id": str(user_id)}))
     except ma.ValidationError as error:
         (name, (message, *_)), *_ = error.normalized_messages().items()
-        raise click.BadParameter(message, param_hint=f"--{name.removesuffix('_id').replace('_', '-')}") from None
+        raise click.BadParameter(
+            message, param_hint=f"--{(name.removesuffix('_id') if name in SET_OTHERWISE else name).replace('_', '-')}"
+        ) from None
 
 
 def _report(completed: Import) -> None:

@@ -61,6 +61,7 @@ class Import(TenantScoped, Model):
     unchanged_count: Mapped[int] = mapped_column(server_default="0")
     skipped_count: Mapped[int] = mapped_column(server_default="0")
     rejected_count: Mapped[int] = mapped_column(server_default="0")
+    created_meter_count: Mapped[int] = mapped_column(server_default="0")
     blank_count: Mapped[int] = mapped_column(server_default="0")
     rounded_count: Mapped[int] = mapped_column(server_default="0")
     co2e_kg: Mapped[Decimal | None] = mapped_column(sa.Numeric)

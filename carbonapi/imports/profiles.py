@@ -4,6 +4,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import marshmallow as ma
+
 from ..errors import ValidationFailed
 from .schemas import ImportOptions
 
@@ -43,6 +45,8 @@ def _parameter(path: Path, name: str, value: Any) -> Any:
         return value
     if isinstance(value, str):
         return value
+    if isinstance(value, bool) and isinstance(ImportOptions().fields[name], ma.fields.Boolean):
+        return str(value).lower()
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise ValidationFailed(f"{path.name}: {name} must be a string or an integer.")

@@ -42,8 +42,9 @@ class ImportOptions(QuerySchema):
     on_conflict = one_of(
         ON_CONFLICT,
         "Action for rows whose usage is already in the ledger. `reject` (default): reject the row. `skip`: keep the "
-        "usage. `replace`: correct the usage if the row differs. A row without an `external_id` is identified by user, "
-        "usage type, `usage_at` and `usage_until`.",
+        "usage. `replace`: correct the usage if the row differs. A row with a meter is identified by meter and "
+        "`usage_at`, other rows by `external_id`, or without one by user, usage type, site, `usage_at` and "
+        "`usage_until`.",
     )
     again = StrictBoolean(
         metadata={
@@ -59,6 +60,12 @@ class ImportOptions(QuerySchema):
     commodity = one_of(
         list(dict.fromkeys(COMMODITIES.values())),
         "Commodity to import from a Green Button file; other readings are ignored. Required if the file has several.",
+    )
+    reverse_usage_type_id = StrictInteger(
+        metadata={
+            "description": "Usage type of energy delivered to the grid in a Green Button file. Default: skip it, with "
+            "a warning."
+        }
     )
     columns = Text(
         validate=ma.validate.Length(1, 2000),
@@ -101,16 +108,37 @@ class ImportOptions(QuerySchema):
             "example": "electricity",
         },
     )
+    meter_id = StrictInteger(
+        metadata={"description": "Meter of the usages. It gives them its site, its usage type and its region."}
+    )
+    meter = Name(
+        validate=ma.validate.Length(1, 200),
+        metadata={"description": "Meter by `external_id` or name, instead of `meter_id`.", "example": "1900000000001"},
+    )
+    site_id = StrictInteger(metadata={"description": "Site of the usages. Default: that of the meter."})
+    site = Name(
+        validate=ma.validate.Length(1, 200),
+        metadata={"description": "Site by `external_id` or name, instead of `site_id`.", "example": "BER"},
+    )
+    create_meters = StrictBoolean(
+        metadata={
+            "description": "Create the meters that the file names and that do not exist, at the site and with the "
+            "usage type of their rows. For managers. Default: an unknown meter is an error."
+        }
+    )
     region = Region(
-        metadata={"description": "Region whose emission factors apply. Default: the region of the organization."}
+        metadata={
+            "description": "Region whose emission factors apply. Default: the region of the site, or of the "
+            "organization."
+        }
     )
     quality = quality()
     ignore = ma.fields.List(
         Text(validate=ma.validate.OneOf(list(CellsSchema().fields))),
         validate=ma.validate.Length(1, 100),
         metadata={
-            "description": "Columns of the file to ignore. Repeatable. With `ignore=user_id`, you can import the "
-            "export of another organization as your own usages."
+            "description": "Columns of the file to ignore. Repeatable. With `ignore=user_id`, `ignore=site_id` "
+            "and `ignore=meter_id`, you can import the export of another organization as your own usages."
         },
     )
 
@@ -155,8 +183,9 @@ class WarningSchema(Schema):
     kind = returned(
         partial(ma.fields.String, dump_default="overlap"),  # Older warnings have no kind.
         "overlap",
-        "`overlap`: two intervals overlap. `gap`: an interval or a reading before this one is missing.",
-        enum=["overlap", "gap"],
+        "`overlap`: an interval overlaps another one or includes a reading. `gap`: an interval or a reading before "
+        "this one is missing. `skipped`: readings of a Green Button file were not recorded.",
+        enum=["overlap", "gap", "skipped"],
     )
     message = returned(ma.fields.String, "Its interval overlaps line 2.")
     overlaps_line = returned(ma.fields.Integer, 2, "Line of the file that it overlaps.", nullable=True)
@@ -202,6 +231,7 @@ class ImportSchema(Schema):
         ma.fields.Integer, 0, "Rows that differ from a usage in the ledger, which was not corrected."
     )
     rejected_count = returned(ma.fields.Integer, 0, "Rows with errors, which were not recorded.")
+    created_meter_count = returned(ma.fields.Integer, 0, "Meters created.")
     blank_count = returned(ma.fields.Integer, 0, "Rows without an amount, which were skipped.")
     rounded_count = returned(ma.fields.Integer, 0, "Amounts that were rounded.")
     co2e_kg = returned(
@@ -226,7 +256,7 @@ class ImportSchema(Schema):
     warnings = returned(
         partial(ma.fields.List, ma.fields.Nested(WarningSchema)),
         [],
-        "First 100 warnings about overlaps and gaps, by line.",
+        "First 100 warnings about overlaps, gaps and skipped readings, by line.",
     )
     recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z", "While queued, the time of the request.")
     recorded_by = returned(ma.fields.Integer, 1)
@@ -264,6 +294,10 @@ class RejectedSchema(Schema):
     external_id = cell("meter-1/2026-01")
     usage_type = cell()
     user_email = cell()
+    site_id = cell()
+    meter_id = cell()
+    site = cell()
+    meter = cell()
     rejected_line = returned(ma.fields.Integer, 3)
     rejected_because = returned(ma.fields.String, "amount: Not a number.")
 

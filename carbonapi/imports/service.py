@@ -15,16 +15,18 @@ from .checks.earlier_imports import reject_repeated_file, wait_for_other_imports
 from .checks.gaps import gaps
 from .checks.missing_references import check_references
 from .checks.name_lookup import default_user, resolve_names, resolve_type
-from .checks.overlaps import Warnings, overlaps
+from .checks.overlaps import Warnings, overlaps, warning
+from .checks.place_lookup import check_places, resolve_places
+from .checks.places import check_places_of_rows
 from .checks.row_errors import first_errors, store_errors
 from .checks.values import validate
+from .formats.green_button_series import skipped_message
 from .formats.rows import FileFormat, RowParser, format_errors
 from .formats.text_files import MAX_ERRORS_SHOWN, rows_rejected, sha256_of_text_file
 from .models import CHANGED, NEW, RUNNING, Import, Outcomes
 from .staging import count_outcomes, load_staging_table, valid_rows
 
-FILE_CHECKS = (resolve_names, validate)
-LEDGER_CHECKS = (match_existing, check_references)
+LEDGER_CHECKS = (match_existing, check_places_of_rows, check_references)
 
 
 def import_file(
@@ -62,11 +64,13 @@ def import_file(
 def create_import(file: IO[bytes], now: dt.datetime, mode: str, on_conflict: str, options: dict[str, Any]) -> Import:
     """Return a new import of a file, and replace the names of the user and usage type in the options by ids.
 
-    Raise ValidationFailed for a file that is not a complete text, and for an unknown user or usage type. Raise
+    Raise ValidationFailed for a file that is not a complete text, and for an unknown user, usage type, site or meter.
+    Raise Forbidden if the actor may not create meters, and the options have `create_meters`. Raise
     FileAlreadyImported for a file that was imported before, unless the options have `again`.
     """
     user = default_user(options)
     resolve_type(user.organization_id, options)
+    check_places(options)
     imp = Import(
         organization_id=user.organization_id,
         mode=mode,
@@ -86,18 +90,24 @@ def run_import(
     ignore: Collection[str] = (),
     file_format: FileFormat | None = None,
     again: bool = False,
+    create_meters: bool = False,
     **defaults: Any,
 ) -> None:
     """Stage the rows of a file, check them, and record those that are new or changed.
 
-    ignore: columns of the file to skip. again: import the file even if it was imported before. defaults: values for
-    columns that the file lacks.
+    ignore: columns of the file to skip. again: import the file even if it was imported before. create_meters: create
+    the meters that the file names and that do not exist. defaults: values for columns that the file lacks.
     Raise ValidationFailed if a row of an atomic import is rejected. A queued import stores the errors of its rows.
     """
     parser = RowParser(file_format or FileFormat(), defaults)
-    load_staging_table(file, parser, ignore)
-    for check in FILE_CHECKS:
-        check(imp, parser.used_columns)
+    kind = load_staging_table(file, parser, ignore)
+    if create_meters and imp.mode != "dry-run":
+        wait_for_other_imports(imp)  # They may create the same meters.
+    resolve_names(imp, parser.used_columns)
+    # Readings of a Green Button file name a meter that the organization need not have.
+    may_lack_meters = kind == "greenbutton" and not create_meters and not parser.has_default_meter
+    resolve_places(imp, parser.used_columns, create_meters=create_meters, may_lack_meters=may_lack_meters)
+    validate(imp, parser.used_columns)
     if imp.mode != "dry-run":
         wait_for_other_imports(imp)
     if not again:  # The import that held the lock may have had the same file.
@@ -110,7 +120,7 @@ def run_import(
             store_errors(imp, plan.rejected)
         first = {line: format_errors(errors) for line, errors in first_errors().items()}
         raise rows_rejected(first, count=plan.rejected)
-    imp.warning_count, imp.warnings = _warnings(imp.organization_id, parser.used_columns)
+    imp.warning_count, imp.warnings = _warnings(imp.organization_id, parser)
     db.session.add(imp)
     db.session.flush()
     sums = _write(imp, plan)
@@ -119,7 +129,7 @@ def run_import(
         store_errors(imp, plan.rejected)
     db.session.flush()
     fields = ["usage_count", "co2e_kg", "sha256"]
-    fields += [name for name in ("changed_count", "rejected_count") if getattr(imp, name)]
+    fields += [name for name in ("changed_count", "rejected_count", "created_meter_count") if getattr(imp, name)]
     audit.record("imported", Import, imp.id, imp.organization_id, new={name: getattr(imp, name) for name in fields})
 
 
@@ -144,10 +154,13 @@ def _write(imp: Import, plan: Outcomes) -> Any:
     return sums
 
 
-def _warnings(organization_id: int, columns: Collection[str]) -> tuple[int, Warnings]:
-    """Return the number of warnings about overlaps and gaps, and the first ones by line."""
-    has_intervals = "usage_until" in columns
-    gap_count, gap_warnings = gaps("external_id" in columns, has_intervals)
-    overlap_count, overlap_warnings = overlaps(organization_id) if has_intervals else (0, [])
-    first = sorted([*overlap_warnings, *gap_warnings], key=lambda warning: int(warning["line"]))
-    return gap_count + overlap_count, first[:MAX_ERRORS_SHOWN]
+def _warnings(organization_id: int, parser: RowParser) -> tuple[int, Warnings]:
+    """Return the number of warnings about skipped readings, overlaps and gaps, and the first ones by line."""
+    gap_count, gap_warnings = gaps(parser.used_columns)
+    overlap_count, overlap_warnings = overlaps(organization_id, parser.used_columns)
+    skipped = [
+        warning(line, "skipped", skipped_message(series, count))
+        for series, (line, count) in parser.skipped_readings.items()
+    ]
+    first = sorted([*skipped, *overlap_warnings, *gap_warnings], key=lambda warning: int(warning["line"]))
+    return gap_count + overlap_count + len(skipped), first[:MAX_ERRORS_SHOWN]

@@ -13,6 +13,7 @@ from ..rest import json_sql
 from ..usages import candidates
 from ..usages.schemas import UsageSchema
 from .formats.green_button import read_green_button
+from .formats.green_button_series import skipped_message
 from .formats.rows import DERIVED, MAX_CELL_SHOWN, STAGED_COLUMNS, CellsSchema, RowParser, invalid_row
 from .formats.text_files import Cells, RowErrors, detect_format, read_csv, read_ndjson, rows_rejected
 from .models import CHANGED, NEW, REJECTED, Outcomes
@@ -34,8 +35,11 @@ STAGED = sa.Table(
     postgresql_on_commit="DROP",
 )
 Row = STAGED.c
-# Identifies a usage without an external_id. An adjustment of a closed period differs from a reading at the same time.
-READING_KEY = (Row.user_id, Row.usage_type_id, Row.usage_at, Row.usage_until, Row.adjusts_closed_period_id)
+# Identifies a usage without a meter and an external_id. An adjustment of a closed period differs from a reading at the
+# same time.
+READING_KEY = (
+    Row.user_id, Row.usage_type_id, Row.site_id, Row.usage_at, Row.usage_until, Row.adjusts_closed_period_id,
+)  # fmt: skip
 IS_VALID = Row.outcome != REJECTED
 IS_WRITTEN = Row.outcome.in_([NEW, CHANGED])
 _CREATE = (
@@ -46,10 +50,17 @@ _CREATE = (
 )
 
 
-def load_staging_table(file: IO[bytes], parser: RowParser, ignored: Collection[str]) -> None:
-    """Copy the rows of a file into the table. Raise ValidationFailed for an invalid header."""
-    lines = _copy_lines(file, parser, ignored)
+def load_staging_table(file: IO[bytes], parser: RowParser, ignored: Collection[str]) -> str:
+    """Copy the rows of a file into the table, and return the format of the file.
+
+    Raise ValidationFailed for an invalid header, and for a file without rows.
+    """
+    kind = parser.file_format.format or detect_format(file)
+    lines = _copy_lines(file, kind, parser, ignored)
     first = next(lines, None)
+    if first is None and parser.skipped_readings:
+        skipped = parser.skipped_readings.items()
+        raise rows_rejected({first: [skipped_message(series, count)] for series, (first, count) in skipped})
     if first is None:
         raise rows_rejected({2: ["The file has no usages."]})
     db.session.execute(sa.text(_CREATE))
@@ -66,18 +77,28 @@ def load_staging_table(file: IO[bytes], parser: RowParser, ignored: Collection[s
         raise stream.failure or sa.exc.DBAPIError("COPY", None, error) from None
     # Without statistics, PostgreSQL assumes a small table and plans nested loops. A small sample suffices.
     db.session.execute(sa.text("ANALYZE pg_temp.staged"))
+    return kind
 
 
-def _copy_lines(file: IO[bytes], parser: RowParser, ignored: Collection[str]) -> Iterator[str]:
+def _copy_lines(file: IO[bytes], kind: str, parser: RowParser, ignored: Collection[str]) -> Iterator[str]:
     """Yield the rows of a file as lines for COPY."""
     schema = CellsSchema()
     skipped = {*ignored, *REJECTED_COLUMNS, *(UsageSchema().fields.keys() - schema.fields.keys())}
     unreadable: RowErrors = {}
     file_format = parser.file_format
-    kind = file_format.format or detect_format(file)
     rows: Iterator[tuple[int, Cells | None]]
     if kind == "greenbutton":
-        rows = read_green_button(file, file_format.commodity, parser.required, skipped, unreadable)
+        if parser.has_default_meter:
+            skipped.add("meter")
+        rows = read_green_button(
+            file,
+            file_format.commodity,
+            parser.required,
+            skipped,
+            unreadable,
+            file_format.reverse_usage_type_id,
+            parser.skipped_readings,
+        )
     elif kind == "ndjson":
         rows = read_ndjson(file, schema, (), skipped, unreadable, file_format.columns)
     else:

@@ -55,24 +55,30 @@ class Imports(MethodView):
         and the response has the errors of the others.
 
         Send a Green Button file, the XML of utilities with meter readings, as `file` of a form. Its lines are the
-        readings, counted from 1. Readings of more than an hour become intervals. `external_id` consists of the usage
-        point and the start of the reading.
+        readings, counted from 1. Readings of more than an hour become intervals. `external_id` consists of the
+        register and the start of the reading. Net and total energy beside forward energy, days beside hours of the same
+        energy, and energy delivered to the grid are skipped with a warning; `reverse_usage_type_id` records the latter.
+        Each register is a meter: its `external_id` consists of the usage point, the commodity, the direction, the time
+        of use and the tier.
 
         Rows can have `usage_type`, a name, instead of `usage_type_id`; of several types with that name, the one in the
-        row's `unit` applies. Rows can have `user_email` instead of `user_id`. A row with both is invalid.
+        row's `unit` applies. Rows can have `user_email` instead of `user_id`, and `meter` and `site`, by `external_id`
+        or name, instead of `meter_id` and `site_id`. A row with both is invalid. A row with a meter has its site and
+        usage type. With `create_meters=true`, managers create unknown meters at the site of the row.
 
         A row is an error if the ledger already has its usage, or an earlier row of the file is about the same usage.
-        Usages are identified by `external_id`, or without one by user, usage type, `usage_at` and `usage_until`. With
-        `on_conflict=skip` or `replace`, rows about usages in the ledger are no errors. A corrected usage keeps its
-        version history and its `import_id`.
+        Usages are identified by meter and `usage_at`, without a meter by `external_id`, and without either by user,
+        usage type, site, `usage_at` and `usage_until`. With `on_conflict=skip` or `replace`, rows about usages in the
+        ledger are no errors. A corrected usage keeps its version history and its `import_id`.
 
         A file that was imported before returns 409, unless the earlier import was reverted. Set `again=true` to import
         it again. The imports of an organization are recorded one after the other.
 
-        Warnings report overlaps and gaps; these rows are recorded. An overlap is two intervals of the same user, usage
-        type and meter. The meter is the part of `external_id` before the last slash: `meter-1` in `meter-1/2026-01`. A
-        gap is time between two intervals of the file, or between two readings that are more than 1.5 times as far
-        apart as usual: the median of their user, usage type and meter. Irregular readings have no gaps.
+        Warnings report overlaps and gaps; these rows are recorded. An overlap is two intervals of one series, or an
+        interval and a reading within it. A series is a meter; without meters, a site and usage type; without sites, a
+        user and usage type. Without meters, the part of `external_id` before the last slash distinguishes series too:
+        `meter-1` in `meter-1/2026-01`. A gap is time between two intervals of the file, or between two readings that
+        are more than 1.5 times as far apart as usual: the median of their series. Irregular readings have no gaps.
 
         With `Prefer: respond-async`, the service stores the file and imports it after the response, which is 202 with
         the status `queued`. Poll `GET /imports/{id}` for the `progress` until the status is `completed` or `failed`.

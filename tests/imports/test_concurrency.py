@@ -6,10 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from carbonapi import create_app
+from carbonapi.accounts.models import Organization
 from carbonapi.db import db
 from carbonapi.imports.checks import earlier_imports
 from carbonapi.imports.jobs.queue import run_next
 from carbonapi.periods.service import LOCK_CLASS
+from carbonapi.sites.models import Site
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
@@ -266,3 +268,50 @@ def test_imports_of_other_organizations_do_not_wait(committing, engine):
         connection.execute(sa.text(KEY.format(organization_id=committing.user.organization_id + 1)))
 
         assert load(committing, readings(1, ""), "?usage_type_id=100").status_code == 201
+
+
+@pytest.fixture
+def site_id(committing):
+    with operator_context(committing.http.application):
+        return factories.site(db.session.get_one(Organization, committing.user.organization_id)).id
+
+
+def readings_of_meters(note):
+    """Return a file of 50 readings of each of two meters, at the same times."""
+    lines = (f"2024-01-{1 + n // 24:02}T{n % 24:02}:00:00Z,{n},{note},{meter}\n" for n in range(50) for meter in "AB")
+    return "usage_at,amount,note,meter\n" + "".join(lines)
+
+
+@pytest.mark.parametrize("on_conflict", ["reject", "skip", "replace"])
+@pytest.mark.parametrize("way", ["direct", "queued"])
+def test_simultaneous_imports_of_a_meter_record_a_reading_once(clients, engine, site_id, way, on_conflict):
+    query = f"?usage_type_id=100&on_conflict={on_conflict}&create_meters=true&site_id={site_id}"
+    files = [readings_of_meters(note) for note in range(3)]
+    if way == "direct":
+        answers = at_once(3, lambda place: load(clients[place % 2], files[place], query))
+        loser = 422 if on_conflict == "reject" else 201
+        assert sorted(answer.status_code for answer in answers) == [201, loser, loser], answers[0].text
+        finished = [answer.json for answer in answers if answer.status_code == 201]
+    else:
+        finished = import_queued(clients, 3, files, query)
+        loser = "failed" if on_conflict == "reject" else "completed"
+        assert sorted(each["status"] for each in finished) == sorted(["completed", loser, loser])
+    assert sum(each["new_count"] for each in finished) == 100
+    assert sum(each["created_meter_count"] for each in finished) == 2
+    with engine.connect() as connection:
+        count_and_sum = "SELECT count(*), sum(amount), count(DISTINCT meter_id) FROM usages"
+        assert tuple(connection.execute(sa.text(count_and_sum)).one()) == (100, 2450, 2)
+
+
+def test_concurrently_archived_meter_is_row_error(committing, engine, site_id):
+    with operator_context(committing.http.application):
+        site = db.session.scalars(sa.select(Site)).one()
+        meter_id = factories.meter(site, "A").id
+    file = "usage_at,amount\n2024-01-01T00:00:00Z,1\n"
+    statements = [f"UPDATE meters SET archived = true WHERE id = {meter_id}"]
+
+    answer = load_during(engine, committing, statements, file, f"?meter_id={meter_id}")
+
+    assert answer.status_code == 422, answer.text
+    assert answer.json["errors"]["file"]["2"][0].startswith(f"meter_id: The meter {meter_id} or its site is archived")
+    assert (count(engine, "usages"), count(engine, "imports")) == (0, 0)

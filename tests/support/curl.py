@@ -14,6 +14,7 @@ parser.add_argument("-i", action="store_true")
 parser.add_argument("-X", dest="method")
 parser.add_argument("-H", dest="headers", action="append", default=[])
 parser.add_argument("-d", "--data-binary", dest="body")
+parser.add_argument("-F", dest="form")
 parser.add_argument("-o", dest="output")
 parser.add_argument("-w", dest="format", default="")
 options = parser.parse_args()
@@ -24,6 +25,11 @@ if options.body == "@-":
 elif options.body and options.body.startswith("@"):
     body = Path(options.body[1:]).read_bytes()
 headers = dict(header.split(": ", 1) for header in options.headers)
+if options.form:  # One file: name=@path.
+    name, path = options.form.split("=@")
+    part = f'--boundary\r\nContent-Disposition: form-data; name="{name}"; filename="{path}"\r\n\r\n'.encode()
+    body = part + Path(path).read_bytes() + b"\r\n--boundary--\r\n"
+    headers["Content-Type"] = "multipart/form-data; boundary=boundary"
 request = urllib.request.Request(options.url, body, headers, method=options.method)
 try:
     answer = urllib.request.urlopen(request)

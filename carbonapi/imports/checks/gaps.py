@@ -1,12 +1,13 @@
 """Warn of gaps: readings later than usual, and time between two intervals that no row covers.
 
-A series is the rows of one user, usage type and meter. The usual distance between readings is the median of the series
-in the file. Up to 1.5 times that is no gap: a day may have 25 hours, and a month 31 days where most have 30. An
-irregular series has no gaps: less than half of its distances are close to the usual one. Adjustments are not readings.
-Between intervals, any time after the latest end so far is a gap.
+A series is the rows of one meter; `overlaps` says what it is without one. The usual distance between readings is the
+median of the series in the file. Up to 1.5 times that is no gap: a day may have 25 hours, and a month 31 days where
+most have 30. An irregular series has no gaps: less than half of its distances are close to the usual one.
+Adjustments are not readings. Between intervals, any time after the latest end so far is a gap.
 """
 
 import datetime as dt
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,22 +16,19 @@ from ...db import db
 from ...rest.fields import format_datetime
 from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..staging import IS_VALID, Row
-from .overlaps import Warning, Warnings, meter, warning
+from .overlaps import SeriesKey, Warning, Warnings, series_key, warning
 
 TOLERANCE = sa.literal_column("1.5", sa.Numeric)
-SeriesKey = dict[str, sa.ColumnElement[Any]]
 
 
-def gaps(has_meters: bool, has_intervals: bool) -> tuple[int, Warnings]:
+def gaps(columns: Collection[str]) -> tuple[int, Warnings]:
     """Return how many gaps the file has, and the first warnings, by the line after the gap.
 
-    has_meters: whether rows have an `external_id`. has_intervals: whether rows have a `usage_until`.
+    columns: those with a value in any row.
     """
-    key: SeriesKey = {"user_id": Row.user_id, "usage_type_id": Row.usage_type_id}
-    if has_meters:
-        key["meter"] = meter(Row.external_id)
+    key = series_key(columns)
     found: Any = _gaps_between_readings(key)
-    if has_intervals:
+    if "usage_until" in columns:
         found = found.union_all(_gaps_between_intervals(key))
     gap = found.subquery("found").c
     by_line = sa.select(gap.line, gap.start, gap.end, gap.usual, sa.func.count().over().label("gap_count"))

@@ -12,6 +12,7 @@ from ...db import db
 from ...errors import ValidationFailed
 from ...periods.models import ClosedPeriod
 from ...usages.validation import END_BEFORE_START, INTERVAL_TOO_LONG, MAX_INTERVAL
+from ..formats.rows import METERS
 from ..models import Import
 from ..staging import IS_VALID, READING_KEY, STAGED, Row, distinct_pairs, reject, reject_duplicates, values_table
 
@@ -19,6 +20,7 @@ from ..staging import IS_VALID, READING_KEY, STAGED, Row, distinct_pairs, reject
 DUPLICATE_READING = (
     "Line %2$s has the same user, usage type and time. Remove one of the lines, or give each an external_id."
 )
+DUPLICATE_OF_METER = "Line %2$s has the same meter and time. Remove one of the lines."
 
 
 def validate(imp: Import, columns: Collection[str]) -> None:
@@ -32,7 +34,11 @@ def validate(imp: Import, columns: Collection[str]) -> None:
     if "external_id" in columns:
         message, has_id = "'%s' is a duplicate of line %s.", Row.external_id.is_not(None)
         reject_duplicates("external_id", Row.external_id, [Row.external_id], message, has_id)
-    reject_duplicates("usage_at", Row.usage_at, READING_KEY, DUPLICATE_READING, Row.external_id.is_(None))
+    if not {*columns}.isdisjoint(METERS):
+        key = [Row.meter_id, Row.usage_at]
+        reject_duplicates("usage_at", Row.usage_at, key, DUPLICATE_OF_METER, Row.meter_id.is_not(None))
+    is_reading = (Row.external_id.is_(None), Row.meter_id.is_(None))
+    reject_duplicates("usage_at", Row.usage_at, READING_KEY, DUPLICATE_READING, *is_reading)
     if "adjusts_closed_period_id" in columns:
         _check_adjusted_periods(imp.organization_id)
 

@@ -2,19 +2,18 @@
 
 An Atom feed has entries that link to each other: an IntervalBlock with readings belongs to a MeterReading, which has a
 ReadingType and belongs to a UsagePoint. A file is read twice, in constant memory, because the ReadingType may follow
-the readings.
+the readings. `green_button_series` decides which readings are recorded, and names their meters.
 """
 
 import datetime as dt
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import IO
 from xml.parsers import expat
 
 from ...rest.fields import MAX_NUMBER_LENGTH, format_datetime, format_decimal
+from .green_button_series import Record, Series, Span, choose_series, create_series
 from .text_files import Cells, RowErrors, rows_rejected
 
 # Units by their code in ESPI, each with the power of ten that converts it.
@@ -44,17 +43,15 @@ SERVICES = {"0": "electricity", "1": "natural gas", "2": "water", "5": "heat", "
 # From a reference day, interpolated, questionable, derived, projected, or mixed.
 ESTIMATED = {"8", "9", "10", "11", "12", "13"}
 OF_AN_INTERVAL = {None, "0", "4"}  # Other readings accumulate, or are of an instant.
-DELIVERED_BACK = "19"
 MAX_READING_SECONDS = 3600  # A longer one is an interval, over which the amount is prorated.
 
 ESPI = "http://naesb.org/espi "
 ATOM = "http://www.w3.org/2005/Atom "
 _RECORDS = {ESPI + name: name for name in ("UsagePoint", "MeterReading", "ReadingType", "IntervalReading")}
 _FIELDS = {"kind", "commodity", "uom", "powerOfTenMultiplier", "flowDirection", "accumulationBehaviour"}
-_FIELDS |= {"start", "duration", "value", "quality"}
+_FIELDS |= {"tou", "consumptionTier", "cpp", "start", "duration", "value", "quality"}
 _SECONDS = re.compile(r"-?[0-9]{1,11}")
 _VALUE = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # The standard has integers only.
-_EXPONENT = re.compile(r"-?[0-9]{1,2}")
 _CHUNK_BYTES = 65_536
 _MAX_LINKS = 101  # Per entry and kind of link.
 _MAX_TAG_BYTES = 1_048_576
@@ -62,20 +59,8 @@ _MAX_TEXT_LENGTH = MAX_NUMBER_LENGTH + 1  # Longer ones are invalid anyway.
 MAX_METERS = 10_000  # Usage points, meter readings and reading types together.
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-Record = dict[str, str]
 Links = dict[str, list[str]]
 Event = tuple[str, Record]  # The start of an `entry`, its `end`, a `link` in it, or a record by its name.
-
-
-@dataclass(frozen=True)
-class _Series:
-    """The common properties of readings of one meter and type. `error`: why they cannot be imported."""
-
-    meter: str
-    commodity: str
-    unit: str
-    exponent: int
-    error: str | None
 
 
 def read_green_button(
@@ -84,19 +69,23 @@ def read_green_button(
     required: Collection[Collection[str]],
     skipped: Collection[str],
     errors: RowErrors,
+    reverse_usage_type_id: int | None = None,
+    skipped_readings: dict[Series, list[int]] | None = None,
 ) -> Iterator[tuple[int, Cells | None]]:
     """Yield the number of each reading, from 1, and its cells. The other parameters are those of `read_csv`.
 
     A reading of up to an hour is recorded at its start, a longer one as an interval. The `external_id` consists of the
-    usage point and the start, so that a repeated reading is recognized. commodity: of the readings to import.
+    series and the start, so that a repeated reading is recognized. commodity: of the readings to import.
+    reverse_usage_type_id: the usage type of energy delivered to the grid; by default, it is skipped. skipped_readings:
+    receives the first number and the count of the skipped readings of each series.
     Raise ValidationFailed for other files, and if the file has several commodities and none is set.
     """
-    needed = [group for group in required if not {"usage_at", "amount"} & {*group}]
+    needed = [group for group in required if not {"usage_at", "amount", "meter"} & {*group}]
     if needed:
         raise rows_rejected(
             {1: [f"A Green Button file has no {' or '.join(group)}. Set it in the query." for group in needed]}
         )
-    all_series = _read_series(file, commodity)
+    all_series = choose_series(_read_series(file, commodity), reverse_usage_type_id)
     file.seek(0)
     links: Links = {}
     number = 0
@@ -110,6 +99,10 @@ def read_green_button(
             if series is not None and commodity not in (None, series.commodity):
                 continue
             number += 1
+            if series is not None and series.skips(_span(record)):
+                if skipped_readings is not None:
+                    skipped_readings.setdefault(series, [number, 0])[1] += 1
+                continue
             error = "The reading has no link to a ReadingType." if series is None else series.error
             if series is None or error:
                 errors[number] = [str(error)]
@@ -118,14 +111,25 @@ def read_green_button(
                 yield number, {name: cell for name, cell in _cells(record, series).items() if name not in skipped}
 
 
-def _cells(reading: Record, series: _Series) -> Cells:
+def _span(reading: Record) -> Span | None:
+    """Return the time of a reading, or None if it is invalid."""
+    start, duration = reading.get("start", ""), reading.get("duration", "")
+    if not _SECONDS.fullmatch(start) or not _SECONDS.fullmatch(duration):
+        return None
+    return Span(int(start), int(start) + int(duration), int(duration))
+
+
+def _cells(reading: Record, series: Series) -> Cells:
     start, duration = reading.get("start"), reading.get("duration")
     usage_at = _instant(start)
     cells: Cells = {"usage_at": usage_at, "amount": _amount(reading.get("value"), series.exponent), "unit": series.unit}
     if start and duration and all(map(_SECONDS.fullmatch, (start, duration))) and int(duration) > MAX_READING_SECONDS:
         cells["usage_until"] = _instant(str(int(start) + int(duration)))
     cells["quality"] = "estimated" if ESTIMATED.intersection(reading.get("quality", "").split()) else "measured"
-    cells["external_id"] = f"{series.meter}/{usage_at}"
+    cells["external_id"] = f"{series.id}/{usage_at}"
+    cells["meter"] = series.meter
+    if series.usage_type_id is not None:
+        cells["usage_type_id"] = str(series.usage_type_id)
     return cells
 
 
@@ -144,11 +148,12 @@ def _amount(value: str | None, exponent: int) -> str | None:
     return format_decimal(Decimal(f"{value}E{exponent}")) if value and _VALUE.fullmatch(value) else value
 
 
-def _read_series(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
+def _read_series(file: IO[bytes], commodity: str | None) -> dict[str, Series]:
     """Return the series by the links to their blocks; a single series also by "", for blocks without links."""
     types: dict[str, Record] = {}
     meter_readings: list[Links] = []
     services: dict[str, str] = {}
+    spans: dict[str, Span] = {}
     links: Links = {}
     records: list[Event] = []
     reading_count = 0
@@ -159,6 +164,10 @@ def _read_series(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
             _add_link(links, record)
         elif name == "IntervalReading":
             reading_count += 1
+            if (span := _span(record)) is not None:
+                for link in links.get("up", []):
+                    if link in spans or len(spans) < MAX_METERS:
+                        spans[link] = span.union(spans.get(link))
         elif name != "end":
             records.append((name, record))
         else:
@@ -174,7 +183,7 @@ def _read_series(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
             raise rows_rejected({1: [f"The file must not have more than {MAX_METERS} meters and reading types."]})
     if not reading_count:
         raise rows_rejected({1: ["The file has no IntervalReading, so it is not a Green Button file of usage."]})
-    all_series = _series_by_block(types, meter_readings, services)
+    all_series = _series_by_block(types, meter_readings, services, spans)
     commodities = sorted({series.commodity for series in all_series.values()})
     if commodity is None and len(commodities) > 1:
         choices = ", ".join(commodities)
@@ -183,9 +192,9 @@ def _read_series(file: IO[bytes], commodity: str | None) -> dict[str, _Series]:
 
 
 def _series_by_block(
-    types: Mapping[str, Record], meter_readings: list[Links], services: Mapping[str, str]
-) -> dict[str, _Series]:
-    series: dict[str, _Series] = {}
+    types: Mapping[str, Record], meter_readings: list[Links], services: Mapping[str, str], spans: Mapping[str, Span]
+) -> dict[str, Series]:
+    all_series: dict[str, Series] = {}
     for links in meter_readings:
         address = links.get("self", [""])[0]
         point = links.get("up", [address])[0].removesuffix("/MeterReading")
@@ -194,31 +203,25 @@ def _series_by_block(
             found = [*types.values()]
         if found:
             blocks = [f"{address}/IntervalBlock", *(link for link in links.get("related", []) if link not in types)]
-            series |= dict.fromkeys(blocks, _series(found[0], point, services.get(point)))
-    if len({*series.values()}) == 1:
-        series[""] = next(iter(series.values()))
+            series = _series(found[0], point, services.get(point))
+            all_series |= dict.fromkeys(blocks, series.within([spans[link] for link in {*blocks} & spans.keys()]))
+    if len({series.within([]) for series in all_series.values()}) == 1:
+        all_series[""] = next(iter(all_series.values()))
     elif not meter_readings and len(types) == 1:
         (point, service) = next(iter(services.items()), ("", None))
-        series[""] = _series(next(iter(types.values())), point, service)
-    return series
+        all_series[""] = _series(next(iter(types.values())), point, service)
+    return all_series
 
 
-def _series(reading_type: Record, point: str, service: str | None) -> _Series:
-    uom, power = reading_type.get("uom", "none"), reading_type.get("powerOfTenMultiplier", "0")
-    accumulation, direction = reading_type.get("accumulationBehaviour"), reading_type.get("flowDirection")
-    error = None
+def _series(reading_type: Record, point: str, service: str | None) -> Series:
+    uom, accumulation = reading_type.get("uom", "none"), reading_type.get("accumulationBehaviour")
+    not_usage = None
     if uom not in UNITS:
-        error = f"uom must be a unit of usage, but is {uom}. Supported: {', '.join(UNITS)}."
-    elif not _EXPONENT.fullmatch(power):
-        error = f"powerOfTenMultiplier must be a number of one or two digits, but is {power}."
+        not_usage = f"uom must be a unit of usage, but is {uom}. Supported: {', '.join(UNITS)}."
     elif accumulation not in OF_AN_INTERVAL:
-        error = f"accumulationBehaviour must be 4 (amount of an interval), but is {accumulation}."
-    elif direction == DELIVERED_BACK:
-        error = f"flowDirection must not be {direction}: energy delivered to the grid is no usage."
-    unit, exponent = UNITS.get(uom, (uom, 0))
+        not_usage = f"accumulationBehaviour must be 4 (amount of an interval), but is {accumulation}."
     named = COMMODITIES.get(reading_type.get("commodity", "0")) or SERVICES.get(service or "", "unknown")
-    meter = hashlib.sha256(point.encode()).hexdigest()[:16]
-    return _Series(meter, named, unit, exponent + (0 if error else int(power)), error)
+    return create_series(point, named, reading_type, *UNITS.get(uom, (uom, 0)), not_usage)
 
 
 def _add_link(links: Links, attributes: Record) -> None:

@@ -20,16 +20,21 @@ from ...rest.fields import Email, Name, StrictInteger, UtcDateTime, format_datet
 from ...usages.candidates import COLUMNS
 from ...usages.schemas import NewUsageSchema
 from ..models import NEW, REJECTED
+from .green_button_series import Series
 from .text_files import Cells
 
 FORMATS = ("csv", "ndjson", "greenbutton")
 FOLDS = ("first", "second", "order")
 RowError = dict[str, str | None]  # column, found, message
-NAMES = {"usage_type": "usage_type_id", "user_email": "user_id"}  # Columns with names, and those with the ids.
+# Columns with names, and those with the ids.
+NAMES = {"usage_type": "usage_type_id", "user_email": "user_id", "site": "site_id", "meter": "meter_id"}
+METERS = ("meter", "meter_id")
+PLACES = (*METERS, "site", "site_id")
 # Columns of the ledger that files do not have.
-DERIVED = {"amount_in_type_unit", "site_id", "meter_id"}
+DERIVED = {"amount_in_type_unit"}
 STAGED_COLUMNS = [*(name for name in COLUMNS if name not in DERIVED), *NAMES]
-_SERIES = ("user_id", "user_email", "usage_type_id", "usage_type")  # Columns that distinguish series of times.
+# Columns that distinguish series of times.
+_SERIES = ("user_id", "user_email", "usage_type_id", "usage_type", *PLACES)
 NULL = r"\N"  # In the text format of COPY.
 MAX_CELL_SHOWN = 100
 BLANKS = {"", "nan", "null", "na", "n/a"}
@@ -53,7 +58,6 @@ class CellsSchema(NewUsageSchema):
     """A usage as text cells. A blank cell is a missing field."""
 
     class Meta:
-        exclude = ("site_id", "meter_id")
         unknown = ma.RAISE
 
     typed = False
@@ -61,6 +65,8 @@ class CellsSchema(NewUsageSchema):
     # Names that a file may have in place of ids.
     usage_type = Name(validate=ma.validate.Length(1, 200))
     user_email = Email(validate=ma.validate.Length(max=254))
+    site = Name(validate=ma.validate.Length(1, 200))
+    meter = Name(validate=ma.validate.Length(1, 200))
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class FileFormat:
 
     format: str | None = None  # One of FORMATS. None: detect it.
     commodity: str | None = None  # Of the readings to import from a Green Button file.
+    reverse_usage_type_id: int | None = None  # Of its readings of energy delivered to the grid. None: skip them.
     delimiter: str = ","
     decimal: str = "."
     timezone: str | None = None  # Of times without an offset.
@@ -108,6 +115,8 @@ class RowParser:
         self.file_format = file_format
         self.blank_count = self.rounded_count = 0
         self.used_columns: set[str] = set()  # Those with a value in any row.
+        self.has_default_meter = not defaults.keys().isdisjoint(METERS)
+        self.skipped_readings: dict[Series, list[int]] = {}  # Of each series, the first number and the count.
         self._repeated_times = RepeatedTimes()
         self._series: tuple[str | None, ...] = ()  # Of the current row.
         fields = CellsSchema().fields
@@ -124,11 +133,14 @@ class RowParser:
             self.used_columns.add(name)
         # Groups of columns. The file must have one of each group, and each row a value in one.
         groups = [(name, *(other for other, id_name in NAMES.items() if id_name == name)) for name in fields]
+        # A row with a meter has its usage type.
+        groups = [(*group, *METERS) if group[0] == "usage_type_id" else group for group in groups]
         self.required = [group for group in groups if fields[group[0]].required and defaults.keys().isdisjoint(group)]
 
     def copy_line(self, line: int, cells: Cells) -> str | None:
         """Return the line for COPY: line number, columns of a usage, outcome, errors, cells. None for a skipped row."""
-        self._series = tuple(cells.get(name) for name in _SERIES)
+        if self.file_format.fold == "order":
+            self._series = tuple(cells.get(name) for name in _SERIES)
         if self.file_format.blank == "skip" and (cells.get("amount") or "").strip().casefold() in BLANKS:
             self.blank_count += 1
             self._read_times(cells)
@@ -147,10 +159,14 @@ class RowParser:
                 column = next((name for name in group if name in cells), group[0])
                 errors.append(_error(column, None, "Missing data for required field."))
         for name, id_name in NAMES.items():
-            if values[name] is not NULL and cells.get(id_name) is not None:
+            if values[name] is NULL:
+                continue
+            if cells.get(id_name) is not None:
                 if cells.get(name) is not None:
                     errors.append(_error(name, cells[name], f"Give {name} or {id_name}, not both."))
                 values[name] = NULL  # The id of the row takes precedence over the name in the query.
+            else:
+                values[id_name] = NULL  # Until the name is looked up.
         if not errors and values["amount"][0] == "-" and values["adjusts_closed_period_id"] is NULL:
             errors.append(_error("amount", cells["amount"], "Must not be negative."))
         if errors:

@@ -25,8 +25,6 @@ from .sql import (
     split_difference,
 )
 
-PLACE = {"site_id", "meter_id"}
-
 
 def insert_many(candidates: Any, now: dt.datetime, organization_id: int, import_id: int) -> Any:
     """Record the usages of a table, each with the current valuation of its time. Skip those that cannot be recorded.
@@ -54,7 +52,7 @@ def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason:
     """Correct usages, archive their previous versions, and return the number of corrected usages.
 
     candidates: a table with the columns COLUMNS and `usage_id`. Skips those that cannot be recorded, and usages whose
-    time is closed. A usage keeps its meter and its site; its valuation, under the same rule as in `service.correct`.
+    time is closed. A usage keeps its valuation under the same rule as in `service.correct`.
     """
     valuation = valuation_lateral(candidates)
     usage = Usage.__table__.c
@@ -72,7 +70,7 @@ def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason:
         **{name: difference.c[name] for name in SPLIT},
         "restatement_id": sa.case((is_new, None), else_=Usage.restatement_id),
     }
-    values = {name: candidates.c[name] for name in COLUMNS if name not in PLACE} | derived
+    values = {name: candidates.c[name] for name in COLUMNS} | derived
     of_organization = (User.organization_id == Usage.organization_id, *scope_criteria(User))
     replaced = (
         sa.select(Usage.id, *(value.label(name) for name, value in values.items()))

@@ -181,7 +181,7 @@ def test_row_with_id_and_name_is_invalid(as_manager, eve):
         "4": ["usage_type_id: Missing data for required field."],
     }
     assert errors(post(as_manager, f"usage_at,amount\n{AT},1\n", "")) == {
-        "1": ["Missing column usage_type_id or usage_type."]
+        "1": ["Missing column usage_type_id or usage_type or meter or meter_id."]
     }
 
 

@@ -12,6 +12,7 @@ from carbonapi.imports.formats.green_button import read_green_button
 from tests.support import factories
 
 SAMPLE = (Path(__file__).parents[2] / "data" / "greenbutton-electricity-and-gas.xml").read_text()
+POINT = "https://utility.example/espi/1_1/resource/RetailCustomer/7/UsagePoint/1"
 DOCTYPE_ERROR = "The file must not have a document type (<!DOCTYPE …>). Remove it."
 ELECTRICITY = {"usage_type_id": 100, "commodity": "electricity"}
 
@@ -104,7 +105,8 @@ def test_external_id_identifies_usage_point():
 def test_usage_type_is_required(as_member):
     rejected = load(as_member, SAMPLE, 422, commodity="electricity")["errors"]["file"]
 
-    assert rejected == {"1": ["A Green Button file has no usage_type_id or usage_type. Set it in the query."]}
+    message = f"usage_type_id: There is no meter {POINT} electricity, so a usage type is required. Set usage_type_id."
+    assert rejected == {str(line): [message] for line in range(1, 7)}
 
 
 def test_errors_are_numbered_by_reading(as_member):
@@ -154,7 +156,6 @@ def test_one_estimated_quality_makes_reading_estimated():
         ("<uom>72<", "<uom>38<", "uom must be a unit of usage, but is 38. Supported: 31, 42, 72, "),
         ("Multiplier>0<", "Multiplier>1000<", "powerOfTenMultiplier must be a number of one or two digits, "),
         ("Behaviour>4<", "Behaviour>3<", "accumulationBehaviour must be 4 (amount of an interval), but is 3."),
-        ("Direction>1<", "Direction>19<", "flowDirection must not be 19: energy delivered to the grid is no usage."),
     ],
 )
 def test_readings_of_other_types_are_invalid(pattern, replacement, error):

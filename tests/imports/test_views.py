@@ -13,8 +13,8 @@ from tests.support.imports import post
 GOOD = "usage_at,amount\n2024-01-01T00:00:00Z,0.1\n2024-01-01 01:00:00+00:00,0.2\n"
 
 NONE_OF = (
-    "changed_count", "unchanged_count", "skipped_count", "rejected_count", "blank_count", "rounded_count",
-    "error_count",
+    "changed_count", "unchanged_count", "skipped_count", "rejected_count", "created_meter_count", "blank_count",
+    "rounded_count", "error_count",
 )  # fmt: skip
 
 

@@ -208,7 +208,7 @@ def test_meter_of_the_query_takes_precedence(as_manager, site):
     assert [usage["meter_id"] for usage in as_manager.get("/usages").json] == [meter.id]
 
 
-def test_meters_after_an_import_without_them_record_nothing_twice(as_manager, site):
+def test_later_meters_record_nothing_twice(as_manager, site):
     file = feed(series(1, 1000, 2000))
     load(as_manager, file)
 

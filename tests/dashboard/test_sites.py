@@ -1,0 +1,109 @@
+"""Sites, meters and coverage in a browser. `make browser` runs this."""
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+INDENT = "\u00a0" * 3
+STARTS = [f"2023-{month:02}-01T00:00:00Z" for month in range(1, 13)] + ["2024-01-01T00:00:00Z"]
+
+
+@pytest.fixture
+def sites(manager):
+    """The ids of two sites of a manager, with a meter each and the bills of 2023. Berlin's June is missing."""
+
+    def add(path, **fields):
+        return manager.ask("POST", path, fields)["id"]
+
+    europe = add("/sites", name="Europe")
+    ids = {"Europe": europe, "Berlin": add("/sites", name="Berlin", parent_id=europe, region="DE")}
+    ids["London"] = add("/sites", name="London")
+    for name, amount in (("Berlin", "20"), ("London", "7")):
+        meter = ids[f"{name} meter"] = add("/meters", site_id=ids[name], usage_type_id=100, name="Main meter")
+        for number, (start, end) in enumerate(zip(STARTS[:-1], STARTS[1:], strict=True), 1):
+            if (name, number) != ("Berlin", 6):
+                add("/usages", meter_id=meter, usage_at=start, usage_until=end, amount=amount)
+    return ids
+
+
+def rows(page):
+    return page.locator(".results tbody tr")
+
+
+def options(select):
+    return select.locator("option").all_text_contents()
+
+
+def test_emissions_of_a_site_include_sites_below_it(enter, manager, sites):
+    page = enter(manager)
+    total = page.locator(".tile", has_text="Total, location-based")
+    expect(total).to_contain_text("456 kg")
+    assert options(page.get_by_label("Site")) == ["All", "Europe", f"{INDENT}Berlin", "London"]
+
+    page.get_by_label("Site").select_option(str(sites["Europe"]))
+    expect(total).to_contain_text("330 kg")
+    expect(page.locator(".tile", has_text="Usages")).to_contain_text("of Europe")
+    page.reload()
+    expect(total).to_contain_text("330 kg")
+    expect(page.get_by_label("Site")).to_have_value(str(sites["Europe"]))
+    page.go_back()
+    expect(total).to_contain_text("456 kg")
+
+
+def test_empty_site_offers_to_clear_the_filter(enter, manager, sites):
+    empty = manager.ask("POST", "/sites", {"name": "Paris"})["id"]
+    page = enter(manager, site_id=empty)
+
+    expect(page.get_by_text("No usages match these filters.")).to_be_visible()
+    page.get_by_role("button", name="Clear filters").click()
+
+    expect(page.locator(".bar")).to_have_count(12)
+
+
+@pytest.mark.parametrize(
+    ("group_by", "names"),
+    [
+        ("Site", ["Berlin", "London", "no site"]),
+        ("Meter", ["Main meter (Berlin)", "Main meter (London)", "no meter"]),
+        ("Region", ["DE", "GB"]),
+    ],
+)
+def test_emissions_are_grouped_by_place(enter, manager, sites, group_by, names):
+    manager.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2023-03-01T00:00:00Z", "amount": "1"})
+    page = enter(manager)
+
+    page.get_by_label("Group by").select_option(group_by)
+
+    legend = page.get_by_role("list", name="Legend").get_by_role("listitem")
+    for number, name in enumerate(names):
+        expect(legend.nth(number)).to_contain_text(name)
+
+
+def test_usages_are_filtered_by_site_and_name_it(enter, manager, sites):
+    place = {"site_id": sites["London"], "usage_at": "2023-03-01T00:00:00Z", "amount": "1"}
+    manager.ask("POST", "/usages", {"usage_type_id": 102} | place)
+    page = enter(manager, "usages")
+    expect(page.locator(".pager")).to_contain_text("24 in total")
+
+    page.get_by_label("Site").select_option(f"{INDENT}Berlin")
+    expect(page.locator(".pager")).to_contain_text("11 in total")
+    expect(rows(page).first).to_contain_text("Main meter, Berlin")
+    page.get_by_label("Site").select_option("London")
+    page.get_by_label("Usage type").select_option("102")
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page).get_by_role("cell", name="London", exact=True)).to_be_visible()
+
+
+def test_nothing_about_sites_is_shown_without_any(enter, manager):
+    manager.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2023-03-01T00:00:00Z", "amount": "1"})
+    page = enter(manager)
+    page.locator(".bar").first.wait_for()
+    expect(page.get_by_label("Site")).to_have_count(0)
+    assert not {"Site", "Meter"} & {*options(page.get_by_label("Group by"))}
+
+    page.get_by_role("link", name="Usages").click()
+    expect(rows(page)).to_have_count(1)
+    expect(page.get_by_label("Site")).to_have_count(0)
+    expect(page.get_by_role("columnheader", name="Site or meter")).to_have_count(0)
+    page.get_by_role("button", name="Add a usage").click()
+    expect(page.get_by_label("Meter")).to_have_count(0)

@@ -94,6 +94,54 @@ def test_usages_are_filtered_by_site_and_name_it(enter, manager, sites):
     expect(rows(page).get_by_role("cell", name="London", exact=True)).to_be_visible()
 
 
+def test_meter_sets_type_and_site_of_a_usage(enter, manager, sites):
+    page = enter(manager, "usages")
+    page.get_by_role("button", name="Add a usage").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Usage type").select_option("102")
+    form.get_by_label("Meter").select_option("Main meter, London")
+    expect(form.get_by_label("Usage type")).to_have_value("100")
+    expect(form.get_by_label("Site")).to_have_value(str(sites["London"]))
+    form.get_by_label("Site").select_option(f"{INDENT}Berlin")
+    expect(form.get_by_label("Meter")).to_have_value("")
+    form.get_by_label("Meter").select_option("Main meter, Berlin")
+    form.get_by_label("Time, or start").fill("2023-06-01T00:00:00")
+    form.get_by_label("Amount").fill("2")
+    form.get_by_role("button", name="Add", exact=True).click()
+
+    expect(page.locator(".pager")).to_contain_text("24 in total")
+    (usage,) = manager.ask("GET", "/usages?start=2023-05-31T23:00:00Z&end=2023-07-01&region=DE")
+    assert (usage["meter_id"], usage["site_id"], usage["usage_type_id"]) == (
+        sites["Berlin meter"], sites["Berlin"], 100,
+    )  # fmt: skip
+
+
+def test_correction_moves_a_usage_to_another_site(enter, manager, sites):
+    path = f"/usages?meter_id={sites['Berlin meter']}&start=2023-01-01&end=2023-02-01"
+    usage = manager.ask("GET", path)[0]["id"]
+    page = enter(manager, "usages", site_id=sites["Berlin"], end="2023-01-31")
+    page.get_by_role("button", name="Edit").click()
+    form = page.get_by_role("dialog")
+    expect(form.get_by_label("Meter")).to_have_value(str(sites["Berlin meter"]))
+    form.get_by_label("Site").select_option("London")
+    form.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_text("No usages match these filters.")).to_be_visible()
+    corrected = manager.ask("GET", f"/usages/{usage}")
+    assert (corrected["meter_id"], corrected["site_id"], corrected["amount"]) == (None, sites["London"], 20)
+
+
+def test_correction_of_the_amount_keeps_the_meter(enter, manager, sites):
+    manager.ask("PATCH", f"/meters/{sites['Berlin meter']}", {"archived": True})
+    page = enter(manager, "usages", site_id=sites["Berlin"], end="2023-01-31")
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_label("Amount").fill("21")
+    page.get_by_role("button", name="Save").click()
+
+    expect(rows(page)).to_contain_text("21 kwh")
+    expect(rows(page)).to_contain_text("Main meter, Berlin")
+
+
 def test_nothing_about_sites_is_shown_without_any(enter, manager):
     manager.ask("POST", "/usages", {"usage_type_id": 100, "usage_at": "2023-03-01T00:00:00Z", "amount": "1"})
     page = enter(manager)

@@ -55,7 +55,8 @@ export function siteOptions({ archived = false, keep = null } = {}) {
 // The meters in the order of their sites. keep: the id of a meter that is an option in any case.
 export function meterOptions({ keep = null } = {}) {
   const order = new Map(siteTree().map(({ id }, index) => [id, index]));
-  const options = reference.meters.filter(meter => !meter.archived || meter.id === keep)
+  const isOpen = meter => !meter.archived && !siteOf(meter.site_id)?.archived;
+  const options = reference.meters.filter(meter => isOpen(meter) || meter.id === keep)
     .sort((one, other) => order.get(one.site_id) - order.get(other.site_id) || one.name.localeCompare(other.name))
     .map(meter => [meter.id, meterName(meter.id)]);
   return keep === null || meterOf(keep) ? options : [...options, [keep, meterName(keep)]];

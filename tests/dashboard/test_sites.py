@@ -1,16 +1,21 @@
 """Sites, meters and coverage in a browser. `make browser` runs this."""
 
+import datetime as dt
+import itertools
+from zoneinfo import ZoneInfo
+
 import pytest
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 INDENT = "\u00a0" * 3
-STARTS = [f"2023-{month:02}-01T00:00:00Z" for month in range(1, 13)] + ["2024-01-01T00:00:00Z"]
+LOCAL = ZoneInfo("Europe/London")
+MONTHS = [dt.datetime(2023 + month // 12, month % 12 + 1, 1, tzinfo=LOCAL).isoformat() for month in range(13)]
 
 
 @pytest.fixture
 def sites(manager):
-    """The ids of two sites of a manager, with a meter each and the bills of 2023. Berlin's June is missing."""
+    """The ids of two sites with a meter each, and their bills of 2023 by local months. Berlin's June is missing."""
 
     def add(path, **fields):
         return manager.ask("POST", path, fields)["id"]
@@ -20,7 +25,7 @@ def sites(manager):
     ids["London"] = add("/sites", name="London")
     for name, amount in (("Berlin", "20"), ("London", "7")):
         meter = ids[f"{name} meter"] = add("/meters", site_id=ids[name], usage_type_id=100, name="Main meter")
-        for number, (start, end) in enumerate(zip(STARTS[:-1], STARTS[1:], strict=True), 1):
+        for number, (start, end) in enumerate(itertools.pairwise(MONTHS), 1):
             if (name, number) != ("Berlin", 6):
                 add("/usages", meter_id=meter, usage_at=start, usage_until=end, amount=amount)
     return ids
@@ -110,7 +115,7 @@ def test_meter_sets_type_and_site_of_a_usage(enter, manager, sites):
     form.get_by_role("button", name="Add", exact=True).click()
 
     expect(page.locator(".pager")).to_contain_text("24 in total")
-    (usage,) = manager.ask("GET", "/usages?start=2023-05-31T23:00:00Z&end=2023-07-01&region=DE")
+    (usage,) = manager.ask("GET", "/usages?start=2023-05-31T23:00:00Z&end=2023-06-02&region=DE")
     assert (usage["meter_id"], usage["site_id"], usage["usage_type_id"]) == (
         sites["Berlin meter"], sites["Berlin"], 100,
     )  # fmt: skip
@@ -140,6 +145,51 @@ def test_correction_of_the_amount_keeps_the_meter(enter, manager, sites):
 
     expect(rows(page)).to_contain_text("21 kwh")
     expect(rows(page)).to_contain_text("Main meter, Berlin")
+
+
+def test_calendar_shows_the_share_of_each_month(enter, manager, sites):
+    page = enter(manager, "coverage")
+
+    expect(page.get_by_label("Year")).to_have_value("2023")
+    expect(page.locator(".results .lead")).to_contain_text("95.8% of the time has data. 23 of 24 months are complete.")
+    berlin, london = (rows(page).filter(has_text=f"Main meter, {name}") for name in ("Berlin", "London"))
+    expect(berlin.get_by_role("cell")).to_have_text(["100%"] * 5 + ["0%"] + ["100%"] * 6)
+    expect(london.get_by_role("cell")).to_have_text(["100%"] * 12)
+    page.get_by_label("Site").select_option("London")
+    expect(rows(page)).to_have_count(1)
+    page.get_by_label("Year").select_option("2026")
+    expect(page.locator(".results .lead")).to_contain_text("0% of the time has data.")
+    page.reload()
+    expect(rows(page)).to_have_count(1)
+    expect(page.get_by_label("Year")).to_have_value("2026")
+
+
+def test_gap_is_filled_from_the_calendar(enter, manager, sites):
+    page = enter(manager, "coverage")
+
+    page.get_by_role("button", name="June 2023: show the gaps").click()
+    expect(page.get_by_role("dialog")).to_contain_text("1 Jun 2023, 00:00 to 1 Jul 2023, 00:00")
+    page.get_by_role("button", name="Add a usage from 1 Jun 2023, 00:00").click()
+    form = page.get_by_role("dialog")
+    expect(form.get_by_label("Meter")).to_have_value(str(sites["Berlin meter"]))
+    expect(form.get_by_label("Time, or start")).to_have_value("2023-06-01T00:00")
+    expect(form.get_by_label("End of the interval")).to_have_value("2023-07-01T00:00")
+    form.get_by_label("Amount").fill("20")
+    form.get_by_role("button", name="Add", exact=True).click()
+
+    expect(page.locator(".results .lead")).to_contain_text("100% of the time has data. 24 of 24 months are complete.")
+    assert manager.ask("GET", "/coverage?start=2023-01-01&end=2024-01-01")["coverage"] == 1
+
+
+def test_calendar_without_meters_lists_types_by_site(enter, manager):
+    bill = {"usage_type_id": 100, "usage_at": "2023-03-01T00:00:00Z", "usage_until": "2023-03-16T12:00:00Z"}
+    manager.ask("POST", "/usages", bill | {"amount": "1"})
+    page = enter(manager, "coverage", year="2023")
+
+    row = rows(page)
+    expect(row).to_contain_text("No siteelectricity (kwh)")
+    page.get_by_role("button", name="March 2023: show the gaps").click()
+    expect(page.get_by_role("dialog")).to_contain_text("16 Mar 2023, 12:00 to 1 Apr 2023, 00:00")
 
 
 def test_nothing_about_sites_is_shown_without_any(enter, manager):

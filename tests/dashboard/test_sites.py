@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.factories import PASSWORD, numbers
+
 pytestmark = pytest.mark.browser
 INDENT = "\u00a0" * 3
 LOCAL = ZoneInfo("Europe/London")
@@ -205,3 +207,44 @@ def test_nothing_about_sites_is_shown_without_any(enter, manager):
     expect(page.get_by_role("columnheader", name="Site or meter")).to_have_count(0)
     page.get_by_role("button", name="Add a usage").click()
     expect(page.get_by_label("Meter")).to_have_count(0)
+
+
+def test_manager_adds_sites_and_meters(enter, manager):
+    page = enter(manager, "settings")
+    meters, sites = (page.get_by_role("region", name=name, exact=True).first for name in ("Meters", "Sites"))
+    expect(meters).to_contain_text("No meters yet. Add a site first.")
+
+    for name, region, parent in (("Europe", "", None), ("Berlin", "de", "Europe")):
+        page.get_by_role("button", name="Add a site").click()
+        form = page.get_by_role("dialog")
+        form.get_by_label("Name").fill(name)
+        form.get_by_label("Region").fill(region)
+        if parent:
+            form.get_by_label("Part of").select_option(parent)
+            form.get_by_label("External ID").fill("BER")
+            form.get_by_role("button", name="Add", exact=True).click()
+            expect(form.get_by_label("Region")).to_have_attribute("aria-invalid", "true")
+            form.get_by_label("Region").fill("DE")
+        form.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("button", name="Add a site")).to_be_focused()
+    expect(sites.locator("tbody tr")).to_have_text(["Europe", f"{INDENT}BerlinDEBER"])
+    page.get_by_role("button", name="Add a meter").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Name").fill("Main meter")
+    form.get_by_label("Site").select_option(f"{INDENT}Berlin")
+    form.get_by_label("Usage type").select_option("electricity (kwh)")
+    form.get_by_label("External ID").fill("19001")
+    form.get_by_role("button", name="Add", exact=True).click()
+
+    expect(meters.locator("tbody tr")).to_have_text(["Main meterBerlinelectricity (kwh)19001"])
+    (meter,) = manager.ask("GET", "/meters")
+    (berlin,) = manager.ask("GET", "/sites?external_id=BER")
+    assert (meter["site_id"], meter["usage_type_id"]) == (berlin["id"], 100)
+
+
+def test_member_has_no_settings_of_sites(enter, manager, sites):
+    member = {"email": f"grace{next(numbers)}@example.org", "password": PASSWORD, "name": "Grace", "role": "member"}
+    manager.ask("POST", "/users", member)
+    page = enter(type(manager)(manager.service, member["email"]), "settings")
+
+    expect(page.get_by_role("heading", level=2)).to_have_text(["Your password"])

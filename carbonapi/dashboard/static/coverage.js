@@ -27,9 +27,13 @@ export async function show(view, params, isSameView) {
       h("div", { class: "results card", "aria-busy": "true" }));
     view.dataset.year = years[0];
   }
-  const values = { year: view.dataset.year, ...params };
+  const values = filtersOf(view, params);
   showFilters(view.querySelector(".controls"), values);
   await showCalendar(view, values);
+}
+
+function filtersOf(view, { year, site_id }) {
+  return { year: /^\d{4}$/.test(year) ? year : view.dataset.year, site_id };
 }
 
 // The years from the first usage to the last, latest first. Meters without usages have gaps in the current year, too.
@@ -55,7 +59,7 @@ async function showCalendar(view, { year, site_id }) {
   pending = new AbortController();
   const { signal } = pending;
   results.setAttribute("aria-busy", "true");
-  const refresh = () => (view.isConnected ? showCalendar(view, { year: view.dataset.year, ...currentRoute().params }) : undefined);
+  const refresh = () => (view.isConnected ? showCalendar(view, filtersOf(view, currentRoute().params)) : undefined);
   try {
     const { body } = await get("/coverage", { ...rangeOf(year), timezone: timezone(), site_id }, signal);
     const summary = body.coverage === null ? "No data is expected." : `${share(body.coverage)} of the time has data. ${body.complete_months} of ${counted(body.expected_months, "month")} are complete.`;

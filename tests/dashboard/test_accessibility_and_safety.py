@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 AXE = Path(__file__).parents[2] / ".venv/axe/package/axe.min.js"
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
-VIEWS = ("emissions", "usages", "imports", "catalogue", "restatements", "users", "settings")
+VIEWS = ("emissions", "coverage", "usages", "imports", "catalogue", "restatements", "users", "settings")
 SCRIPT = "<script>window.ran = true</script><img src=x onerror='window.ran = true'>"
 
 
@@ -69,8 +69,12 @@ def test_views_are_accessible_and_fit_the_width(enter, household, axe, scheme, w
         assert violations(page, axe) == [], view
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
 
-    page.goto("dashboard?view=usages")
-    for opener in ("Add a usage", "kg: explain", "Delete the usage"):
+    openers = (
+        *(("usages", name) for name in ("Add a usage", "kg: explain", "Delete the usage")),
+        ("coverage", "show the gaps"),
+    )
+    for view, opener in openers:
+        page.goto(f"dashboard?view={view}")
         page.get_by_role("button", name=opener).first.click()
         page.get_by_role("dialog").wait_for()
         wait_until_idle(page)

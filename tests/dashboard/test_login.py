@@ -32,6 +32,30 @@ def test_registration_logs_in(page):
     expect(page.get_by_text("No usages yet.")).to_be_visible()
 
 
+def test_registration_sets_country_and_first_site(page, manager):
+    page.goto("dashboard")
+    page.get_by_role("button", name="Register an organization").click()
+    email = f"ada{next(numbers)}@new.example.org"
+    page.get_by_label("Country").fill("UK")
+    page.get_by_label("Name of your first site").fill("Head office")
+    page.get_by_label("Your name").fill("Ada Lovelace")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Register", exact=True).click()
+    expect(page.get_by_label("Country")).to_be_focused()
+    expect(page.get_by_label("Country")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Country").fill("GB")
+    page.get_by_role("button", name="Register", exact=True).click()
+
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    ada = type(manager)(manager.service, email).log_in()
+    (organization,) = ada.ask("GET", "/organizations")
+    assert organization["region"] == "GB"
+    assert [site["name"] for site in ada.ask("GET", "/sites")] == ["Head office"]
+    page.get_by_role("link", name="Usages").click()
+    expect(page.get_by_label("Site")).to_be_visible()
+
+
 def test_wrong_password_shows_an_error(page, manager):
     page.goto("dashboard")
 

@@ -87,7 +87,7 @@ def test_member_sees_allowed_views_only(enter, colleague):
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Emissions")
     tabs = page.get_by_role("navigation", name="Views").get_by_role("link")
-    expect(tabs).to_have_text(["Emissions", "Usages", "Imports", "Catalogue", "Settings"])
+    expect(tabs).to_have_text(["Emissions", "Coverage", "Usages", "Imports", "Catalogue", "Settings"])
     tabs.get_by_text("Usages").click()
     expect(page.get_by_role("button", name="Add a usage")).to_be_visible()
 

@@ -9,6 +9,7 @@ import { clearErrors, field, showErrors } from "./forms.js";
 import { Problem } from "./http.js";
 import { canSeeOtherUsers, isAdmin, reference, timezone as ownTimezone, typeOptions } from "./reference_data.js";
 import { changeParams } from "./router.js";
+import { siteName, siteOptions } from "./sites.js";
 import { table } from "./table.js";
 import { dateRange, isTimezone, timezones } from "./times.js";
 import { describeBucket, OTHER, seriesOf } from "./trend.js";
@@ -32,9 +33,14 @@ export async function show(main, params, isSameView) {
   await showResults(main, params);
 }
 
+function hasSites() {
+  return reference.sites.length > 0;
+}
+
 function controls() {
   const groups = [
-    ["usage_type", "Usage type"], ["scope", "Scope"], ["category", "Category"], canSeeOtherUsers() && ["user", "User"],
+    ["usage_type", "Usage type"], ["scope", "Scope"], ["category", "Category"],
+    hasSites() && ["site", "Site"], reference.meters.length > 0 && ["meter", "Meter"], ["region", "Region"], canSeeOtherUsers() && ["user", "User"],
     isAdmin() && ["organization", "Organization"], ["none", "None"],
   ].filter(Boolean);
   const dates = { type: "date", min: "1900-01-01", max: "2199-12-31" };
@@ -47,6 +53,7 @@ function controls() {
     field({ name: "group_by", label: "Group by", options: groups }),
     field({ name: "compare", label: "Compare with", options: [["", "None"], ["previous_year", "Previous year"]] }),
     field({ name: "usage_type_id", label: "Usage type", options: [["", "All"], ...typeOptions({ archived: true })] }),
+    hasSites() && field({ name: "site_id", label: "Site", options: [["", "All"], ...siteOptions({ archived: true })] }),
     field({ name: "method", label: "Method of scope 2", options: METHODS }),
     field({ name: "timezone", label: "Time zone", options: timezones(ownTimezone()).map(zone => [zone, zone]) }));
 }
@@ -56,7 +63,7 @@ function withDefaults(params) {
   const name = RANGES.some(([known]) => known === params.range) ? params.range : "all";
   const timezone = params.timezone && isTimezone(params.timezone) ? params.timezone : ownTimezone();
   const bucket = { this_month: "day", last_month: "day" }[name] ?? "month";
-  return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", method: "location", ...params, timezone };
+  return { range: name, bucket, group_by: "usage_type", compare: "", usage_type_id: "", site_id: "", method: "location", ...params, timezone };
 }
 
 function showControls(form, params) {
@@ -68,13 +75,13 @@ function showControls(form, params) {
 async function showResults(main, params) {
   const form = main.querySelector(".controls");
   const results = main.querySelector(".results");
-  const { range, start: from, end: to, group_by: groupBy, bucket, timezone, compare, usage_type_id, method } = withDefaults(params);
+  const { range, start: from, end: to, group_by: groupBy, bucket, timezone, compare, usage_type_id, site_id, method } = withDefaults(params);
   pending.abort();
   pending = new AbortController();
   const { signal } = pending;
   results.setAttribute("aria-busy", "true");
   clearErrors(form);
-  const query = { timezone, usage_type_id, method };
+  const query = { timezone, usage_type_id, site_id, method };
   try {
     Object.assign(query, dateRange(range, timezone, from, to));
     const [{ body: buckets }, { body: summary }] = await Promise.all([
@@ -84,7 +91,7 @@ async function showResults(main, params) {
     const series = seriesOf(buckets, groupBy);
     const bars = buckets.map(each => describeBucket(each, series, { kind: bucket, timezone, method }));
     const isTableOpen = Boolean(results.querySelector("details")?.open);
-    replaceContent(results, ...(Number(summary.usage_count) ? resultCards({ bars, series, summary, bucket, compare, timezone, method, isTableOpen }) : emptyCards(form, range)));
+    replaceContent(results, ...(Number(summary.usage_count) ? resultCards({ bars, series, summary, bucket, compare, timezone, method, isTableOpen, place: site_id ? siteName(site_id) : reference.organization.name }) : emptyCards(range, Boolean(usage_type_id || site_id))));
     announce(`${rounded(summary.co2e_kg)} CO2e, ${method}-based, in ${counted(bars.length, bucket)}.`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
@@ -97,23 +104,22 @@ async function showResults(main, params) {
   }
 }
 
-function emptyCards(form, range) {
-  const hasFilter = Boolean(form.elements.usage_type_id.value);
+function emptyCards(range, hasFilter) {
   if (range === "all" && !hasFilter) {
     return [h("p", { class: "empty card" }, "No usages yet. Add one under Usages, or import a file under Imports.")];
   }
-  const clear = () => changeParams({ usage_type_id: "", range: "", start: "", end: "", bucket: "" });
+  const clear = () => changeParams({ usage_type_id: "", site_id: "", range: "", start: "", end: "", bucket: "" });
   return [h("div", { class: "empty card" },
     h("p", {}, hasFilter ? "No usages match these filters." : "No usages in this range."),
     button("Clear filters", clear))];
 }
 
-function resultCards({ bars, series, summary, bucket, compare, timezone, method, isTableOpen }) {
+function resultCards({ bars, series, summary, bucket, compare, timezone, method, isTableOpen, place }) {
   const name = `Emissions by ${bucket}, ${method}-based, in kg CO2e`;
   const chart = trendChart({ bars, series, name, isCompared: Boolean(compare) });
   const file = `emissions-by-${bucket}`;
   return [
-    tiles({ bars, summary, bucket, compare }),
+    tiles({ bars, summary, bucket, compare, place }),
     h("section", { class: "card", "aria-labelledby": "chart-title" },
       h("div", { class: "title" },
         h("h2", { id: "chart-title" }, `By ${bucket}, ${method}-based`),
@@ -130,14 +136,14 @@ function resultCards({ bars, series, summary, bucket, compare, timezone, method,
   ];
 }
 
-function tiles({ bars, summary, bucket, compare }) {
+function tiles({ bars, summary, bucket, compare, place }) {
   const tile = (label, value, ...note) => h("div", { class: "tile card" }, h("dt", {}, label), h("dd", {}, h("strong", {}, value), h("span", {}, note)));
   const total = (label, kg) => tile(`Total, ${label.toLowerCase()}`, `${rounded(kg)} CO₂e`, digits(exact(kg)), " kg exactly");
   const incomplete = bars.filter(bar => bar.isIncomplete).length;
   const estimated = bars.filter(bar => bar.estimatedShare > 0).length;
   return h("dl", { class: "tiles" },
     METHODS.map(([method, label]) => total(label, summary[`${method}_co2e_kg`])),
-    tile("Usages", count(Number(summary.usage_count)), `of ${reference.organization.name}`),
+    tile("Usages", count(Number(summary.usage_count)), `of ${place}`),
     compare && tile("Previous year", ...comparison(bars, bucket)),
     tile("Complete", `${count(bars.length - incomplete)} of ${count(bars.length)}`,
       `${bucket}s; ${estimated ? `${count(estimated)} partly estimated` : "none estimated"}`));

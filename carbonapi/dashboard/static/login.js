@@ -1,5 +1,6 @@
 // The login, the registration of an organization with its first manager, and new passwords.
 
+import { get, patch, post } from "./api.js";
 import * as dialogs from "./dialogs.js";
 import { button, focusHeading, h, heading } from "./dom.js";
 import { field, form } from "./forms.js";
@@ -26,13 +27,25 @@ export function showLogin(main, { note, onLoggedIn }) {
   }
 
   function showRegistration() {
+    let manager = null;
+    const send = async ({ region, site, ...account }) => {
+      // If the country or the site is rejected, the account exists already, and the form is sent again without it.
+      manager ??= await register(account);
+      for (const name of ["organization", "name", "email", "password"]) element.elements[name].readOnly = true;
+      if (region) await setRegion(manager.organization_id, region);
+      if (site) await post("/sites", { name: site });
+      onLoggedIn();
+    };
+    const element = form({ submit: "Register", send },
+      field({ name: "organization", label: "Organization", autocomplete: "organization" }),
+      field({ name: "region", label: "Country (optional)", autocomplete: "country", hint: "For example GB or US-CA. Its emission factors apply to your usages." }),
+      field({ name: "site", label: "Name of your first site (optional)", autocomplete: "off", maxlength: 200, hint: "A place where you use something, such as a building." }),
+      field({ name: "name", label: "Your name", autocomplete: "name", required: true }),
+      field(EMAIL),
+      field(NEW_PASSWORD));
     show(main, "Register",
       h("p", { class: "lead" }, "You register an organization and become its manager."),
-      form({ submit: "Register", send: async fields => { await register(fields); onLoggedIn(); } },
-        field({ name: "organization", label: "Organization", autocomplete: "organization" }),
-        field({ name: "name", label: "Your name", autocomplete: "name", required: true }),
-        field(EMAIL),
-        field(NEW_PASSWORD)),
+      element,
       alternative("Have an account? Log in", showForm));
   }
 
@@ -44,6 +57,12 @@ export function showLogin(main, { note, onLoggedIn }) {
   }
 
   showForm();
+}
+
+async function setRegion(organizationId, region) {
+  const path = `/organizations/${organizationId}`;
+  const { etag } = await get(path);
+  await patch(path, { region }, etag);
 }
 
 // The page that an invitation or a password link opens. onDone: called once the password is set.

@@ -1,6 +1,7 @@
 // The page: its header, and the view that the route names.
 
 import * as catalogue from "./catalogue.js";
+import * as coverage from "./coverage.js";
 import * as dialogs from "./dialogs.js";
 import { button, focusHeading, h, heading } from "./dom.js";
 import * as emissions from "./emissions.js";
@@ -20,6 +21,7 @@ const SESSION_ENDED = "Your session has ended. Log in to continue.";
 const always = () => true;
 const VIEWS = {
   emissions: { title: "Emissions", show: emissions.show, isAllowed: always },
+  coverage: { title: "Coverage", show: coverage.show, isAllowed: always },
   usages: { title: "Usages", show: usages.show, isAllowed: always },
   imports: { title: "Imports", show: imports.show, isAllowed: always },
   catalogue: { title: "Catalogue", show: catalogue.show, isAllowed: always },

@@ -1,16 +1,16 @@
-// The user, their organization, and the usage types and users that numbers refer to. Loaded once for all views.
+// The user, their organization, and the usage types, users, sites and meters that numbers refer to. Loaded once for all views.
 
 import { get, getAll } from "./api.js";
 
-export const reference = { me: null, organization: null, usageTypes: [], users: [] };
+export const reference = { me: null, organization: null, usageTypes: [], users: [], sites: [], meters: [] };
 
 export async function loadReferenceData() {
-  const [me, organizations, usageTypes, users] = await Promise.all([
-    get("/auth/me"), getAll("/organizations"), getAll("/usage-types"), getAll("/users"),
+  const [me, organizations, usageTypes, users, sites, meters] = await Promise.all([
+    get("/auth/me"), getAll("/organizations"), getAll("/usage-types"), getAll("/users"), getAll("/sites"), getAll("/meters"),
   ]);
   reference.me = me.body;
   reference.organization = organizations.find(organization => organization.id === me.body.organization_id);
-  Object.assign(reference, { usageTypes, users });
+  Object.assign(reference, { usageTypes, users, sites, meters });
 }
 
 // Use the changed settings of the organization.
@@ -24,6 +24,11 @@ export async function loadUsageTypes() {
 
 export async function loadUsers() {
   reference.users = await getAll("/users");
+}
+
+export async function loadSites() {
+  const [sites, meters] = await Promise.all([getAll("/sites"), getAll("/meters")]);
+  Object.assign(reference, { sites, meters });
 }
 
 export function canWrite() {

@@ -38,9 +38,11 @@ export async function setPassword(token, password) {
   await post("accept", JSON.stringify({ token, password }));
 }
 
+// Register an organization, and log its manager in. Return the manager.
 export async function register(account) {
-  await post("register", JSON.stringify(account));
+  const { body: manager } = await post("register", JSON.stringify(account));
   await logIn(account.email, account.password);
+  return manager;
 }
 
 export async function logOut() {

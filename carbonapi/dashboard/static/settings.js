@@ -1,16 +1,17 @@
-// The settings of the organization, for managers, and the user's own password.
+// The settings of the organization, its sites and meters, for managers, and the user's own password.
 
 import { get, patch, post } from "./api.js";
 import { announce, h } from "./dom.js";
 import { field, form } from "./forms.js";
 import { NEW_PASSWORD_HINT } from "./login.js";
 import { canManage, reference, useOrganization } from "./reference_data.js";
+import { siteCards } from "./site_settings.js";
 import { timezones } from "./times.js";
 
 export async function show(view, params, isSameView) {
   if (isSameView) return;
   const organization = canManage() ? await get(`/organizations/${reference.organization.id}`) : null;
-  view.append(...[organization && organizationForm(view, organization), passwordForm()].filter(Boolean));
+  view.append(...(organization ? [organizationForm(view, organization), ...siteCards()] : []), passwordForm());
 }
 
 function organizationForm(view, { body: { id, name, timezone, region, significance_threshold: threshold, factor_split: split }, etag: firstEtag }) {

@@ -3,7 +3,8 @@
 import { count } from "./decimals.js";
 import { button, h } from "./dom.js";
 
-// columns: {title, cell, isNumber, isLong, sort}. `cell` returns the content of a row's cell; `sort` is the API's sort key.
+// columns: {title, cell, isNumber, isLong, isHeader, sort}. `cell` returns the content of a row's cell; `sort` is the API's
+// sort key; the cells of a header column name their rows.
 export function table({ caption, columns, rows, sort, onsort, empty = "Nothing here yet." }) {
   if (rows.length === 0) return h("p", { class: "empty" }, empty);
   const columnHeader = column => {
@@ -21,7 +22,7 @@ export function table({ caption, columns, rows, sort, onsort, empty = "Nothing h
       h("caption", { class: "visually-hidden" }, caption),
       h("thead", {}, h("tr", {}, columns.map(columnHeader))),
       h("tbody", {}, rows.map(row => h("tr", {}, columns.map(column =>
-        h("td", { class: column.isNumber ? "number" : column.isLong && "long" }, column.cell(row))))))));
+        h(column.isHeader ? "th" : "td", { scope: column.isHeader && "row", class: column.isNumber ? "number" : column.isLong && "long" }, column.cell(row))))))));
 }
 
 // The position of a page in its list, with buttons for the next and previous one. They scroll to the start of the page.

@@ -2,10 +2,11 @@
 
 import { add, exact, percent, sum } from "./decimals.js";
 import { words } from "./reference_data.js";
+import { meterOf, siteName, siteOf } from "./sites.js";
 import { bucketNames } from "./times.js";
 
 const MAX_SERIES = 8;
-const UNNAMED = { usage_type: "unknown", scope: "no scope", category: "no category", user: "deleted users", organization: "unknown" };
+const UNNAMED = { usage_type: "unknown", scope: "no scope", category: "no category", site: "no site", meter: "no meter", region: "no region", user: "deleted users", organization: "unknown" };
 
 // The groups of all buckets, largest first. Beyond eight, the smallest are combined into one series with several `keys`.
 export function seriesOf(buckets, groupBy) {
@@ -13,7 +14,7 @@ export function seriesOf(buckets, groupBy) {
   for (const bucket of buckets) {
     for (const { id, name, co2e_kg, unit } of bucket.groups ?? []) {
       const key = keyOf({ id, name });
-      const group = groups.get(key) ?? { keys: [key], name: nameOf(groupBy, id, name), unit, total: "0" };
+      const group = groups.get(key) ?? { keys: [key], name: nameOf(groupBy, id, name), detail: detailOf(groupBy, id, unit), total: "0" };
       group.total = add(group.total, co2e_kg);
       groups.set(key, group);
     }
@@ -27,7 +28,7 @@ export function seriesOf(buckets, groupBy) {
   return series;
 }
 
-// Categories have no id.
+// Categories and regions have no id.
 function keyOf({ id, name }) {
   return id ?? name;
 }
@@ -38,10 +39,16 @@ function nameOf(groupBy, id, name) {
   return name ?? UNNAMED[groupBy];
 }
 
-// Add the unit to usage types with the same name.
+// What distinguishes groups with the same name: the unit of a usage type, the site of a meter, the parent of a site.
+function detailOf(groupBy, id, unit) {
+  if (groupBy === "site") return siteName(siteOf(id)?.parent_id ?? null);
+  if (groupBy === "meter") return siteName(meterOf(id)?.site_id ?? null);
+  return unit;
+}
+
 function withDistinctNames(groups) {
   const occurrences = name => groups.filter(group => group.name === name).length;
-  return groups.map(({ name, unit, ...group }) => ({ ...group, name: occurrences(name) > 1 && unit ? `${name} (${unit})` : name }));
+  return groups.map(({ name, detail, ...group }) => ({ ...group, name: occurrences(name) > 1 && detail ? `${name} (${detail})` : name }));
 }
 
 // The figures by the other method than the one of the chart.

@@ -8,14 +8,15 @@ import { showExplanation } from "./explanation.js";
 import { filterForm, showFilters } from "./filters.js";
 import { clearErrors, field, showErrors, valuesOf } from "./forms.js";
 import { Problem } from "./http.js";
-import { canSeeOtherUsers, canWrite, timezone, typeName, typeOptions, userName, userOptions } from "./reference_data.js";
+import { canSeeOtherUsers, canWrite, reference, timezone, typeName, typeOptions, userName, userOptions } from "./reference_data.js";
 import { changeParams, currentRoute } from "./router.js";
+import { placeName, siteOptions } from "./sites.js";
 import { pager, table } from "./table.js";
 import { instant, later } from "./times.js";
 import { openUsageForm } from "./usage_form.js";
 
 const PAGE_SIZE = 25;
-const FILTERS = ["usage_type_id", "user_id", "scope", "quality", "start", "end", "import_id", "restatement_id", "outdated"];
+const FILTERS = ["usage_type_id", "site_id", "user_id", "scope", "quality", "start", "end", "import_id", "restatement_id", "outdated"];
 // The latest request. Responses to earlier ones are ignored.
 let pending = new AbortController();
 
@@ -37,6 +38,7 @@ function filters() {
   const any = text => ["", text];
   return filterForm((name, value) => changeParams({ [name]: value, page: "" }),
     field({ name: "usage_type_id", label: "Usage type", options: [any("All"), ...typeOptions({ archived: true })] }),
+    reference.sites.length > 0 && field({ name: "site_id", label: "Site", options: [any("All"), ...siteOptions({ archived: true })] }),
     canSeeOtherUsers() && field({ name: "user_id", label: "User", options: [any("All"), ...userOptions()] }),
     field({ name: "scope", label: "Scope", options: [any("All"), ["1", "Scope 1"], ["2", "Scope 2"], ["3", "Scope 3"]] }),
     field({ name: "quality", label: "Quality", options: [any("Any"), ["measured", "Measured"], ["estimated", "Estimated"]] }),
@@ -87,6 +89,7 @@ function columns(refresh) {
   return [
     { title: "Time", sort: "usage_at", cell: usage => [instant(usage.usage_at, timezone()), usage.usage_until && h("span", { class: "until" }, ` to ${instant(usage.usage_until, timezone())}`)].filter(Boolean) },
     { title: "Usage type", cell: usage => typeName(usage.usage_type_id) },
+    reference.sites.length > 0 && { title: "Site or meter", cell: placeName },
     { title: "Amount", sort: "amount", isNumber: true, cell: usage => `${exact(usage.amount)} ${usage.unit}` },
     { title: "kg CO₂e, location", sort: "co2e_kg", isNumber: true, cell: usage => button(exact(usage.co2e_kg), () => showExplanation(usage.id), { class: "link", title: "Explain", "data-key": `explain ${usage.id}`, "aria-label": `${exact(usage.co2e_kg)} kg: explain` }) },
     { title: "kg CO₂e, market", isNumber: true, cell: usage => exact(usage.market_co2e_kg) },

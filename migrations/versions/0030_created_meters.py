@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("imports", sa.Column("created_meter_count", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("imports", sa.Column("created_meter_count", sa.BigInteger(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:

@@ -112,17 +112,17 @@ def test_import_statements_do_not_depend_on_its_length(signed_in_before, stateme
         statements.clear()
         answer = signed_in_before.post("/imports?usage_type_id=100", data=file, content_type="text/csv")
         assert answer.status_code == 201
-        assert len(statements) == COUNTED + 21
+        assert len(statements) == COUNTED + 22
 
 
 @pytest.mark.parametrize(
     ("query", "header", "line", "number"),
     [
-        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 24),
-        ("", "usage_at,amount,unit\n", "{at},1,MWh\n", 25),
+        ("", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 25),
+        ("", "usage_at,amount,unit\n", "{at},1,MWh\n", 26),
         ("", "usage_at,usage_until,amount\n", "{at},2024-01-02T00:00:00Z,1\n", 24),
-        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 27),
-        ("&mode=partial", "usage_at,amount,usage_type_id\n", "{at},1,999999\n", 30),
+        ("&on_conflict=replace", "usage_at,amount,external_id\n", "2024-01-01T00:00:00Z,1,{n}\n", 33),
+        ("&mode=partial", "usage_at,amount,usage_type_id\n", "{at},1,999999\n", 31),
     ],
 )
 def test_import_checks_do_not_depend_on_its_length(signed_in_before, statements, query, header, line, number):

@@ -131,15 +131,18 @@ def name_rows(part, service, operations, target, attacker):
         if operation.is_open or {*operation.path_ids} - SHARED_IDS:
             continue
         unknown_ids = dict.fromkeys(target.ids, UNKNOWN_ID)
+        seen = SHARED_IDS if attacker.is_outsider else SEEN[attacker.role]
+        # A member may record usages of a meter that they see.
+        is_allowed = seen if operation.method == "POST" else SHARED_IDS
         for name in operation.query:
-            if name not in SHARED_IDS and naming(name, target.ids, operation) is not None:
+            if name not in is_allowed and naming(name, target.ids, operation) is not None:
                 answers = []
                 for ids in (target.ids, unknown_ids):
                     query = operation.required | {name: naming(name, ids, operation)}
                     path = f"{operation.path({'usage_type_id': 101})}?{urlencode(query)}"
                     answers.append(service.ask(operation.method, path, attacker.token, **operation.sending()))
                 note_named(part, attacker, operation, name, *answers)
-        hidden = target.ids.keys() - (SHARED_IDS if attacker.is_outsider else SEEN[attacker.role])
+        hidden = target.ids.keys() - seen
         for name in operation.properties:
             if NAMING.get(name, name) in hidden:
                 answers = []

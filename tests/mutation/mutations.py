@@ -215,10 +215,13 @@ MUTATIONS = (
     mutation(
         "imports: the ledger is read before the wait",
         "imports/service.py",
-        "",
+        "run_import",
         (
-            Replace(r"\(resolve_names, validate\)", "(resolve_names, validate, match_existing, check_references)"),
-            Replace(r"\(match_existing, check_references\)", "()"),
+            Replace(r"LEDGER_CHECKS", "()"),
+            Replace(
+                r"validate\(imp, parser\.used_columns\)",
+                "[check(imp, parser.used_columns) for check in (validate, *LEDGER_CHECKS)]",
+            ),
         ),
         SIMULTANEOUS,
     ),
@@ -254,7 +257,7 @@ MUTATIONS = (
         "imports: identical lines are recorded",
         "imports/checks/values.py",
         "validate",
-        Drop(r"reject_duplicates\('usage_at', .*\)"),
+        Drop(r"reject_duplicates\('usage_at', .*, READING_KEY, .*\)"),
         f"{DUPLICATES}test_identical_lines_are_one_row_error",
     ),
     mutation(

@@ -19,7 +19,7 @@ FILTERS_OF_METERS = {"start", "end", "usage_type_id", "site_id", "meter_id"}
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a query expects to have data.
+    """The series that a query expects to have data.
 
     has_sites: whether the organization has any site, so that the hours of its series cannot be read from daily totals.
     meters: the meters that match the query. usage_type_ids: the types that it names.

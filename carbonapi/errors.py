@@ -1,7 +1,9 @@
 """The errors of the domain, independent of HTTP."""
 
 import re
+from collections.abc import Mapping
 
+MAX_ERRORS_SHOWN = 100  # Of the invalid rows of a file.
 Messages = dict[str, dict[str, list[str]]]
 
 
@@ -88,3 +90,16 @@ class ValidationFailed(CarbonError):
 
 class MissingFactor(ValidationFailed):
     """No emission factor is valid at the requested time."""
+
+
+def rows_rejected(
+    errors: Mapping[int, list[str]], outcome: str = "nothing was recorded", count: int | None = None
+) -> ValidationFailed:
+    """Return an error with the first messages by line, and the outcome for the file.
+
+    count: the number of invalid rows, if `errors` has only the first of them.
+    """
+    count = count or len(errors)
+    shown = {str(line): errors[line] for line in sorted(errors)[:MAX_ERRORS_SHOWN]}
+    rows = "1 invalid row" if count == 1 else f"{count} invalid rows"
+    return ValidationFailed(f"{rows}; {outcome}. First error: line {min(errors)}.", {"file": shown})

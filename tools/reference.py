@@ -171,7 +171,7 @@ CONSTANTS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("carbonapi.emissions.buckets", "MAX_BUCKETS", "{:,}".format, "Buckets of a trend."),
     ("carbonapi.imports.formats.text_files", "MAX_LINE_LENGTH", "{:,} characters".format, "Line of an imported file."),
     (
-        "carbonapi.imports.formats.text_files",
+        "carbonapi.errors",
         "MAX_ERRORS_SHOWN",
         str,
         "Lines with errors in the response of an import.",

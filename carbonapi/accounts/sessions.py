@@ -141,7 +141,7 @@ def find_actor(claims: Claims) -> Actor | None:
             User.active,
         )
     ).first()
-    return Actor(*row[:-1], site_ids=tuple(row.site_ids or ())) if row else None
+    return _to_actor(row)
 
 
 def actor_for_user(user_id: int) -> Actor | None:
@@ -151,6 +151,11 @@ def actor_for_user(user_id: int) -> Actor | None:
         .join(Organization, Organization.id == User.organization_id)
         .where(User.id == user_id, User.active)
     ).first()
+    return _to_actor(row)
+
+
+def _to_actor(row: Any) -> Actor | None:
+    """Return the actor of a row whose last column is `member_sites`; None without a row."""
     return Actor(*row[:-1], site_ids=tuple(row.site_ids or ())) if row else None
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from .. import audit
 from ..auth import current_actor
 from ..db import allow, db
-from ..errors import ValidationFailed
+from ..errors import MAX_ERRORS_SHOWN, ValidationFailed
 from ..rest.fields import format_decimal
 from .factor_formats import MAPPED, OWN, find_table
 from .factor_import_result import FactorImportResult, NewFactor
@@ -28,7 +28,6 @@ from .service import owner_of_new_row
 from .tables import TableFile
 from .valuation_choice import choosing_again
 
-MAX_ERRORS_SHOWN = 100
 COMPARED = ("factor", *GASES)
 
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from ..accounts.models import Organization, User
 from ..auth import Actor, acting_as, get_visible
 from ..db import db
+from ..errors import rows_rejected
 from ..imports.formats.rows import format_errors
-from ..imports.formats.text_files import rows_rejected
 from ..imports.jobs.progress import ProgressReader
 from ..imports.models import Import
 from ..imports.profiles import load_profile, without_types

@@ -17,7 +17,7 @@ from ..catalogue.usage_valuations import usage_parts
 from ..local_time.clock import MICROSECOND, TIMESTAMPTZ
 from ..local_time.proration import prorated_amount
 from ..rest.fields import format_datetime
-from ..sites.ownership import Ownership
+from ..sites.ownership import OWNERSHIP
 from ..usages.models import DailyTotal, Usage, split_id
 
 # A statement of figures reads the selected usages, and the daily totals that cover them, by these names. So one
@@ -80,41 +80,6 @@ def within(start: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnEleme
         usage.usage_until.is_(None) & (usage.usage_at >= start) & (usage.usage_at < end),
         (usage.usage_until > start) & (usage.usage_at < end),
     )
-
-
-def ownership_parameters(owned: Sequence[Ownership]) -> dict[str, Any]:
-    """Return the parameters of OWNERSHIP."""
-
-    def texts(name: str, endless: str) -> str:
-        instants = (getattr(each, name) for each in owned)
-        return "{" + ",".join(format_datetime(instant) if instant else endless for instant in instants) + "}"
-
-    return {
-        "owned_organizations": [each.organization_id for each in owned],
-        "owned_sites": [each.site_id for each in owned],
-        "owned_from": texts("start", "-infinity"),
-        "owned_until": texts("end", "infinity"),
-        "owned_shares": [each.share for each in owned],
-    }
-
-
-def _ownership() -> sa.CTE:
-    """Return a CTE of the shares of sites, which are parameters: see `sites.ownership`."""
-    ids, instants = ARRAY(sa.BigInteger), ARRAY(TIMESTAMPTZ)
-    arrays = (
-        sa.bindparam("owned_organizations", type_=ids),
-        sa.bindparam("owned_sites", type_=ids),
-        sa.cast(sa.bindparam("owned_from", type_=sa.Text), instants),
-        sa.cast(sa.bindparam("owned_until", type_=sa.Text), instants),
-        sa.cast(sa.bindparam("owned_shares", type_=ARRAY(sa.Numeric)), ARRAY(sa.Numeric)),
-    )
-    columns: dict[str, Any] = {"organization_id": sa.BigInteger, "site_id": sa.BigInteger, "starts_at": TIMESTAMPTZ,
-               "ends_at": TIMESTAMPTZ, "share": sa.Numeric}  # fmt: skip
-    rows: Any = sa.func.unnest(*arrays).table_valued(*(sa.column(name, type_) for name, type_ in columns.items()))
-    return sa.select(rows.render_derived("owned")).cte("ownership")
-
-
-OWNERSHIP: Any = _ownership()
 
 
 def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS, *, by_ownership: bool = False) -> Any:

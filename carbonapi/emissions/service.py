@@ -13,12 +13,12 @@ from ..auth import current_actor, visible
 from ..catalogue.models import DEFAULT_METHOD
 from ..db import db, inline_cte
 from ..rest.query import QueryFilter
-from ..sites.ownership import ownership_by
+from ..sites.ownership import ownership_by, ownership_parameters
 from ..usages.daily_totals_query import matching_daily_totals
 from ..usages.models import Usage
 from .aggregation import SCOPES, Basis
 from .daily_rows import PartialDays, daily_rows
-from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, ownership_parameters, prorated_rows
+from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, prorated_rows
 
 Instants = Sequence[dt.datetime]
 ORGANIZATION_ID = sa.bindparam("totals_organization_id", type_=sa.BigInteger)

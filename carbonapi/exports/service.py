@@ -18,17 +18,15 @@ from ..catalogue.models import LOCATION, MARKET, EmissionFactor, UsageType
 from ..catalogue.units import find_unit
 from ..catalogue.valuations import Valuation, ValuationLine, ValuationSegment
 from ..db import db
-from ..errors import ValidationFailed
+from ..errors import MAX_ERRORS_SHOWN, ValidationFailed, rows_rejected
 from ..imports.formats.rows import excerpt
 from ..imports.formats.text_files import (
-    MAX_ERRORS_SHOWN,
     REMOVED_COLUMNS,
     Cells,
     RowErrors,
     detect_format,
     read_csv,
     read_ndjson,
-    rows_rejected,
     sha256_of_text_file,
 )
 from ..rest.fields import MAX_ID, MAX_NUMBER_LENGTH, UtcDateTime, format_datetime, format_decimal

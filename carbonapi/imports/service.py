@@ -7,7 +7,7 @@ from typing import IO, Any
 from .. import audit
 from ..auth import current_actor
 from ..db import db, on_commit
-from ..errors import CarbonError, Conflict
+from ..errors import MAX_ERRORS_SHOWN, CarbonError, Conflict, rows_rejected
 from ..observability import metrics
 from ..usages import ledger
 from .checks.conflicts import match_existing
@@ -22,7 +22,7 @@ from .checks.row_errors import first_errors, store_errors
 from .checks.values import validate
 from .formats.green_button_series import skipped_message
 from .formats.rows import FileFormat, RowParser, format_errors
-from .formats.text_files import MAX_ERRORS_SHOWN, rows_rejected, sha256_of_text_file
+from .formats.text_files import sha256_of_text_file
 from .models import CHANGED, NEW, RUNNING, Import, Outcomes
 from .staging import count_outcomes, load_staging_table, valid_rows
 

@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from ..db import db, row_security, timeouts
+from ..errors import rows_rejected
 from ..rest import json_sql
 from ..usages import candidates
 from ..usages.schemas import UsageSchema
 from .formats.green_button import read_green_button
 from .formats.green_button_series import skipped_message
 from .formats.rows import DERIVED, MAX_CELL_SHOWN, STAGED_COLUMNS, CellsSchema, RowParser, invalid_row
-from .formats.text_files import Cells, RowErrors, detect_format, read_csv, read_ndjson, rows_rejected
+from .formats.text_files import Cells, RowErrors, detect_format, read_csv, read_ndjson
 from .models import CHANGED, NEW, REJECTED, Outcomes
 
 MAX_DISTINCT_PAIRS = 1000

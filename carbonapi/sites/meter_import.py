@@ -64,13 +64,13 @@ class _MeterImport:
             return
         values = {name: value for name, value in row.values.items() if name not in REFERENCES}
         values |= {"site_id": site.id, "usage_type_id": usage_type_id}
-        meter = self._find(site, values)
+        place = (site.id, values["name"])
+        meter = self._meters.match(values.get("external_id"), self._by_place.get(place))
         valid_from, valid_until = (
             values[name] if name in values else getattr(meter, name, None) for name in ("valid_from", "valid_until")
         )
         if valid_from is not None and valid_until is not None and valid_until <= valid_from:
             return self._result.reject(row.line, "valid_until", END_BEFORE_START)
-        place = (site.id, values["name"])
         if place in self._by_place and self._by_place[place] is not meter:
             return self._result.reject(row.line, "name", "A meter of this site already has this name.")
         if meter is None:
@@ -87,17 +87,6 @@ class _MeterImport:
         self._meters.add(meter)
         self._result.is_repeated(row.line, meter)
         self._result.added_count += 1
-
-    def _find(self, site: Site, values: dict[str, Any]) -> Meter | None:
-        """Return the meter with the external id of the row, or else the one with its name at the site."""
-        external_id = values.get("external_id")
-        found = self._meters.with_external_id(external_id)
-        if found is None:
-            found = self._by_place.get((site.id, values["name"]))
-            # A meter with another external id is another meter. Its name is taken.
-            if found is not None and external_id is not None and found.external_id not in (None, external_id):
-                return None
-        return found
 
     def _find_site(self, row: TableRow) -> Site | None:
         found = self._sites.find(row.values["site"])

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -19,7 +19,8 @@ from sqlalchemy.dialects import postgresql
 from ..accounts.models import Organization
 from ..auth import visible
 from ..db import db
-from ..rest.fields import start_of_day
+from ..local_time.clock import TIMESTAMPTZ
+from ..rest.fields import format_datetime, start_of_day
 from .models import MAX_LEVELS, Site, SiteShare
 
 APPROACHES = ("equity_share", "financial_control", "operational_control")
@@ -62,6 +63,41 @@ def ownership_by(approach: str) -> list[Ownership]:
             start, end = (None if each is None else start_of_day(each, timezone) for each in (day, following))
             found.append(Ownership(organization_id, site_id, start, end, share))
     return found
+
+
+def ownership_parameters(owned: Sequence[Ownership]) -> dict[str, Any]:
+    """Return the parameters of OWNERSHIP."""
+
+    def texts(name: str, endless: str) -> str:
+        instants = (getattr(each, name) for each in owned)
+        return "{" + ",".join(format_datetime(instant) if instant else endless for instant in instants) + "}"
+
+    return {
+        "owned_organizations": [each.organization_id for each in owned],
+        "owned_sites": [each.site_id for each in owned],
+        "owned_from": texts("start", "-infinity"),
+        "owned_until": texts("end", "infinity"),
+        "owned_shares": [each.share for each in owned],
+    }
+
+
+def _ownership() -> sa.CTE:
+    """Return a CTE of the shares of sites, which are parameters."""
+    ids, instants = postgresql.ARRAY(sa.BigInteger), postgresql.ARRAY(TIMESTAMPTZ)
+    arrays = (
+        sa.bindparam("owned_organizations", type_=ids),
+        sa.bindparam("owned_sites", type_=ids),
+        sa.cast(sa.bindparam("owned_from", type_=sa.Text), instants),
+        sa.cast(sa.bindparam("owned_until", type_=sa.Text), instants),
+        sa.cast(sa.bindparam("owned_shares", type_=postgresql.ARRAY(sa.Numeric)), postgresql.ARRAY(sa.Numeric)),
+    )
+    columns: dict[str, Any] = {"organization_id": sa.BigInteger, "site_id": sa.BigInteger, "starts_at": TIMESTAMPTZ,
+               "ends_at": TIMESTAMPTZ, "share": sa.Numeric}  # fmt: skip
+    rows: Any = sa.func.unnest(*arrays).table_valued(*(sa.column(name, type_) for name, type_ in columns.items()))
+    return sa.select(rows.render_derived("owned")).cte("ownership")
+
+
+OWNERSHIP: Any = _ownership()
 
 
 def _products(levels: Sequence[Mapping[dt.date, Decimal]]) -> Iterator[tuple[dt.date | None, dt.date | None, Decimal]]:

@@ -82,7 +82,8 @@ class _SiteImport:
             message = f"{len(parents)} sites are named {reference}. Give the right one an external_id, and refer to it."
             return self._result.reject(row.line, "parent", message)
         parent = parents[0] if parents else None
-        site = self._find(row, parent)
+        at_place = self._by_place.get((parent.id if parent else None, row.values["name"]))
+        site = self._names.match(row.values.get("external_id"), at_place)
         try:
             if site is None:
                 self._add(row, parent, values)
@@ -91,17 +92,6 @@ class _SiteImport:
         except ValidationFailed as error:
             self._result.reject(row.line, "parent", str(error))
         return None
-
-    def _find(self, row: TableRow, parent: Site | None) -> Site | None:
-        """Return the site with the external id of the row, or else the one with its name and parent."""
-        external_id = row.values.get("external_id")
-        found = self._names.with_external_id(external_id)
-        if found is None:
-            found = self._by_place.get((parent.id if parent else None, row.values["name"]))
-            # A site with another external id is another site. Its name is taken.
-            if found is not None and external_id is not None and found.external_id not in (None, external_id):
-                return None
-        return found
 
     def _add(self, row: TableRow, parent: Site | None, values: dict[str, Any]) -> None:
         parent_id = parent.id if parent else None

@@ -8,11 +8,10 @@ from typing import IO, Any, Generic, TypeVar
 import marshmallow as ma
 
 from ..catalogue.tables import Line, TableFile, file_error
-from ..errors import ValidationFailed
+from ..errors import ValidationFailed, rows_rejected
 from ..rest.copy_stream import unescape_formula
 
 MAX_LINES = 10_000
-MAX_ERRORS_SHOWN = 100
 NAME = "The file"
 Row = TypeVar("Row")
 
@@ -58,10 +57,7 @@ class ImportResult:
     def raise_errors(self) -> None:
         """Raise ValidationFailed with the first errors, if there are any."""
         if self.errors:
-            number, first = len(self.errors), min(self.errors)
-            rows = "1 invalid row" if number == 1 else f"{number} invalid rows"
-            shown = {str(line): self.errors[line] for line in sorted(self.errors)[:MAX_ERRORS_SHOWN]}
-            raise ValidationFailed(f"{rows}; nothing was imported. First error: line {first}.", {"file": shown})
+            raise rows_rejected(self.errors, "nothing was imported")
 
 
 class Names(Generic[Row]):
@@ -78,8 +74,15 @@ class Names(Generic[Row]):
             self._by_external_id[row.external_id] = row
         self._by_name[row.name].append(row)
 
-    def with_external_id(self, external_id: str | None) -> Row | None:
-        return None if external_id is None else self._by_external_id.get(external_id)
+    def match(self, external_id: str | None, at_place: Any) -> Row | None:
+        """Return the row with this external id, or else the one at the place of a line.
+
+        A row at the place that has another external id is another row, whose name is taken.
+        """
+        if external_id is None:
+            return at_place  # type: ignore[no-any-return]
+        is_other = at_place is not None and at_place.external_id not in (None, external_id)
+        return self._by_external_id.get(external_id, None if is_other else at_place)
 
     def find(self, reference: str) -> list[Row]:
         """Return the rows that a reference can mean."""

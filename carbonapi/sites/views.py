@@ -90,7 +90,8 @@ class Shares(MethodView):
     def put(self, fields: dict[str, Any], site_id: int) -> dict[str, Any]:
         """Replace the shares of a site
 
-        Sets all days at which the ownership changes. Before the first one, the parent owns and controls the whole site.
+        Sets all days at which the ownership changes. Before the first one, the parent neither owns nor controls the
+        site. Without shares, it owns and controls the whole site.
         """
         return {"shares": service.set_shares(get_visible(Site, site_id, lock=True), fields["shares"])}
 

@@ -1,5 +1,6 @@
 """The place of a usage: its meter and its site, and the usage type and region that follow from them."""
 
+import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,10 @@ from ..sites.tree import nearest_region
 from .models import Usage
 
 Values = dict[str, Any]
+UNKNOWN = "There is no {0} %s; GET /{0}s lists them."
+ARCHIVED = "The {} %s or its site is archived and accepts no new usages."
+OTHER_THAN_METER = "{} must be %s, that of meter %s, or omitted."
+NOT_INSTALLED = "Meter %s was {} at %s. Choose another time or meter."
 # The fields that depend on each other if a usage has a meter or a site.
 FIELDS = ("meter_id", "site_id", "usage_type_id", "usage_at", "region")
 
@@ -69,12 +74,12 @@ def _place(after: Values, organization_id: int, usage: Usage | None = None) -> V
     meter = _find_meter(after["meter_id"], usage)
     _check(meter, "meter", "meter_id", organization_id, usage)
     if after["usage_type_id"] not in (None, meter.usage_type_id):
-        message = f"usage_type_id must be {meter.usage_type_id}, that of meter {meter.id}, or omitted."
+        message = OTHER_THAN_METER.format("usage_type_id") % (meter.usage_type_id, meter.id)
         raise ValidationFailed(message, field="usage_type_id")
     site_id = meter.site_id if usage is None else usage.site_id
     if after["site_id"] not in (None, site_id):
-        message = f"site_id must be {site_id}, that of meter {meter.id}, or omitted. PATCH /meters/{meter.id} moves it."
-        raise ValidationFailed(message, field="site_id")
+        message = OTHER_THAN_METER.format("site_id") % (site_id, meter.id)
+        raise ValidationFailed(f"{message} PATCH /meters/{meter.id} moves it.", field="site_id")
     _check_validity(meter, after["usage_at"])
     region = after["region"] or meter.nearest_region
     return {"site_id": site_id, "usage_type_id": meter.usage_type_id, "region": region}
@@ -86,7 +91,7 @@ def _find_site(site_id: int, usage: Usage | None) -> Any:
     columns = (Site.id, Site.organization_id, Site.archived, nearest_region(Site).label("nearest_region"))
     site = db.session.execute(sa.select(*columns).where(*scope, Site.id == site_id)).one_or_none()
     if site is None:
-        raise ValidationFailed(f"There is no site {site_id}; GET /sites lists them.", field="site_id")
+        raise ValidationFailed(UNKNOWN.format("site") % site_id, field="site_id")
     return site
 
 
@@ -104,7 +109,7 @@ def _find_meter(meter_id: int, usage: Usage | None) -> Any:
         .where(*scope, Meter.id == meter_id)
     ).one_or_none()
     if meter is None:
-        raise ValidationFailed(f"There is no meter {meter_id}; GET /meters lists them.", field="meter_id")
+        raise ValidationFailed(UNKNOWN.format("meter") % meter_id, field="meter_id")
     return meter
 
 
@@ -112,15 +117,15 @@ def _check(row: Any, name: str, field: str, organization_id: int, usage: Usage |
     if row.organization_id != organization_id:
         raise ValidationFailed(f"The {name} {row.id} belongs to another organization than the user.", field=field)
     if row.archived and usage is None:
-        raise ValidationFailed(f"The {name} {row.id} or its site is archived and accepts no new usages.", field=field)
+        raise ValidationFailed(ARCHIVED.format(name) % row.id, field=field)
 
 
 def _check_validity(meter: Any, usage_at: Any) -> None:
     if meter.valid_from is not None and usage_at < meter.valid_from:
-        raise _not_installed(f"Meter {meter.id} was installed at {format_datetime(meter.valid_from)}")
+        raise _not_installed("installed", meter.id, meter.valid_from)
     if meter.valid_until is not None and usage_at >= meter.valid_until:
-        raise _not_installed(f"Meter {meter.id} was removed at {format_datetime(meter.valid_until)}")
+        raise _not_installed("removed", meter.id, meter.valid_until)
 
 
-def _not_installed(reason: str) -> ValidationFailed:
-    return ValidationFailed(f"{reason}. Choose another time or meter.", field="usage_at")
+def _not_installed(verb: str, meter_id: int, limit: dt.datetime) -> ValidationFailed:
+    return ValidationFailed(NOT_INSTALLED.format(verb) % (meter_id, format_datetime(limit)), field="usage_at")

@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...db import db
+from ...errors import MAX_ERRORS_SHOWN
 from ...rest.fields import format_datetime
-from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..staging import IS_VALID, Row
 from .overlaps import SeriesKey, Warning, Warnings, series_key, warning
 

@@ -13,11 +13,11 @@ from ...catalogue.models import LOCATION, EmissionFactor, UsageType
 from ...catalogue.usage_valuations import ensure_valuations_of, is_allowed, valuation_of
 from ...catalogue.valuations import Valuation
 from ...db import db, row_security
+from ...errors import MAX_ERRORS_SHOWN
 from ...periods.service import closed_error, is_open, keep_open
 from ...usages import candidates
 from ...usages.models import Usage
 from ...usages.validation import ARCHIVED_TYPE, UNKNOWN_USAGE_TYPE, UNKNOWN_USER
-from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..models import CHANGED, NEW, REJECTED, Import
 from ..staging import IS_WRITTEN, STAGED, Row, as_text, reject, valid_rows, values_table
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...db import db
+from ...errors import MAX_ERRORS_SHOWN
 from ...usages.models import Usage
 from ..formats.rows import METERS, PLACES
-from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..staging import IS_VALID, Row
 
 Warning = dict[str, Any]

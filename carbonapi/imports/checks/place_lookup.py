@@ -10,16 +10,16 @@ from ... import audit
 from ...auth import MANAGERS, current_actor, get_referenced, scope_criteria
 from ...catalogue.models import UsageType
 from ...db import db
-from ...errors import Forbidden
+from ...errors import Forbidden, rows_rejected
 from ...sites.models import Meter, Site
+from ...usages.places import OTHER_THAN_METER, UNKNOWN
 from ...usages.validation import UNKNOWN_USAGE_TYPE
 from ..formats.rows import METERS, PLACES
-from ..formats.text_files import rows_rejected
 from ..models import Import
 from ..staging import IS_VALID, STAGED, Row, reject
 
 MAX_CREATED_METERS = 1000
-UNKNOWN_METER = "There is no meter %s; GET /meters lists them. Create it, or set create_meters=true and a site."
+UNKNOWN_METER = f"{UNKNOWN.format('meter')} Create it, or set create_meters=true and a site."
 
 
 def check_places(options: dict[str, Any]) -> None:
@@ -51,8 +51,7 @@ def resolve_places(
         if f"{name}_id" in columns:
             _reject_unknown_ids(model, name, scope)
         if name == "site" and name in columns:
-            message = "There is no site %s; GET /sites lists them."
-            reject(name, Row.site, sa.func.format(message, Row.site), *_is_unresolved(name))
+            reject(name, Row.site, sa.func.format(UNKNOWN.format(name), Row.site), *_is_unresolved(name))
     if "meter" in columns:
         if create_meters:
             _create_meters(imp)
@@ -113,7 +112,7 @@ def _find_by_reference(model: Any, name: str, scope: tuple[sa.ColumnElement[bool
 
 def _reject_unknown_ids(model: Any, name: str, scope: tuple[sa.ColumnElement[bool], ...]) -> None:
     column = f"{name}_id"
-    message = sa.func.format(f"There is no {name} %s; GET /{name}s lists them.", Row[column])
+    message = sa.func.format(UNKNOWN.format(name), Row[column])
     reject(
         column, Row[column], message, Row[column].is_not(None), Row[column].not_in(sa.select(model.id).where(*scope))
     )
@@ -164,7 +163,7 @@ def _follow_meters(imp: Import) -> None:
     is_meter = (Meter.organization_id == imp.organization_id, Meter.id == Row.meter_id)
     for column in ("usage_type_id", "site_id"):
         known = Meter.__table__.c[column]
-        message = sa.func.format(f"{column} must be %s, that of meter %s, or omitted.", known, Meter.id)
+        message = sa.func.format(OTHER_THAN_METER.format(column), known, Meter.id)
         reject(column, Row[column], message, *is_meter, Row[column] != known)
     values = {"usage_type_id": Meter.usage_type_id, "site_id": Meter.site_id}
     db.session.execute(sa.update(STAGED).where(IS_VALID, *is_meter).values(values))

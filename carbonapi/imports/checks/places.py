@@ -7,11 +7,10 @@ import sqlalchemy as sa
 from ...db import db
 from ...sites.models import Meter, Site
 from ...sites.tree import nearest_region
+from ...usages.places import ARCHIVED, NOT_INSTALLED
 from ..formats.rows import PLACES
 from ..models import NEW, Import
 from ..staging import IS_WRITTEN, STAGED, Row, as_text, reject
-
-ARCHIVED = "The {} %s or its site is archived and accepts no new usages."
 
 
 def check_places_of_rows(imp: Import, columns: Collection[str]) -> None:
@@ -52,6 +51,5 @@ def _check(imp: Import) -> None:
         (meter.valid_from, "installed", Row.usage_at < meter.valid_from),
         (meter.valid_until, "removed", Row.usage_at >= meter.valid_until),
     ):
-        text = f"Meter %s was {verb} at %s. Choose another time or meter."
-        message = sa.func.format(text, meter.id, as_text(limit))
+        message = sa.func.format(NOT_INSTALLED.format(verb), meter.id, as_text(limit))
         reject("usage_at", Row.usage_at, message, IS_WRITTEN, *is_meter, is_outside)

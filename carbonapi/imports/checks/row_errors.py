@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ...db import db
+from ...errors import MAX_ERRORS_SHOWN
 from ..formats.rows import NAMES, STAGED_COLUMNS
-from ..formats.text_files import MAX_ERRORS_SHOWN
 from ..models import Import, ImportRowError
 from ..staging import IS_VALID, REJECTED_COLUMNS, STAGED, Row, as_text
 

@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import IO
 from xml.parsers import expat
 
+from ...errors import rows_rejected
 from ...rest.fields import MAX_NUMBER_LENGTH, format_datetime, format_decimal
 from .green_button_series import Record, Series, Span, choose_series, create_series
-from .text_files import Cells, RowErrors, rows_rejected
+from .text_files import Cells, RowErrors
 
 # Units by their code in ESPI, each with the power of ten that converts it.
 UNITS = {

@@ -11,11 +11,10 @@ from typing import IO, Any
 
 import marshmallow as ma
 
-from ...errors import ValidationFailed
+from ...errors import ValidationFailed, rows_rejected
 from ...rest.copy_stream import unescape_formula
 from ...rest.fields import MAX_NUMBER_LENGTH, format_decimal, parse_decimal
 
-MAX_ERRORS_SHOWN = 100
 MAX_LINE_LENGTH = 131_072  # In characters, including line breaks within quotes.
 CHUNK_BYTES = 1_048_576
 RowErrors = dict[int, list[str]]  # Messages by line. The header of a CSV file is line 1.
@@ -148,19 +147,6 @@ def read_ndjson(
             yield line, cells
     finally:
         _detach(text)
-
-
-def rows_rejected(
-    errors: RowErrors, outcome: str = "nothing was recorded", count: int | None = None
-) -> ValidationFailed:
-    """Return an error with the first messages by line, and the outcome for the file.
-
-    count: the number of invalid rows, if `errors` has only the first of them.
-    """
-    count = count or len(errors)
-    shown = {str(line): errors[line] for line in sorted(errors)[:MAX_ERRORS_SHOWN]}
-    rows = "1 invalid row" if count == 1 else f"{count} invalid rows"
-    return ValidationFailed(f"{rows}; {outcome}. First error: line {min(errors)}.", {"file": shown})
 
 
 def _detach(text: io.TextIOWrapper) -> None:

@@ -225,7 +225,8 @@ def test_electricity_maps_of_any_interval_is_read(app, tmp_path, times, end):
     file.write_text(header + "".join(f"{time},Germany,Germany,DE,250.1,300.2\n" for time in times))
     import_factors(file)
 
-    first = db.session.scalar(sa.select(EmissionFactor).where(EmissionFactor.region == "DE").limit(1))
+    of_region = sa.select(EmissionFactor).where(EmissionFactor.region == "DE")
+    first = db.session.scalar(of_region.order_by(EmissionFactor.valid_from).limit(1))
     assert (str(first.factor).rstrip("0"), first.valid_until.strftime("%Y-%m-%dT%H:%M:%S")) == ("0.2501", end)
 
 

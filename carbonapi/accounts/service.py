@@ -2,14 +2,15 @@
 
 import contextlib
 import datetime as dt
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from flask import current_app
 
 from .. import audit
-from ..auth import Actor, current_actor, get_referenced, get_visible, state
-from ..db import db, row_security
+from ..auth import Actor, current_actor, forget_members, get_referenced, get_visible, state
+from ..db import db, on_commit, row_security
 from ..errors import Conflict, Forbidden, ValidationFailed
 from ..rate_limiting.limits import PASSWORD_CHANGE, REGISTRATION, consume
 from . import invitations, sessions
@@ -48,6 +49,8 @@ def change_organization(organization: Organization, **fields: Any) -> Organizati
         for name, value in fields.items():
             setattr(organization, name, value)
         audit.flush()
+    if is_moved:
+        on_commit(partial(forget_members, organization.id))
     return organization
 
 

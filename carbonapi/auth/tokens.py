@@ -136,16 +136,23 @@ def _cached(key: CredentialKey, find: Callable[[], tuple[Actor, dt.datetime | No
     return actor
 
 
+def forget_members(organization_id: int) -> None:
+    """Remove the members of an organization from this worker's cache, because its time zone has changed."""
+    _forget(lambda actor: actor.organization_id == organization_id)
+
+
 def forget_members_with_sites(organization_id: int) -> None:
     """Remove the members of an organization who have sites from this worker's cache, because its tree has changed."""
-    for actor, _ in list(state().actors.values()):
-        if actor.organization_id == organization_id and actor.site_ids:
-            forget(actor.id)
+    _forget(lambda actor: actor.organization_id == organization_id and bool(actor.site_ids))
 
 
 def forget(user_id: int) -> None:
     """Remove the user's sessions and API keys from this worker's cache, so that the next request reads them again."""
+    _forget(lambda actor: actor.id == user_id)
+
+
+def _forget(is_changed: Callable[[Actor], bool]) -> None:
     cache = state().actors
     for key, (actor, _) in list(cache.items()):  # A copy: other threads add entries.
-        if actor.id == user_id:
+        if is_changed(actor):
             cache.pop(key, None)

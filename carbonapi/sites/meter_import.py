@@ -13,11 +13,11 @@ from ..db import allow, db, sqlstate
 from ..errors import Conflict
 from .models import Meter, Site
 from .schemas import MeterCellsSchema, MeterExportSchema
-from .service import END_BEFORE_START
+from .service import END_BEFORE_START, REPLACES_ITSELF
 from .table_import import ImportResult, Names, TableRow, read_rows
 
 REQUIRED = [("name",), ("site",), ("usage_type_id", "usage_type")]
-REFERENCES = {"site", "usage_type", "usage_type_id"}
+REFERENCES = {"site", "usage_type", "usage_type_id", "replaced_by"}
 
 
 def import_meters(file: IO[bytes]) -> ImportResult:
@@ -31,8 +31,11 @@ def import_meters(file: IO[bytes]) -> ImportResult:
     import_ = _MeterImport(result)
     for row in rows:
         import_.apply(row)
+    import_.find_successors()
     result.raise_errors()
     try:
+        audit.flush()  # A new meter gets its id here.
+        import_.set_successors()
         audit.flush()
     except sa.exc.IntegrityError as error:
         if sqlstate(error) != errorcodes.FOREIGN_KEY_VIOLATION:
@@ -56,9 +59,11 @@ class _MeterImport:
         for usage_type in db.session.scalars(sa.select(UsageType).where(UsageType.is_of(self._organization_id))):
             self._type_ids[usage_type.name].append(usage_type.id)
         self._known_type_ids = {type_id for type_ids in self._type_ids.values() for type_id in type_ids}
+        self._rows: list[tuple[TableRow, Meter, dict[str, Any] | None]] = []  # The values of existing meters.
+        self._successors: list[tuple[TableRow, Meter, Meter | None]] = []
 
     def apply(self, row: TableRow) -> None:
-        """Add or change the meter of a row, or reject the row."""
+        """Add the meter of a row, or find the one that it changes, or reject the row."""
         site, usage_type_id = self._find_site(row), self._find_type(row)
         if site is None or usage_type_id is None:
             return
@@ -77,7 +82,28 @@ class _MeterImport:
             self._add(row, values)
         elif not self._result.is_repeated(row.line, meter):
             self._by_place[place] = meter
-            self._result.set_values(meter, values)
+            self._rows.append((row, meter, values))
+
+    def find_successors(self) -> None:
+        """Change the existing meters, and find the meter that replaces each, which a later line may have added."""
+        for row, meter, values in self._rows:
+            names_successor, successor = "replaced_by" in row.values, self._find_successor(row)
+            if values is not None:
+                is_replaced = names_successor and meter.replaced_by_id != (successor and successor.id)
+                self._result.set_values(meter, values, is_changed=is_replaced)
+            if names_successor:
+                self._successors.append((row, meter, successor))
+        for row, meter, successor in self._successors:
+            if successor is meter:
+                self._result.reject(row.line, "replaced_by", REPLACES_ITSELF)
+            elif successor is not None and successor.usage_type_id != meter.usage_type_id:
+                message = f"Meter {row.values['replaced_by']} has another usage type. Choose a meter of the same type."
+                self._result.reject(row.line, "replaced_by", message)
+
+    def set_successors(self) -> None:
+        """Refer to the meters that were found, all of which have ids by now."""
+        for _, meter, successor in self._successors:
+            meter.replaced_by_id = successor.id if successor is not None else None
 
     def _add(self, row: TableRow, values: dict[str, Any]) -> None:
         defaults = {"archived": False, "external_id": None, "valid_from": None, "valid_until": None}
@@ -87,6 +113,7 @@ class _MeterImport:
         self._meters.add(meter)
         self._result.is_repeated(row.line, meter)
         self._result.added_count += 1
+        self._rows.append((row, meter, None))
 
     def _find_site(self, row: TableRow) -> Site | None:
         found = self._sites.find(row.values["site"])
@@ -96,6 +123,19 @@ class _MeterImport:
         if found:
             message = f"{len(found)} sites are named {row.values['site']}. Use the external_id of one."
         self._result.reject(row.line, "site", message)
+        return None
+
+    def _find_successor(self, row: TableRow) -> Meter | None:
+        reference = row.values.get("replaced_by")
+        if reference is None:
+            return None
+        found = self._meters.find(reference)
+        if len(found) == 1:
+            return found[0]
+        message = f"There is no meter {reference}."
+        if found:
+            message = f"{len(found)} meters are named {reference}. Use the external_id of one."
+        self._result.reject(row.line, "replaced_by", message)
         return None
 
     def _find_type(self, row: TableRow) -> int | None:

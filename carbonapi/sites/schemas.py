@@ -210,6 +210,12 @@ class MeterExportSchema(MeterSchema):
 
     site = returned(ma.fields.String, "BER", "The `external_id` or, without one, the name of its site.")
     usage_type = returned(ma.fields.String, "electricity", "The name of its usage type.")
+    replaced_by = returned(
+        ma.fields.String,
+        None,
+        "The `external_id` or, without one, the name of the meter that took its place.",
+        nullable=True,
+    )
 
 
 class MeterCellsSchema(Schema):
@@ -224,6 +230,7 @@ class MeterCellsSchema(Schema):
     external_id = external_id(allow_none=True)
     valid_from = UtcDateTime(allow_none=True)
     valid_until = UtcDateTime(allow_none=True)
+    replaced_by = Name(allow_none=True)
     archived = archived()
 
 

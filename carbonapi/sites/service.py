@@ -20,6 +20,7 @@ from .tree import ancestors_below, lock_tree, move
 
 OTHER_ORGANIZATION = "{} {} belongs to another organization."
 END_BEFORE_START = "valid_until must be later than valid_from."
+REPLACES_ITSELF = "A meter cannot replace itself."
 
 
 def create_site(parent_id: int | None = None, **fields: Any) -> Site:
@@ -42,14 +43,17 @@ def sites_to_export() -> sa.Select[Any]:
 
 
 def meters_to_export() -> sa.Select[Any]:
-    """Select the visible meters, with the references to their sites and usage types that an import reads."""
+    """Select the visible meters, with the references to sites, usage types and other meters that an import reads."""
+    successor = orm.aliased(Meter)
+    is_successor = (successor.organization_id == Meter.organization_id) & (successor.id == Meter.replaced_by_id)
     is_site = (Site.organization_id == Meter.organization_id) & (Site.id == Meter.site_id)
     references = (
         sa.func.coalesce(Site.external_id, Site.name, type_=sa.Text).label("site"),
         UsageType.name.label("usage_type"),
+        sa.func.coalesce(successor.external_id, successor.name, type_=sa.Text).label("replaced_by"),
     )
     joined = visible(Meter).join(Site, is_site).join(UsageType, UsageType.id == Meter.usage_type_id)
-    return joined.add_columns(*references)
+    return joined.outerjoin(successor, is_successor).add_columns(*references)
 
 
 def lock_site(site_id: int) -> Site:
@@ -197,7 +201,7 @@ def _check_meter(meter: Meter) -> None:
     if meter.replaced_by_id is None:
         return
     if meter.replaced_by_id == meter.id:
-        raise ValidationFailed("A meter cannot replace itself.", field="replaced_by_id")
+        raise ValidationFailed(REPLACES_ITSELF, field="replaced_by_id")
     successor = get_referenced(Meter, meter.replaced_by_id, "replaced_by_id")
     _require_same_organization(successor, meter.organization_id, "replaced_by_id")
     if successor.usage_type_id != meter.usage_type_id:

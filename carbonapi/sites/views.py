@@ -217,9 +217,9 @@ class MeterImport(MethodView):
         """Import meters
 
         Send CSV with a header as the body, or as `file` of a form. Columns: `name`, `site` (by `external_id` or name),
-        `usage_type_id` or `usage_type` (its name), and optionally `external_id`, `valid_from`, `valid_until` and
-        `archived`. A line is about the meter with its `external_id`, or else the one with its name at the site. Values
-        of columns that the file does not have stay as they are. All lines are imported or none; 422 returns the errors
-        by line. The same file again changes nothing.
+        `usage_type_id` or `usage_type` (its name), and optionally `external_id`, `valid_from`, `valid_until`,
+        `replaced_by` (another meter, by `external_id` or name) and `archived`. A line is about the meter with its
+        `external_id`, or else the one with its name at the site. Values of columns that the file does not have stay as
+        they are. All lines are imported or none; 422 returns the errors by line. The same file again changes nothing.
         """
         return import_meters(file)

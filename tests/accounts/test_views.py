@@ -253,6 +253,16 @@ def test_manager_cannot_change_admin(as_manager, organization):
         assert rejected.status_code == 403
 
 
+def test_new_time_zone_applies_to_the_next_request(as_manager, app, monkeypatch):
+    monkeypatch.setitem(app.config, "SESSION_CACHE_SECONDS", 60)
+    trend = "/emissions/trend?start=2026-01-01&end=2026-02-01"
+    assert as_manager.get(trend).json[0]["bucket_start"] == "2026-01-01T00:00:00Z"
+
+    as_manager.patch(f"/organizations/{as_manager.user.organization_id}", json={"timezone": "America/New_York"})
+
+    assert as_manager.get(trend).json[0]["bucket_start"] == "2026-01-01T05:00:00Z"
+
+
 def test_organization_writes_require_manager_or_admin(as_manager, as_admin):
     path = f"/organizations/{as_manager.user.organization_id}"
     assert as_manager.patch(path, json={"timezone": "Europe/London"}).json["timezone"] == "Europe/London"

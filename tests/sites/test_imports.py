@@ -123,6 +123,24 @@ def test_meters_are_imported_once(as_manager, as_importer):
     assert (first["valid_from"], water["usage_type_id"]) == ("2020-01-01T00:00:00Z", 101)
 
 
+def test_replaced_meters_are_imported_and_exported(as_manager, as_importer, organization):
+    factories.site(organization, "Here")
+    file = (
+        "name,external_id,site,usage_type,replaced_by\nOld,1,Here,water,New\nNew,,Here,water,\n"  # New has no id yet.
+    )
+
+    assert counts(as_importer("/meters/import", file)) == (2, 0, 0)
+    old, new = as_manager.get("/meters?sort=id").json
+    assert (old["replaced_by_id"], new["replaced_by_id"]) == (new["id"], None)
+    exported = as_manager.get("/meters/export").data
+    assert counts(as_importer("/meters/import", exported)) == (0, 0, 2)
+    assert counts(as_importer("/meters/import", file.replace(",New\n", ",\n"))) == (0, 1, 1)
+    assert as_manager.get(f"/meters/{old['id']}").json["replaced_by_id"] is None
+    assert counts(as_importer("/meters/import", exported)) == (0, 1, 1)
+    assert counts(as_importer("/meters/import", "name,site,usage_type\nOld,Here,water\n")) == (0, 0, 1)  # It stays.
+    assert as_manager.get(f"/meters/{old['id']}").json["replaced_by_id"] == new["id"]
+
+
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
@@ -138,10 +156,23 @@ def test_meters_are_imported_once(as_manager, as_importer):
             "2",
             "valid_until: valid_until must be later",
         ),
+        ("name,site,usage_type,replaced_by\nA,Here,water,B\n", "2", "replaced_by: There is no meter B."),
+        ("name,site,usage_type,replaced_by\nA,Here,water,A\n", "2", "replaced_by: A meter cannot replace itself."),
+        (
+            "name,site,usage_type,replaced_by\nA,Here,water,B\nB,Here,electricity,\n",
+            "2",
+            "replaced_by: Meter B has another usage type.",
+        ),
+        (
+            "name,site,usage_type,replaced_by\nA,Here,water,\nA,Over there,water,\nB,Here,water,A\n",
+            "4",
+            "replaced_by: 2 meters are named A. Use the external_id of one.",
+        ),
     ],
 )
 def test_invalid_table_of_meters_imports_nothing(as_manager, as_importer, organization, file, line, message):
     factories.site(organization, "Here")
+    factories.site(organization, "Over there")
 
     found = errors(as_importer("/meters/import", file))
 

@@ -202,8 +202,8 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("REFRESH_TOKEN_DAYS", "Lifetime of a refresh token in days.", parse_int(1, 365), 30),
         Setting(
             "SESSION_CACHE_SECONDS",
-            "Seconds that a worker may cache a session. Logging out, or a new time zone, role or site, takes effect within "
-            "this time. `0`: no cache.",
+            "Seconds that a worker may cache a session. Logging out, or a new time zone, role or site, takes effect "
+            "within this time. `0`: no cache.",
             parse_int(0, 5),
             5,
         ),

@@ -15,7 +15,13 @@ class Restatement(TenantScoped, Model):
     """One recalculation of usages, its reason, and the changes by month and usage type. Rows never change."""
 
     __tablename__ = "restatements"
-    __table_args__ = (sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),)
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"]),
+        sa.ForeignKeyConstraint(["organization_id", "site_id"], ["sites.organization_id", "sites.id"]),
+        sa.Index(
+            "ix_restatements_by_site", "organization_id", "site_id", postgresql_where=sa.text("site_id IS NOT NULL")
+        ),
+    )
     AUDIT = AuditedBy.SERVICE
     OWNER_COLUMN = "recorded_by"
 
@@ -24,6 +30,7 @@ class Restatement(TenantScoped, Model):
     start: Mapped[dt.datetime | None]
     end: Mapped[dt.datetime | None]
     region: Mapped[str | None]
+    site_id: Mapped[int | None]
     reason: Mapped[str]
     usage_count: Mapped[int]
     before_kg: Mapped[Decimal] = mapped_column(sa.Numeric)

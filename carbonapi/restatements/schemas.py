@@ -11,13 +11,21 @@ from ..rest.fields import ExactDecimal, Name, Region, StrictInteger, Text, UtcDa
 from ..usages.models import Usage
 from .models import Restatement
 
+ONLY_REGION = "Only usages of this region. A country includes its subdivisions."
+ONLY_SITE = "Only usages at this site and at the sites below it."
+
 
 class NewRestatementSchema(Schema):
     """Which usages to restate, and why."""
 
     start = optional(UtcDateTime, description="Earliest usage_at, inclusive.")
     end = optional(UtcDateTime, description="Latest usage_at, exclusive.")
-    region = optional(Region, description="Only usages of this region. Default: all.")
+    region = optional(Region, description=f"{ONLY_REGION} Default: all.")
+    site_id = StrictInteger(
+        load_default=None,
+        allow_none=True,
+        metadata={"example": None, "description": f"{ONLY_SITE} Default: all."},
+    )
     usage_type_ids = ma.fields.List(
         StrictInteger(),
         load_default=None,
@@ -99,7 +107,7 @@ class RestatementSchema(EffectSchema):
 
     class Meta:
         fields = (
-            "id", "organization_id", "usage_type_ids", "factor_set_id", "start", "end", "region", "reason",
+            "id", "organization_id", "usage_type_ids", "factor_set_id", "start", "end", "region", "site_id", "reason",
             *EffectSchema.Meta.fields, "significance_threshold", "recorded_at", "recorded_by",
         )  # fmt: skip
 
@@ -115,6 +123,7 @@ class RestatementSchema(EffectSchema):
     start = returned(UtcDateTime, "2026-01-01T00:00:00Z", nullable=True)
     end = returned(UtcDateTime, "2027-01-01T00:00:00Z", nullable=True)
     region = returned(ma.fields.String, "GB", nullable=True)
+    site_id = returned(ma.fields.Integer, None, "The site that was restated, if one was.", nullable=True)
     reason = returned(ma.fields.String, "The supplier has corrected its factors.")
     significance_threshold = returned(ExactDecimal, 5, "Percentage, as it was set at that time.")
     recorded_at = returned(UtcDateTime, "2026-01-31T12:00:01Z")
@@ -126,7 +135,8 @@ class EffectQuery(FilterSchema):
 
     start, end = time_range(Usage.usage_at)
     timezone = time_zone()
-    region = Region(metadata={"description": "Only usages of this region. Default: all.", "example": "GB"})
+    region = Region(metadata={"description": f"{ONLY_REGION} Default: all.", "example": "GB"})
+    site_id = StrictInteger(metadata={"description": f"{ONLY_SITE} Default: all."})
 
 
 class RestatementQuery(ListQuerySchema):
@@ -138,4 +148,5 @@ class RestatementQuery(ListQuerySchema):
         "Return only restatements of this usage type.",
     )
     factor_set_id = equal_to(Restatement.factor_set_id)
+    site_id = equal_to(Restatement.site_id)
     sort = Sort(Restatement.recorded_at, Restatement.id, default="-recorded_at")

@@ -17,7 +17,11 @@ from ..catalogue.valuations import Valuation
 from ..db import allow, db
 from ..local_time.clock import MICROSECOND, first_instant, local_clock
 from ..local_time.proration import prorated_amount
+from ..sites.models import Site
+from ..sites.service import require_same_organization
+from ..sites.tree import is_within
 from ..usages import ledger
+from ..usages.candidates import is_in_region
 from ..usages.models import Usage
 from .models import Restatement
 
@@ -25,20 +29,23 @@ FACTORS = ("old_factor", "new_factor", "old_market_factor", "new_market_factor")
 SPLITS = ("old_split_id", "new_split_id", "old_split_id", "new_split_id")
 TOTALS = ("location_total", "location_total", "market_total", "market_total")
 KILOGRAMS = ("before_kg", "after_kg", "market_before_kg", "market_after_kg")
-AUDITED = ("usage_type_ids", "factor_set_id", "start", "end", "region", "usage_count")
+AUDITED = ("usage_type_ids", "factor_set_id", "start", "end", "region", "site_id", "usage_count")
 
 
 def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     """Return the changes of a restatement. With `mode` "apply", make them in one transaction.
 
-    fields: usage_type_ids, factor_set_id, start, end, region and reason. Only usages of the actor's organization
-    change. A restatement without changes is not stored and has no id.
+    fields: usage_type_ids, factor_set_id, start, end, region, site_id and reason. Only usages of the actor's
+    organization change. A restatement without changes is not stored and has no id.
     """
     organization = get_visible(Organization, current_actor().organization_id)
     if fields["usage_type_ids"] is not None:
         get_all_referenced(UsageType, fields["usage_type_ids"], "usage_type_ids")
     if fields["factor_set_id"] is not None:
         get_referenced(FactorSet, fields["factor_set_id"], "factor_set_id")
+    if fields["site_id"] is not None:
+        site = get_referenced(Site, fields["site_id"], "site_id")
+        require_same_organization(site, organization.id, "site_id")
     allow(minutes=10)
     criteria = tuple(_criteria(organization, fields))
     ledger.choose_valuations(organization.id, *criteria)
@@ -86,7 +93,9 @@ def _criteria(organization: Organization, fields: dict[str, Any]) -> Iterator[sa
     if fields["end"]:
         yield Usage.usage_at < fields["end"]
     if fields["region"]:
-        yield sa.func.coalesce(Usage.region, Organization.region) == fields["region"]
+        yield is_in_region([fields["region"]])
+    if fields["site_id"] is not None:
+        yield is_within(Usage, [fields["site_id"]])
 
 
 def _by_month_and_type(outdated: sa.CTE, timezone: str) -> sa.Select[Any]:

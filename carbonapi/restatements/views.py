@@ -71,5 +71,6 @@ class Effect(MethodView):
             start=narrow.start,
             end=narrow.end,
             region=narrow.arguments.get("region"),
+            site_id=narrow.arguments.get("site_id"),
             reason="",
         )

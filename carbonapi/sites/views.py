@@ -69,8 +69,8 @@ class SiteById(MethodView):
     def delete(self, site_id: int) -> None:
         """Delete a site
 
-        Deletes a site and its shares. One with sites below it, meters, usages or members cannot be deleted (409):
-        archive it instead.
+        Deletes a site and its shares. One with sites below it, meters, usages, restatements or members cannot be
+        deleted (409): archive it instead.
         """
         service.delete_site(service.lock_site(site_id))
 

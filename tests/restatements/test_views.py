@@ -55,6 +55,7 @@ def test_preview_returns_changes_without_making_them(as_manager, steam):
         "start": None,
         "end": None,
         "region": None,
+        "site_id": None,
         "reason": "why",
         "usage_count": 3,
         **changes(26.2, 19.65, -6.55),
@@ -133,6 +134,38 @@ def test_applying_twice_changes_nothing(as_manager, steam):
 )
 def test_range_and_region_limit_the_restatement(as_manager, steam, fields, number):
     assert restate(as_manager, steam, "apply", **fields).json["usage_count"] == number
+
+
+def test_country_includes_its_subdivisions(as_manager, organization):
+    heat = factories.usage_type("heat", "kg", factor="2")
+    factories.usage(as_manager.user, "1", "2024-01-20", heat.id, region="GB-SCT")
+    factories.emission_factor(heat, "1.5", organization_id=organization.id)
+
+    assert restate(as_manager, heat, "preview", region="GB").json["usage_count"] == 1
+
+
+def test_site_limits_the_restatement_with_those_below(as_manager, as_other_manager, organization):
+    heat = factories.usage_type("heat", "kg", factor="2")
+    germany, london = factories.site(organization, "Germany"), factories.site(organization, "London")
+    berlin = factories.site(organization, "Berlin", parent=germany)
+    factories.usage(as_manager.user, "7", "2024-01-20", heat.id, site_id=berlin.id)
+    factories.usage(as_manager.user, "8", "2024-01-20", heat.id, site_id=london.id)
+    factories.emission_factor(heat, "1.5", organization_id=organization.id)
+
+    preview = restate(as_manager, heat, "preview", site_id=germany.id).json
+    assert (preview["usage_count"], preview["before_kg"], preview["after_kg"]) == (1, 14, 10.5)
+    applied = restate(as_manager, heat, "apply", site_id=germany.id).json
+    assert applied["site_id"] == germany.id
+    assert as_manager.get(f"/restatements?site_id={germany.id}").json == [applied]
+    assert as_manager.get(f"/restatements?site_id={berlin.id}").json == []
+    changed = as_manager.get(f"/usages?restatement_id={applied['id']}").json
+    assert [usage["site_id"] for usage in changed] == [berlin.id]
+    assert as_manager.delete(f"/sites/{germany.id}").status_code == 409
+
+    for client in (as_manager, as_other_manager):
+        other_site = london.id if client is as_other_manager else 987654321
+        rejected = restate(client, heat, "apply", site_id=other_site)
+        assert (rejected.status_code, list(rejected.json["errors"]["json"])) == (422, ["site_id"])
 
 
 def test_months_use_the_organizations_time_zone(as_manager, steam):

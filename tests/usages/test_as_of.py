@@ -10,7 +10,15 @@ from urllib.parse import quote
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from carbonapi.rest.fields import format_datetime, format_decimal
 from tests.support import factories
@@ -22,6 +30,8 @@ days = st.sampled_from(DAYS)
 # In seconds. Most of the others are short, so these end after a change of the factors.
 lengths = st.integers(1, 10**7) | st.sampled_from([31 * 86400, 60 * 86400 + 12345, 90 * 86400])
 amounts = st.decimals(0, 1000, places=3)
+# At the meter of the type, nowhere, or at one of the sites.
+places = st.sampled_from(["meter", "meter", None, 0, 1, 2])
 kinds = st.sampled_from(["shared", "own", "market"])  # Of factors. A market-based one is the organization's own.
 
 
@@ -76,6 +86,12 @@ def history_of(sign_in):
                     "market": [],
                 }
             self.types = list(self.scopes)
+            group = factories.site(self.organization)
+            self.sites = [group.id, *(factories.site(self.organization, parent=group).id for _ in range(2))]
+            self.meters = {}  # Of each type: its id, and where it is now.
+            for usage_type_id in self.types:
+                meter = factories.meter(group, usage_type_id=usage_type_id, external_id=f"meter-{usage_type_id}")
+                self.meters[usage_type_id] = {"meter": meter.id, "site": group.id}
             self.split_bills(splits)
             self.ledger, self.past = {}, []
 
@@ -114,31 +130,59 @@ def history_of(sign_in):
             """Write the expected fields of a usage into the dictionary."""
             self.ledger[usage] = {**self.ledger.get(usage, {}), **fields}
 
-        @rule(target=usages, place=st.integers(0, 1), day=days, amount=amounts)
-        def record(self, place, day, amount):
-            body = {
-                "usage_type_id": self.types[place],
-                "usage_at": format_datetime(day),
-                "amount": format_decimal(amount),
-            }
+        def usage_of_meter(self, meter, day):
+            """Return the id of the usage that a meter has at this time, if it has one."""
+            measured = (usage for usage, b in self.ledger.items() if meter and (b["meter"], b["day"]) == (meter, day))
+            return next(measured, None)
+
+        def post(self, usage_type_id, place, day, until, amount):
+            """Record a usage, expect it, and return its id. A meter has one usage at a time."""
+            body = {"usage_type_id": usage_type_id, "usage_at": format_datetime(day), "amount": format_decimal(amount)}
+            if until is not None:
+                body["usage_until"] = format_datetime(until)
+            located = {"meter": None, "site": None}
+            if place == "meter":
+                located = dict(self.meters[usage_type_id])
+                body["meter_id"] = located["meter"]
+            elif place is not None:
+                located["site"] = body["site_id"] = self.sites[place]
+            is_taken = self.usage_of_meter(located["meter"], day) is not None
             answer = self.manager.post("/usages", json=body)
-            assert answer.status_code == 201
-            valuation = self.valuation_of(self.types[place], day, None)
-            self.expect(answer.json["id"], type=self.types[place], day=day, until=None, amount=amount, **valuation)
+            assert answer.status_code == (409 if is_taken else 201), answer.json
+            if is_taken:
+                return multiple()
+            valuation = self.valuation_of(usage_type_id, day, until)
+            expected = {"type": usage_type_id, "day": day, "until": until, "amount": amount}
+            self.expect(answer.json["id"], **expected, **located, **valuation)
             self.remember()
             return answer.json["id"]
 
-        @rule(target=usages, place=st.integers(0, 1), day=days, length=lengths, amount=amounts)
-        def record_a_bill(self, place, day, length, amount):
-            until = day + length * SECOND
-            span = {"usage_at": format_datetime(day), "usage_until": format_datetime(until)}
-            body = {"usage_type_id": self.types[place], "amount": format_decimal(amount)} | span
-            answer = self.manager.post("/usages", json=body)
-            assert answer.status_code == 201
-            valuation = self.valuation_of(self.types[place], day, until)
-            self.expect(answer.json["id"], type=self.types[place], day=day, until=until, amount=amount, **valuation)
+        @rule(target=usages, type_=st.integers(0, 1), place=places, day=days, amount=amounts)
+        def record(self, type_, place, day, amount):
+            return self.post(self.types[type_], place, day, None, amount)
+
+        @rule(target=usages, type_=st.integers(0, 1), place=places, day=days, length=lengths, amount=amounts)
+        def record_a_bill(self, type_, place, day, length, amount):
+            return self.post(self.types[type_], place, day, day + length * SECOND, amount)
+
+        @rule(type_=st.integers(0, 1), site=st.integers(0, 2))
+        def move_a_meter(self, type_, site):
+            """Move a meter to another site. What it measured stays at the site of that time."""
+            moved = self.meters[self.types[type_]]
+            body = {"site_id": self.sites[site]}
+            path = f"/meters/{moved['meter']}"
+            assert self.manager.patch(path, json=body, headers={"If-Match": "*"}).status_code == 200
+            moved["site"] = body["site_id"]
             self.remember()
-            return answer.json["id"]
+
+        @rule(usage=usages, site=st.integers(0, 2))
+        def correct_the_site(self, usage, site):
+            corrected = self.manager.patch(f"/usages/{usage}", json={"site_id": self.sites[site]})
+            keeps_meter = self.ledger[usage]["meter"] and self.ledger[usage]["site"] != self.sites[site]
+            assert corrected.status_code == (422 if keeps_meter else 200), corrected.json
+            if not keeps_meter:
+                self.expect(usage, site=self.sites[site])
+            self.remember()
 
         @rule(usage=usages, amount=amounts)
         def correct_the_amount(self, usage, amount):
@@ -150,7 +194,9 @@ def history_of(sign_in):
         def correct_the_time(self, usage, day):
             answer = self.manager.patch(f"/usages/{usage}", json={"usage_at": format_datetime(day)})
             until = self.ledger[usage]["until"]
-            assert answer.status_code == (200 if until is None or day < until else 422)
+            is_taken = self.usage_of_meter(self.ledger[usage]["meter"], day) not in (None, usage)
+            status = 422 if until is not None and day >= until else 409 if is_taken else 200
+            assert answer.status_code == status, answer.json
             if answer.status_code == 200 and day != self.ledger[usage]["day"]:
                 self.expect(usage, day=day, **self.valuation_of(self.ledger[usage]["type"], day, until))
             self.remember()
@@ -161,60 +207,90 @@ def history_of(sign_in):
             del self.ledger[usage]
             self.remember()
 
-        @rule(place=st.integers(0, 1), lines=st.lists(st.tuples(days, amounts), min_size=1, max_size=4))
-        def import_a_file(self, place, lines):
+        @rule(type_=st.integers(0, 1), lines=st.lists(st.tuples(days, amounts), min_size=1, max_size=4))
+        def import_a_file(self, type_, lines):
+            usage_type_id = self.types[type_]
             file = "usage_at,amount,external_id\n" + "".join(
                 f"{format_datetime(day)},{format_decimal(amount)},{next(NUMBERS)}\n" for day, amount in lines
             )
-            path = f"/imports?usage_type_id={self.types[place]}"
+            path = f"/imports?usage_type_id={usage_type_id}"
             imported = self.manager.post(path, data=file, content_type="text/csv").json["id"]
             usages = self.manager.get(f"/usages?import_id={imported}&sort=id").json
             for usage, (day, amount) in zip(usages, lines, strict=True):
-                valuation = self.valuation_of(self.types[place], day, None)
-                self.expect(usage["id"], type=self.types[place], day=day, until=None, amount=amount, **valuation)
+                expected = {"type": usage_type_id, "day": day, "until": None, "amount": amount}
+                valuation = self.valuation_of(usage_type_id, day, None)
+                self.expect(usage["id"], meter=None, site=None, **expected, **valuation)
             self.remember()
 
-        @rule(place=st.integers(0, 1), owner=kinds, day=days, factor=st.decimals(0, 10, places=2))
-        def enter_a_factor(self, place, owner, day, factor):
-            known = self.factors[self.types[place]][owner]
+        @rule(
+            type_=st.integers(0, 1),
+            lines=st.dictionaries(days, amounts, min_size=1, max_size=4),
+            on_conflict=st.sampled_from(["skip", "replace"]),
+        )
+        def import_readings(self, type_, lines, on_conflict):
+            """Import readings of a meter. What it measured before keeps its site and, at the same time, its factors."""
+            usage_type_id = self.types[type_]
+            meter = self.meters[usage_type_id]
+            file = "usage_at,amount,meter\n" + "".join(
+                f"{format_datetime(day)},{format_decimal(amount)},meter-{usage_type_id}\n"
+                for day, amount in lines.items()
+            )
+            imported = self.manager.post(f"/imports?on_conflict={on_conflict}", data=file, content_type="text/csv")
+            assert imported.status_code == 201, imported.json
+            measured = {day: self.usage_of_meter(meter["meter"], day) for day in lines}
+            new = self.manager.get(f"/usages?import_id={imported.json['id']}&sort=id").json
+            for day, amount in lines.items():
+                valuation = self.valuation_of(usage_type_id, day, None)
+                if measured[day] is None:
+                    usage = next(usage["id"] for usage in new if usage["usage_at"] == format_datetime(day))
+                    expected = {"type": usage_type_id, "day": day, "until": None, "amount": amount}
+                    self.expect(usage, **expected, **meter, **valuation)
+                elif on_conflict == "replace":
+                    is_bill = self.ledger[measured[day]]["until"] is not None
+                    self.expect(measured[day], until=None, amount=amount, **(valuation if is_bill else {}))
+            self.remember()
+
+        @rule(type_=st.integers(0, 1), owner=kinds, day=days, factor=st.decimals(0, 10, places=2))
+        def enter_a_factor(self, type_, owner, day, factor):
+            known = self.factors[self.types[type_]][owner]
             body = {"factor": format_decimal(factor), "valid_from": format_datetime(day), "source": "a test"}
             if owner == "market":
                 body["method"] = "market"
             client = self.admin if owner == "shared" else self.manager
-            answer = client.post(f"/usage-types/{self.types[place]}/factors", json=body)
+            answer = client.post(f"/usage-types/{self.types[type_]}/factors", json=body)
             overlaps = bool(known) and day <= known[-1][0]
             assert answer.status_code == (409 if overlaps else 201)
             if not overlaps:
                 known.append([day, factor, answer.json["id"]])
             self.remember()
 
-        @rule(place=st.integers(0, 1), owner=kinds, which=st.integers(0, 9), factor=st.decimals(0, 10, places=2))
-        def supersede_a_factor(self, place, owner, which, factor):
-            known = self.factors[self.types[place]][owner]
+        @rule(type_=st.integers(0, 1), owner=kinds, which=st.integers(0, 9), factor=st.decimals(0, 10, places=2))
+        def supersede_a_factor(self, type_, owner, which, factor):
+            known = self.factors[self.types[type_]][owner]
             if known:
                 superseded = known[which % len(known)]
                 body = {"factor": format_decimal(factor), "source": "a test", "reason": "Misread"}
-                path = f"/usage-types/{self.types[place]}/factors/{superseded[2]}/supersede"
+                path = f"/usage-types/{self.types[type_]}/factors/{superseded[2]}/supersede"
                 answer = (self.admin if owner == "shared" else self.manager).post(path, json=body)
                 assert answer.status_code == 201, answer.json
                 superseded[1:] = [factor, answer.json["id"]]
                 self.remember()
 
-        @rule(place=st.integers(0, 1), scope=st.integers(1, 3))
-        def change_the_scope(self, place, scope):
+        @rule(type_=st.integers(0, 1), scope=st.integers(1, 3))
+        def change_the_scope(self, type_, scope):
             changed = self.admin.patch(
-                f"/usage-types/{self.types[place]}", json={"scope": scope}, headers={"If-Match": "*"}
+                f"/usage-types/{self.types[type_]}", json={"scope": scope}, headers={"If-Match": "*"}
             )
             assert changed.status_code == 200, changed.json
-            self.scopes[self.types[place]] = scope
+            self.scopes[self.types[type_]] = scope
             self.remember()
 
-        @rule(place=st.integers(0, 1))
-        def restate(self, place):
-            body = {"usage_type_ids": [self.types[place]], "reason": "a test", "mode": "apply"}
+        @rule(type_=st.integers(0, 1))
+        def restate(self, type_):
+            body = {"usage_type_ids": [self.types[type_]], "reason": "a test", "mode": "apply"}
             assert self.manager.post("/restatements", json=body).status_code in (200, 201)
             for usage, expected in self.ledger.items():
-                if expected["type"] == self.types[place]:
+                if expected["type"] == self.types[type_]:
                     valuation = self.valuation_of(expected["type"], expected["day"], expected["until"])
                     self.expect(usage, **valuation)
             self.remember()
@@ -238,7 +314,16 @@ def history_of(sign_in):
             listed = self.manager.get(f"/usages?page_size=1000&as_of={as_of}").json
             answered = {
                 usage["id"]: [
-                    usage[name] for name in ("usage_type_id", "usage_at", "amount", "factor", "market_factor")
+                    usage[name]
+                    for name in (
+                        "usage_type_id",
+                        "usage_at",
+                        "site_id",
+                        "meter_id",
+                        "amount",
+                        "factor",
+                        "market_factor",
+                    )
                 ]
                 for usage in listed
             }
@@ -246,26 +331,37 @@ def history_of(sign_in):
                 usage: [
                     b["type"],
                     format_datetime(b["day"]),
+                    b["site"],
+                    b["meter"],
                     *map(float, (b["amount"], b["parts"][0]["factor"], b["parts"][0]["market"])),
                 ]
                 for usage, b in ledger.items()
             }
-            months, total, market, scopes = defaultdict(Decimal), Decimal(0), Decimal(0), defaultdict(Decimal)
+            months, total, market = defaultdict(Decimal), Decimal(0), Decimal(0)
+            scopes, sites = defaultdict(Decimal), defaultdict(Decimal)
             for expected in ledger.values():
                 for month, (start, end) in enumerate(pairwise(MONTHS), 1):
                     months[month] += co2e_within(expected, start, end)
                 total += co2e_within(expected, BEGIN, END)
-                market += co2e_within(expected, BEGIN, END, "market")
-                scopes[expected["scope"]] += co2e_within(expected, BEGIN, END, "market")
+                market_based = co2e_within(expected, BEGIN, END, "market")
+                market += market_based
+                scopes[expected["scope"]] += market_based
+                sites[expected["site"]] += market_based
             query = f"start=2024-01-01&end=2024-04-01&as_of={as_of}"
             trend = self.manager.get(f"/emissions/trend?{query}").json
             assert [bucket["co2e_kg"] for bucket in trend] == [float(months[month]) for month in (1, 2, 3)]
-            summary = self.manager.get(f"/emissions/summary?method=market&as_of={as_of}")
+            summary = self.manager.get(f"/emissions/summary?method=market&by=scope&by=site&as_of={as_of}")
             for name, sum_ in (("location_co2e_kg", total), ("market_co2e_kg", market)):
                 assert f'"{name}":{format_decimal(sum_)},' in summary.text
             assert {group["id"]: group["co2e_kg"] for group in summary.json["by_scope"]} == {
                 scope: float(sum_) for scope, sum_ in scopes.items()
             }
+            assert {group["id"]: group["co2e_kg"] for group in summary.json["by_site"]} == {
+                site: float(sum_) for site, sum_ in sites.items()
+            }
+            within = self.manager.get(f"/emissions/summary?method=market&site_id={self.sites[0]}&as_of={as_of}")
+            at_sites = sum(sum_ for site, sum_ in sites.items() if site is not None)
+            assert f'"market_co2e_kg":{format_decimal(Decimal(at_sites))},' in within.text
 
     return History
 

@@ -154,7 +154,10 @@ def join_names(statement: sa.Select[Any], evaluated: Any) -> sa.Select[Any]:
 
 def to_figures(row: Any) -> Figures:
     """Return the figures of one row of sums; amount and unit only if all usages are of one type."""
-    figures = {name: getattr(row, name) for name in (*SUMS, UNCONVERTED) if name in row._fields}
+    figures: Figures = {name: getattr(row, name) for name in SUMS}
+    unconverted = getattr(row, UNCONVERTED, None)  # Only if the gases are converted.
+    if unconverted is not None:
+        figures[UNCONVERTED] = unconverted
     return figures if row.amount is None else figures | {"amount": row.amount, "unit": row.unit}
 
 

@@ -84,7 +84,35 @@ def _sums(sources: tuple[RowSource, ...], basis: Basis) -> sa.CompoundSelect[Any
 
 
 def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
-    """Select the sums of each usage type in a range, as they are now and as they were first recorded."""
+    """Select the sums of each usage type in a range, as they are now and as they were first recorded.
+
+    The amounts are added up by both valuations before they are multiplied, so that few rows are.
+    """
+    added = _by_valuations(parts).cte(f"added_{'after' if is_after else 'before'}")
+    current, first = (basis.line_factors().alias(name) for name in ("current_lines", "first_lines"))
+    usage_type: tuple[Any, ...] = (UsageType.id, UsageType.name, UsageType.unit)
+    return (
+        sa.select(
+            sa.literal(is_after).label("is_after"),
+            *usage_type,
+            sa.func.sum(added.c.amount).label("amount"),
+            sa.func.sum(added.c.amount * sa.func.coalesce(first.c[basis.method], 0)).label("first_kg"),
+            sa.func.sum(added.c.amount * sa.func.coalesce(current.c[basis.method], 0)).label("current_kg"),
+            sa.func.array_agg(added.c.restatement_id.distinct())
+            .filter(added.c.restatement_id.is_not(None))
+            .label("restatement_ids"),
+        )
+        .select_from(added)
+        .join(UsageType, UsageType.id == added.c.usage_type_id)
+        .outerjoin(current, _is_of(current, added, added.c.valuation_id))
+        .outerjoin(first, _is_of(first, added, added.c.first_id))
+        .group_by(UsageType.id)
+    )
+
+
+def _by_valuations(parts: Any) -> sa.Select[Any]:
+    """Select the amounts of parts by their current valuation, and by `first_id`, that of the first recording."""
+    is_restated = parts.c.restatement_id.is_not(None)
     # The last version before any restatement.
     earlier = (
         sa.select(UsageVersion.valuation_id, split_id(UsageVersion).label("split_id"))
@@ -93,40 +121,33 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
             UsageVersion.id == parts.c.id,
             UsageVersion.version < parts.c.version,
             UsageVersion.restatement_id.is_(None),
-            parts.c.restatement_id.is_not(None),
+            is_restated,
         )
         .order_by(UsageVersion.version.desc())
         .limit(1)
         .lateral("earlier")
     )
-    current = basis.line_factors().alias("current_lines")
-    first = basis.line_factors().alias("first_lines")
-    first_id = sa.func.coalesce(earlier.c.valuation_id, parts.c.valuation_id)
+    earlier_id = sa.func.coalesce(earlier.c.valuation_id, parts.c.valuation_id)
     # An earlier version may have been split where the current one is not.
-    split = usage_parts(parts.c, first_id, earlier.c.split_id, parts.c.part_start, parts.c.part_end, "first_parts")
-    amount = sa.func.coalesce(split.c.part_amount, parts.c.amount)
+    split = usage_parts(parts.c, earlier_id, earlier.c.split_id, parts.c.part_start, parts.c.part_end, "first_parts")
+    # The function is called for restated usages alone.
+    first = sa.select(split.c.part_valuation_id, split.c.part_amount).where(is_restated).lateral("first")
+    keys = {
+        "organization_id": parts.c.organization_id,
+        "usage_type_id": parts.c.usage_type_id,
+        "valuation_id": parts.c.valuation_id,
+        "first_id": sa.func.coalesce(first.c.part_valuation_id, parts.c.valuation_id),
+        "restatement_id": parts.c.restatement_id,
+    }
+    amount = sa.func.sum(sa.func.coalesce(first.c.part_amount, parts.c.amount)).label("amount")
     return (
-        sa.select(
-            sa.literal(is_after).label("is_after"),
-            UsageType.id.label("id"),
-            UsageType.name.label("name"),
-            UsageType.unit.label("unit"),
-            sa.func.sum(amount).label("amount"),
-            sa.func.sum(amount * sa.func.coalesce(first.c[basis.method], 0)).label("first_kg"),
-            sa.func.sum(amount * sa.func.coalesce(current.c[basis.method], 0)).label("current_kg"),
-            sa.func.array_agg(parts.c.restatement_id.distinct())
-            .filter(parts.c.restatement_id.is_not(None))
-            .label("restatement_ids"),
-        )
+        sa.select(*(key.label(name) for name, key in keys.items()), amount)
         .select_from(parts)
-        .join(UsageType, UsageType.id == parts.c.usage_type_id)
         .outerjoin(earlier, sa.true())
-        .join(split, sa.true())
-        .outerjoin(current, _is_of(current, parts, parts.c.valuation_id))
-        .outerjoin(first, _is_of(first, parts, split.c.part_valuation_id))
-        .group_by(UsageType.id)
+        .outerjoin(first, sa.true())
+        .group_by(*keys.values())
     )
 
 
-def _is_of(lines: Any, parts: Any, valuation_id: Any) -> Any:
-    return (lines.c.organization_id == parts.c.organization_id) & (lines.c.valuation_id == valuation_id)
+def _is_of(lines: Any, added: Any, valuation_id: Any) -> Any:
+    return (lines.c.organization_id == added.c.organization_id) & (lines.c.valuation_id == valuation_id)

@@ -101,7 +101,7 @@ class _MeterImport:
                 self._result.reject(row.line, "replaced_by", message)
 
     def set_successors(self) -> None:
-        """Refer to the meters that were found, all of which have ids by now."""
+        """Refer to the meters that were found. All of them have ids now."""
         for _, meter, successor in self._successors:
             meter.replaced_by_id = successor.id if successor is not None else None
 

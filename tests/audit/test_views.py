@@ -167,7 +167,14 @@ def test_restatement_is_one_entry_with_sums(as_manager, as_member, entries):
     as_manager.post("/restatements", json=ask)
     applied = as_manager.post("/restatements", json=ask | {"mode": "apply"}).json
 
-    new = {"usage_type_ids": [100], "factor_set_id": None, "start": ask["start"], "end": None, "region": None}
+    new = {
+        "usage_type_ids": [100],
+        "factor_set_id": None,
+        "start": ask["start"],
+        "end": None,
+        "region": None,
+        "site_id": None,
+    }
     new |= {"usage_count": 2, "co2e_kg": 0.6, "market_co2e_kg": 0.6}
     old = {"co2e_kg": 0.9, "market_co2e_kg": 0.9}
     assert entries("restatement") == [

@@ -115,6 +115,7 @@ def test_manager_changes_the_organization(enter, manager):
     expect(page.get_by_label("Region")).to_have_accessible_description(re.compile("GB"))
     expect(page.get_by_label("Region")).to_be_focused()
     page.get_by_label("Region").fill("FR")
+    page.get_by_label("Usages after the last factor").select_option("Use the latest factor, provisionally")
     page.get_by_role("button", name="Save").first.click()
     expect(page.get_by_text("Saved.").first).to_be_visible()
     expect(page.locator(".account")).to_contain_text("Northwind Works")
@@ -129,6 +130,7 @@ def test_manager_changes_the_organization(enter, manager):
     assert (organization["name"], organization["timezone"], organization["region"]) == (
         "Northwind Works", "Europe/Paris", None,
     )  # fmt: skip
+    assert organization["missing_factor"] == "latest"
 
 
 def test_catalogue_shows_the_factor_that_would_be_used(enter, manager):

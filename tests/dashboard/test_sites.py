@@ -227,7 +227,7 @@ def test_manager_adds_sites_and_meters(enter, manager):
             form.get_by_label("Region").fill("DE")
         form.get_by_role("button", name="Add", exact=True).click()
         expect(page.get_by_role("button", name="Add a site")).to_be_focused()
-    expect(sites.locator("tbody tr")).to_have_text(["Europe", f"{INDENT}BerlinDEBER"])
+    expect(sites.locator("tbody tr")).to_have_text(["EuropeEdit", f"{INDENT}BerlinDEBEREdit"])
     page.get_by_role("button", name="Add a meter").click()
     form = page.get_by_role("dialog")
     form.get_by_label("Name").fill("Main meter")
@@ -236,10 +236,41 @@ def test_manager_adds_sites_and_meters(enter, manager):
     form.get_by_label("External ID").fill("19001")
     form.get_by_role("button", name="Add", exact=True).click()
 
-    expect(meters.locator("tbody tr")).to_have_text(["Main meterBerlinelectricity (kwh)19001"])
+    expect(meters.locator("tbody tr")).to_have_text(["Main meterBerlinelectricity (kwh)19001Edit"])
     (meter,) = manager.ask("GET", "/meters")
     (berlin,) = manager.ask("GET", "/sites?external_id=BER")
     assert (meter["site_id"], meter["usage_type_id"]) == (berlin["id"], 100)
+
+
+def test_manager_edits_and_archives_sites_and_meters(enter, manager):
+    group = manager.ask("POST", "/sites", {"name": "Group"})
+    berlin = manager.ask("POST", "/sites", {"name": "Berlin", "region": "DE", "parent_id": group["id"]})
+    meter = manager.ask("POST", "/meters", {"name": "Main", "site_id": berlin["id"], "usage_type_id": 100})
+    page = enter(manager, "settings")
+
+    page.get_by_role("button", name="Edit Berlin").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Name").fill("")
+    form.get_by_label("Region").fill("")
+    form.get_by_role("button", name="Save").click()
+    expect(form.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    form.get_by_label("Name").fill("Potsdam")
+    form.get_by_label("Part of").select_option("None")
+    form.get_by_label("New usages").select_option("Not accepted: archived")
+    form.get_by_role("button", name="Save").click()
+    sites = page.get_by_role("region", name="Sites", exact=True).first
+    expect(sites.locator("tbody tr")).to_have_text(["GroupEdit", "Potsdam archivedEdit"])
+    changed = manager.ask("GET", f"/sites/{berlin['id']}")
+    assert (changed["parent_id"], changed["region"], changed["archived"]) == (None, None, True)
+
+    page.get_by_role("button", name="Edit Main").click()
+    form.get_by_label("Site").select_option("Group")
+    form.get_by_label("External ID").fill("19")
+    form.get_by_role("button", name="Save").click()
+    meters = page.get_by_role("region", name="Meters", exact=True).first
+    expect(meters.locator("tbody tr")).to_have_text(["MainGroupelectricity (kwh)19Edit"])
+    changed = manager.ask("GET", f"/meters/{meter['id']}")
+    assert (changed["site_id"], changed["external_id"], changed["archived"]) == (group["id"], "19", False)
 
 
 def test_member_has_no_settings_of_sites(enter, manager, sites):

@@ -97,6 +97,12 @@ def test_checker_exempts_code_and_quotations(tmp_path, text):
     assert language.report([tmp_path]) == []
 
 
+def test_checker_exempts_values_in_scripts(tmp_path):
+    (tmp_path / "dialog.js").write_text(f'const a = "{WORD}";\n')
+
+    assert language.report([tmp_path]) == []
+
+
 @pytest.mark.parametrize("source", ['"""Read a file, {}\n{} lines."""\n', "# Read a file, {}\n# {} lines.\n"])
 def test_checker_reads_across_line_breaks(tmp_path, source):
     file = tmp_path / "rows.py"

@@ -167,7 +167,7 @@ def history_of(sign_in):
 
         @rule(type_=st.integers(0, 1), site=st.integers(0, 2))
         def move_a_meter(self, type_, site):
-            """Move a meter to another site. What it measured stays at the site of that time."""
+            """Move a meter to another site. Its recorded usages stay."""
             moved = self.meters[self.types[type_]]
             body = {"site_id": self.sites[site]}
             path = f"/meters/{moved['meter']}"
@@ -228,7 +228,7 @@ def history_of(sign_in):
             on_conflict=st.sampled_from(["skip", "replace"]),
         )
         def import_readings(self, type_, lines, on_conflict):
-            """Import readings of a meter. What it measured before keeps its site and, at the same time, its factors."""
+            """Import readings of a meter. A replaced usage keeps its site and, unless it was a bill, its factors."""
             usage_type_id = self.types[type_]
             meter = self.meters[usage_type_id]
             file = "usage_at,amount,meter\n" + "".join(

@@ -14,7 +14,7 @@ export async function show(view, params, isSameView) {
   view.append(...(organization ? [organizationForm(view, organization), ...siteCards()] : []), passwordForm());
 }
 
-function organizationForm(view, { body: { id, name, timezone, region, significance_threshold: threshold, factor_split: split }, etag: firstEtag }) {
+function organizationForm(view, { body: { id, name, timezone, region, significance_threshold: threshold, factor_split: split, missing_factor: missing }, etag: firstEtag }) {
   let etag = firstEtag;
   return settingsCard("Organization", {
     send: async fields => {
@@ -31,7 +31,8 @@ function organizationForm(view, { body: { id, name, timezone, region, significan
   field({ name: "timezone", label: "Time zone", options: timezones(timezone).map(zone => [zone, zone]), value: timezone, hint: "Days and months of reports begin at midnight in this time zone." }),
   field({ name: "region", label: "Region", autocomplete: "off", value: region, hint: "For example GB or US-CA. Its emission factors apply to usages without a region." }),
   field({ name: "significance_threshold", label: "Significance threshold in percent", inputmode: "decimal", autocomplete: "off", value: threshold, hint: "A restatement is significant from this change of the total." }),
-  field({ name: "factor_split", label: "Bills over a change of factor", options: [["days", "Split by days"], ["start", "Factor of the start"]], value: split }));
+  field({ name: "factor_split", label: "Bills over a change of factor", options: [["days", "Split by days"], ["start", "Factor of the start"]], value: split }),
+  field({ name: "missing_factor", label: "Usages after the last factor", options: [["refuse", "Reject"], ["latest", "Use the latest factor, provisionally"]], value: missing, hint: "Provisional numbers are marked. A restatement replaces them when the factor is there." }));
 }
 
 function passwordForm() {

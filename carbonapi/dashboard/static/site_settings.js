@@ -1,6 +1,6 @@
-// The sites and meters of the organization, which managers add.
+// The sites and meters of the organization, which managers add and edit.
 
-import { post } from "./api.js";
+import { get, patch, post } from "./api.js";
 import * as dialogs from "./dialogs.js";
 import { announce, button, h, replaceContent } from "./dom.js";
 import { field, form } from "./forms.js";
@@ -27,6 +27,7 @@ function showSites(card, show) {
       { title: "Name", cell: site => [indented(site), archivedBadge(site)] },
       { title: "Region", cell: site => site.region ?? "" },
       { title: "External ID", cell: site => site.external_id ?? "" },
+      { title: "Actions", cell: site => editButton(site, () => editSite(site, show)) },
     ] }));
 }
 
@@ -38,6 +39,7 @@ function showMeters(card, show) {
       { title: "Site", cell: meter => siteName(meter.site_id) },
       { title: "Usage type", cell: meter => typeName(meter.usage_type_id) },
       { title: "External ID", cell: meter => meter.external_id ?? "" },
+      { title: "Actions", cell: meter => editButton(meter, () => editMeter(meter, show)) },
     ] }));
 }
 
@@ -49,33 +51,67 @@ function archivedBadge({ archived }) {
   return archived ? [" ", h("span", { class: "badge" }, "archived")] : "";
 }
 
+function editButton({ id, name }, edit) {
+  return button("Edit", edit, { class: "quiet", "aria-label": `Edit ${name}`, "data-key": `edit-${id}` });
+}
+
 function addSite(show) {
-  openForm("Add a site", "/sites", ["parent_id"], show,
-    field({ name: "name", label: "Name", autocomplete: "off" }),
-    field({ name: "parent_id", label: "Part of", options: [["", "None"], ...siteOptions()] }),
-    field({ name: "region", label: "Region", autocomplete: "off", hint: "For example GB or US-CA. Default: that of the site above it, or of the organization." }),
-    field({ name: "external_id", label: "External ID", autocomplete: "off" }));
+  openForm("Add a site", "Add", ["parent_id"], values => post("/sites", values), show, siteFields({}, siteOptions()));
+}
+
+async function editSite({ id, name }, show) {
+  const { body, etag } = await get(`/sites/${id}`);
+  const parents = siteOptions({ keep: body.parent_id }).filter(([option]) => option !== id);
+  // A cleared field is none. The name must have a value, so a blank one is an error.
+  const none = { name: "", parent_id: null, region: null, external_id: null };
+  openForm(`Edit ${name}`, "Save", ["parent_id"], values => patch(`/sites/${id}`, { ...none, ...values }, etag), show,
+    [...siteFields(body, parents), archivedField(body)]);
 }
 
 function addMeter(show) {
-  openForm("Add a meter", "/meters", ["site_id", "usage_type_id"], show,
-    field({ name: "name", label: "Name", autocomplete: "off" }),
-    field({ name: "site_id", label: "Site", options: siteOptions() }),
-    field({ name: "usage_type_id", label: "Usage type", options: typeOptions() }),
-    field({ name: "external_id", label: "External ID", autocomplete: "off", hint: "The number that your supplier uses, such as an MPAN." }));
+  openForm("Add a meter", "Add", ["site_id", "usage_type_id"], values => post("/meters", values), show, meterFields({}));
 }
 
-// ids: the names of the fields that are ids.
-function openForm(text, path, ids, show, ...fields) {
+async function editMeter({ id, name }, show) {
+  const { body, etag } = await get(`/meters/${id}`);
+  const none = { name: "", external_id: null };
+  openForm(`Edit ${name}`, "Save", ["site_id", "usage_type_id"], values => patch(`/meters/${id}`, { ...none, ...values }, etag), show,
+    [h("p", {}, "Recorded usages stay at their site."), ...meterFields(body), archivedField(body)]);
+}
+
+function siteFields({ name, parent_id: parent, region, external_id: external }, parents) {
+  return [
+    field({ name: "name", label: "Name", autocomplete: "off", value: name }),
+    field({ name: "parent_id", label: "Part of", options: [["", "None"], ...parents], value: parent }),
+    field({ name: "region", label: "Region", autocomplete: "off", value: region, hint: "For example GB or US-CA. Default: that of the site above it, or of the organization." }),
+    field({ name: "external_id", label: "External ID", autocomplete: "off", value: external }),
+  ];
+}
+
+function meterFields({ name, site_id: site = null, usage_type_id: type, external_id: external }) {
+  return [
+    field({ name: "name", label: "Name", autocomplete: "off", value: name }),
+    field({ name: "site_id", label: "Site", options: siteOptions({ keep: site }), value: site }),
+    field({ name: "usage_type_id", label: "Usage type", options: typeOptions({ archived: type !== undefined }), value: type }),
+    field({ name: "external_id", label: "External ID", autocomplete: "off", value: external, hint: "The number that your supplier uses, such as an MPAN." }),
+  ];
+}
+
+function archivedField({ archived }) {
+  return field({ name: "archived", label: "New usages", options: [["false", "Accepted"], ["true", "Not accepted: archived"]], value: String(archived) });
+}
+
+// ids: the names of the fields that are ids. send: called with the values by name, without blank ones.
+function openForm(text, submit, ids, send, show, fields) {
   dialogs.open(text, close => form({
-    submit: "Add", cancel: close,
-    send: async values => {
+    submit, cancel: close,
+    send: async ({ archived, ...values }) => {
       const numbers = ids.filter(name => values[name]).map(name => [name, Number(values[name])]);
-      await post(path, { ...values, ...Object.fromEntries(numbers) });
+      await send({ ...values, ...Object.fromEntries(numbers), ...(archived && { archived: archived === "true" }) });
       close();
       await loadSites();
       show();
-      announce("Added.");
+      announce(submit === "Add" ? "Added." : "Saved.");
     },
   }, ...fields));
 }

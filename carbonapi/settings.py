@@ -182,6 +182,12 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
             example="postgresql://owner:…@db.example/carbonapi",
         ),
         Setting("DATABASE_POOL_SIZE", "Maximum database connections per worker.", parse_int(1, 1000), 10),
+        Setting(
+            "PREPARED_STATEMENTS",
+            "Whether connections keep prepared statements: `on`, or `off` behind a transaction pooler.",
+            parse_choice("on", "off"),
+            "on",
+        ),
         Setting("EMBEDDED_DATA_DIR", "Data directory of the embedded PostgreSQL.", default="./.carbonapi"),
         Setting("EMBEDDED_POSTGRES_USER", "System user for the embedded PostgreSQL under root.", default="postgres"),
     ),

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as
-from carbonapi.db import db, roles, row_security
+from carbonapi.db import db, prepare, roles, row_security
 from carbonapi.observability.logging import LOG, JsonHandler
 from carbonapi.postgres.embedded import running
 
@@ -147,6 +147,8 @@ def app(shared_app, monkeypatch):
     """The app, in a transaction that is rolled back after the test."""
     with shared_app.app_context(), db.engine.connect() as connection:
         transaction = connection.begin()
+        # A transaction uses the prepared statements of its connection if it begins with one.
+        connection.execute(prepare(sa.select(1)))
         monkeypatch.setitem(db.engines, None, connection)
         db.session.remove()
         db.session.configure(join_transaction_mode="create_savepoint")

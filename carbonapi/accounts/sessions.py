@@ -16,7 +16,7 @@ from flask_jwt_extended import create_access_token, create_refresh_token
 
 from .. import audit
 from ..auth import Actor, Claims, current_actor, forget, scope_criteria, visible
-from ..db import db, on_commit, row_security
+from ..db import db, on_commit, prepare, row_security
 from ..errors import NotFound, Unauthenticated
 from ..observability import metrics
 from ..rate_limiting.limits import LOGIN, REFRESH, consume, reset
@@ -129,7 +129,7 @@ def forget_after_commit(user_id: int) -> None:
 
 def find_actor(claims: Claims) -> Actor | None:
     """Return the actor that the claims of an access token name; None if the session or the user is not active."""
-    row = db.session.execute(
+    statement = (
         sa.select(User.id, User.organization_id, User.role, Organization.timezone, Session.id, member_sites())
         .join(User, (User.organization_id == Session.organization_id) & (User.id == Session.user_id))
         .join(Organization, Organization.id == Session.organization_id)
@@ -140,8 +140,8 @@ def find_actor(claims: Claims) -> Actor | None:
             Session.ended_at.is_(None),
             User.active,
         )
-    ).first()
-    return _to_actor(row)
+    )
+    return _to_actor(db.session.execute(prepare(statement)).first())
 
 
 def actor_for_user(user_id: int) -> Actor | None:

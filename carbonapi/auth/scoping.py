@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ..db import Model, db
+from ..db import Model, db, prepare
 from ..errors import NotFound, ValidationFailed
 from .actors import current_actor
 
@@ -32,7 +32,7 @@ def get_visible(model: type[M], id_: int, narrow: Narrow | None = None, *, lock:
     """
     statement = visible(model).where(_id(model) == id_)
     statement = narrow(statement) if narrow else statement
-    row = db.session.scalar(statement.with_for_update(of=model) if lock else statement)
+    row = db.session.scalar(prepare(statement.with_for_update(of=model) if lock else statement))
     if row is None:
         raise NotFound(f"There is no {display_name(model)} {id_}.")
     return row

@@ -11,7 +11,7 @@ from sqlalchemy import orm
 from sqlalchemy.orm import DeclarativeBase
 
 from ..observability import metrics
-from . import row_security
+from . import prepared, row_security
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -60,6 +60,8 @@ def init_app(app: Flask) -> None:
         sa.event.listen(db.engine, "checkout", _count_checkout)
         sa.event.listen(db.engine, "checkin", _reset_connection)
         row_security.install(db.engine)
+        if app.config["PREPARED_STATEMENTS"] == "on":
+            prepared.install(db.engine)
 
 
 def _end_session(_: BaseException | None) -> None:

@@ -60,6 +60,11 @@ def for_no_organization() -> AbstractContextManager[str | None]:
     return during_block(_SCOPE, _NO_ORGANIZATION)
 
 
+def sees_all_organizations() -> bool:
+    """Return whether the rows of all organizations are visible, as another role."""
+    return _SCOPE.get() == _ALL_ORGANIZATIONS_SCOPE
+
+
 def install(engine: sa.Engine) -> None:
     """Send the current scope to the engine's connections, together with their statements."""
     sa.event.listen(engine, "before_cursor_execute", _add_scope, retval=True)

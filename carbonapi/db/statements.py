@@ -1,12 +1,16 @@
 """Ways to build and execute statements."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql import operators
 
 from .engine import db
+from .prepared import OPTION, PreparedStatement
+
+_BOUNDS = {operators.ge, operators.gt, operators.le, operators.lt}
 
 
 class CompiledStatement:
@@ -14,17 +18,23 @@ class CompiledStatement:
 
     Building a large statement, or looking it up in SQLAlchemy's cache, takes ten times as long as sending it. Name the
     values of a request: `sa.bindparam("recorded_at")`. Values without a name become constants of the statement.
+
+    prepared: whether PostgreSQL also parses and plans it only once for each connection. See `prepare`.
     """
 
-    def __init__(self, statement: sa.Select[Any]) -> None:
+    def __init__(self, statement: sa.Select[Any], *, prepared: bool) -> None:
         compiled = statement.compile(dialect=postgresql.dialect())
         self._text = str(compiled)
+        types = {name: bind.type for bind, name in compiled.bind_names.items()}
+        self._options = {OPTION: PreparedStatement(self._text, types)} if prepared else {}
         self.names = {bind.key: name for bind, name in compiled.bind_names.items()}
         self._constants = {name: bind.effective_value for bind, name in compiled.bind_names.items() if bind.unique}
 
     def execute(self, values: Mapping[str, Any]) -> sa.CursorResult[Any]:
         """Execute it with the values of its named parameters."""
-        return db.session.connection().exec_driver_sql(self._text, {**self._constants, **values})
+        return db.session.connection().exec_driver_sql(
+            self._text, {**self._constants, **values}, execution_options=self._options
+        )
 
 
 def count_affected(statement: sa.Update | sa.Delete | sa.Insert) -> int:
@@ -42,3 +52,45 @@ def is_any_of(column: Any, ids: Collection[int]) -> sa.ColumnElement[bool]:
 def inline_cte(rows: sa.SelectBase, name: str) -> sa.CTE:
     """Return a CTE that PostgreSQL merges into the statement, so that the statement's criteria use the indexes."""
     return rows.cte(name).prefix_with("NOT MATERIALIZED", dialect="postgresql")
+
+
+def is_read_in_order(statement: sa.Select[Any], order: Sequence[Any]) -> bool:
+    """Return whether an index has exactly the rows of a SELECT of one model in this order, whatever its values are.
+
+    It has if each criterion is the value of a column, or a bound of the first sort keys, and the index begins with
+    these columns and continues with the sort keys.
+    """
+    (described,) = statement.column_descriptions
+    table, keys = described["entity"].__table__, [each.element.key for each in order]
+    if statement.get_final_froms() != [table] or len({each.modifier for each in order}) > 1:
+        return False
+    equal: set[Any] = set()
+    for criterion in statement._where_criteria:
+        operator, left = getattr(criterion, "operator", None), getattr(criterion, "left", None)
+        compared: Any = left.clauses if isinstance(left, sa.Tuple) else [left]
+        columns = [getattr(column, "key", None) for column in compared]
+        if operator in _BOUNDS and columns == keys[: len(columns)]:
+            continue
+        if not _is_one_value(criterion):
+            return False
+        equal |= {*columns}
+    return any(
+        {*columns[: len(equal)]} == equal and columns[len(equal) :][: len(keys)] == keys
+        for columns in (index.columns.keys() for index in (table.primary_key, *table.indexes) if _has_all_values(index))
+    )
+
+
+def _is_one_value(criterion: Any) -> bool:
+    """Return whether a criterion is that a column has the value of one parameter."""
+    operator, right = getattr(criterion, "operator", None), getattr(criterion, "right", None)
+    if operator is operators.in_op and isinstance(right, sa.sql.elements.Grouping):
+        right = right.element.clauses[0] if len(right.element.clauses) == 1 else None
+    elif operator is not operators.eq:
+        return False
+    return isinstance(criterion.left, sa.Column) and isinstance(right, sa.BindParameter) and not right.expanding
+
+
+def _has_all_values(index: Any) -> bool:
+    """Return whether an index has the rows with any value in its columns. It may lack those with null."""
+    condition = index.dialect_options["postgresql"]["where"] if isinstance(index, sa.Index) else None
+    return condition is None or str(condition) in {f"{column.key} IS NOT NULL" for column in index.columns}

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from psycopg2 import errorcodes
 from sqlalchemy import orm
 
+from . import prepared
 from .engine import db
 
 
@@ -88,5 +89,5 @@ def sqlstate(error: sa.exc.DBAPIError) -> str:
 
 
 def is_retryable(error: sa.exc.DBAPIError) -> bool:
-    """Return whether PostgreSQL rolled a transaction back because of others, so that repeating it may succeed."""
-    return sqlstate(error) in (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)
+    """Return whether a transaction was rolled back because of others, so that repeating it may succeed."""
+    return sqlstate(error) in {errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE, *prepared.LOST}

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..accounts.models import Organization
 from ..auth import current_actor, visible
 from ..catalogue.models import DEFAULT_METHOD
-from ..db import db, inline_cte
+from ..db import db, inline_cte, prepare
 from ..rest.query import QueryFilter
 from ..sites.ownership import ownership_by, ownership_parameters
 from ..usages.daily_totals_query import matching_daily_totals
@@ -149,6 +149,8 @@ class UsageSelection:
         statement = _statement_from_totals(query, tuple(sources)).add_cte(_rows_as(SELECTED_TOTALS, totals))
         if not hours_by_days or any(source.partial_days is None or any(source.partial_days) for source in sources):
             statement = statement.add_cte(_rows_as(SELECTED_USAGES, self.usages))
+        else:  # Few rows by key, whatever the range is.
+            statement = prepare(statement)
         rows = db.session.execute(statement, parameters).all()
         return [row for row in rows if row.is_row] if rows and rows[0].days_agree else None
 

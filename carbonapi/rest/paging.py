@@ -1,7 +1,7 @@
 """One page of a list: its rows as JSON, and the headers with its position."""
 
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -10,18 +10,15 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import current_app, request
 
-from ..db import CompiledStatement, db
+from ..db import db
 from .base_path import url_of
 from .cursor import decode_cursor, encode_cursor
-from .json_sql import row_as_json
+from .page_query import count_of, read_page, sort_keys, with_json
 from .query import QueryFilter
 
 MAX_LINKS_BYTES = 2048  # Of queries in a Link header. nginx accepts 4096 bytes of all headers by default.
 DEEP_OFFSET = 1000  # Skipping more rows than this is slow: narrow the range first.
-MAX_CACHED_PAGES = 500
 Headers = dict[str, str]
-# The compiled SELECTs of pages, and the names in them of the parameters of the view's SELECT, in order.
-_CACHED_PAGES: dict[Hashable, tuple[CompiledStatement, list[str]]] = {}
 
 
 @dataclass(frozen=True)
@@ -120,55 +117,20 @@ def _page_by_number(
     page, page_size = query_filter.arguments.get("page", 1), query_filter.arguments["page_size"]
     offset = (page - 1) * page_size
     if criteria:
-        first = _first_of_parts(statement, query_filter, criteria, offset + page_size)
-        of_page = first.order_by(*query_filter.order).limit(page_size).offset(offset)
-        with_total = _with_json(of_page, schema, _sort_keys(query_filter)).add_columns(_count(statement))
-        rows = db.session.execute(with_total).all()
+        first = _first_of_parts(statement, query_filter, criteria, offset + page_size).order_by(*query_filter.order)
+        bounds = sa.literal(page_size, sa.BigInteger), sa.literal(offset, sa.BigInteger)
+        of_page = with_json(first, *bounds, schema=schema, query_filter=query_filter)
+        rows = db.session.execute(of_page.add_columns(count_of(statement))).all()
     elif row_count and row_count.around and offset >= DEEP_OFFSET:
         rows = db.session.execute(_deep_page(statement, schema, query_filter, row_count, offset)).all()
     else:
-        rows = _read_page(statement, schema, query_filter, row_count, offset)
+        known = row_count.total if row_count else None
+        rows = read_page(statement, schema, query_filter, limit=page_size, offset=offset, total=known)
     if rows or page == 1:
         total = rows[0][-1] if rows else 0
     else:
-        total = db.session.scalars(sa.select(row_count.total if row_count else _count(statement))).one()
+        total = db.session.scalars(sa.select(row_count.total if row_count else count_of(statement))).one()
     return _json(rows, schema), PagePosition(page, page_size, total).headers()
-
-
-def _read_page(
-    statement: sa.Select[Any],
-    schema: type[ma.Schema],
-    query_filter: QueryFilter,
-    row_count: RowCount | None,
-    offset: int,
-) -> Sequence[Any]:
-    """Execute the SELECT of a page.
-
-    Wrapping and compiling the view's SELECT takes longer than the rest of the request, so the text is cached. Its key
-    is that of SQLAlchemy's own cache, which has the structure of a statement, and its parameters in order.
-    """
-    parts = [statement._generate_cache_key()]
-    if row_count:
-        parts.append(row_count.total._generate_cache_key())
-    parameters = [parameter for part in parts if part for parameter in part.bindparams]
-    limits = {"page_offset": offset, "page_size": query_filter.arguments["page_size"]}
-    key = (*(part and part.key for part in parts), schema, tuple(query_filter.arguments["sort"]))
-    cached = _CACHED_PAGES.get(key)
-    if cached is None:
-        offset_parameter, page_size = (sa.bindparam(name, value, sa.BigInteger) for name, value in limits.items())
-        page = statement.order_by(*query_filter.order).limit(page_size).offset(offset_parameter)
-        total = row_count.total if row_count else _count(statement)
-        page = _with_json(page, schema, _sort_keys(query_filter)).add_columns(total)
-        is_json = isinstance(page.column_descriptions[0]["type"], sa.Text)
-        if not is_json or None in parts or any(parameter.expanding for parameter in parameters):
-            return db.session.execute(page).all()
-        if len(_CACHED_PAGES) >= MAX_CACHED_PAGES:
-            _CACHED_PAGES.clear()
-        compiled = CompiledStatement(page)
-        cached = _CACHED_PAGES[key] = compiled, [compiled.names[parameter.key] for parameter in parameters]
-    compiled, names = cached
-    values = dict(zip(names, (parameter.effective_value for parameter in parameters), strict=True))
-    return compiled.execute(values | limits).all()
 
 
 def _deep_page(
@@ -178,12 +140,9 @@ def _deep_page(
     assert row_count.around is not None
     page_size = sa.literal(query_filter.arguments["page_size"], sa.BigInteger)
     criterion, remaining_offset = row_count.around(sa.literal(offset, sa.BigInteger), page_size)
-    page = statement.where(criterion).order_by(*query_filter.order).limit(page_size).offset(remaining_offset)
-    return _with_json(page, schema, _sort_keys(query_filter)).add_columns(row_count.total)
-
-
-def _count(statement: sa.Select[Any]) -> sa.ScalarSelect[int]:
-    return statement.with_only_columns(sa.func.count(), maintain_column_froms=True).correlate(None).scalar_subquery()
+    near = statement.where(criterion).order_by(*query_filter.order)
+    page = with_json(near, page_size, remaining_offset, schema=schema, query_filter=query_filter)
+    return page.add_columns(row_count.total)
 
 
 def _page_by_cursor(
@@ -196,42 +155,20 @@ def _page_by_cursor(
 
     Raise ValidationFailed for a cursor of another list, filter or order.
     """
-    page_size, keys = query_filter.arguments["page_size"], _sort_keys(query_filter)
+    page_size, keys = query_filter.arguments["page_size"], sort_keys(query_filter)
     if query_filter.arguments["cursor"]:
         values = decode_cursor(query_filter.arguments["cursor"], [column for column, _ in keys])
         statement = statement.where(_is_after(keys, values))
     if criteria:
-        statement = _first_of_parts(statement, query_filter, criteria, page_size + 1)
-    of_page = statement.order_by(*query_filter.order).limit(page_size + 1)
-    rows = db.session.execute(_with_json(of_page, schema, keys)).all()
+        first = _first_of_parts(statement, query_filter, criteria, page_size + 1).order_by(*query_filter.order)
+        limit = sa.literal(page_size + 1, sa.BigInteger)
+        rows = db.session.execute(with_json(first, limit, schema=schema, query_filter=query_filter)).all()
+    else:
+        rows = read_page(statement, schema, query_filter, limit=page_size + 1)
     links: dict[str, tuple[str, Any]] = {"first": ("cursor", "")}
     if len(rows) > page_size:
         links["next"] = ("cursor", encode_cursor(rows[page_size - 1][1:]))
     return _json(rows[:page_size], schema), {"Link": _links(links)}
-
-
-def _sort_keys(query_filter: QueryFilter) -> list[tuple[Any, bool]]:
-    """Return the columns that the list is sorted by, and whether each is descending."""
-    return [(order.element, order.modifier is sa.sql.operators.desc_op) for order in query_filter.order]
-
-
-def _with_json(page: sa.Select[Any], schema: type[ma.Schema], keys: Sequence[tuple[Any, bool]]) -> sa.Select[Any]:
-    """Select the JSON of the page's rows, or the rows if PostgreSQL cannot write it, and their sort keys.
-
-    The page is a subquery, so that PostgreSQL writes no JSON for skipped rows.
-    """
-    (described,) = page.column_descriptions
-    row_json = row_as_json(schema, described["entity"])
-    if row_json is None:
-        return page.add_columns(*(column for column, _ in keys))
-    rows = page.subquery(described["entity"].__tablename__)
-    # By name: creating the column objects of the subquery takes longer than the rest of the request.
-    named_keys = [(sa.literal_column(f"{rows.name}.{column.key}", column.type), descends) for column, descends in keys]
-    return (
-        sa.select(row_json, *(column for column, _ in named_keys))
-        .select_from(rows)
-        .order_by(*(column.desc() if descends else column.asc() for column, descends in named_keys))
-    )
 
 
 def _json(rows: Sequence[Any], schema: type[ma.Schema]) -> bytes:

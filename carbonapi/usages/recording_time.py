@@ -13,7 +13,7 @@ import time
 import sqlalchemy as sa
 
 from ..auth import current_actor, state
-from ..db import db, row_security
+from ..db import db, prepare, row_security
 from ..errors import Unavailable
 from ..rest.fields import format_datetime
 
@@ -41,7 +41,7 @@ def recording_time(*organization_ids: int) -> dt.datetime:
     """Return the time of the changes that this transaction is about to make to the usages of organizations."""
     ids: sa.ColumnElement[int] = sa.func.unnest(sa.literal(list(organization_ids), sa.ARRAY(sa.BigInteger)))
     each = sa.select(sa.func.recording_time(ids).label("moment")).subquery()
-    moment: dt.datetime = db.session.scalars(sa.select(sa.func.max(each.c.moment))).one()
+    moment: dt.datetime = db.session.scalars(prepare(sa.select(sa.func.max(each.c.moment)))).one()
     return moment
 
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from carbonapi.auth import visible
-from carbonapi.rest import paging
+from carbonapi.rest import page_query
 from carbonapi.usages import views
 from carbonapi.usages.models import Usage
 from tests.support import factories
@@ -103,14 +103,14 @@ def test_cursor_pages_match_numbered_pages_in_every_order(lists):
 def test_postgresql_writes_the_same_json_as_the_schema(lists, monkeypatch):
     client, found = lists
     written = {path: client.get(f"{path}?page_size=1000").data for path in found}
-    as_it_is = paging.row_as_json
+    as_it_is = page_query.row_as_json
     fast, slow = [], []
 
     def by_schema(schema, model):
         (slow if as_it_is(schema, model) is None else fast).append(model.__tablename__)
 
-    monkeypatch.setattr(paging, "row_as_json", by_schema)
-    monkeypatch.setattr(paging, "_CACHED_PAGES", {})
+    monkeypatch.setattr(page_query, "row_as_json", by_schema)
+    monkeypatch.setattr(page_query, "_CACHED_PAGES", {})
 
     for path, body in written.items():
         assert client.get(f"{path}?page_size=1000").data == body, path

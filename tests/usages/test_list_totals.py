@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from carbonapi import audit
 from carbonapi.accounts.models import User
 from carbonapi.db import db, row_security
-from carbonapi.rest import paging
+from carbonapi.rest import page_query, paging
 from carbonapi.rest.fields import format_datetime
 from carbonapi.usages import ledger
 from tests.support import factories
@@ -58,7 +58,7 @@ def test_totals_and_pages_equal_the_usages(sign_in, timezone, monkeypatch):
 def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
     """The statement is compiled once for each role. A page by cursor is built for each request."""
     monkeypatch.setattr(paging, "DEEP_OFFSET", 2)
-    monkeypatch.setattr(paging, "_CACHED_PAGES", cached := {})
+    monkeypatch.setattr(page_query, "_CACHED_PAGES", cached := {})
     clients = []
     for place in (1, 2):
         organization = factories.organization()
@@ -87,8 +87,8 @@ def test_page_statement_returns_only_the_actors_rows(sign_in, monkeypatch):
                     seen += len(answer.json)
 
     assert seen > 1500
-    # For three ways to see rows, six sets of filters and two orders. Other values of the same filters share one.
-    assert len(cached) == 3 * 6 * 2
+    # For three ways to see rows, six sets of filters, two orders, by number and by cursor. Other values share them.
+    assert len(cached) == 3 * 6 * 2 * 2
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ... import audit
 from ...auth import API_KEY_PREFIX, Actor, current_actor, get_visible
-from ...db import db, row_security
+from ...db import db, prepare, row_security
 from ...errors import Forbidden, ValidationFailed
 from ..models import Organization, User, member_sites
 from ..opaque_tokens import OpaqueToken, digest_of, new_token, parse_token
@@ -73,7 +73,7 @@ def find_key_actor(text: str, now: dt.datetime) -> tuple[Actor, dt.datetime | No
         return None
     criteria = (ApiKey.organization_id == token.organization_id, ApiKey.id == token.id)
     with row_security.for_organization(token.organization_id):
-        row = db.session.execute(
+        statement = (
             sa.select(
                 ApiKey.digest, ApiKey.expires_at, ApiKey.last_used_at,
                 User.id, User.organization_id, User.role, Organization.timezone, ApiKey.scope, member_sites(),
@@ -81,7 +81,8 @@ def find_key_actor(text: str, now: dt.datetime) -> tuple[Actor, dt.datetime | No
             .join(User, (User.organization_id == ApiKey.organization_id) & (User.id == ApiKey.user_id))
             .join(Organization, Organization.id == ApiKey.organization_id)
             .where(*criteria, User.active)
-        ).first()  # fmt: skip
+        )  # fmt: skip
+        row = db.session.execute(prepare(statement)).first()
         if row is None or not hmac.compare_digest(row.digest, digest_of(token.secret)):
             return None
         if row.expires_at is not None and row.expires_at <= now:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from ... import audit
 from ...auth import current_actor
-from ...db import CompiledStatement, Viewer, db
+from ...db import CompiledStatement, Viewer, db, prepare
 from ...periods.service import closed_error, is_open
 from ..candidates import COLUMNS, candidate_row
 from ..models import Usage, UsageVersion, ledger_columns
@@ -63,7 +63,7 @@ def _insert_statement(role: str) -> CompiledStatement:
     recorded = insert_usages(candidate, actor).returning(*ledger_columns(Usage)).cte("recorded")
     entry = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *AUDITED_COLUMNS))
     every_column = sa.select(sa.text("*")).select_from(recorded)
-    return CompiledStatement(every_column.add_cte(entry, update_totals_of_one_cte(recorded)))
+    return CompiledStatement(every_column.add_cte(entry, update_totals_of_one_cte(recorded)), prepared=True)
 
 
 def update(usage: Usage, reason: str | None, changes: Values) -> None:
@@ -122,7 +122,7 @@ def _execute_unless_closed(
     statement: sa.Select[Any], usages: Sequence[Usage], moved_to: dt.datetime | None = None
 ) -> None:
     """Execute a statement that returns the archived usages. Raises Conflict if it does not return all of them."""
-    if len(db.session.execute(statement).all()) < len(usages):
+    if len(db.session.execute(prepare(statement)).all()) < len(usages):
         times = [usage.usage_at for usage in usages] + ([moved_to] if moved_to else [])
         raise closed_error(usages[0].organization_id, *times)
 
@@ -141,6 +141,8 @@ def _difference(usage: Usage, changes: Values) -> tuple[Values, Values]:
 
 def _is_one_of(usages: Sequence[Usage]) -> tuple[sa.ColumnElement[bool], ...]:
     """Return the criteria of these rows. The organizations have a criterion of their own: it selects the machine."""
+    if len(usages) == 1:
+        return Usage.organization_id == usages[0].organization_id, Usage.id == usages[0].id
     keys = [(usage.organization_id, usage.id) for usage in usages]
     return (
         Usage.organization_id.in_({organization_id for organization_id, _ in keys}),

@@ -83,8 +83,10 @@ def is_read_in_order(statement: sa.Select[Any], order: Sequence[Any]) -> bool:
 def _is_one_value(criterion: Any) -> bool:
     """Return whether a criterion is that a column has the value of one parameter."""
     operator, right = getattr(criterion, "operator", None), getattr(criterion, "right", None)
+    values: Any
     if operator is operators.in_op and isinstance(right, sa.sql.elements.Grouping):
-        right = right.element.clauses[0] if len(right.element.clauses) == 1 else None
+        values = right.element
+        right = values.clauses[0] if len(values.clauses) == 1 else None
     elif operator is not operators.eq:
         return False
     return isinstance(criterion.left, sa.Column) and isinstance(right, sa.BindParameter) and not right.expanding

@@ -41,7 +41,7 @@ def commit_after(view: View) -> View:
 def retry_on_conflict(view: View) -> View:
     """Run the view again, up to MAX_ATTEMPTS times, if PostgreSQL aborts its transaction in favor of another one.
 
-    Not for uploads: a file can be read only once.
+    Also if a prepared statement was lost, for example by a migration. Not for uploads: a file can be read only once.
     """
 
     @wraps(view)
@@ -105,7 +105,7 @@ class Blueprint(flask_smorest.Blueprint):
                 body, headers = render_page(view(resource, narrow, **path), schema, narrow, count_rows, parts)
                 return Response(body, mimetype="application/json", headers=headers)
 
-            return self._guard(respond_with_page, EVERYONE, query, reads=True, paged=True)
+            return self._guard(retry_on_conflict(respond_with_page), EVERYONE, query, reads=True, paged=True)
 
         return decorate
 
@@ -144,7 +144,7 @@ class Blueprint(flask_smorest.Blueprint):
                 headers = {"ETag": f'"{row.etag}"'}
                 return Response(status=304, headers=headers) if matches_if_none_match(row) else (row, headers)
 
-            return self._guard(respond_with_row, EVERYONE, query, reads=True, tagged=tagged)
+            return self._guard(retry_on_conflict(respond_with_row), EVERYONE, query, reads=True, tagged=tagged)
 
         return decorate
 

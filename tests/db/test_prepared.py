@@ -105,12 +105,12 @@ def test_each_role_sees_its_own_rows_on_one_connection(committing):
 
 
 def test_number_of_statements_of_a_connection_is_limited(committing, monkeypatch):
-    monkeypatch.setattr(prepared, "MAX_STATEMENTS", 3)
+    monkeypatch.setattr(prepared, "MAX_STATEMENTS", 2)
     for _ in range(2):
         for path in READS:
             assert committing.get(path).status_code == 200
 
-    assert len(plans(committing)) == 3
+    assert len(plans(committing)) == 2
 
 
 def test_statements_are_not_prepared_if_the_setting_is_off(fresh_database_url):

@@ -320,7 +320,7 @@ MUTATIONS = (
     mutation(
         "sessions: the worker remembers an ended session",
         "auth/tokens.py",
-        "forget",
+        "_forget",
         Drop(r"cache\.pop\(key, None\)"),
         f"{SESSIONS}test_worker_forgets_an_ended_session_at_once",
     ),

@@ -78,23 +78,18 @@ def _of_type(rows: dict[bool, Any]) -> Figures:
     }
 
 
-def _sums(sources: tuple[RowSource, ...], basis: Basis) -> sa.CompoundSelect[Any]:
-    """Select the sums of both ranges."""
-    return sa.union_all(*(_sums_of(source.parts, basis, is_after=source.edges == AFTER) for source in sources))
-
-
-def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
-    """Select the sums of each usage type in a range, as they are now and as they were first recorded.
+def _sums(sources: tuple[RowSource, ...], basis: Basis) -> sa.Select[Any]:
+    """Select the sums of each usage type in both ranges, as they are now and as they were first recorded.
 
     The amounts are added up by both valuations before they are multiplied, so that few rows are.
     """
-    added = _by_valuations(parts).cte(f"added_{'after' if is_after else 'before'}")
+    of_ranges = (_by_valuations(source.parts, is_after=source.edges == AFTER) for source in sources)
+    added = sa.union_all(*of_ranges).cte("added")
     current, first = (basis.line_factors().alias(name) for name in ("current_lines", "first_lines"))
-    usage_type: tuple[Any, ...] = (UsageType.id, UsageType.name, UsageType.unit)
+    key: tuple[Any, ...] = (added.c.is_after, UsageType.id, UsageType.name, UsageType.unit)
     return (
         sa.select(
-            sa.literal(is_after).label("is_after"),
-            *usage_type,
+            *key,
             sa.func.sum(added.c.amount).label("amount"),
             sa.func.sum(added.c.amount * sa.func.coalesce(first.c[basis.method], 0)).label("first_kg"),
             sa.func.sum(added.c.amount * sa.func.coalesce(current.c[basis.method], 0)).label("current_kg"),
@@ -106,11 +101,11 @@ def _sums_of(parts: Any, basis: Basis, *, is_after: bool) -> sa.Select[Any]:
         .join(UsageType, UsageType.id == added.c.usage_type_id)
         .outerjoin(current, _is_of(current, added, added.c.valuation_id))
         .outerjoin(first, _is_of(first, added, added.c.first_id))
-        .group_by(UsageType.id)
+        .group_by(added.c.is_after, UsageType.id)
     )
 
 
-def _by_valuations(parts: Any) -> sa.Select[Any]:
+def _by_valuations(parts: Any, *, is_after: bool) -> sa.Select[Any]:
     """Select the amounts of parts by their current valuation, and by `first_id`, that of the first recording."""
     is_restated = parts.c.restatement_id.is_not(None)
     # The last version before any restatement.
@@ -141,7 +136,7 @@ def _by_valuations(parts: Any) -> sa.Select[Any]:
     }
     amount = sa.func.sum(sa.func.coalesce(first.c.part_amount, parts.c.amount)).label("amount")
     return (
-        sa.select(*(key.label(name) for name, key in keys.items()), amount)
+        sa.select(sa.literal(is_after).label("is_after"), *(key.label(name) for name, key in keys.items()), amount)
         .select_from(parts)
         .outerjoin(earlier, sa.true())
         .outerjoin(first, sa.true())

@@ -204,7 +204,7 @@ def test_statements_of_a_request_are_short(as_manager, statements, longest, meth
     answer = as_manager.open(path.format(usage_id=usage.id, user_id=as_manager.user.id), method, **body)
 
     assert answer.status_code in (200, 201, 204), answer.text
-    assert max(map(len, statements)) <= longest, max(statements, key=len)
+    assert max(map(len, statements)) <= longest, f"{max(map(len, statements))}: {max(statements, key=len)}"
 
 
 def test_statements_of_every_list_are_short(app, as_manager, statements):

@@ -60,8 +60,8 @@ def matching_daily_totals(query_filter: QueryFilter) -> sa.Select[Any] | None:
         return None
     values = {**query_filter.arguments, "organization_id": actor.organization_id}
     criteria = (
-        sa.text(CRITERIA[name]).bindparams(
-            **{each: values[each] for each in (name, "organization_id") if f":{each}" in CRITERIA[name]}
+        _bound(
+            CRITERIA[name], {each: values[each] for each in (name, "organization_id") if f":{each}" in CRITERIA[name]}
         )
         for name in sorted(names)
     )
@@ -112,8 +112,14 @@ def _counts_by_day(query_filter: QueryFilter) -> sa.CTE:
     values = {name: query_filter.arguments[name] for name in query_filter.filters}
     criteria = "".join(f" AND {CRITERIA[name]}" for name in sorted(values.keys() - RANGE))
     values |= {"organization_id": current_actor().organization_id, "start": query_filter.start, "end": query_filter.end}
-    text = sa.text(COUNTS_BY_DAY.format(criteria=criteria)).bindparams(**values)
+    text = _bound(COUNTS_BY_DAY.format(criteria=criteria), values)
     return text.columns(sa.column("day", sa.Date), sa.column("number", sa.Numeric)).cte("counts")
+
+
+def _bound(text: str, values: dict[str, Any]) -> sa.TextClause:
+    """Return a text with its parameters. The type of an id does not depend on how large it is."""
+    ids = [sa.bindparam(name, type_=sa.BigInteger) for name in values if name == "organization_id"]
+    return sa.text(text).bindparams(*ids, **values)
 
 
 def _sum(numbers: Any) -> Any:

@@ -7,11 +7,13 @@ import sqlalchemy as sa
 
 from carbonapi import create_app
 from carbonapi.accounts import sessions
+from carbonapi.accounts.models import Organization
 from carbonapi.db import db, prepared
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
 from tests.support.databases import as_owner, execute
+from tests.support.plans import plan_of
 
 USAGE = {"usage_type_id": 100, "usage_at": "2026-01-01T00:00:00Z", "amount": 1}
 READS = ("/usages", "/usages?sort=amount", "/usages?usage_type_id=100", "/emissions/summary", "/usage-types")
@@ -138,3 +140,24 @@ def test_prepared_statement_has_typed_parameters():
 
     assert found.prepare("x").startswith("PREPARE x (BIGINT, ")
     assert found.execute("x").startswith("EXECUTE x(%(a)s, ")
+
+
+def test_pages_are_read_in_the_order_of_an_index_whatever_the_values_are(app, many_usages, sign_in):
+    """A generic plan knows no values, such as a user with most of the rows, or a usage type without any."""
+    organization = db.session.get_one(Organization, many_usages.organization_id)
+    manager = sign_in(factories.user(organization, "manager"))
+    for query in ("", "?sort=usage_at", f"?user_id={many_usages.id}", "?usage_type_id=104", "?start=2024-01-02",
+                  "?user_id=1&start=2024-01-01&end=2024-01-02", "?sort=-id", "?cursor="):  # fmt: skip
+        assert manager.get(f"/usages{query}").status_code == 200
+
+    connection = db.session.connection()
+    found = connection.exec_driver_sql(
+        "SELECT name, cardinality(parameter_types) AS count FROM pg_prepared_statements "
+        "WHERE statement LIKE '%%AS nearest%%' AND statement LIKE '%%FROM usages%%'"
+    ).all()
+    assert len(found) >= 6
+    for name, count in found:
+        nodes = plan_of(f"EXECUTE {name}({', '.join(['NULL'] * count)})")
+        # A Result checks a condition that is the same for all rows.
+        assert [kind for kind, _ in nodes if kind != "Result"][-3:] == ["Limit", "Limit", "Index Scan"], nodes
+        assert nodes[-1][1].startswith(("ix_usages", "pk_usages")), nodes

@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql
 from . import row_security
 
 S = TypeVar("S", bound=sa.Executable)
-MAX_STATEMENTS = 50  # Of a connection. PostgreSQL keeps about 0.2 MB for each.
+MAX_STATEMENTS = 50  # Of a connection. PostgreSQL keeps about 0.4 MB for each.
 OPTION = "carbonapi_prepared"
 LOST = {
     errorcodes.INVALID_SQL_STATEMENT_NAME,

@@ -142,7 +142,7 @@ def test_prepared_statement_has_typed_parameters():
     assert found.execute("x").startswith("EXECUTE x(%(a)s, ")
 
 
-def test_pages_are_read_in_the_order_of_an_index_whatever_the_values_are(app, many_usages, sign_in):
+def test_pages_are_read_in_the_order_of_an_index(app, many_usages, sign_in):
     """A generic plan knows no values, such as a user with most of the rows, or a usage type without any."""
     organization = db.session.get_one(Organization, many_usages.organization_id)
     manager = sign_in(factories.user(organization, "manager"))

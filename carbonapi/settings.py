@@ -182,7 +182,7 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
             example="postgresql://owner:…@db.example/carbonapi",
         ),
         Setting("DATABASE_POOL_SIZE", "Maximum database connections per worker.", parse_int(1, 1000), 10),
-        Setting("PREPARED_STATEMENTS", "Prepare statements; `off` for a pooler.", parse_choice("on", "off"), "on"),
+        Setting("PREPARED_STATEMENTS", "Prepare statements; `off` for some poolers.", parse_choice("on", "off"), "on"),
         Setting("EMBEDDED_DATA_DIR", "Data directory of the embedded PostgreSQL.", default="./.carbonapi"),
         Setting("EMBEDDED_POSTGRES_USER", "System user for the embedded PostgreSQL under root.", default="postgres"),
     ),
@@ -203,7 +203,7 @@ SETTING_GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("REFRESH_TOKEN_DAYS", "Lifetime of a refresh token in days.", parse_int(1, 365), 30),
         Setting(
             "SESSION_CACHE_SECONDS",
-            "Seconds that a worker may cache a session. A logout or change takes effect by then. `0`: no cache.",
+            "Seconds that a worker may cache a session. A logout or new time zone takes effect by then. `0`: no cache.",
             parse_int(0, 5),
             5,
         ),

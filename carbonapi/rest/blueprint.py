@@ -68,7 +68,7 @@ class Blueprint(flask_smorest.Blueprint):
     2. `consume_before`: count a write against the rate limit (429).
     3. `arguments`: parse the query, then the body (400, 415, 422).
        Then `count_fields_before`, if the view has a limit that depends on the body (429).
-    4. `retry_on_conflict`: repeat the steps below after a deadlock.
+    4. `retry_on_conflict`: repeat the steps below after a deadlock, or if a prepared statement was lost.
     5. `commit_after`: commit.
     6. `idempotent`: replay the stored response of a POST with the same Idempotency-Key, or store this one.
     7. `response`: serialize the result, with ETag and Location.

@@ -17,8 +17,7 @@ from ..catalogue.valuations import Valuation
 from ..db import allow, db
 from ..local_time.clock import MICROSECOND, first_instant, local_clock
 from ..local_time.proration import prorated_amount
-from ..sites.models import Site
-from ..sites.service import require_same_organization
+from ..sites.service import get_referenced_site
 from ..sites.tree import is_within
 from ..usages import ledger
 from ..usages.candidates import is_in_region
@@ -44,8 +43,7 @@ def restate(now: dt.datetime, mode: str, **fields: Any) -> Restatement:
     if fields["factor_set_id"] is not None:
         get_referenced(FactorSet, fields["factor_set_id"], "factor_set_id")
     if fields["site_id"] is not None:
-        site = get_referenced(Site, fields["site_id"], "site_id")
-        require_same_organization(site, organization.id, "site_id")
+        get_referenced_site(fields["site_id"], organization.id, "site_id")
     allow(minutes=10)
     criteria = tuple(_criteria(organization, fields))
     ledger.choose_valuations(organization.id, *criteria)

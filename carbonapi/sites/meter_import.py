@@ -64,7 +64,7 @@ class _MeterImport:
 
     def apply(self, row: TableRow) -> None:
         """Add the meter of a row, or find the one that it changes, or reject the row."""
-        site, usage_type_id = self._find_site(row), self._find_type(row)
+        site, usage_type_id = self._find_one(self._sites, row, "site", "site"), self._find_type(row)
         if site is None or usage_type_id is None:
             return
         values = {name: value for name, value in row.values.items() if name not in REFERENCES}
@@ -87,7 +87,8 @@ class _MeterImport:
     def find_successors(self) -> None:
         """Change the existing meters, and find the meter that replaces each, which a later line may have added."""
         for row, meter, values in self._rows:
-            names_successor, successor = "replaced_by" in row.values, self._find_successor(row)
+            names_successor = "replaced_by" in row.values
+            successor = self._find_one(self._meters, row, "replaced_by", "meter")
             if values is not None:
                 is_replaced = names_successor and meter.replaced_by_id != (successor and successor.id)
                 self._result.set_values(meter, values, is_changed=is_replaced)
@@ -115,27 +116,18 @@ class _MeterImport:
         self._result.added_count += 1
         self._rows.append((row, meter, None))
 
-    def _find_site(self, row: TableRow) -> Site | None:
-        found = self._sites.find(row.values["site"])
-        if len(found) == 1:
-            return found[0]
-        message = f"There is no site {row.values['site']}."
-        if found:
-            message = f"{len(found)} sites are named {row.values['site']}. Use the external_id of one."
-        self._result.reject(row.line, "site", message)
-        return None
-
-    def _find_successor(self, row: TableRow) -> Meter | None:
-        reference = row.values.get("replaced_by")
+    def _find_one(self, names: Names[Any], row: TableRow, column: str, kind: str) -> Any:
+        """Return the row that a cell refers to. Return None for an empty cell, and after an error."""
+        reference = row.values.get(column)
         if reference is None:
             return None
-        found = self._meters.find(reference)
+        found = names.find(reference)
         if len(found) == 1:
             return found[0]
-        message = f"There is no meter {reference}."
+        message = f"There is no {kind} {reference}."
         if found:
-            message = f"{len(found)} meters are named {reference}. Use the external_id of one."
-        self._result.reject(row.line, "replaced_by", message)
+            message = f"{len(found)} {kind}s are named {reference}. Use the external_id of one."
+        self._result.reject(row.line, column, message)
         return None
 
     def _find_type(self, row: TableRow) -> int | None:

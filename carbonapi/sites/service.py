@@ -129,8 +129,7 @@ def change_meter(meter: Meter, **fields: Any) -> Meter:
     Raise Conflict for another usage type once the meter has usages, or replaces another one.
     """
     if fields.get("site_id", meter.site_id) != meter.site_id:
-        site = get_referenced(Site, fields["site_id"], "site_id")
-        require_same_organization(site, meter.organization_id, "site_id")
+        get_referenced_site(fields["site_id"], meter.organization_id, "site_id")
     try:
         with db.session.begin_nested(), db.session.no_autoflush:
             for name, value in fields.items():
@@ -170,7 +169,7 @@ def set_sites(user: User, site_ids: Iterable[int]) -> list[int]:
     """Replace the sites of a user. Raise ValidationFailed for a site that is not of their organization."""
     wanted = sorted(set(site_ids))
     for site in get_all_referenced(Site, wanted, "site_ids"):
-        require_same_organization(site, user.organization_id, "site_ids")
+        _require_same_organization(site, user.organization_id, "site_ids")
     before = sites_of(user)
     if before != wanted:
         db.session.execute(sa.delete(UserSite).where(*_of_user(user)))
@@ -183,26 +182,24 @@ def set_sites(user: User, site_ids: Iterable[int]) -> list[int]:
     return wanted
 
 
-def require_same_organization(row: Any, organization_id: int, field: str) -> None:
-    """Raise ValidationFailed for a row of another organization, which only admins can name."""
-    if row.organization_id != organization_id:
-        name = str(row.__tablename__).removesuffix("s").replace("_", " ").capitalize()
-        raise ValidationFailed(OTHER_ORGANIZATION.format(name, row.id), field=field)
+def get_referenced_site(site_id: int, organization_id: int, field: str) -> Site:
+    """Return a site of an organization that a field refers to. Raise ValidationFailed if it is another one's."""
+    site = get_referenced(Site, site_id, field)
+    _require_same_organization(site, organization_id, field)
+    return site
 
 
 def _parent(parent_id: int | None, organization_id: int) -> Site | None:
     if parent_id is None:
         return None
-    parent = get_referenced(Site, parent_id, "parent_id")
-    require_same_organization(parent, organization_id, "parent_id")
-    return parent
+    return get_referenced_site(parent_id, organization_id, "parent_id")
 
 
 def _check_meter(meter: Meter) -> None:
     """Raise ValidationFailed for an unknown usage type, an invalid validity, and a replacement of another type."""
     usage_type = get_referenced(UsageType, meter.usage_type_id, "usage_type_id")
     if usage_type.organization_id is not None:
-        require_same_organization(usage_type, meter.organization_id, "usage_type_id")
+        _require_same_organization(usage_type, meter.organization_id, "usage_type_id")
     if meter.valid_from is not None and meter.valid_until is not None and meter.valid_until <= meter.valid_from:
         raise ValidationFailed(END_BEFORE_START, field="valid_until")
     if meter.replaced_by_id is None:
@@ -210,10 +207,17 @@ def _check_meter(meter: Meter) -> None:
     if meter.replaced_by_id == meter.id:
         raise ValidationFailed(REPLACES_ITSELF, field="replaced_by_id")
     successor = get_referenced(Meter, meter.replaced_by_id, "replaced_by_id")
-    require_same_organization(successor, meter.organization_id, "replaced_by_id")
+    _require_same_organization(successor, meter.organization_id, "replaced_by_id")
     if successor.usage_type_id != meter.usage_type_id:
         message = f"Meter {successor.id} has usage type {successor.usage_type_id}. Choose a meter of the same type."
         raise ValidationFailed(message, field="replaced_by_id")
+
+
+def _require_same_organization(row: Any, organization_id: int, field: str) -> None:
+    """Raise ValidationFailed for a row of another organization, which only admins can name."""
+    if row.organization_id != organization_id:
+        name = str(row.__tablename__).removesuffix("s").replace("_", " ").capitalize()
+        raise ValidationFailed(OTHER_ORGANIZATION.format(name, row.id), field=field)
 
 
 def _of_site(table: Any, site: Site) -> tuple[sa.ColumnElement[bool], ...]:

@@ -118,8 +118,8 @@ def _counts_by_day(query_filter: QueryFilter) -> sa.CTE:
 
 def _bound(text: str, values: dict[str, Any]) -> sa.TextClause:
     """Return a text with its parameters. The type of an id does not depend on how large it is."""
-    ids = [sa.bindparam(name, type_=sa.BigInteger) for name in values if name == "organization_id"]
-    return sa.text(text).bindparams(*ids, **values)
+    id_ = [sa.bindparam("organization_id", type_=sa.BigInteger)] if "organization_id" in values else []
+    return sa.text(text).bindparams(*id_, **values)
 
 
 def _sum(numbers: Any) -> Any:

@@ -141,7 +141,7 @@ def _difference(usage: Usage, changes: Values) -> tuple[Values, Values]:
 
 def _is_one_of(usages: Sequence[Usage]) -> tuple[sa.ColumnElement[bool], ...]:
     """Return the criteria of these rows. The organizations have a criterion of their own: it selects the machine."""
-    if len(usages) == 1:
+    if len(usages) == 1:  # A list of values would prevent that PostgreSQL prepares the statement.
         return Usage.organization_id == usages[0].organization_id, Usage.id == usages[0].id
     keys = [(usage.organization_id, usage.id) for usage in usages]
     return (

@@ -109,7 +109,7 @@ USAGES = (
     Request(
         "record_usage",
         "Record a usage of a meter, which has the site and the type",
-        body={"meter_id": "{{meter_id}}", "usage_at": "2026-01-31T12:00:00Z", "amount": 4},
+        body={"meter_id": "{{meter_id}}", "usage_at": "2025-12-15T12:00:00Z", "amount": 4},
         saves={"metered_id": "answer.id"},
         expects={"answer.usage_type_id": 100, "answer.region": "DE"},
     ),
@@ -148,7 +148,9 @@ USAGES = (
             "answer.calculation": "12.5 kwh × 1.5 kg CO2e/kwh = 18.75 kg CO2e",
         },
     ),
-    Request("list_usages", query=JANUARY + "&sort=-amount", expects={"answer.map(usage => usage.amount)": [59, 12.5]}),
+    Request(
+        "list_usages", query=JANUARY + "&sort=-amount", expects={"answer.map(usage => usage.amount)": [59, 12.5]}
+    ),
     Request(
         "list_usages",
         "List usages by cursor: the first page",
@@ -162,7 +164,7 @@ USAGES = (
         query="page_size=1&cursor={{cursor}}",
         expects={"answer.length": 1},
     ),
-    Request("list_usages_of_user", expects={"answer.length": 2}),
+    Request("list_usages_of_user", expects={"answer.length": 3}),
     Request(
         "list_usages",
         "Misspell a filter: the error lists it",

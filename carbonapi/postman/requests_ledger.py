@@ -148,9 +148,7 @@ USAGES = (
             "answer.calculation": "12.5 kwh × 1.5 kg CO2e/kwh = 18.75 kg CO2e",
         },
     ),
-    Request(
-        "list_usages", query=JANUARY + "&sort=-amount", expects={"answer.map(usage => usage.amount)": [59, 12.5]}
-    ),
+    Request("list_usages", query=JANUARY + "&sort=-amount", expects={"answer.map(usage => usage.amount)": [59, 12.5]}),
     Request(
         "list_usages",
         "List usages by cursor: the first page",

@@ -69,7 +69,7 @@ def pytest_configure(config):
         config.server_url, *(f"ALTER ROLE {ROLE} SET {name} = '{value}'" for name, value in roles.ROLE_TIMEOUTS.items())
     )
     execute(config.server_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
-    app = create_app(settings_for(url_of(config.server_url, TEMPLATE, OWNER)))
+    app = create_app(settings_for(url_of(config.server_url, TEMPLATE, OWNER)), as_owner=True)
     with app.app_context():
         flask_migrate.upgrade()
         with db.engine.begin() as connection:

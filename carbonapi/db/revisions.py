@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic.script import ScriptDirectory
 
 PACKAGE = Path(__file__).parents[1]
 # The wheel has the migrations inside the package; the repository has them beside it.
@@ -11,8 +10,12 @@ FOLDER = next(folder for folder in (PACKAGE / "migrations", PACKAGE.parent / "mi
 
 
 def revisions() -> list[str]:
-    """Return the revisions of all migrations, newest first."""
-    return [script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions()]
+    """Return the revisions of all migrations, newest first. A file is named after its number and its revision.
+
+    Alembic would import every migration for this, which takes a sixth of the time of a start.
+    """
+    files = sorted((FOLDER / "versions").glob("[0-9]*_*.py"), reverse=True)
+    return [file.stem.partition("_")[2] for file in files]
 
 
 def current_revision(connection: sa.Connection) -> str | None:

@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import flask
 import marshmallow as ma
-from alembic.script import ScriptDirectory
 
-from ..db import db, row_security
+from ..db import db, revisions, row_security
 from .client_tools import BackupError, Psql, client_directory, client_environment, dsn, error_text
 
 LOCK_SECONDS = 60  # Time to wait for a running migration.
@@ -123,8 +121,7 @@ def restore(file: Path, pg_bin_dir: Path | None) -> dict[str, Any]:
     folder = client_directory(pg_bin_dir)
     manifest = _read_manifest(file)
     revision = manifest["revision"]
-    migrations = ScriptDirectory(flask.current_app.extensions["migrate"].directory)
-    if revision not in {script.revision for script in migrations.walk_revisions()}:
+    if revision not in revisions.revisions():
         raise BackupError(f"The backup is from a newer carbonapi, at migration {revision}. Restore it with that one.")
     with row_security.without_scope(), db.engine.connect() as connection:
         present = connection.exec_driver_sql(TABLES).scalar_one()

@@ -267,7 +267,7 @@ def test_invitations_and_resets_are_audited_without_secrets(as_manager, stranger
 
 
 def test_downgrade_gives_invited_users_no_valid_password(fresh_database_url):
-    app = create_app(settings_for(as_owner(fresh_database_url)))
+    app = create_app(settings_for(as_owner(fresh_database_url)), as_owner=True)
     with operator_context(app):
         user = factories.user(factories.organization(), "manager")
         db.session.execute(sa.text("UPDATE users SET password_hash = NULL"))

@@ -7,11 +7,12 @@ from pathlib import Path
 import flask_migrate
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.auth import Actor, acting_as, display_name
-from carbonapi.db import Base, constraint_message, db, is_transient, roles, row_security
+from carbonapi.db import Base, constraint_message, db, is_transient, revisions, roles, row_security
 from carbonapi.usages.ledger import daily_totals
 from carbonapi.usages.models import DailyTotal, Usage
 from tests.support import factories
@@ -369,8 +370,14 @@ def test_constraints_that_clients_can_violate_have_messages():
     assert display_name(Usage) == "usage"
 
 
+def test_revisions_are_named_by_the_files_of_their_migrations():
+    scripts = ScriptDirectory(str(revisions.FOLDER)).walk_revisions()
+
+    assert revisions.revisions() == [script.revision for script in scripts]
+
+
 def test_migrations_go_down_and_up_to_the_models(fresh_database_url):
-    app = create_app(settings_for(as_owner(fresh_database_url)))
+    app = create_app(settings_for(as_owner(fresh_database_url)), as_owner=True)
     with app.app_context(), row_security.without_scope():
         flask_migrate.downgrade(revision="base")
         assert sa.inspect(db.engine).get_table_names() == ["alembic_version"]
@@ -382,7 +389,7 @@ def test_migrations_go_down_and_up_to_the_models(fresh_database_url):
 
 @pytest.mark.parametrize("timezone", ["Europe/London", "Australia/Lord_Howe"])
 def test_migration_computes_daily_totals_of_existing_usages(fresh_database_url, timezone):
-    app = create_app(settings_for(as_owner(fresh_database_url)))
+    app = create_app(settings_for(as_owner(fresh_database_url)), as_owner=True)
     with operator_context(app):
         with acting_as(Actor(id=0, organization_id=0, role="admin", timezone="UTC")):
             manager = factories.user(factories.organization(timezone=timezone), "manager")
@@ -410,7 +417,7 @@ def test_migration_computes_daily_totals_of_existing_usages(fresh_database_url, 
 
 
 def test_migration_moves_free_categories_to_the_description(fresh_database_url):
-    app = create_app(settings_for(as_owner(fresh_database_url)))
+    app = create_app(settings_for(as_owner(fresh_database_url)), as_owner=True)
     with operator_context(app):
         flask_migrate.downgrade(revision="lock_of_open_periods")
         with db.engine.begin() as connection:

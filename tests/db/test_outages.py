@@ -35,7 +35,8 @@ def test_service_without_a_database_is_alive_but_not_ready():
 
 
 def test_partly_migrated_database_is_not_ready(fresh_database_url):
-    app, owner = (create_app(settings_for(url)) for url in (fresh_database_url, as_owner(fresh_database_url)))
+    app = create_app(settings_for(fresh_database_url))
+    owner = create_app(settings_for(as_owner(fresh_database_url)), as_owner=True)
     stranger = Client(app)
     assert stranger.get("/health/ready").status_code == 200
     with operator_context(owner):

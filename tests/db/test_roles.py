@@ -63,7 +63,7 @@ def new_role(server_url):
 
 def test_migration_prints_statements_for_a_superuser(server_url, new_role):
     url = url_of(server_url, new_role, new_role)
-    app = create_app(settings_for(url))
+    app = create_app(settings_for(url), as_owner=True)
     statement = f"GRANT {ALL_ORGANIZATIONS} TO {new_role} WITH INHERIT FALSE, SET TRUE"
     with app.app_context():
         with pytest.raises(click.ClickException, match=f"As a superuser: {statement};"):

@@ -179,7 +179,7 @@ def test_restored_tables_have_row_level_security(committing, fresh_database_url,
 
 
 def test_backup_of_an_older_version_is_migrated(fresh_database_url, empty_url, file):
-    app = create_app(settings_for(as_owner(fresh_database_url)))
+    app = create_app(settings_for(as_owner(fresh_database_url)), as_owner=True)
     with app.app_context():
         flask_migrate.downgrade(revision="restatements")
         db.engine.dispose()

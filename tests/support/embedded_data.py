@@ -35,7 +35,7 @@ def _migrated() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="carbonapi-tests-data-"))
     atexit.register(shutil.rmtree, folder)
     with embedded.running(folder) as url:
-        app = create_app(settings_for(embedded.owner_url(url)))
+        app = create_app(settings_for(embedded.owner_url(url)), as_owner=True)
         with app.app_context():
             flask_migrate.upgrade()
             with db.engine.begin() as connection:

@@ -370,7 +370,7 @@ def test_constraints_that_clients_can_violate_have_messages():
     assert display_name(Usage) == "usage"
 
 
-def test_revisions_are_named_by_the_files_of_their_migrations():
+def test_revisions_are_read_in_the_order_of_migrations():
     scripts = ScriptDirectory(str(revisions.FOLDER)).walk_revisions()
 
     assert revisions.revisions() == [script.revision for script in scripts]

@@ -32,6 +32,10 @@ class Attacker:
     is_key: bool = False
     user_id: int | None = None
 
+    @property
+    def may_change_nothing(self):
+        return self.is_outsider or self.is_key
+
 
 @dataclass
 class Target:

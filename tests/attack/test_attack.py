@@ -6,7 +6,7 @@ from tests.attack import malformed, matrix, races, tokens
 from tests.attack.document import operations_of
 from tests.attack.service import attacked
 from tests.support.databases import cloned_database
-from tests.support.scale import examples
+from tests.support.scale import THOROUGH, examples
 
 EVERY = examples(151, 61)  # One attack in this number of malformed requests.
 
@@ -17,7 +17,7 @@ def test_service_withstands_attacks(server_url):
         superuser_url = make_url(server_url).set(database=make_url(database_url).database)
         with attacked(database_url, superuser_url.render_as_string(hide_password=False)) as service:
             operations = operations_of(service)
-            access = matrix.run(service, operations)
+            access = matrix.run(service, operations, compare_each=THOROUGH)
             forgeries = tokens.run(service, operations)
             concurrency = races.run(service, operations, rounds=examples(1, 2))
             malformed_requests = malformed.run(service, operations, every=EVERY)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,7 @@ def service_database_url(request, fresh_database_url):
 @pytest.fixture
 def run_commands(service_database_url, tmp_path):
     """Return a function that runs commands in one shell, against a service on a port of its own."""
-    (tmp_path / "curl").symlink_to(PROJECT / "tests/support/curl.py")
+    (tmp_path / "curl").symlink_to(shutil.which("curl") or PROJECT / "tests/support/curl.py")
     (tmp_path / "python3").symlink_to(sys.executable)
     (tmp_path / "carbonapi").symlink_to(PROJECT / "carbonapi")
     with serving(service_database_url, SECRET_KEY) as url:

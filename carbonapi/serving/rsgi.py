@@ -6,7 +6,6 @@ a thread run the WSGI application. So a slow client occupies a connection, but n
 
 import asyncio
 import contextlib
-import gc
 import io
 import logging
 import signal
@@ -53,11 +52,7 @@ Response = tuple[int, list[tuple[str, str]], Any]
 
 def create_application() -> "RsgiApplication":
     """Return the application of a worker, which also runs queued imports. granian calls this."""
-    # Nothing that a start creates is garbage. Collections then need not look at it either.
-    gc.disable()
     app = create_app()
-    gc.freeze()
-    gc.enable()
     configure_logging(app.config["LOG_LEVEL"])
     start_worker(app)
     return RsgiApplication(app)

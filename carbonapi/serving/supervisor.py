@@ -139,7 +139,17 @@ def _start_web_server(
 ) -> "subprocess.Popen[bytes]":
     """Start granian under child_process.py. Closing the standard input stops both."""
     file_limit = _raise_file_limit()
-    granian = ["granian", "--interface", "rsgi", "--host", host, "--port", str(port), "--workers", str(workers)]
+    granian = [
+        "carbonapi.serving.web_server",
+        "--interface",
+        "rsgi",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+    ]
     # granian closes connections that never send a request only for HTTP/1.
     protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, file_limit // 2))]
     life_cycle = ["--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS), "--log-level", "error"]

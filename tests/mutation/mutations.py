@@ -19,6 +19,7 @@ REQUEST_LOG = "tests/rest/test_request_log.py::"
 GUESSES = f"{LIMITS}test_10_of_25_concurrent_guesses_are_checked"
 VALUES = f"{PARSING}test_invalid_value_is_422_and_names_the_field"
 DUPLICATES = "tests/imports/test_duplicates.py::"
+SITES = "tests/emissions/test_sites.py::"
 SIMULTANEOUS = "tests/imports/test_concurrency.py::test_simultaneous_imports_record_a_reading_once"
 SCOPE = "migrations/versions/*policies_by_role.py"
 RECORDING = "migrations/versions/*scope_of_transactions.py"
@@ -203,6 +204,36 @@ MUTATIONS = (
         "_check_validity",
         Replace(r"usage_at >= meter\.valid_until", "False"),
         "tests/usages/test_places.py::test_contradictory_place_is_rejected",
+    ),
+    mutation(
+        "sites: the shares of the sites above do not count",
+        "sites/ownership.py",
+        "ownership_by",
+        Replace(
+            r"\[shares\[key\] for key in keys if key in shares\]", "[shares[key] for key in keys[-1:] if key in shares]"
+        ),
+        f"{SITES}test_holdings_multiply_the_shares_of_the_path",
+    ),
+    mutation(
+        "sites: one is owned before its first share",
+        "sites/ownership.py",
+        "_products",
+        Replace(r"level\[max\(begun\)\] if begun else 0", "level[max(begun)] if begun else 1"),
+        f"{SITES}test_ownership_counts_from_its_day",
+    ),
+    mutation(
+        "coverage: meters without readings are complete",
+        "emissions/series.py",
+        "Expectation.complete",
+        Drop(r"series \+= \[self\.meters\[id_\].*"),
+        f"{SITES}test_meter_without_readings_is_a_gap",
+    ),
+    mutation(
+        "coverage: meters are expected before their validity",
+        "emissions/coverage.py",
+        "Series.expected_within",
+        Replace(r"max\(begin, self\.valid_from or begin\)", "begin"),
+        f"{SITES}test_meter_is_expected_within_its_validity",
     ),
     # Imports record nothing twice.
     mutation(

@@ -14,9 +14,13 @@ from .runner import Findings, Stage, Target
 
 JOBS = (
     workloads.page_of_one_user,
+    workloads.page_by_filter,
+    workloads.compressed_page,
     workloads.pages_at_depth,
     workloads.post_one_usage,
-    workloads.trend_by_month,
+    workloads.trend_of_the_organization,
+    workloads.hourly_trend,
+    workloads.trend_of_users,
     workloads.total_of_a_year,
     files.export_a_file,
     files.import_a_file,
@@ -64,7 +68,10 @@ def measure(folder: Path, rows: int, is_quick: bool, jobs: list, note: str | Non
         ]
         print("\n".join(head), flush=True)
         sections: list[Findings] = []
-        with servers.carbonapi(database.url) as service, servers.peer(database.superuser_url) as peer:
+        with (
+            servers.carbonapi(database.url, folder / "service.log") as service,
+            servers.peer(database.superuser_url) as peer,
+        ):
             stage = Stage(
                 database,
                 programs(),

@@ -190,7 +190,7 @@ def main() -> int:
         with servers.database(folder / "data") as database:
             ledger.load(database, 20_000)
             servers.rebuild_totals(database.url)
-            with servers.carbonapi(database.url) as service:
+            with servers.carbonapi(database.url, folder / "service.log") as service:
                 tokens = [servers.token_of(service, user) for user in (FLOOD, MODEST)]
                 return 0 if asyncio.run(measure(service.url, *tokens, seconds)) else 1
 

@@ -1,26 +1,32 @@
 """The peer: the same page and the same POST on the same tables, written like FastAPI's documentation.
 
 Async SQLAlchemy and asyncpg, pydantic models, dependencies; started by uvicorn with two workers. It verifies
-the same token, caches the session as long, and returns the same fields. It has no audit log and no closed periods.
+the same token, caches the session as long, and returns the same fields. A POST looks for a closed period, and writes
+the usage, its audit entry and its daily total in one transaction.
 """
 
 import datetime as dt
 import json
 import os
 import time
+import uuid
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import jwt
 import sqlalchemy as sa
-from fastapi import Depends, FastAPI, HTTPException, Query, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 SESSION_CACHE_SECONDS = 5
+# The audit entry has columns of its own for these.
+NOT_AUDITED = {"organization_id", "id", "version", "recorded_at", "recorded_by", "reason"}
 
 engine = create_async_engine(
     os.environ["BENCHMARK_DATABASE_URL"],
@@ -42,6 +48,7 @@ class Organization(Base):
     __tablename__ = "organizations"
     id: Mapped[int] = mapped_column(primary_key=True)
     region: Mapped[str | None]
+    timezone: Mapped[str]
 
 
 class User(Base):
@@ -77,6 +84,7 @@ class Valuation(Base):
     emission_factor_id: Mapped[int]
     factor: Mapped[Decimal]
     market_factor: Mapped[Decimal]
+    provisional: Mapped[bool]
     valid_from: Mapped[dt.datetime]
     valid_until: Mapped[dt.datetime | None]
 
@@ -101,7 +109,12 @@ class Usage(Base):
     market_co2e_kg: Mapped[Decimal] = mapped_column(
         sa.Numeric, sa.Computed("amount_in_type_unit * market_factor", persisted=True)
     )
+    split_co2e_kg: Mapped[Decimal | None]
+    split_market_co2e_kg: Mapped[Decimal | None]
+    provisional: Mapped[bool]
     region: Mapped[str | None]
+    site_id: Mapped[int | None]
+    meter_id: Mapped[int | None]
     quality: Mapped[str]
     note: Mapped[str | None]
     external_id: Mapped[str | None]
@@ -112,6 +125,45 @@ class Usage(Base):
     recorded_at: Mapped[dt.datetime]
     recorded_by: Mapped[int]
     reason: Mapped[str | None]
+
+
+class ClosedPeriod(Base):
+    __tablename__ = "closed_periods"
+    organization_id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    until: Mapped[dt.datetime]
+    reopened_at: Mapped[dt.datetime | None]
+
+
+class DailyTotal(Base):
+    __tablename__ = "daily_totals"
+    organization_id: Mapped[int] = mapped_column(primary_key=True)
+    usage_type_id: Mapped[int] = mapped_column(primary_key=True)
+    day: Mapped[dt.date] = mapped_column(primary_key=True)
+    valuation_id: Mapped[int] = mapped_column(primary_key=True)
+    restatement_id: Mapped[int] = mapped_column(primary_key=True)
+    timezone: Mapped[str]
+    usage_count: Mapped[int]
+    carried_count: Mapped[int]
+    amount: Mapped[Decimal] = mapped_column(sa.Numeric)
+    estimated_amount: Mapped[Decimal] = mapped_column(sa.Numeric)
+    reading_hours: Mapped[int] = mapped_column(sa.Integer)
+    period_hours: Mapped[int] = mapped_column(sa.Integer)
+    hours_stale: Mapped[bool]
+
+
+class AuditEntry(Base):
+    __tablename__ = "audit_entries"
+    organization_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    actor_id: Mapped[int]
+    actor_role: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    subject_id: Mapped[int]
+    address: Mapped[str]
+    request_id: Mapped[str]
+    new: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
 
 Number = Annotated[Decimal, PlainSerializer(float, return_type=float, when_used="json")]
@@ -147,7 +199,12 @@ class UsageOut(BaseModel):
     valuation_id: int
     co2e_kg: Number
     market_co2e_kg: Number
+    split_co2e_kg: Number | None
+    split_market_co2e_kg: Number | None
+    provisional: bool
     region: str | None
+    site_id: int | None
+    meter_id: int | None
     quality: str
     note: str | None
     external_id: str | None
@@ -166,6 +223,7 @@ class Actor:
     organization_id: int
     role: str
     region: str | None
+    timezone: str
 
 
 actors: dict[int, tuple[float, Actor]] = {}
@@ -197,7 +255,7 @@ async def get_actor(session: SessionDep, credentials: Credentials) -> Actor:
         return cached[1]
     row = (
         await session.execute(
-            sa.select(User.id, User.organization_id, User.role, Organization.region)
+            sa.select(User.id, User.organization_id, User.role, Organization.region, Organization.timezone)
             .join(Session, (User.organization_id == Session.organization_id) & (User.id == Session.user_id))
             .join(Organization, Organization.id == Session.organization_id)
             .where(Session.organization_id == claims["org"], Session.id == claims["sid"])
@@ -233,7 +291,9 @@ async def list_usages(
 
 
 @app.post("/api/v1/usages", response_model=UsageOut, status_code=201)
-async def create_usage(usage_in: UsageIn, session: SessionDep, actor: ActorDep, response: Response) -> Any:
+async def create_usage(
+    usage_in: UsageIn, session: SessionDep, actor: ActorDep, request: Request, response: Response
+) -> Any:
     region = usage_in.region or actor.region
     row = (
         await session.execute(
@@ -242,6 +302,7 @@ async def create_usage(usage_in: UsageIn, session: SessionDep, actor: ActorDep, 
                 Valuation.emission_factor_id,
                 Valuation.factor,
                 Valuation.market_factor,
+                Valuation.provisional,
                 UsageType.unit,
             )
             .join(UsageType, UsageType.id == Valuation.usage_type_id)
@@ -254,6 +315,13 @@ async def create_usage(usage_in: UsageIn, session: SessionDep, actor: ActorDep, 
     ).first()
     if row is None:
         raise HTTPException(422, "There is no emission factor at this time.")
+    closed_until = await session.scalar(
+        sa.select(sa.func.max(ClosedPeriod.until)).where(
+            ClosedPeriod.organization_id == actor.organization_id, ClosedPeriod.reopened_at.is_(None)
+        )
+    )
+    if closed_until is not None and usage_in.usage_at < closed_until:
+        raise HTTPException(409, "This time is closed.")
     usage = Usage(
         **usage_in.model_dump(),
         organization_id=actor.organization_id,
@@ -264,11 +332,68 @@ async def create_usage(usage_in: UsageIn, session: SessionDep, actor: ActorDep, 
         emission_factor_id=row.emission_factor_id,
         factor=row.factor,
         market_factor=row.market_factor,
+        provisional=row.provisional,
         version=1,
         recorded_at=dt.datetime.now(dt.UTC),
         recorded_by=actor.id,
     )
     session.add(usage)
+    await session.flush()
+    created = UsageOut.model_validate(usage)
+    session.add(
+        AuditEntry(
+            organization_id=actor.organization_id,
+            actor_id=actor.id,
+            actor_role=actor.role,
+            action="recorded",
+            subject="usage",
+            subject_id=usage.id,
+            address=request.client.host if request.client else "",
+            request_id=uuid.uuid4().hex,
+            new=created.model_dump(mode="json", exclude=NOT_AUDITED),
+        )
+    )
+    local = usage.usage_at.astimezone(ZoneInfo(actor.timezone))
+    total = insert(DailyTotal).values(
+        organization_id=actor.organization_id,
+        usage_type_id=usage.usage_type_id,
+        day=local.date(),
+        valuation_id=usage.valuation_id,
+        restatement_id=0,
+        timezone=actor.timezone,
+        usage_count=1,
+        carried_count=0,
+        amount=usage.amount_in_type_unit,
+        estimated_amount=usage.amount_in_type_unit if usage.quality == "estimated" else 0,
+        reading_hours=1 << local.hour,
+        period_hours=0,
+        hours_stale=False,
+    )
+    stored, new = DailyTotal.__table__.c, total.excluded
+    sums = {name: stored[name] + new[name] for name in ("usage_count", "amount", "estimated_amount")}
+    hours = {"reading_hours": stored.reading_hours.op("|")(new.reading_hours)}
+    await session.execute(
+        total.on_conflict_do_update(index_elements=DailyTotal.__table__.primary_key.columns, set_=sums | hours)
+    )
     await session.commit()
     response.headers["Location"] = f"/api/v1/usages/{usage.id}"
-    return usage
+    return created
+
+
+class HourOut(BaseModel):
+    hour: dt.datetime
+    co2e_kg: Number
+    usage_count: int
+
+
+@app.get("/api/v1/emissions/trend", response_model=list[HourOut])
+async def hourly_trend(session: SessionDep, actor: ActorDep, start: AwareDatetime, end: AwareDatetime) -> Any:
+    """Return the sums by hour, without coverage, market-based numbers and empty hours."""
+    hour = sa.func.date_trunc("hour", Usage.usage_at).label("hour")
+    sums = sa.func.sum(Usage.co2e_kg).label("co2e_kg"), sa.func.count().label("usage_count")
+    visible = [Usage.organization_id == actor.organization_id]
+    if actor.role == "member":
+        visible.append(Usage.user_id == actor.id)
+    visible += [Usage.usage_at >= start, Usage.usage_at < end]
+    rows = await session.execute(sa.select(hour, *sums).where(*visible).group_by(hour).order_by(hour))
+    return [row._mapping for row in rows]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from . import sampling
 from .ledger import Database
@@ -11,8 +12,9 @@ from .servers import Server
 
 FIELDS = (
     "id, organization_id, user_id, usage_type_id, usage_at, usage_until, amount, unit, amount_in_type_unit, factor, "
-    "market_factor, emission_factor_id, valuation_id, co2e_kg, market_co2e_kg, region, quality, note, external_id, "
-    "adjusts_closed_period_id, import_id, restatement_id, version, recorded_at, recorded_by, reason"
+    "market_factor, emission_factor_id, valuation_id, co2e_kg, market_co2e_kg, split_co2e_kg, split_market_co2e_kg, "
+    "provisional, region, site_id, meter_id, quality, note, external_id, adjusts_closed_period_id, import_id, "
+    "restatement_id, version, recorded_at, recorded_by, reason"
 )
 
 
@@ -49,11 +51,13 @@ class Stage:
     seconds: int
     rounds: int
 
-    def load_on(self, server: Server, path: str, token: str, body: dict | None = None) -> Callable[[], Run]:
-        def drive() -> Run:
-            return sampling.wrk(server.url + path, token, self.seconds, body)
+    def load_on(
+        self, server: Server, path: str, token: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Callable[[], Run]:
+        def drive(seconds: int = self.seconds) -> Run:
+            return sampling.wrk(server.url + path, token, seconds, body, headers)
 
-        sampling.wrk(server.url + path, token, 1, body)  # Warm-up.
+        drive(1)  # Warm-up.
         return lambda: sampling.with_cpu(drive, server.pid, self.database.pid)
 
     def get(self, path: str, token: str) -> Run:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
@@ -50,6 +51,11 @@ class Run:
     @property
     def database_us(self) -> float | None:
         return None if self.database_cpu_s is None else self.database_cpu_s / self.requests * 1e6
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU time of the application and the database together for one request, in microseconds."""
+        return (self.application_us or 0) + (self.database_us or 0)
 
 
 def combine(runs: list[Run]) -> Run:
@@ -113,7 +119,7 @@ def growth_mib(before: dict[int, float], after: dict[int, float]) -> float:
     return max(after[pid] - before.get(pid, 0) for pid in after)
 
 
-def wrk(url: str, token: str, seconds: int, body: dict | None = None) -> Run:
+def wrk(url: str, token: str, seconds: int, body: Any = None, headers: dict[str, str] | None = None) -> Run:
     """Run wrk on a URL, with eight requests at a time. Raise RuntimeError if a request fails."""
     script = WRK_REPORT
     if body is not None:
@@ -121,9 +127,10 @@ def wrk(url: str, token: str, seconds: int, body: dict | None = None) -> Run:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        headers = ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"]
+        sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"} | (headers or {})
+        of_request = [word for name, value in sent.items() for word in ("-H", f"{name}: {value}")]
         options = ["-t", "2", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", "60s", "-s", file.name]
-        output = subprocess.run(["wrk", *options, *headers, url], capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(["wrk", *options, *of_request, url], capture_output=True, text=True, check=True).stdout
     report = json.loads(output[output.index('{"requests"') :])
     if report["failed"] or not report["requests"]:
         raise RuntimeError(f"{report['failed']} of {report['requests']} requests to {url} failed.")

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from carbonapi.postgres import embedded
 
@@ -37,6 +38,12 @@ class Server:
         with urllib.request.urlopen(request, timeout=600) as response:
             return json.load(response), {name.title(): value for name, value in response.headers.items()}
 
+    def size_of(self, path: str, token: str, headers: dict[str, str]) -> int:
+        """Return the size of the response to a GET in bytes, as it is sent."""
+        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"} | headers)
+        with urllib.request.urlopen(request, timeout=600) as response:
+            return len(response.read())
+
 
 @contextlib.contextmanager
 def database(folder: Path) -> Iterator[Database]:
@@ -58,14 +65,18 @@ def rebuild_totals(database_url: str) -> None:
 
 
 @contextlib.contextmanager
-def carbonapi(database_url: str) -> Iterator[Server]:
-    """Run carbonapi with its defaults, except longer tokens, larger files, and no limit for writes."""
+def carbonapi(database_url: str, log: Path) -> Iterator[Server]:
+    """Run carbonapi with its defaults, except longer tokens, larger files, and no limit for writes.
+
+    log: the file of its log, which has a line for each request.
+    """
     settings = {"DATABASE_URL": database_url, "ACCESS_TOKEN_MINUTES": "1440", "IMPORT_MAX_BYTES": str(2**30)}
     settings |= {"RATE_LIMIT_WRITES_PER_ACCOUNT": "0", "RATE_LIMIT_WRITES_PER_IP": "0"}
     environ = {f"CARBONAPI_{name}": value for name, value in settings.items()}
     port = free_port()
     command = ["carbonapi.commands", "serve", "--port", str(port), "--workers", "2"]
-    with running_server(command, port, "/health/ready", environ | {"CARBONAPI_SECRET_KEY": SECRET_KEY}) as server:
+    environ["CARBONAPI_SECRET_KEY"] = SECRET_KEY
+    with log.open("ab") as file, running_server(command, port, "/health/ready", environ, file) as server:
         yield server
 
 
@@ -88,10 +99,12 @@ def token_of(service: Server, user: int) -> str:
 
 
 @contextlib.contextmanager
-def running_server(command: list[str], port: int, path: str, environ: dict[str, str]) -> Iterator[Server]:
+def running_server(
+    command: list[str], port: int, path: str, environ: dict[str, str], log: IO[bytes] | None = None
+) -> Iterator[Server]:
     """Run a Python module that is a web server. Yield the server when `path` responds."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=PROJECT, env=os.environ | environ, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", *command], cwd=PROJECT, env=os.environ | environ, stdout=subprocess.DEVNULL, stderr=log
     )
     server = Server(f"http://127.0.0.1:{port}", process.pid)
     try:
@@ -101,7 +114,7 @@ def running_server(command: list[str], port: int, path: str, environ: dict[str, 
                 server.send(path)
                 break
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command[0]} did not start. See above.")
+                raise RuntimeError(f"{command[0]} did not start. See its log.")
             time.sleep(0.1)
         yield server
     finally:

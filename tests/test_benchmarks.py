@@ -132,8 +132,8 @@ def test_ledger_is_the_same_in_each_run(loaded):
 
 
 @pytest.mark.peer
-def test_peer_does_the_same_work(loaded):
-    with servers.carbonapi(loaded.url) as service, servers.peer(loaded.superuser_url) as peer:
+def test_peer_does_the_same_work(loaded, tmp_path):
+    with servers.carbonapi(loaded.url, tmp_path / "service.log") as service, servers.peer(loaded.superuser_url) as peer:
         token = servers.token_of(service, ledger.MEMBER)
 
         assert difference(loaded, service, peer, token) is None

@@ -17,7 +17,8 @@ MONTH = "start=2024-03-01&end=2024-04-01"
 # Filters and sorts of a page of one user. Some select most of the rows, some few, one none.
 NARROWED = (
     MONTH, "start=2024-03-01&end=2024-03-02", "usage_type_id=100", "usage_type_id=100&usage_type_id=103", "scope=2",
-    "quality=measured", "quality=estimated", "min_amount=90", "q=main", "sort=usage_at", "sort=-amount", "sort=id",
+    "quality=measured", "quality=estimated", "region=DE", "provisional=true", "external_id=none",
+    "sort=usage_at", "sort=-amount", "sort=-recorded_at", "sort=id",
 )  # fmt: skip
 
 

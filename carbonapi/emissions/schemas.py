@@ -10,7 +10,7 @@ from ..rest import Schema
 from ..rest.fields import ExactDecimal, UtcDateTime, UtcDateTimeOrDate, returned
 from ..sites.ownership import APPROACHES
 from ..usages.schemas import UsageFilter
-from .aggregation import GROUPS
+from .aggregation import GROUPS, Figures
 from .buckets import BUCKETS
 from .comparison import COMPARISONS
 from .summary import BREAKDOWNS, DEFAULT_BREAKDOWNS
@@ -100,6 +100,10 @@ class FiguresSchema(Schema):
         metadata={"example": 12.5, "description": "Sum of the amounts, if all usages are of one usage type."}
     )
     unit = ma.fields.String(metadata={"example": "kwh", "description": "Unit of `amount`."})
+
+    def get_attribute(self, obj: Figures, attr: str, default: Any) -> Any:
+        # By default, marshmallow also looks for attributes of objects, which takes a fifth of the time of a trend.
+        return obj.get(attr, default)
 
 
 class GroupSchema(FiguresSchema):

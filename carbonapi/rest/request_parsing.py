@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import IO, Any
 
 import marshmallow as ma
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
+from flask.sessions import SessionInterface
 from webargs.fields import DelimitedList
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
@@ -45,6 +46,13 @@ class IdConverter(BaseConverter):
         return {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 
 
+class NoSessions(SessionInterface):
+    """No session in a cookie: tokens authenticate. By default, Flask looks for one in each request."""
+
+    def open_session(self, app: Flask, request: Request) -> None:
+        return None
+
+
 class DetectTruncatedBodies:
     """WSGI middleware that lets Werkzeug detect truncated bodies.
 
@@ -64,7 +72,8 @@ class DetectTruncatedBodies:
 
 
 def init_app(app: Flask) -> None:
-    """Configure how ids, bodies and the client's address are read."""
+    """Configure how ids, bodies and the client's address are read, and that cookies are not."""
+    app.session_interface = NoSessions()
     app.url_map.converters["int"] = IdConverter
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = JSON_MAX_BYTES

@@ -138,18 +138,20 @@ def group_column(evaluated: Any, group_by: str) -> tuple[Any, Any, Any]:
             return evaluated.c.organization_id, evaluated.c.organization_id, Organization.name
 
 
-def join_names(statement: sa.Select[Any], evaluated: Any) -> sa.Select[Any]:
-    """Return the statement with joins to the tables that name the groups."""
+def join_names(statement: sa.Select[Any], evaluated: Any, group: str | None = None) -> sa.Select[Any]:
+    """Return the statement with joins to the tables that name the usage types and this group."""
     statement = statement.select_from(evaluated).join(UsageType, UsageType.id == evaluated.c.usage_type_id)
-    if "user_id" in evaluated.c:
-        statement = statement.join(User, User.id == evaluated.c.user_id)
-    statement = statement.join(Organization, Organization.id == evaluated.c.organization_id)
-    for name, model in (("site_id", Site), ("meter_id", Meter)):
-        if name in evaluated.c:
-            table: Any = model.__table__
-            is_it = (table.c.organization_id == evaluated.c.organization_id) & (table.c.id == evaluated.c[name])
-            statement = statement.outerjoin(table, is_it)
-    return statement
+    match group:
+        case "user":
+            return statement.join(User, User.id == evaluated.c.user_id)
+        case "organization" | "region":
+            return statement.join(Organization, Organization.id == evaluated.c.organization_id)
+        case "site" | "meter":
+            table: Any = (Site if group == "site" else Meter).__table__
+            is_of_organization = table.c.organization_id == evaluated.c.organization_id
+            return statement.outerjoin(table, is_of_organization & (table.c.id == evaluated.c[KEYS[group]]))
+        case _:
+            return statement
 
 
 def to_figures(row: Any) -> Figures:

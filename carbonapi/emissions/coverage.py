@@ -21,11 +21,13 @@ counting bits counts hours.
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -79,14 +81,16 @@ def hours_by_series(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
     """
     first, last = _day(edges.first) - HORIZON_DAYS, _day(edges.last - MICROSECOND) + HORIZON_DAYS
     found = (_hours_of_totals(first, last) if by_days else _hours_of_usages(first, last)).subquery("found")
+    # Daily totals come from their index in the order of these keys.
+    keys = SERIES[:1] if by_days else SERIES
     masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
     of_day = (
         sa.select(
-            *(found.c[name] for name in SERIES),
+            *(found.c[name] for name in keys),
             sa.type_coerce(found.c.day - sa.literal(DAY_ZERO, sa.Date), sa.Integer).label("day"),
             *(mask.label(name) for name, mask in masks.items()),
         )
-        .group_by(*(found.c[name] for name in SERIES), found.c.day)
+        .group_by(*(found.c[name] for name in keys), found.c.day)
         .having(masks["readings"].op("|")(masks["periods"]) != 0)
         .subquery("of_day")
     )
@@ -94,8 +98,9 @@ def hours_by_series(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
     arrays: Iterable[Any] = (
         sa.func.array_agg(column, type_=ARRAY(sa.Integer)).label(name) for name, column in columns.items()
     )
-    keys = [of_day.c[name] for name in SERIES]
-    return sa.select(*(key.label(f"series_{key.name}") for key in keys), *arrays).group_by(*keys)
+    nowhere = sa.cast(None, sa.BigInteger)
+    series = ((of_day.c[name] if name in keys else nowhere).label(f"series_{name}") for name in SERIES)
+    return sa.select(*series, *arrays).group_by(*(of_day.c[name] for name in keys))
 
 
 def _day(instant: Any) -> Any:
@@ -110,8 +115,7 @@ def _once(expression: Any) -> Any:
 def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
     total = SELECTED_TOTALS.c
     readings, periods = total.reading_hours.label("readings"), total.period_hours.label("periods")
-    nowhere = (sa.cast(None, sa.BigInteger).label(name) for name in SERIES[1:])
-    return sa.select(total.usage_type_id, *nowhere, total.day, readings, periods).where(total.day.between(first, last))
+    return sa.select(total.usage_type_id, total.day, readings, periods).where(total.day.between(first, last))
 
 
 def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
@@ -149,7 +153,7 @@ def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
 def covered_hours(row: Any) -> Hours:
     """Return the hours with data of a row of `hours_by_series`."""
     readings, periods = (dict(zip(row.days, masks, strict=True)) for masks in (row.readings, row.periods))
-    return _covered_by_readings(readings) | _join_days(periods.items())
+    return _covered_by_readings(readings) | _join_days(periods)
 
 
 def coverage_of(series: Sequence[Series], span: Span, read: Span, timezone: str) -> Decimal | None:
@@ -192,29 +196,34 @@ def _start_of_hour(day: dt.date, hour: int, zone: ZoneInfo) -> dt.datetime:
     return dt.datetime.combine(day + days * DAY, dt.time(hour), zone).astimezone(dt.UTC)
 
 
-def _join_days(masks: Iterable[tuple[int, int]]) -> Hours:
+def _join_days(masks: Mapping[int, int]) -> Hours:
     """Return the hours of all days from the bits of each day, which are three bytes."""
-    masks = [(day, mask) for day, mask in masks if mask]
-    if not masks:
+    days = [day for day, mask in masks.items() if mask]
+    if not days:
         return 0
-    first, last = min(masks)[0], max(masks)[0]
-    joined = bytearray(3 * (last - first + 1))
-    for day, mask in masks:
-        joined[3 * (day - first) : 3 * (day - first + 1)] = mask.to_bytes(3, "little")
+    first, last = min(days), max(days)
+    by_day = [0] * (last - first + 1)
+    for day in days:
+        by_day[day - first] = masks[day]
+    four_bytes = struct.pack(f"<{len(by_day)}I", *by_day)
+    joined = bytearray(3 * len(by_day))
+    for place in range(3):
+        joined[place::3] = four_bytes[place::4]
     return int.from_bytes(joined, "little") << HOURS * first
 
 
-def _covered_by_readings(readings: dict[int, int]) -> Hours:
+def _covered_by_readings(readings: Mapping[int, int]) -> Hours:
     """Return the hours that readings cover, from the bits of the hours with readings by day."""
-    read = {day: mask for day, mask in sorted(readings.items()) if mask}
+    read = {day: mask for day, mask in readings.items() if mask}
     if not read:
         return 0
-    if _median(mask.bit_count() for mask in read.values()) > 1:
-        step = _median(_step(mask) for mask in read.values() if mask.bit_count() > 1)
-        return _extend(_join_days(read.items()), step)
+    days_by_mask = Counter(read.values())  # Few, if the readings are regular.
+    if _median((mask.bit_count(), count) for mask, count in days_by_mask.items()) > 1:
+        step = _median((_step(mask), count) for mask, count in days_by_mask.items() if mask.bit_count() > 1)
+        return _extend(_join_days(read), step)
     if len(read) == 1:
         return 0
-    gap = _median(later - earlier for earlier, later in pairwise(read))
+    gap = _median((later - earlier, 1) for earlier, later in pairwise(sorted(read)))
     covered = 0
     for day, mask in read.items():
         begin = HOURS * day + (mask & -mask).bit_length() - 1
@@ -223,10 +232,12 @@ def _covered_by_readings(readings: dict[int, int]) -> Hours:
     return covered
 
 
-def _median(values: Iterable[int]) -> int:
-    """Return the middle value, or the lower of the two middle values."""
-    ordered = sorted(values)
-    return ordered[(len(ordered) - 1) // 2]
+def _median(counts: Iterable[tuple[int, int]]) -> int:
+    """Return the middle value, or the lower of the two middle values. counts: how often there is each value."""
+    ordered = sorted(counts)
+    above = (sum(count for _, count in ordered) + 1) // 2
+    return next(value for (value, _), until in zip(ordered, accumulate(each for _, each in ordered), strict=True)
+                if until >= above)
 
 
 def _step(mask: int) -> int:

@@ -72,5 +72,6 @@ def _sums(sources: tuple[RowSource, ...], breakdowns: tuple[str, ...], basis: Ba
         of_group = evaluate(added, basis, breakdown) if breakdown in LINE_GROUPS else evaluated
         key, id_, name = group_column(of_group, breakdown)
         group = (sa.literal(breakdown), sa.cast(sa.func.min(id_), sa.BigInteger), sa.func.min(name))
-        statements.append(join_names(sa.select(*group, *totals(of_group, basis), no_ids), of_group).group_by(key))
+        sums = sa.select(*group, *totals(of_group, basis), no_ids)
+        statements.append(join_names(sums, of_group, breakdown).group_by(key))
     return sa.union_all(*statements)

@@ -176,7 +176,7 @@ def _sums(evaluated: Any, basis: Basis, group_by: str | None = None, *, is_previ
     # Every SELECT of the UNION has the columns of all of them.
     hours = (_null(name, ARRAY(sa.Integer)) for name in HOUR_COLUMNS)
     of_series = (_null(name, sa.BigInteger) for name in SERIES_COLUMNS)
-    return join_names(sa.select(*columns, *group, *of_series, *hours), evaluated).group_by(place, *keys)
+    return join_names(sa.select(*columns, *group, *of_series, *hours), evaluated, group_by).group_by(place, *keys)
 
 
 def _hours(of_types: sa.Select[Any], sums: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:

@@ -236,8 +236,11 @@ def _median(counts: Iterable[tuple[int, int]]) -> int:
     """Return the middle value, or the lower of the two middle values. counts: how often there is each value."""
     ordered = sorted(counts)
     above = (sum(count for _, count in ordered) + 1) // 2
-    return next(value for (value, _), until in zip(ordered, accumulate(each for _, each in ordered), strict=True)
-                if until >= above)
+    return next(
+        value
+        for (value, _), until in zip(ordered, accumulate(each for _, each in ordered), strict=True)
+        if until >= above
+    )
 
 
 def _step(mask: int) -> int:

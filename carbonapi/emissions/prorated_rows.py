@@ -29,6 +29,7 @@ USAGE_COLUMNS = (
 )  # fmt: skip
 SELECTED_USAGES: Any = sa.table("usage_rows", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
 SELECTED_TOTALS: Any = sa.table("total_rows", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
+SELECTED_SITES: Any = sa.table("site_rows", sa.column("id", sa.BigInteger))
 
 # The columns of a usage that its parts have.
 PART_COLUMNS = (*(column.key for column in USAGE_COLUMNS), "part_start", "part_end")

@@ -1,28 +1,32 @@
 """Figures of usages: execute the statement that computes them, from daily totals where these suffice."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
 from ..accounts.models import Organization
 from ..auth import current_actor, visible
 from ..catalogue.models import DEFAULT_METHOD
-from ..db import db, inline_cte, prepare
+from ..db import is_read_in_order
 from ..rest.query import QueryFilter
+from ..sites.models import Site
 from ..sites.ownership import ownership_by, ownership_parameters
 from ..usages.daily_totals_query import matching_daily_totals
 from ..usages.models import Usage
 from .aggregation import SCOPES, Basis
-from .daily_rows import PartialDays, daily_rows
-from .prorated_rows import SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, prorated_rows
+from .daily_rows import ONE_DAY, PartialDays, daily_rows
+from .execution import execute
+from .prorated_rows import SELECTED_SITES, SELECTED_TOTALS, SELECTED_USAGES, TimeEdges, prorated_rows
 
 Instants = Sequence[dt.datetime]
 ORGANIZATION_ID = sa.bindparam("totals_organization_id", type_=sa.BigInteger)
 TIMEZONE = sa.bindparam("totals_timezone", type_=sa.Text)
+# Over a longer range, planning costs little in comparison, and a plan that knows the values may be better.
+LONGEST_PREPARED = dt.timedelta(days=100)
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,23 @@ class CachedQuery:
 
     build: a function of a module, called with a tuple of sources and the options; it returns a SELECT.
     order: the ORDER BY of the rows. options: everything else that the SELECT depends on.
+    has_hours: whether the rows include hours with data, so that it must be known whether the actor sees sites.
     """
 
     build: Callable[..., Any]
     order: str
     options: tuple[Any, ...] = ()
+    has_hours: bool = False
+
+
+class Found(NamedTuple):
+    """The rows of a query. If these include hours with data: whether the actor sees sites, and whether the hours are
+    from daily totals, which know no sites.
+    """
+
+    rows: Sequence[sa.Row[Any]]
+    has_sites: bool
+    hours_by_days: bool
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ class UsageSelection:
     def basis(self) -> Basis:
         return Basis(self.method, self.scopes is not None, self.gwp_set)
 
-    def rows(
+    def find(
         self,
         query: CachedQuery,
         ranges: Mapping[TimeEdges, Instants],
@@ -97,11 +113,11 @@ class UsageSelection:
         by_days: bool,
         hours_by_days: bool | None = None,
         **parameters: Any,
-    ) -> Sequence[sa.Row[Any]]:
+    ) -> Found:
         """Return the rows of a query. ranges: the instants of its edges.
 
         by_days: whether daily totals may replace usages. hours_by_days: whether they may for the hours with data; by
-        default, as for the rest.
+        default, as for the rest. Daily totals know no sites, so with these their hours are not those of the series.
         """
         hours_by_days = by_days if hours_by_days is None else hours_by_days
         if self.scopes is not None:
@@ -111,18 +127,20 @@ class UsageSelection:
             parameters |= ownership_parameters(ownership_by(self.consolidation))
             by_days = hours_by_days = False
         if self.totals is not None and (by_days or hours_by_days):
-            rows = self._rows_from_totals(
+            found = self._find_in_totals(
                 self.totals, query, ranges, parameters, by_days=by_days, hours_by_days=hours_by_days
             )
-            if rows is not None:
-                return rows
+            if found is not None:
+                return found
         for edges, instants in ranges.items():
             parameters |= edges.parameters(instants)
         sources = tuple(RowSource(edges, by_ownership=by_ownership) for edges in ranges)
         statement = _statement(query, sources)
-        return db.session.execute(statement.add_cte(_rows_as(SELECTED_USAGES, self.usages)), parameters).all()
+        selections = {SELECTED_USAGES: self.usages} | _sites_of(query)
+        prepared = not by_ownership and self._is_read_in_order(ranges.values())
+        return _found(execute(statement, selections, parameters, prepared=prepared).all(), hours_by_days=False)
 
-    def _rows_from_totals(
+    def _find_in_totals(
         self,
         totals: sa.Select[Any],
         query: CachedQuery,
@@ -131,7 +149,7 @@ class UsageSelection:
         *,
         by_days: bool,
         hours_by_days: bool,
-    ) -> Sequence[sa.Row[Any]] | None:
+    ) -> Found | None:
         """Return the rows of a query from daily totals, or None if its edges are not the edges of days."""
         parameters = parameters | {ORGANIZATION_ID.key: current_actor().organization_id, TIMEZONE.key: self.timezone}
         sources = []
@@ -146,40 +164,62 @@ class UsageSelection:
             partial_days, day_parameters = days
             sources.append(RowSource(edges, partial_days, has_totals=hours_by_days))
             parameters |= day_parameters
-        statement = _statement_from_totals(query, tuple(sources)).add_cte(_rows_as(SELECTED_TOTALS, totals))
-        if not hours_by_days or any(source.partial_days is None or any(source.partial_days) for source in sources):
-            statement = statement.add_cte(_rows_as(SELECTED_USAGES, self.usages))
-        else:  # Few rows by key, whatever the range is.
-            statement = prepare(statement)
-        rows = db.session.execute(statement, parameters).all()
-        return [row for row in rows if row.is_row] if rows and rows[0].days_agree else None
+        statement = _statement_from_totals(query, tuple(sources))
+        selections = {SELECTED_TOTALS: totals} | _sites_of(query)
+        prepared = True  # Few rows by key, whatever the range is.
+        if any(source.partial_days is None or any(source.partial_days) for source in sources):
+            selections[SELECTED_USAGES] = self.usages
+            prepared = self._is_read_in_order(() if by_days else ranges.values())
+        rows = execute(statement, selections, parameters, prepared=prepared).all()
+        return _found(rows, hours_by_days=hours_by_days) if rows and rows[0].days_agree else None
+
+    def _is_read_in_order(self, ranges: Iterable[Instants]) -> bool:
+        """Return whether the usages of these ranges are few, or an index has exactly them.
+
+        Otherwise, the best plan depends on the values of the filters.
+        """
+        longest = max((instants[-1] - instants[0] for instants in ranges), default=ONE_DAY)
+        return longest <= LONGEST_PREPARED and is_read_in_order(self.usages, [Usage.usage_at.asc()])
 
 
-def _rows_as(table: Any, rows: sa.Select[Any]) -> sa.CTE:
-    """Return the CTE that the statement reads as this table."""
-    columns = (rows.selected_columns[column.name] for column in table.c)
-    return inline_cte(rows.with_only_columns(*columns), table.name)
+def _sites_of(query: CachedQuery) -> dict[Any, sa.Select[Any]]:
+    return {SELECTED_SITES: visible(Site)} if query.has_hours else {}
+
+
+def _found(rows: Sequence[sa.Row[Any]], *, hours_by_days: bool) -> Found:
+    """Return the rows of a statement, without the row that only has its checks."""
+    has_sites = bool(rows) and getattr(rows[0], "has_sites", False)
+    return Found([row for row in rows if getattr(row, "is_row", True)], has_sites, hours_by_days)
 
 
 @cache
 def _statement(query: CachedQuery, sources: tuple[RowSource, ...]) -> Any:
-    return query.build(sources, *query.options).order_by(sa.text(query.order))
+    found = query.build(sources, *query.options)
+    return _with_checks(query, found) if query.has_hours else found.order_by(sa.text(query.order))
 
 
 @cache
 def _statement_from_totals(query: CachedQuery, sources: tuple[RowSource, ...]) -> sa.Select[Any]:
-    """Return the statement that reads daily totals, and checks that PostgreSQL's days are Python's: `days_agree`.
+    """Return the statement that reads daily totals, and checks that PostgreSQL's days are Python's: `days_agree`."""
+    agreements = [daily_rows(source.edges).agree() for source in sources if source.partial_days]
+    agree = sa.and_(Organization.timezone == TIMEZONE, *agreements).label("days_agree")
+    check = sa.select(agree).where(Organization.id == ORGANIZATION_ID)
+    return _with_checks(query, query.build(sources, *query.options), check)
+
+
+def _with_checks(query: CachedQuery, found: Any, check: sa.Select[Any] | None = None) -> sa.Select[Any]:
+    """Return a statement of the rows that are found, each with the columns of the check and with `has_sites`.
 
     It returns at least one row. `is_row` is null in the one that it returns if the query has none.
     """
-    found = query.build(sources, *query.options).subquery("found")
-    answer = sa.select(found, sa.literal(True).label("is_row")).subquery("answer")
-    agreements = [daily_rows(source.edges).agree() for source in sources if source.partial_days]
-    check = (
-        sa.select(sa.and_(Organization.timezone == TIMEZONE, *agreements).label("days_agree"))
-        .where(Organization.id == ORGANIZATION_ID)
-        .cte("day_check")
-        .prefix_with("MATERIALIZED", dialect="postgresql")  # Computed once, not for each row.
+    rows: sa.Select[Any] = sa.select(sa.literal_column("found.*"), sa.literal(True).label("is_row")).select_from(
+        found.subquery("found")
     )
-    statement = sa.select(answer, check.c.days_agree).select_from(check).outerjoin(answer, sa.true())
+    check = sa.select() if check is None else check
+    if query.has_hours:
+        check = check.add_columns(sa.exists(sa.select(SELECTED_SITES.c.id)).label("has_sites"))
+    # Computed once, not for each row.
+    checks = check.cte("checks").prefix_with("MATERIALIZED", dialect="postgresql")
+    answer = rows.subquery("answer")
+    statement = sa.select(sa.literal_column("answer.*"), *checks.c).select_from(checks).outerjoin(answer, sa.true())
     return statement.order_by(sa.text(query.order))

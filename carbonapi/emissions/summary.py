@@ -42,7 +42,7 @@ def summary(
     outermost = (start_of_day(day, selection.timezone) for day in OUTER_DAYS)
     edges = [instant or outer for instant, outer in zip((start, end), outermost, strict=True)]
     query = CachedQuery(_sums, "co2e_kg DESC, id NULLS LAST, name", (breakdowns, selection.basis))
-    rows = selection.rows(query, {EDGES: edges}, by_days=GROUPS_OF_USAGES.isdisjoint(breakdowns))
+    rows = selection.find(query, {EDGES: edges}, by_days=GROUPS_OF_USAGES.isdisjoint(breakdowns)).rows
     whole = next(row for row in rows if row.breakdown is None)
     nothing = dict.fromkeys(selection.basis.sums, 0)
     answer: Figures = to_figures(whole) if whole.usage_count else nothing

@@ -84,7 +84,7 @@ def is_read_in_order(statement: sa.Select[Any], order: Sequence[Any]) -> bool:
         columns = [getattr(column, "key", None) for column in compared]
         if operator in _BOUNDS and columns == keys[: len(columns)]:
             continue
-        if not _is_one_value(criterion):
+        if not _is_one_value(criterion) or equal & {*columns}:  # Two values of a column are the rows of no index.
             return False
         equal |= {*columns}
     return any(

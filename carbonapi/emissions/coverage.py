@@ -74,13 +74,15 @@ class Series:
         return max(begin, self.valid_from or begin), min(end, self.valid_until or end)
 
 
-def hours_by_series(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
+def hours_by_series(edges: TimeEdges, *, by_days: bool, instants_only: bool = False) -> sa.Select[Any]:
     """Select the hours of each series: arrays of `days` by number, and of the bits of `readings` and `periods`.
 
     by_days: whether to read the selected daily totals, which know no sites, in place of the selected usages.
+    instants_only: whether there are no intervals among the usages.
     """
     first, last = _day(edges.first) - HORIZON_DAYS, _day(edges.last - MICROSECOND) + HORIZON_DAYS
-    found = (_hours_of_totals(first, last) if by_days else _hours_of_usages(first, last)).subquery("found")
+    rows = _hours_of_totals(first, last) if by_days else _hours_of_usages(first, last, instants_only=instants_only)
+    found = rows.subquery("found")
     # Daily totals come from their index in the order of these keys.
     keys = SERIES[:1] if by_days else SERIES
     masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
@@ -118,7 +120,7 @@ def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
     return sa.select(total.usage_type_id, total.day, readings, periods).where(total.day.between(first, last))
 
 
-def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
+def _hours_of_usages(first: Any, last: Any, *, instants_only: bool) -> Any:
     usage = SELECTED_USAGES.c
     is_instant, is_interval = within(_once(day_start(TIMEZONE, first)), _once(day_start(TIMEZONE, last + 1)))
     is_data = usage.adjusts_closed_period_id.is_(None)
@@ -135,6 +137,8 @@ def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
         hour_bit(first_time).label("readings"),
         zero.label("periods"),
     ).where(is_instant, is_data)
+    if instants_only:
+        return readings
     days: Any = sa.func.generate_series(
         sa.cast(sa.func.greatest(day_of(first_time), first), TIMESTAMP),
         sa.func.least(last_time, sa.cast(last, TIMESTAMP)),

@@ -11,7 +11,7 @@ from ..db import db
 from ..rest.query import QueryFilter
 from ..sites.models import Meter
 from ..sites.tree import is_within
-from .coverage import SERIES, Series, covered_hours, hours_by_series
+from .coverage import SERIES, Series, covered_hours
 from .prorated_rows import TimeEdges
 from .service import CachedQuery, Found, Instants, RowSource, UsageSelection
 
@@ -86,7 +86,7 @@ def hours_of_series(
 
 def _hours(sources: tuple[RowSource, ...]) -> sa.CompoundSelect[Any]:
     """Select the hours of each series, for every source."""
-    of_sources = [hours_by_series(source.edges, by_days=source.has_totals).subquery() for source in sources]
+    of_sources = [source.hours.subquery() for source in sources]
     return sa.union_all(
         *(sa.select(hours, sa.literal(place > 0).label("is_previous")) for place, hours in enumerate(of_sources))
     )

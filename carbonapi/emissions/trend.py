@@ -25,7 +25,7 @@ from .aggregation import (
 )
 from .buckets import bucket_edges
 from .comparison import comparison_range, is_folded, per_day
-from .coverage import SERIES, Series, coverage_of, hours_by_series
+from .coverage import SERIES, Series, coverage_of
 from .prorated_rows import TimeEdges
 from .series import Expectation, expect_nothing, hours_of_series
 from .service import CachedQuery, Instants, RowSource, UsageSelection
@@ -152,7 +152,7 @@ def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None, basis:
         is_previous = source.edges == PREVIOUS
         group = None if is_previous else group_by
         added = aggregate(source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}")
-        hours = hours_by_series(source.edges, by_days=source.has_totals)
+        hours = source.hours
         evaluated = evaluate(added, basis)
         sums = _sums(evaluated, basis, is_previous=is_previous)
         statements += [sums, _hours(hours, sums, is_previous=is_previous)]

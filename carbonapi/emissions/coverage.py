@@ -77,26 +77,16 @@ class Series:
 def hours_by_series(edges: TimeEdges, *, by_days: bool, instants_only: bool = False) -> sa.Select[Any]:
     """Select the hours of each series: arrays of `days` by number, and of the bits of `readings` and `periods`.
 
+    A day can be there several times.
+
     by_days: whether to read the selected daily totals, which know no sites, in place of the selected usages.
     instants_only: whether there are no intervals among the usages.
     """
     first, last = _day(edges.first) - HORIZON_DAYS, _day(edges.last - MICROSECOND) + HORIZON_DAYS
     rows = _hours_of_totals(first, last) if by_days else _hours_of_usages(first, last, instants_only=instants_only)
-    found = rows.subquery("found")
-    # Daily totals come from their index in the order of these keys.
-    keys = SERIES[:1] if by_days else SERIES
-    masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
-    of_day = (
-        sa.select(
-            *(found.c[name] for name in keys),
-            sa.type_coerce(found.c.day - sa.literal(DAY_ZERO, sa.Date), sa.Integer).label("day"),
-            *(mask.label(name) for name, mask in masks.items()),
-        )
-        .group_by(*(found.c[name] for name in keys), found.c.day)
-        .having(masks["readings"].op("|")(masks["periods"]) != 0)
-        .subquery("of_day")
-    )
-    columns = {"days": of_day.c.day, "readings": of_day.c.readings, "periods": of_day.c.periods}
+    of_day, keys = rows.subquery("of_day"), SERIES[:1] if by_days else SERIES
+    day = sa.type_coerce(of_day.c.day - sa.literal(DAY_ZERO, sa.Date), sa.Integer)
+    columns = {"days": day, "readings": of_day.c.readings, "periods": of_day.c.periods}
     arrays: Iterable[Any] = (
         sa.func.array_agg(column, type_=ARRAY(sa.Integer)).label(name) for name, column in columns.items()
     )
@@ -117,7 +107,8 @@ def _once(expression: Any) -> Any:
 def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
     total = SELECTED_TOTALS.c
     readings, periods = total.reading_hours.label("readings"), total.period_hours.label("periods")
-    return sa.select(total.usage_type_id, total.day, readings, periods).where(total.day.between(first, last))
+    has_hours = total.reading_hours.op("|")(total.period_hours) != 0
+    return sa.select(total.usage_type_id, total.day, readings, periods).where(total.day.between(first, last), has_hours)
 
 
 def _hours_of_usages(first: Any, last: Any, *, instants_only: bool) -> Any:
@@ -125,8 +116,7 @@ def _hours_of_usages(first: Any, last: Any, *, instants_only: bool) -> Any:
     is_instant, is_interval = within(_once(day_start(TIMEZONE, first)), _once(day_start(TIMEZONE, last + 1)))
     is_data = usage.adjusts_closed_period_id.is_(None)
     first_time, last_time = (
-        local_clock(TIMEZONE, usage.usage_at),
-        local_clock(TIMEZONE, usage.usage_until - MICROSECOND),
+        local_clock(TIMEZONE, instant) for instant in (usage.usage_at, usage.usage_until - MICROSECOND)
     )
     zero = sa.literal_column("0", sa.Integer)
     site_id = sa.case((usage.meter_id.is_(None), usage.site_id)).label("site_id")
@@ -137,8 +127,6 @@ def _hours_of_usages(first: Any, last: Any, *, instants_only: bool) -> Any:
         hour_bit(first_time).label("readings"),
         zero.label("periods"),
     ).where(is_instant, is_data)
-    if instants_only:
-        return readings
     days: Any = sa.func.generate_series(
         sa.cast(sa.func.greatest(day_of(first_time), first), TIMESTAMP),
         sa.func.least(last_time, sa.cast(last, TIMESTAMP)),
@@ -151,13 +139,24 @@ def _hours_of_usages(first: Any, last: Any, *, instants_only: bool) -> Any:
         .select_from(SELECTED_USAGES.join(days, sa.true()))
         .where(is_interval, is_data)
     )
-    return readings.union_all(periods)
+    found = (readings if instants_only else readings.union_all(periods)).subquery("found").c
+    keys = [*(found[name] for name in SERIES), found.day]
+    masks = (sa.func.bit_or(found[name]).label(name) for name in ("readings", "periods"))
+    return sa.select(*keys, *masks).group_by(*keys)
 
 
 def covered_hours(row: Any) -> Hours:
     """Return the hours with data of a row of `hours_by_series`."""
-    readings, periods = (dict(zip(row.days, masks, strict=True)) for masks in (row.readings, row.periods))
+    readings, periods = (_masks_by_day(row.days, masks) for masks in (row.readings, row.periods))
     return _covered_by_readings(readings) | _join_days(periods)
+
+
+def _masks_by_day(days: Sequence[int], masks: Sequence[int]) -> dict[int, int]:
+    by_day = dict(zip(days, masks, strict=True))
+    if len(by_day) < len(days):
+        for day, mask in zip(days, masks, strict=True):
+            by_day[day] |= mask
+    return by_day
 
 
 def coverage_of(series: Sequence[Series], span: Span, read: Span, timezone: str) -> Decimal | None:

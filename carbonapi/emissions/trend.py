@@ -31,6 +31,7 @@ from .series import Expectation, expect_nothing, hours_of_series
 from .service import CachedQuery, Instants, RowSource, UsageSelection
 
 CURRENT, PREVIOUS = TimeEdges("edges"), TimeEdges("previous_edges")
+AMOUNTS = ("amount", "estimated_amount")
 ORDER = "is_whole DESC, group_id NULLS LAST"
 HOUR_COLUMNS = ("days", "readings", "periods")
 SERIES_COLUMNS = tuple(f"series_{name}" for name in SERIES)
@@ -151,7 +152,9 @@ def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None, basis:
     for source in sources:
         is_previous = source.edges == PREVIOUS
         group = None if is_previous else group_by
-        added = aggregate(source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}")
+        added = aggregate(
+            source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}", amounts=AMOUNTS
+        )
         hours = source.hours
         evaluated = evaluate(added, basis)
         sums = _sums(evaluated, basis, is_previous=is_previous)

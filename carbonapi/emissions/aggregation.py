@@ -161,9 +161,8 @@ def join_names(statement: sa.Select[Any], evaluated: Any, group: str | None = No
 def to_figures(row: Any) -> Figures:
     """Return the figures of one row of sums; amount and unit only if all usages are of one type."""
     figures: Figures = {name: getattr(row, name) for name in SUMS}
-    unconverted = getattr(row, UNCONVERTED, None)  # Only if the gases are converted.
-    if unconverted is not None:
-        figures[UNCONVERTED] = unconverted
+    if UNCONVERTED in row._fields and row.unconverted_co2e_kg is not None:  # Only if the gases are converted.
+        figures[UNCONVERTED] = row.unconverted_co2e_kg
     return figures if row.amount is None else figures | {"amount": row.amount, "unit": row.unit}
 
 

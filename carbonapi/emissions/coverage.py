@@ -77,10 +77,8 @@ class Series:
 def hours_by_series(edges: TimeEdges, *, by_days: bool, instants_only: bool = False) -> sa.Select[Any]:
     """Select the hours of each series: arrays of `days` by number, and of the bits of `readings` and `periods`.
 
-    A day can be there several times.
-
-    by_days: whether to read the selected daily totals, which know no sites, in place of the selected usages.
-    instants_only: whether there are no intervals among the usages.
+    A day can be there several times. by_days: whether to read the selected daily totals, which know no sites, in
+    place of the selected usages. instants_only: whether there are no intervals among the usages.
     """
     first, last = _day(edges.first) - HORIZON_DAYS, _day(edges.last - MICROSECOND) + HORIZON_DAYS
     rows = _hours_of_totals(first, last) if by_days else _hours_of_usages(first, last, instants_only=instants_only)
@@ -122,10 +120,7 @@ def _hours_of_usages(first: Any, last: Any, *, instants_only: bool) -> Any:
     site_id = sa.case((usage.meter_id.is_(None), usage.site_id)).label("site_id")
     key = (usage.usage_type_id, site_id, usage.meter_id)
     readings = sa.select(
-        *key,
-        day_of(first_time).label("day"),
-        hour_bit(first_time).label("readings"),
-        zero.label("periods"),
+        *key, day_of(first_time).label("day"), hour_bit(first_time).label("readings"), zero.label("periods")
     ).where(is_instant, is_data)
     days: Any = sa.func.generate_series(
         sa.cast(sa.func.greatest(day_of(first_time), first), TIMESTAMP),
@@ -208,8 +203,7 @@ def _join_days(masks: Mapping[int, int]) -> Hours:
     by_day = [0] * (last - first + 1)
     for day in days:
         by_day[day - first] = masks[day]
-    four_bytes = struct.pack(f"<{len(by_day)}I", *by_day)
-    joined = bytearray(3 * len(by_day))
+    four_bytes, joined = struct.pack(f"<{len(by_day)}I", *by_day), bytearray(3 * len(by_day))
     for place in range(3):
         joined[place::3] = four_bytes[place::4]
     return int.from_bytes(joined, "little") << HOURS * first
@@ -289,11 +283,15 @@ def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, ti
     cut += [(day, start_of_day(day, timezone), start_of_day(day + DAY, timezone)) for day in changes]
     length = max(HOURS * (last - whole_from).days, 0)
     seconds = Decimal(0)
-    for hours in of_types:
+    for hours in of_types if length else ():
         seconds += 3600 * (_from_day(hours, whole_from) & ((1 << length) - 1)).bit_count()
         seconds -= 3600 * sum((_from_day(hours, day) & ALL_HOURS).bit_count() for day in changes)
-        for day, since, until in cut:
-            seconds += _seconds_of_day(_from_day(hours, day) & ALL_HOURS, day, since, until, zone)
+    for day, since, until in cut:
+        lengths = _lengths_of_hours(day, since, until, zone)
+        for hours in of_types:
+            mask = _from_day(hours, day) & ALL_HOURS
+            covered = sum((each for hour, each in lengths if mask >> hour & 1), dt.timedelta())
+            seconds += Decimal(min(covered, until - since) // MICROSECOND) / 10**6
     return seconds
 
 
@@ -303,16 +301,17 @@ def _from_day(hours: Hours, day: dt.date) -> Hours:
     return hours >> place if place >= 0 else hours << -place
 
 
-def _seconds_of_day(mask: int, day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Decimal:
-    """Return the seconds within [begin, end) of the hours of a day. The hours may be shorter or longer than an hour."""
+def _lengths_of_hours(
+    day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo
+) -> list[tuple[int, dt.timedelta]]:
+    """Return the hours of a day within [begin, end), each with its time. They may be shorter or longer than an hour."""
     hours = [instant.astimezone(zone).hour for instant in (begin, end - MICROSECOND)]
-    seconds = dt.timedelta()
+    lengths = []
     for hour in range(min(hours), max(hours) + 1):
-        if mask >> hour & 1:
-            on_the_hour = dt.datetime.combine(day, dt.time(), zone) + hour * HOUR
-            since, until = (instant.astimezone(dt.UTC) for instant in (on_the_hour, on_the_hour + HOUR))
-            seconds += max(min(until, end) - max(since, begin), dt.timedelta())
-    return Decimal(min(seconds, end - begin) // MICROSECOND) / 10**6
+        on_the_hour = dt.datetime.combine(day, dt.time(), zone) + hour * HOUR
+        since, until = (instant.astimezone(dt.UTC) for instant in (on_the_hour, on_the_hour + HOUR))
+        lengths.append((hour, max(min(until, end) - max(since, begin), dt.timedelta())))
+    return lengths
 
 
 def _clock_changes(timezone: str, first: dt.date, last: dt.date) -> list[dt.date]:

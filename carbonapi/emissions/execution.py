@@ -34,7 +34,7 @@ class _Form:
 def execute(
     statement: Any, selections: Selections, parameters: Mapping[str, Any], *, prepared: bool
 ) -> sa.CursorResult[Any]:
-    """Execute a statement, of which there is one object per process, and return its result.
+    """Execute a statement, which is one object in the whole process, and return its result.
 
     selections: by the table as which the statement reads each. prepared: see `db.prepare`.
     """

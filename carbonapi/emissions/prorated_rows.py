@@ -53,9 +53,9 @@ class TimeEdges:
 
     @cached_property
     def table(self) -> sa.CTE:
-        """A CTE of one row: the array `instants`, which the statement contains once."""
+        """A CTE of one row: the array `instants`, which the statement contains and PostgreSQL reads once."""
         array = sa.cast(sa.bindparam(f"{self.name}_instants", type_=sa.Text), ARRAY(TIMESTAMPTZ))
-        return sa.select(array.label("instants")).cte(self.name)
+        return sa.select(array.label("instants")).cte(self.name).prefix_with("MATERIALIZED", dialect="postgresql")
 
     def parameters(self, instants: Sequence[dt.datetime]) -> dict[str, Any]:
         """Return the parameters of these instants."""

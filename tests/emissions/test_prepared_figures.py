@@ -8,6 +8,7 @@ from carbonapi.db import db, prepared
 from carbonapi.rest.fields import format_datetime
 from carbonapi.usages.ledger.daily_totals import rebuild_daily_totals
 from tests.support import factories
+from tests.support.plans import plan_nodes
 
 COUNT = 50_000
 MONTHS = ("2022-01", "2023-06", "2024-12")  # The first, one in the middle, and the last.
@@ -110,6 +111,17 @@ def test_generic_plans_read_little_more(skewed, sign_in, executed, queries, fact
     assert not bad
     has_intervals = "intervals" in request.node.callspec.id
     assert len(found) >= (1 if queries is figures and has_intervals else number)
+
+
+def test_edges_are_read_once(as_manager, executed):
+    """PostgreSQL would otherwise read the text of all edges again for each usage."""
+    factories.usage(as_manager.user, usage_at="2024-01-01T01:30:00+00:00")
+    as_manager.get("/emissions/trend?bucket=hour&start=2024-01-01&end=2024-01-08")
+
+    statement, parameters = executed[-1]
+    plan = db.session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar()[0]["Plan"]
+
+    assert "CTE edges" in {node.get("Subplan Name") for node in plan_nodes(plan)}
 
 
 def test_figures_of_intervals_are_not_prepared(skewed, sign_in, executed, request):

@@ -36,6 +36,8 @@ class State:
     actors: dict[CredentialKey, tuple[Actor, float]] = field(default_factory=dict)
     # Until when the ledger of an organization, or of all of them, can no longer change.
     settled: dict[int | None, dt.datetime] = field(default_factory=dict)
+    # Their figures are not prepared. One whose intervals are gone may stay here.
+    organizations_with_intervals: set[int] = field(default_factory=set)
     claims: dict[str, Claims] = field(default_factory=dict)  # Of valid access tokens.
 
 

@@ -128,12 +128,15 @@ def _prepare_and_execute(
 
 
 def _prepared(context: Any) -> PreparedStatement | None:
-    """Return the prepared form of a statement that is marked. The text of some depends on the number of values."""
+    """Return the prepared form of a statement that is marked.
+
+    The text of some depends on the number of values, and some are compiled again for each execution.
+    """
     marked = context.execution_options.get(OPTION)
     if marked is None or isinstance(marked, PreparedStatement):
         return marked
     compiled = context.compiled
-    if compiled.post_compile_params:
+    if compiled.post_compile_params or compiled.cache_key is None:
         return None
     found = _OF_COMPILED.get(compiled)
     if found is None:

@@ -25,10 +25,23 @@ class CompiledStatement:
     def __init__(self, statement: sa.Select[Any], *, prepared: bool) -> None:
         compiled = statement.compile(dialect=postgresql.dialect())
         self._text = str(compiled)
+        self.is_complete = not compiled.post_compile_params  # Otherwise its text depends on the number of values.
         types = {name: bind.type for bind, name in compiled.bind_names.items()}
         self._options = {OPTION: PreparedStatement(self._text, types)} if prepared else {}
         self.names = {bind.key: name for bind, name in compiled.bind_names.items()}
         self._constants = {name: bind.effective_value for bind, name in compiled.bind_names.items() if bind.unique}
+        self._sources = {name: bind._cloned_set for bind, name in compiled.bind_names.items()}
+
+    def names_of(self, binds: Sequence[Any], constants: Sequence[Any]) -> list[str]:
+        """Return the name of each of these parameters of the statement, whose values are those of a request.
+
+        constants: the other parameters. A parameter that is neither would keep the value of the first request.
+        """
+        names = {source: name for name, sources in self._sources.items() for source in sources}
+        known = {names[bind] for bind in (*binds, *constants)}
+        if self._sources.keys() - known:
+            raise ValueError(f"unknown parameters {self._sources.keys() - known}")
+        return [names[bind] for bind in binds]
 
     def execute(self, values: Mapping[str, Any]) -> sa.CursorResult[Any]:
         """Execute it with the values of its named parameters."""
@@ -71,7 +84,7 @@ def is_read_in_order(statement: sa.Select[Any], order: Sequence[Any]) -> bool:
         columns = [getattr(column, "key", None) for column in compared]
         if operator in _BOUNDS and columns == keys[: len(columns)]:
             continue
-        if not _is_one_value(criterion):
+        if not _is_one_value(criterion) or equal & {*columns}:  # Two values of a column are the rows of no index.
             return False
         equal |= {*columns}
     return any(

@@ -59,11 +59,13 @@ class Basis:
         return line_factors(*keys, scopes=SCOPES if self.has_scopes else None, gwp_set=self.gwp_set)
 
 
-def aggregate(parts: Any, groups: Iterable[str], *keys: str, name: str = "added") -> Any:
-    """Return a CTE of the amounts of the parts, by these keys, by valuation and by the columns of these groups."""
+def aggregate(
+    parts: Any, groups: Iterable[str], *keys: str, name: str = "added", amounts: Iterable[str] = ("amount",)
+) -> Any:
+    """Return a CTE of these amounts of the parts, by these keys, by valuation and by the columns of these groups."""
     names = ("organization_id", "usage_type_id", "valuation_id", *(KEYS[group] for group in groups))
     columns = [parts.c[name] for name in dict.fromkeys((*keys, *names))]
-    sums = (sa.func.sum(parts.c[name]).label(name) for name in ("usage_count", "amount", "estimated_amount"))
+    sums = (sa.func.sum(parts.c[name]).label(name) for name in ("usage_count", *amounts))
     return sa.select(*columns, *sums).group_by(*columns).cte(name)
 
 
@@ -84,7 +86,8 @@ def evaluate(added: Any, basis: Basis, line_group: str | None = None) -> Any:
         source = source.join(factors, of_lines)
     amounts = {f"{method}_co2e_kg": added.c.amount * of_method[method] for method in METHODS}
     amounts["provisional_co2e_kg"] = sa.case((valuation.c.provisional, amounts[f"{basis.method}_co2e_kg"]), else_=0)
-    amounts["estimated_kg"] = added.c.estimated_amount * of_method[basis.method]
+    if "estimated_amount" in added.c:
+        amounts["estimated_kg"] = added.c.estimated_amount * of_method[basis.method]
     if basis.gwp_set:
         amounts[UNCONVERTED] = added.c.amount * factors.c[f"unconverted_{basis.method}"]
     name = added.name.replace("added", "co2e")
@@ -101,6 +104,7 @@ def evaluate(added: Any, basis: Basis, line_group: str | None = None) -> Any:
 
 def totals(evaluated: Any, basis: Basis) -> tuple[sa.ColumnElement[Any], ...]:
     """Return the columns that add everything up. The amount is null unless all of it is of one usage type."""
+    estimated = [evaluated.c.estimated_kg] if "estimated_kg" in evaluated.c else []
     one_type = sa.func.min(evaluated.c.usage_type_id) == sa.func.max(evaluated.c.usage_type_id)
     by_method = {method: sa.func.sum(evaluated.c[f"{method}_co2e_kg"]) for method in METHODS}
     return (
@@ -110,7 +114,7 @@ def totals(evaluated: Any, basis: Basis) -> tuple[sa.ColumnElement[Any], ...]:
         sa.cast(sa.func.sum(evaluated.c.usage_count), sa.BigInteger).label("usage_count"),
         sa.case((one_type, sa.func.sum(evaluated.c.amount))).label("amount"),
         sa.case((one_type, sa.func.min(UsageType.unit))).label("unit"),
-        sa.func.coalesce(sa.func.sum(evaluated.c.estimated_kg), 0).label("estimated_kg"),
+        *(sa.func.coalesce(sa.func.sum(kg), 0).label("estimated_kg") for kg in estimated),
         *([sa.func.sum(evaluated.c[UNCONVERTED]).label(UNCONVERTED)] if basis.gwp_set else []),
     )
 
@@ -138,26 +142,27 @@ def group_column(evaluated: Any, group_by: str) -> tuple[Any, Any, Any]:
             return evaluated.c.organization_id, evaluated.c.organization_id, Organization.name
 
 
-def join_names(statement: sa.Select[Any], evaluated: Any) -> sa.Select[Any]:
-    """Return the statement with joins to the tables that name the groups."""
+def join_names(statement: sa.Select[Any], evaluated: Any, group: str | None = None) -> sa.Select[Any]:
+    """Return the statement with joins to the tables that name the usage types and this group."""
     statement = statement.select_from(evaluated).join(UsageType, UsageType.id == evaluated.c.usage_type_id)
-    if "user_id" in evaluated.c:
-        statement = statement.join(User, User.id == evaluated.c.user_id)
-    statement = statement.join(Organization, Organization.id == evaluated.c.organization_id)
-    for name, model in (("site_id", Site), ("meter_id", Meter)):
-        if name in evaluated.c:
-            table: Any = model.__table__
-            is_it = (table.c.organization_id == evaluated.c.organization_id) & (table.c.id == evaluated.c[name])
-            statement = statement.outerjoin(table, is_it)
-    return statement
+    match group:
+        case "user":
+            return statement.join(User, User.id == evaluated.c.user_id)
+        case "organization" | "region":
+            return statement.join(Organization, Organization.id == evaluated.c.organization_id)
+        case "site" | "meter":
+            table: Any = (Site if group == "site" else Meter).__table__
+            is_of_organization = table.c.organization_id == evaluated.c.organization_id
+            return statement.outerjoin(table, is_of_organization & (table.c.id == evaluated.c[KEYS[group]]))
+        case _:
+            return statement
 
 
 def to_figures(row: Any) -> Figures:
     """Return the figures of one row of sums; amount and unit only if all usages are of one type."""
     figures: Figures = {name: getattr(row, name) for name in SUMS}
-    unconverted = getattr(row, UNCONVERTED, None)  # Only if the gases are converted.
-    if unconverted is not None:
-        figures[UNCONVERTED] = unconverted
+    if UNCONVERTED in row._fields and row.unconverted_co2e_kg is not None:  # Only if the gases are converted.
+        figures[UNCONVERTED] = row.unconverted_co2e_kg
     return figures if row.amount is None else figures | {"amount": row.amount, "unit": row.unit}
 
 

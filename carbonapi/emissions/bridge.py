@@ -36,9 +36,8 @@ def bridge(
 
     An interval counts with its part within a range. The usage types that changed most are first.
     """
-    rows = selection.rows(
-        CachedQuery(_sums, "id, is_after", (selection.basis,)), {BEFORE: before, AFTER: after}, by_days=False
-    )
+    query = CachedQuery(_sums, "id, is_after", (selection.basis,))
+    rows = selection.find(query, {BEFORE: before, AFTER: after}, by_days=False).rows
     by_type = [
         {"id": id_, "name": name, "unit": unit, **_of_type({row.is_after: row for row in of_type})}
         for (id_, name, unit), of_type in groupby(rows, key=lambda row: (row.id, row.name, row.unit))

@@ -21,11 +21,13 @@ counting bits counts hours.
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -72,30 +74,23 @@ class Series:
         return max(begin, self.valid_from or begin), min(end, self.valid_until or end)
 
 
-def hours_by_series(edges: TimeEdges, *, by_days: bool) -> sa.Select[Any]:
+def hours_by_series(edges: TimeEdges, *, by_days: bool, instants_only: bool = False) -> sa.Select[Any]:
     """Select the hours of each series: arrays of `days` by number, and of the bits of `readings` and `periods`.
 
-    by_days: whether to read the selected daily totals, which know no sites, in place of the selected usages.
+    A day can be there several times. by_days: whether to read the selected daily totals, which know no sites, in
+    place of the selected usages. instants_only: whether there are no intervals among the usages.
     """
     first, last = _day(edges.first) - HORIZON_DAYS, _day(edges.last - MICROSECOND) + HORIZON_DAYS
-    found = (_hours_of_totals(first, last) if by_days else _hours_of_usages(first, last)).subquery("found")
-    masks = {name: sa.func.bit_or(found.c[name]) for name in ("readings", "periods")}
-    of_day = (
-        sa.select(
-            *(found.c[name] for name in SERIES),
-            sa.type_coerce(found.c.day - sa.literal(DAY_ZERO, sa.Date), sa.Integer).label("day"),
-            *(mask.label(name) for name, mask in masks.items()),
-        )
-        .group_by(*(found.c[name] for name in SERIES), found.c.day)
-        .having(masks["readings"].op("|")(masks["periods"]) != 0)
-        .subquery("of_day")
-    )
-    columns = {"days": of_day.c.day, "readings": of_day.c.readings, "periods": of_day.c.periods}
+    rows = _hours_of_totals(first, last) if by_days else _hours_of_usages(first, last, instants_only=instants_only)
+    of_day, keys = rows.subquery("of_day"), SERIES[:1] if by_days else SERIES
+    day = sa.type_coerce(of_day.c.day - sa.literal(DAY_ZERO, sa.Date), sa.Integer)
+    columns = {"days": day, "readings": of_day.c.readings, "periods": of_day.c.periods}
     arrays: Iterable[Any] = (
         sa.func.array_agg(column, type_=ARRAY(sa.Integer)).label(name) for name, column in columns.items()
     )
-    keys = [of_day.c[name] for name in SERIES]
-    return sa.select(*(key.label(f"series_{key.name}") for key in keys), *arrays).group_by(*keys)
+    nowhere = sa.cast(None, sa.BigInteger)
+    series = ((of_day.c[name] if name in keys else nowhere).label(f"series_{name}") for name in SERIES)
+    return sa.select(*series, *arrays).group_by(*(of_day.c[name] for name in keys))
 
 
 def _day(instant: Any) -> Any:
@@ -110,26 +105,22 @@ def _once(expression: Any) -> Any:
 def _hours_of_totals(first: Any, last: Any) -> sa.Select[Any]:
     total = SELECTED_TOTALS.c
     readings, periods = total.reading_hours.label("readings"), total.period_hours.label("periods")
-    nowhere = (sa.cast(None, sa.BigInteger).label(name) for name in SERIES[1:])
-    return sa.select(total.usage_type_id, *nowhere, total.day, readings, periods).where(total.day.between(first, last))
+    has_hours = total.reading_hours.op("|")(total.period_hours) != 0
+    return sa.select(total.usage_type_id, total.day, readings, periods).where(total.day.between(first, last), has_hours)
 
 
-def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
+def _hours_of_usages(first: Any, last: Any, *, instants_only: bool) -> Any:
     usage = SELECTED_USAGES.c
     is_instant, is_interval = within(_once(day_start(TIMEZONE, first)), _once(day_start(TIMEZONE, last + 1)))
     is_data = usage.adjusts_closed_period_id.is_(None)
     first_time, last_time = (
-        local_clock(TIMEZONE, usage.usage_at),
-        local_clock(TIMEZONE, usage.usage_until - MICROSECOND),
+        local_clock(TIMEZONE, instant) for instant in (usage.usage_at, usage.usage_until - MICROSECOND)
     )
     zero = sa.literal_column("0", sa.Integer)
     site_id = sa.case((usage.meter_id.is_(None), usage.site_id)).label("site_id")
     key = (usage.usage_type_id, site_id, usage.meter_id)
     readings = sa.select(
-        *key,
-        day_of(first_time).label("day"),
-        hour_bit(first_time).label("readings"),
-        zero.label("periods"),
+        *key, day_of(first_time).label("day"), hour_bit(first_time).label("readings"), zero.label("periods")
     ).where(is_instant, is_data)
     days: Any = sa.func.generate_series(
         sa.cast(sa.func.greatest(day_of(first_time), first), TIMESTAMP),
@@ -143,13 +134,24 @@ def _hours_of_usages(first: Any, last: Any) -> sa.CompoundSelect[Any]:
         .select_from(SELECTED_USAGES.join(days, sa.true()))
         .where(is_interval, is_data)
     )
-    return readings.union_all(periods)
+    found = (readings if instants_only else readings.union_all(periods)).subquery("found").c
+    keys = [*(found[name] for name in SERIES), found.day]
+    masks = (sa.func.bit_or(found[name]).label(name) for name in ("readings", "periods"))
+    return sa.select(*keys, *masks).group_by(*keys)
 
 
 def covered_hours(row: Any) -> Hours:
     """Return the hours with data of a row of `hours_by_series`."""
-    readings, periods = (dict(zip(row.days, masks, strict=True)) for masks in (row.readings, row.periods))
-    return _covered_by_readings(readings) | _join_days(periods.items())
+    readings, periods = (_masks_by_day(row.days, masks) for masks in (row.readings, row.periods))
+    return _covered_by_readings(readings) | _join_days(periods)
+
+
+def _masks_by_day(days: Sequence[int], masks: Sequence[int]) -> dict[int, int]:
+    by_day = dict(zip(days, masks, strict=True))
+    if len(by_day) < len(days):
+        for day, mask in zip(days, masks, strict=True):
+            by_day[day] |= mask
+    return by_day
 
 
 def coverage_of(series: Sequence[Series], span: Span, read: Span, timezone: str) -> Decimal | None:
@@ -192,29 +194,33 @@ def _start_of_hour(day: dt.date, hour: int, zone: ZoneInfo) -> dt.datetime:
     return dt.datetime.combine(day + days * DAY, dt.time(hour), zone).astimezone(dt.UTC)
 
 
-def _join_days(masks: Iterable[tuple[int, int]]) -> Hours:
+def _join_days(masks: Mapping[int, int]) -> Hours:
     """Return the hours of all days from the bits of each day, which are three bytes."""
-    masks = [(day, mask) for day, mask in masks if mask]
-    if not masks:
+    days = [day for day, mask in masks.items() if mask]
+    if not days:
         return 0
-    first, last = min(masks)[0], max(masks)[0]
-    joined = bytearray(3 * (last - first + 1))
-    for day, mask in masks:
-        joined[3 * (day - first) : 3 * (day - first + 1)] = mask.to_bytes(3, "little")
+    first, last = min(days), max(days)
+    by_day = [0] * (last - first + 1)
+    for day in days:
+        by_day[day - first] = masks[day]
+    four_bytes, joined = struct.pack(f"<{len(by_day)}I", *by_day), bytearray(3 * len(by_day))
+    for place in range(3):
+        joined[place::3] = four_bytes[place::4]
     return int.from_bytes(joined, "little") << HOURS * first
 
 
-def _covered_by_readings(readings: dict[int, int]) -> Hours:
+def _covered_by_readings(readings: Mapping[int, int]) -> Hours:
     """Return the hours that readings cover, from the bits of the hours with readings by day."""
-    read = {day: mask for day, mask in sorted(readings.items()) if mask}
+    read = {day: mask for day, mask in readings.items() if mask}
     if not read:
         return 0
-    if _median(mask.bit_count() for mask in read.values()) > 1:
-        step = _median(_step(mask) for mask in read.values() if mask.bit_count() > 1)
-        return _extend(_join_days(read.items()), step)
+    days_by_mask = Counter(read.values())  # Few, if the readings are regular.
+    if _median((mask.bit_count(), count) for mask, count in days_by_mask.items()) > 1:
+        step = _median((_step(mask), count) for mask, count in days_by_mask.items() if mask.bit_count() > 1)
+        return _extend(_join_days(read), step)
     if len(read) == 1:
         return 0
-    gap = _median(later - earlier for earlier, later in pairwise(read))
+    gap = _median((later - earlier, 1) for earlier, later in pairwise(sorted(read)))
     covered = 0
     for day, mask in read.items():
         begin = HOURS * day + (mask & -mask).bit_length() - 1
@@ -223,10 +229,15 @@ def _covered_by_readings(readings: dict[int, int]) -> Hours:
     return covered
 
 
-def _median(values: Iterable[int]) -> int:
-    """Return the middle value, or the lower of the two middle values."""
-    ordered = sorted(values)
-    return ordered[(len(ordered) - 1) // 2]
+def _median(counts: Iterable[tuple[int, int]]) -> int:
+    """Return the middle value, or the lower of the two middle values. counts: how often there is each value."""
+    ordered = sorted(counts)
+    above = (sum(count for _, count in ordered) + 1) // 2
+    return next(
+        value
+        for (value, _), until in zip(ordered, accumulate(each for _, each in ordered), strict=True)
+        if until >= above
+    )
 
 
 def _step(mask: int) -> int:
@@ -272,11 +283,15 @@ def _seconds(of_types: Sequence[Hours], begin: dt.datetime, end: dt.datetime, ti
     cut += [(day, start_of_day(day, timezone), start_of_day(day + DAY, timezone)) for day in changes]
     length = max(HOURS * (last - whole_from).days, 0)
     seconds = Decimal(0)
-    for hours in of_types:
+    for hours in of_types if length else ():
         seconds += 3600 * (_from_day(hours, whole_from) & ((1 << length) - 1)).bit_count()
         seconds -= 3600 * sum((_from_day(hours, day) & ALL_HOURS).bit_count() for day in changes)
-        for day, since, until in cut:
-            seconds += _seconds_of_day(_from_day(hours, day) & ALL_HOURS, day, since, until, zone)
+    for day, since, until in cut:
+        lengths = _lengths_of_hours(day, since, until, zone)
+        for hours in of_types:
+            mask = _from_day(hours, day) & ALL_HOURS
+            covered = sum((each for hour, each in lengths if mask >> hour & 1), dt.timedelta())
+            seconds += Decimal(min(covered, until - since) // MICROSECOND) / 10**6
     return seconds
 
 
@@ -286,16 +301,17 @@ def _from_day(hours: Hours, day: dt.date) -> Hours:
     return hours >> place if place >= 0 else hours << -place
 
 
-def _seconds_of_day(mask: int, day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Decimal:
-    """Return the seconds within [begin, end) of the hours of a day. The hours may be shorter or longer than an hour."""
+def _lengths_of_hours(
+    day: dt.date, begin: dt.datetime, end: dt.datetime, zone: ZoneInfo
+) -> list[tuple[int, dt.timedelta]]:
+    """Return the hours of a day within [begin, end), each with its time. They may be shorter or longer than an hour."""
     hours = [instant.astimezone(zone).hour for instant in (begin, end - MICROSECOND)]
-    seconds = dt.timedelta()
+    lengths = []
     for hour in range(min(hours), max(hours) + 1):
-        if mask >> hour & 1:
-            on_the_hour = dt.datetime.combine(day, dt.time(), zone) + hour * HOUR
-            since, until = (instant.astimezone(dt.UTC) for instant in (on_the_hour, on_the_hour + HOUR))
-            seconds += max(min(until, end) - max(since, begin), dt.timedelta())
-    return Decimal(min(seconds, end - begin) // MICROSECOND) / 10**6
+        on_the_hour = dt.datetime.combine(day, dt.time(), zone) + hour * HOUR
+        since, until = (instant.astimezone(dt.UTC) for instant in (on_the_hour, on_the_hour + HOUR))
+        lengths.append((hour, max(min(until, end) - max(since, begin), dt.timedelta())))
+    return lengths
 
 
 def _clock_changes(timezone: str, first: dt.date, last: dt.date) -> list[dt.date]:

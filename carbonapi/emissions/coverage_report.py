@@ -6,25 +6,23 @@ from decimal import ROUND_DOWN, Decimal
 from itertools import pairwise
 from typing import Any
 
-import sqlalchemy as sa
-
 from ..auth import visible
 from ..catalogue.models import UsageType
 from ..db import db
 from ..sites.models import Meter, Site
 from .buckets import bucket_edges
-from .coverage import COVERAGE_DIGITS, SERIES, Series, Span, coverage_of, gaps_of, hours_by_series
+from .coverage import COVERAGE_DIGITS, SERIES, Series, Span, coverage_of, gaps_of
 from .prorated_rows import TimeEdges
-from .series import Expectation
-from .service import CachedQuery, RowSource, UsageSelection
-from .trend import range_of
+from .series import HOURS, hours_of_series
+from .service import UsageSelection
+from .trend import Expect, range_of
 
 EDGES = TimeEdges("edges")
 
 
 def coverage_report(
     selection: UsageSelection,
-    expected: Expectation,
+    expect: Expect,
     timezone: str,
     start: dt.datetime | None = None,
     end: dt.datetime | None = None,
@@ -36,12 +34,12 @@ def coverage_report(
     full_range = (start, end) if start and end else range_of(selection.usages, start, end)
     if full_range is None:
         return {"coverage": None, "mean_of_months": None, "expected_months": 0, "complete_months": 0, "series": []}
-    query = CachedQuery(_hours, "series_usage_type_id, series_site_id, series_meter_id")
-    has_days = timezone == selection.timezone and not expected.has_sites
-    rows = selection.rows(query, {EDGES: full_range}, by_days=False, hours_by_days=has_days, timezone=timezone)
+    has_days = timezone == selection.timezone
+    found = selection.find(HOURS, {EDGES: full_range}, by_days=False, hours_by_days=has_days, timezone=timezone)
+    rows = hours_of_series(selection, found, {EDGES: full_range}, timezone)
     months = bucket_edges(*full_range, "month", timezone)
     spans = [(max(begin, full_range[0]), min(until, full_range[1])) for begin, until in pairwise(months)]
-    series = [each for each in expected.complete(rows) if _is_expected(each, *full_range)]
+    series = [each for each in expect(found.has_sites).complete(rows) if _is_expected(each, *full_range)]
     reports = [_report(each, full_range, spans, timezone) for each in series]
     by_month = [month["coverage"] for report in reports for month in report["months"] if month["coverage"] is not None]
     mean = sum(by_month, Decimal(0)) / len(by_month) if by_month else None
@@ -52,11 +50,6 @@ def coverage_report(
         "complete_months": sum(share == 1 for share in by_month),
         "series": _with_names(reports),
     }
-
-
-def _hours(sources: tuple[RowSource, ...]) -> sa.Select[Any]:
-    (source,) = sources
-    return hours_by_series(source.edges, by_days=source.has_totals)
 
 
 def _is_expected(series: Series, begin: dt.datetime, end: dt.datetime) -> bool:

@@ -95,8 +95,11 @@ class DailyRows:
         agree = sa.func.bool_and(day_start(Organization.timezone, edge.c.day) == edge.c.start)
         return sa.select(agree).correlate(Organization).scalar_subquery()
 
-    def parts(self, partial_days: PartialDays) -> Any:
-        """Return the parts of the selected daily totals and usages, as a table like `prorated_rows`: COLUMNS."""
+    def parts(self, partial_days: PartialDays, *, instants_only: bool = False) -> Any:
+        """Return the parts of the selected daily totals and usages, as a table like `prorated_rows`: COLUMNS.
+
+        instants_only: whether there are no intervals.
+        """
         total = SELECTED_TOTALS.c
         days = self.table.c.days
         place = sa.func.width_bucket(total.day, days, type_=sa.Integer)
@@ -115,10 +118,10 @@ class DailyRows:
             .where(sa.or_(total.usage_count + total.carried_count > 0, total.amount != 0))
         ]  # fmt: skip
         if partial_days.has_front:
-            front = prorated_rows(self.front, USAGE_COLUMNS)
+            front = prorated_rows(self.front, USAGE_COLUMNS, instants_only=instants_only)
             sources.append(sa.select(*(front.c[name] for name in COLUMNS)))
         if partial_days.has_back:
-            back = prorated_rows(self.back, USAGE_COLUMNS)
+            back = prorated_rows(self.back, USAGE_COLUMNS, instants_only=instants_only)
             is_counted_here = sa.or_(self.back_is_place, back.c.usage_at >= self.back.first)
             replaced = {"place": self.count, "usage_count": sa.case((is_counted_here, back.c.usage_count), else_=0)}
             sources.append(sa.select(*(replaced.get(name, back.c[name]).label(name) for name in COLUMNS)))

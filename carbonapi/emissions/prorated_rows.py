@@ -29,6 +29,9 @@ USAGE_COLUMNS = (
 )  # fmt: skip
 SELECTED_USAGES: Any = sa.table("usage_rows", *(sa.column(each.key, each.type) for each in USAGE_COLUMNS))
 SELECTED_TOTALS: Any = sa.table("total_rows", *(sa.column(each.key, each.type) for each in DailyTotal.__table__.c))
+# When the first interval of the organization ends; null if it has none.
+FIRST_INTERVAL: Any = sa.table("first_interval", sa.column("usage_until", Usage.usage_until.type))
+SELECTED_SITES: Any = sa.table("site_rows", sa.column("id", sa.BigInteger))
 
 # The columns of a usage that its parts have.
 PART_COLUMNS = (*(column.key for column in USAGE_COLUMNS), "part_start", "part_end")
@@ -50,9 +53,9 @@ class TimeEdges:
 
     @cached_property
     def table(self) -> sa.CTE:
-        """A CTE of one row: the array `instants`, which the statement contains once."""
+        """A CTE of one row: the array `instants`, which the statement contains and PostgreSQL reads once."""
         array = sa.cast(sa.bindparam(f"{self.name}_instants", type_=sa.Text), ARRAY(TIMESTAMPTZ))
-        return sa.select(array.label("instants")).cte(self.name)
+        return sa.select(array.label("instants")).cte(self.name).prefix_with("MATERIALIZED", dialect="postgresql")
 
     def parameters(self, instants: Sequence[dt.datetime]) -> dict[str, Any]:
         """Return the parameters of these instants."""
@@ -82,13 +85,19 @@ def within(start: Any, end: Any) -> tuple[sa.ColumnElement[bool], sa.ColumnEleme
     )
 
 
-def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS, *, by_ownership: bool = False) -> Any:
+def prorated_rows(
+    edges: TimeEdges,
+    columns: Collection[str] = PART_COLUMNS,
+    *,
+    by_ownership: bool = False,
+    instants_only: bool = False,
+) -> Any:
     """Return the parts of the selected usages between the edges, as a table.
 
     Columns: `place`; the part's `amount`, in the unit of the type; `estimated_amount`, the same if it is estimated;
     `part_start` and `part_end` of an interval; `usage_count`, which is 1, or 0 if another part in the place counts
     the split usage; and the named columns of the usage. `valuation_id` is that of the part.
-    by_ownership: multiply the amounts by the shares of OWNERSHIP.
+    by_ownership: multiply the amounts by the shares of OWNERSHIP. instants_only: whether there are no intervals.
     """
     usage = SELECTED_USAGES.c
     names = dict.fromkeys(("usage_at", "quality", *columns))
@@ -108,6 +117,8 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS, *, 
         .select_from(whole_source)
         .where(is_instant)
     )
+    if instants_only:
+        return _with_estimates(whole.subquery("parts_of_usages"))
     places = edges.places_of(usage.usage_at, usage.usage_until)
     instants, place = edges.table.c.instants, places.c.place
     start, end = instants[place], instants[place + 1]
@@ -133,7 +144,10 @@ def prorated_rows(edges: TimeEdges, columns: Collection[str] = PART_COLUMNS, *, 
         .where(is_interval, start < end)
         .subquery("pieces")
     )
-    parts = whole.union_all(sa.select(part)).subquery("parts_of_usages")
+    return _with_estimates(whole.union_all(sa.select(part)).subquery("parts_of_usages"))
+
+
+def _with_estimates(parts: Any) -> Any:
     estimated = sa.case((parts.c.quality == "estimated", parts.c.amount))
     return sa.select(parts, estimated.label("estimated_amount")).subquery("parts")
 

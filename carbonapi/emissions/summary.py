@@ -42,7 +42,7 @@ def summary(
     outermost = (start_of_day(day, selection.timezone) for day in OUTER_DAYS)
     edges = [instant or outer for instant, outer in zip((start, end), outermost, strict=True)]
     query = CachedQuery(_sums, "co2e_kg DESC, id NULLS LAST, name", (breakdowns, selection.basis))
-    rows = selection.rows(query, {EDGES: edges}, by_days=GROUPS_OF_USAGES.isdisjoint(breakdowns))
+    rows = selection.find(query, {EDGES: edges}, by_days=GROUPS_OF_USAGES.isdisjoint(breakdowns)).rows
     whole = next(row for row in rows if row.breakdown is None)
     nothing = dict.fromkeys(selection.basis.sums, 0)
     answer: Figures = to_figures(whole) if whole.usage_count else nothing
@@ -72,5 +72,6 @@ def _sums(sources: tuple[RowSource, ...], breakdowns: tuple[str, ...], basis: Ba
         of_group = evaluate(added, basis, breakdown) if breakdown in LINE_GROUPS else evaluated
         key, id_, name = group_column(of_group, breakdown)
         group = (sa.literal(breakdown), sa.cast(sa.func.min(id_), sa.BigInteger), sa.func.min(name))
-        statements.append(join_names(sa.select(*group, *totals(of_group, basis), no_ids), of_group).group_by(key))
+        sums = sa.select(*group, *totals(of_group, basis), no_ids)
+        statements.append(join_names(sums, of_group, breakdown).group_by(key))
     return sa.union_all(*statements)

@@ -1,7 +1,7 @@
 """The trend: emissions by bucket of local time, added up by PostgreSQL."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,16 +25,17 @@ from .aggregation import (
 )
 from .buckets import bucket_edges
 from .comparison import comparison_range, is_folded, per_day
-from .coverage import SERIES, Series, coverage_of, hours_by_series
+from .coverage import SERIES, Series, coverage_of
 from .prorated_rows import TimeEdges
-from .series import NOTHING_EXPECTED, Expectation
-from .service import CachedQuery, RowSource, UsageSelection
+from .series import Expectation, expect_nothing, hours_of_series
+from .service import CachedQuery, Instants, RowSource, UsageSelection
 
 CURRENT, PREVIOUS = TimeEdges("edges"), TimeEdges("previous_edges")
+AMOUNTS = ("amount", "estimated_amount")
 ORDER = "is_whole DESC, group_id NULLS LAST"
 HOUR_COLUMNS = ("days", "readings", "periods")
 SERIES_COLUMNS = tuple(f"series_{name}" for name in SERIES)
-Instants = Sequence[dt.datetime]
+Expect = Callable[[bool], Expectation]
 
 
 def trend(
@@ -45,13 +46,13 @@ def trend(
     end: dt.datetime | None = None,
     group_by: str | None = None,
     compare: str | None = None,
-    expected: Expectation = NOTHING_EXPECTED,
+    expect: Expect = expect_nothing,
 ) -> list[Figures]:
     """Return kg CO2e and the number of usages of each `bucket` of local time, oldest first, including empty buckets.
 
     start, end: the range [start, end). Without them, the range is from the first usage to the last, which takes another
-    statement. compare: a key of `comparison_range`, which adds `previous` to each bucket. expected: the series that
-    should have data, besides those that have.
+    statement. compare: a key of `comparison_range`, which adds `previous` to each bucket. expect: returns the
+    series that should have data, besides those that have, for whether the actor sees sites.
     """
     full_range = (start, end) if start and end else range_of(selection.usages, start, end)
     if full_range is None:
@@ -59,11 +60,11 @@ def trend(
     edges = bucket_edges(*full_range, bucket, timezone)
     instants: dict[TimeEdges, Instants] = {CURRENT: _clip(edges, *full_range)}
     series = {CURRENT: _empty_buckets(edges, selection.basis.sums)}
-    for found in series[CURRENT]:
-        cut_start = start is not None and found["bucket_start"] < start
-        found["partial"] = cut_start or (end is not None and end < found["bucket_end"])
+    for each in series[CURRENT]:
+        cut_start = start is not None and each["bucket_start"] < start
+        each["partial"] = cut_start or (end is not None and end < each["bucket_end"])
         if group_by:
-            found["groups"] = []
+            each["groups"] = []
     if compare is not None:
         previous_edges, *previous_range = comparison_range(
             edges, start or edges[0], end or edges[-1], compare, bucket, timezone
@@ -73,14 +74,15 @@ def trend(
     # Daily totals have no sums of hours, users or sites, and they have the days of a single time zone.
     has_days = timezone == selection.timezone
     by_days = has_days and bucket != "hour" and group_by not in GROUPS_OF_USAGES
-    query = CachedQuery(_sums_and_hours, ORDER, (group_by, selection.basis))
-    hours_by_days = has_days and not expected.has_sites
-    rows = selection.rows(query, instants, by_days=by_days, hours_by_days=hours_by_days, timezone=timezone)
+    query = CachedQuery(_sums_and_hours, ORDER, (group_by, selection.basis), has_hours=True)
+    found = selection.find(query, instants, by_days=by_days, hours_by_days=has_days, timezone=timezone)
+    expected = expect(found.has_sites)
+    hours = hours_of_series(selection, found, instants, timezone)
     for edges_name, buckets in series.items():
-        of_series = [row for row in rows if row.is_previous == (edges_name == PREVIOUS)]
-        _add_sums(buckets, [row for row in of_series if row.days is None])
-        hours = [row for row in of_series if row.days is not None]
-        _add_coverage(buckets, expected.complete(hours), instants[edges_name], timezone)
+        is_previous = edges_name == PREVIOUS
+        _add_sums(buckets, [row for row in found.rows if row.is_previous == is_previous and row.days is None])
+        of_buckets = expected.complete([row for row in hours if row.is_previous == is_previous])
+        _add_coverage(buckets, of_buckets, instants[edges_name], timezone)
     if compare is not None:
         _add_comparison(series[CURRENT], series[PREVIOUS], bucket)
     return series[CURRENT]
@@ -150,8 +152,10 @@ def _sums_and_hours(sources: tuple[RowSource, ...], group_by: str | None, basis:
     for source in sources:
         is_previous = source.edges == PREVIOUS
         group = None if is_previous else group_by
-        added = aggregate(source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}")
-        hours = hours_by_series(source.edges, by_days=source.has_totals)
+        added = aggregate(
+            source.parts, [group] if group else [], "place", name=f"added_{source.edges.name}", amounts=AMOUNTS
+        )
+        hours = source.hours
         evaluated = evaluate(added, basis)
         sums = _sums(evaluated, basis, is_previous=is_previous)
         statements += [sums, _hours(hours, sums, is_previous=is_previous)]
@@ -176,7 +180,7 @@ def _sums(evaluated: Any, basis: Basis, group_by: str | None = None, *, is_previ
     # Every SELECT of the UNION has the columns of all of them.
     hours = (_null(name, ARRAY(sa.Integer)) for name in HOUR_COLUMNS)
     of_series = (_null(name, sa.BigInteger) for name in SERIES_COLUMNS)
-    return join_names(sa.select(*columns, *group, *of_series, *hours), evaluated).group_by(place, *keys)
+    return join_names(sa.select(*columns, *group, *of_series, *hours), evaluated, group_by).group_by(place, *keys)
 
 
 def _hours(of_types: sa.Select[Any], sums: sa.Select[Any], *, is_previous: bool) -> sa.Select[Any]:

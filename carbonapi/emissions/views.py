@@ -1,5 +1,6 @@
 """Views of emissions: trend, summary and bridge."""
 
+from functools import partial
 from typing import Any
 
 from flask.views import MethodView
@@ -68,7 +69,7 @@ class Trend(MethodView):
             narrow.end,
             asked.get("group_by"),
             asked.get("compare"),
-            expectation(narrow),
+            partial(expectation, narrow),
         )
 
 
@@ -84,7 +85,7 @@ class Coverage(MethodView):
         its usages. Without `start` and `end`, the range is from the first usage to the last.
         """
         return coverage_report(
-            UsageSelection.of(narrow), expectation(narrow), narrow.timezone, narrow.start, narrow.end
+            UsageSelection.of(narrow), partial(expectation, narrow), narrow.timezone, narrow.start, narrow.end
         )
 
 

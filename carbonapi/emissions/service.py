@@ -188,7 +188,7 @@ class UsageSelection:
         parameters: Mapping[str, Any],
         ranges: Collection[Instants],
     ) -> Sequence[sa.Row[Any]]:
-        """Return the rows of the statement of a query. ranges: all their usages are read, besides those of partial days.
+        """Return the rows of the statement of a query. ranges: their usages are read, and those of partial days.
 
         A statement that reads daily totals alone is prepared: it reads few rows by key, whatever the range is. One that
         reads usages is prepared for organizations without intervals. A plan that does not know how many intervals there

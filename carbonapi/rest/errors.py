@@ -20,7 +20,7 @@ from ..db import constraint_message, is_transient, roll_back, sqlstate
 from ..observability import metrics
 from .base_path import url_of
 from .cors import cors_headers
-from .fields import returned
+from .fields import JSONSchema, returned
 from .request_log import log_early_problem
 from .security_headers import SECURITY_HEADERS
 
@@ -70,6 +70,14 @@ DATABASE_ERRORS: dict[str, tuple[type[errors.CarbonError], str]] = {
 }
 
 
+class Messages(ma.fields.Raw):
+    """The messages about a field or line; of an element of an array, by field."""
+
+    def json_schema(self) -> JSONSchema:
+        messages = {"type": "array", "items": {"type": "string"}}
+        return {"anyOf": [messages, {"type": "object", "additionalProperties": messages}]}
+
+
 class ProblemSchema(ma.Schema):
     """An error, and how to resolve it (RFC 9457)."""
 
@@ -86,8 +94,11 @@ class ProblemSchema(ma.Schema):
     request_id = returned(ma.fields.String, "0f8fad5bd9cb469fa16570867728950e", "The id of the request in the log.")
     errors = ma.fields.Dict(
         keys=ma.fields.String(),
-        values=ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.List(ma.fields.String())),
-        metadata={"description": "Messages by location (`json`, `query` or `file`), then by field or line."},
+        values=ma.fields.Dict(keys=ma.fields.String(), values=Messages()),
+        metadata={
+            "description": "Messages by location (`json`, `query` or `file`), then by field or line. Those of a body "
+            "that is an array are by location, index and field."
+        },
     )
 
 
@@ -198,11 +209,24 @@ _DETAILS = {
 
 
 def _by_field(messages: dict[str, Any]) -> errors.Messages:
-    """Return marshmallow's messages as {location: {field: [message]}}. Messages of list elements become the field's."""
+    """Return marshmallow's messages as {location: {field: [message]}}. Messages of list elements become the field's.
+
+    Those of the elements of a body that is an array are {location: {index: {field: [message]}}}.
+    """
     return {
-        location: {name: list(dict.fromkeys(_flatten(nested))) for name, nested in fields.items()}
+        location: {
+            # Only the elements of an array have numbers for names.
+            str(name): {field: _unique(each) for field, each in nested.items()}
+            if isinstance(name, int)
+            else _unique(nested)
+            for name, nested in fields.items()
+        }
         for location, fields in messages.items()
     }
+
+
+def _unique(nested: Any) -> list[str]:
+    return list(dict.fromkeys(_flatten(nested)))
 
 
 def _flatten(nested: Any) -> Iterator[str]:
@@ -214,10 +238,12 @@ def _flatten(nested: Any) -> Iterator[str]:
 
 
 def _summary(messages: errors.Messages) -> str:
-    """Return the first message, with the name of its field."""
-    fields = next(iter(messages.values()))
-    name, field_messages = next(iter(fields.items()))
-    return field_messages[0] if name == "_schema" else f"{name}: {field_messages[0]}"
+    """Return the first message, with the name of its field, and its index in an array."""
+    fields: Any = next(iter(messages.values()))
+    name, found = next(iter(fields.items()))
+    if isinstance(found, dict):
+        return f"{len(fields)} invalid. At index {name}, {_summary({'json': found})}"
+    return str(found[0] if name == "_schema" else f"{name}: {found[0]}")
 
 
 def _carbon_error(error: errors.CarbonError) -> Response:

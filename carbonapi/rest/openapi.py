@@ -15,7 +15,7 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 
 from .. import errors
 from ..auth import EVERYONE
-from .errors import STATUS, ProblemMixin, problem_type
+from .errors import STATUS, Messages, ProblemMixin, problem_type
 from .fields import DecimalInput, ExactDecimal, UtcDateTime, UtcDateTimeOrDate
 from .idempotency import HEADER
 from .rate_limit_headers import POLICY, REMAINING
@@ -146,7 +146,7 @@ class Api(ProblemMixin, flask_smorest.Api):
         )
         converter = plugin.converter
         assert converter is not None
-        for field in (DecimalInput, ExactDecimal, UtcDateTime, UtcDateTimeOrDate):
+        for field in (DecimalInput, ExactDecimal, Messages, UtcDateTime, UtcDateTimeOrDate):
             converter.map_to_openapi_type(field, None, None)
         converter.add_attribute_function(_json_schema)
         self.register_converter(IdConverter, IdConverter.json_schema)

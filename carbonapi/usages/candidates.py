@@ -1,22 +1,26 @@
 """Candidates: usages about to be recorded, as a table of the statement, and the reasons why some cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from ..accounts.models import Organization, User
 from ..auth import scope_criteria
-from ..catalogue.factor_selection import country_of
-from ..catalogue.models import UsageType
-from ..catalogue.usage_valuations import choose_valuation, current_key, missing_time, valuation_of
+from ..catalogue.factor_selection import FactorLookup, country_of, factors_of_type, missing_factor_error
+from ..catalogue.models import LOCATION, EmissionFactor, UsageType
+from ..catalogue.usage_valuations import current_key, ensure_valuations_of, missing_time, valuation_of
 from ..catalogue.valuations import Valuation
-from ..db import db
-from ..errors import CarbonError, MissingFactor, ValidationFailed
+from ..db import db, is_any_of
+from ..errors import CarbonError, Conflict, ValidationFailed
 from ..periods.service import closed_error, is_open
 from .models import Usage
 from .validation import UNKNOWN_USER, archived_type, unknown_usage_type
 
+TABLE: Any = Usage.__table__
 # The columns that a caller sets; the others are derived.
 COLUMNS = {
     column.key: column.type
@@ -38,11 +42,31 @@ COLUMNS = {
     )
 }
 
+# The rules by which two usages are the same, and the messages for two usages of one request.
+EXTERNAL_ID_RULE, METER_RULE = (
+    next(rule for rule in (*TABLE.constraints, *TABLE.indexes) if rule.name == name)
+    for name in ("uq_usages_external_id", "uq_usages_meter")
+)
+REPEATED_EXTERNAL_ID = "Another usage of this request has the same external_id."
+REPEATED_METER = "Another usage of this request is of the same meter and time."
+
 
 def candidate_row(values: dict[str, Any]) -> Any:
     """Return a usage as a table of one row, with the columns COLUMNS and `place`, which is 1."""
     columns = [sa.cast(values.get(name), type_).label(name) for name, type_ in COLUMNS.items()]
     return sa.select(sa.literal(1).label("place"), *columns).subquery("candidate")
+
+
+def candidate_table(array: sa.ColumnElement[Any]) -> Any:
+    """Return the usages of a JSON array as a table, with the columns COLUMNS and `place`. See `as_json`."""
+    columns = [sa.column("place", sa.Integer), *(sa.column(name, type_) for name, type_ in COLUMNS.items())]
+    table = sa.func.json_to_recordset(sa.cast(array, postgresql.JSON)).table_valued(*columns, name="candidate")
+    return table.render_derived(with_types=True)
+
+
+def as_json(usages: Mapping[int, Mapping[str, Any]]) -> str:
+    """Return usages by their places as the array of `candidate_table`. Decimals are text, so they stay exact."""
+    return orjson.dumps([{**values, "place": place} for place, values in usages.items()], default=str).decode()
 
 
 def effective_region(candidates: Any) -> sa.ColumnElement[str]:
@@ -119,22 +143,65 @@ def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.
     )
 
 
-def create_missing_valuation(candidate: Any) -> CarbonError | None:
-    """Create the valuation that the only candidate of a table lacks, or return the error that prevents recording it."""
-    row = db.session.execute(unrecordable(candidate).limit(1)).one_or_none()
-    if row is None:  # Another request has created the valuation since.
-        return None
+def find_errors(candidates: Any) -> dict[int, CarbonError]:
+    """Create the valuations that candidates lack, and return the errors that prevent recording, by place."""
+    rows = db.session.execute(unrecordable(candidates)).all()
+    errors = {row.place: error for row in rows if (error := _error_of(row)) is not None}
+    unvalued = [row for row in rows if row.place not in errors]
+    if not unvalued:
+        return errors
+    for organization_id in {row.organization_id for row in unvalued}:
+        _create_valuations(organization_id, candidates, [row.place for row in unvalued])
+    find_factors = cache(factors_of_type)  # Many usages may lack the same factor.
+    for row in db.session.execute(unrecordable(candidates)):
+        if row.place not in errors:
+            errors[row.place] = _error_of(row) or _missing_factor(row, find_factors)
+    return errors
+
+
+def find_repetitions(candidates: Any) -> dict[int, CarbonError]:
+    """Return the errors of candidates with an external_id, or a meter and a time, that another usage has, by place."""
+    candidate, user = (
+        candidates.c,
+        sa.join(candidates, User, sa.and_(User.id == candidates.c.user_id, *scope_criteria(User))),
+    )
+    errors: dict[int, CarbonError] = {}
+    for rule, repeated in ((METER_RULE, REPEATED_METER), (EXTERNAL_ID_RULE, REPEATED_EXTERNAL_ID)):
+        key = rule.columns.keys()[1:]
+        is_taken = sa.exists().where(
+            Usage.organization_id == User.organization_id, *(Usage.__table__.c[name] == candidate[name] for name in key)
+        )
+        count = sa.func.count().over(partition_by=[User.organization_id, *(candidate[name] for name in key)])
+        rows = sa.select(candidate.place, is_taken.label("is_taken"), count.label("count")).select_from(user)
+        found = rows.where(candidate[key[0]].is_not(None)).subquery("found")
+        message, field = rule.info["message"], rule.info["field"]
+        for row in db.session.execute(sa.select(found).where(found.c.is_taken | (found.c.count > 1))):
+            errors[row.place] = Conflict(message if row.is_taken else repeated, field=field)
+    return errors
+
+
+def _error_of(row: Any) -> CarbonError | None:
+    """Return the error of an unrecordable candidate, or None if it only lacks a valuation."""
     if row.known_user_id is None:
         return ValidationFailed(UNKNOWN_USER % row.user_id, field="user_id")
     if row.known_type_id is None:
         return unknown_usage_type(row.usage_type_id)
-    usage_type = db.session.get_one(UsageType, row.known_type_id)
-    if usage_type.archived:
-        return archived_type(usage_type)
+    if row.archived:
+        return archived_type(db.session.get_one(UsageType, row.known_type_id))
     if not row.is_open:
         return closed_error(row.organization_id, row.usage_at)
-    try:
-        choose_valuation(row.organization_id, usage_type, row.region, row.usage_at, row.usage_until)
-    except MissingFactor as error:
-        return error
     return None
+
+
+def _create_valuations(organization_id: int, candidates: Any, places: Sequence[int]) -> None:
+    row = unrecordable(candidates).order_by(None).subquery("unvalued").c
+    usages = sa.select(row.usage_type_id, row.region, row.usage_at, row.usage_until)
+    ensure_valuations_of(
+        organization_id, usages.where(row.organization_id == organization_id, is_any_of(row.place, places))
+    )
+
+
+def _missing_factor(row: Any, find_factors: Callable[[int, int], Sequence[EmissionFactor]]) -> CarbonError:
+    usage_type = db.session.get_one(UsageType, row.known_type_id)
+    lookup = FactorLookup(usage_type.id, row.organization_id, row.region, LOCATION, row.missing_at)
+    return missing_factor_error(usage_type, lookup, find_factors(usage_type.id, row.organization_id))

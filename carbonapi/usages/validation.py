@@ -1,6 +1,7 @@
 """Validation of usages, and the errors for usages that cannot be recorded or corrected."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 from ..auth import get_visible
 from ..catalogue.models import UsageType
@@ -30,7 +31,15 @@ def get_active_type(usage_type_id: int, current_id: int | None = None) -> UsageT
         usage_type = get_visible(UsageType, usage_type_id)
     except NotFound:
         raise unknown_usage_type(usage_type_id) from None
-    if usage_type.archived and usage_type_id != current_id:
+    return usage_type if usage_type_id == current_id else pick_active_type({usage_type_id: usage_type}, usage_type_id)
+
+
+def pick_active_type(found: Mapping[int, UsageType], usage_type_id: int) -> UsageType:
+    """Return one of the usage types that were found. It must not be archived."""
+    usage_type = found.get(usage_type_id)
+    if usage_type is None:
+        raise unknown_usage_type(usage_type_id)
+    if usage_type.archived:
         raise archived_type(usage_type)
     return usage_type
 

@@ -196,10 +196,11 @@ class Blueprint(flask_smorest.Blueprint):
             if schema:
                 step = self.arguments(ObjectOrArray(schema) if array else schema)(step)
             if schema and gives and array:
-                responses = {str(success): response_doc(gives, array)}
+                responses = {success: response_doc(gives, array)}
                 step = self.doc(requestBody=request_doc(schema), responses=responses)(step)
             conventions: dict[str, Any] = {"tagged": has_etag(model), "conflicts": can_conflict(model)}
             conventions |= {"created": success == 201, "idempotent": not rules.is_public, "secret": rules.secret}
+            conventions["array"] = array is not None
             return self._guard(step, WRITERS, None, WRITES, **conventions)
 
         return decorate

@@ -20,7 +20,7 @@ from ..db import constraint_message, is_transient, roll_back, sqlstate
 from ..observability import metrics
 from .base_path import url_of
 from .cors import cors_headers
-from .fields import JSONSchema, returned
+from .fields import returned
 from .request_log import log_early_problem
 from .security_headers import SECURITY_HEADERS
 
@@ -70,12 +70,8 @@ DATABASE_ERRORS: dict[str, tuple[type[errors.CarbonError], str]] = {
 }
 
 
-class Messages(ma.fields.Raw):
-    """The messages about a field or line; of an element of an array, by field."""
-
-    def json_schema(self) -> JSONSchema:
-        messages = {"type": "array", "items": {"type": "string"}}
-        return {"anyOf": [messages, {"type": "object", "additionalProperties": messages}]}
+MESSAGES = {"type": "array", "items": {"type": "string"}}
+MESSAGES_BY_FIELD = {"type": "object", "additionalProperties": MESSAGES}
 
 
 class ProblemSchema(ma.Schema):
@@ -94,7 +90,9 @@ class ProblemSchema(ma.Schema):
     request_id = returned(ma.fields.String, "0f8fad5bd9cb469fa16570867728950e", "The id of the request in the log.")
     errors = ma.fields.Dict(
         keys=ma.fields.String(),
-        values=ma.fields.Dict(keys=ma.fields.String(), values=Messages()),
+        values=ma.fields.Dict(
+            keys=ma.fields.String(), values=ma.fields.Raw(metadata={"anyOf": [MESSAGES, MESSAGES_BY_FIELD]})
+        ),
         metadata={
             "description": "Messages by location (`json`, `query` or `file`), then by field or line. Those of a body "
             "that is an array are by location, index and field."

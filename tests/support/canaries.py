@@ -68,7 +68,7 @@ def requests_for_all_operations(app, ids):
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
             operation = document["paths"].get(template, {}).get(method.lower(), {})
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            yield rule.rule, method, path, {"json": content["example"]} if content else {}
+            yield rule.rule, method, path, {"json": examples_of(content)[0]} if content else {}
 
 
 def path_arguments(app, rule):

@@ -1,7 +1,8 @@
 """Candidates: usages about to be recorded, as a table of the statement, and the reasons why some cannot be."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -9,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from ..accounts.models import Organization, User
-from ..auth import scope_criteria
+from ..auth import find_visible, scope_criteria
 from ..catalogue.factor_selection import FactorLookup, country_of, factors_of_type, missing_factor_error
-from ..catalogue.models import LOCATION, EmissionFactor, UsageType
+from ..catalogue.models import LOCATION, UsageType
 from ..catalogue.usage_valuations import current_key, ensure_valuations_of, missing_time, valuation_of
 from ..catalogue.valuations import Valuation
 from ..db import db, is_any_of
@@ -146,16 +147,42 @@ def unrecordable(candidates: Any, *user_criteria: sa.ColumnElement[bool]) -> sa.
 def find_errors(candidates: Any) -> dict[int, CarbonError]:
     """Create the valuations that candidates lack, and return the errors that prevent recording, by place."""
     rows = db.session.execute(unrecordable(candidates)).all()
-    errors = {row.place: error for row in rows if (error := _error_of(row)) is not None}
-    unvalued = [row for row in rows if row.place not in errors]
+    closed = cache(closed_error)  # The period of an organization that ends last covers all of its closed times.
+    earliest = {row.organization_id: row.usage_at for row in sorted(rows, key=attrgetter("usage_at"), reverse=True)}
+    errors: dict[int, CarbonError] = {}
+    unvalued: list[Any] = []
+    for row in rows:
+        if row.known_user_id is None:
+            errors[row.place] = ValidationFailed(UNKNOWN_USER % row.user_id, field="user_id")
+        elif row.known_type_id is None:
+            errors[row.place] = unknown_usage_type(row.usage_type_id)
+        elif row.archived:
+            errors[row.place] = archived_type(row)
+        elif not row.is_open:
+            errors[row.place] = closed(row.organization_id, earliest[row.organization_id])
+        else:
+            unvalued.append(row)
+    return errors | _create_valuations(candidates, unvalued)
+
+
+def _create_valuations(candidates: Any, unvalued: Sequence[Any]) -> dict[int, CarbonError]:
+    """Create the valuations that these candidates lack, and return the errors of those without a factor, by place."""
     if not unvalued:
-        return errors
-    for organization_id in {row.organization_id for row in unvalued}:
-        _create_valuations(organization_id, candidates, [row.place for row in unvalued])
-    find_factors = cache(factors_of_type)  # Many usages may lack the same factor.
-    for row in db.session.execute(unrecordable(candidates)):
-        if row.place not in errors:
-            errors[row.place] = _error_of(row) or _missing_factor(row, find_factors)
+        return {}
+    places = [row.place for row in unvalued]
+    for organization_id in sorted({row.organization_id for row in unvalued}):
+        each = unrecordable(candidates).order_by(None).subquery("unvalued").c
+        usages = sa.select(each.usage_type_id, each.region, each.usage_at, each.usage_until)
+        of_organization = (each.organization_id == organization_id, is_any_of(each.place, places))
+        ensure_valuations_of(organization_id, usages.where(*of_organization))
+    still = [row for row in db.session.execute(unrecordable(candidates)) if row.place in {*places}]
+    # Many usages may lack the same factor.
+    types, factors = find_visible(UsageType, {row.usage_type_id for row in still}), cache(factors_of_type)
+    errors: dict[int, CarbonError] = {}
+    for row in still:
+        lookup = FactorLookup(row.usage_type_id, row.organization_id, row.region, LOCATION, row.missing_at)
+        of_type = factors(row.usage_type_id, row.organization_id)
+        errors[row.place] = missing_factor_error(types[row.usage_type_id], lookup, of_type)
     return errors
 
 
@@ -178,30 +205,3 @@ def find_repetitions(candidates: Any) -> dict[int, CarbonError]:
         for row in db.session.execute(sa.select(found).where(found.c.is_taken | (found.c.count > 1))):
             errors[row.place] = Conflict(message if row.is_taken else repeated, field=field)
     return errors
-
-
-def _error_of(row: Any) -> CarbonError | None:
-    """Return the error of an unrecordable candidate, or None if it only lacks a valuation."""
-    if row.known_user_id is None:
-        return ValidationFailed(UNKNOWN_USER % row.user_id, field="user_id")
-    if row.known_type_id is None:
-        return unknown_usage_type(row.usage_type_id)
-    if row.archived:
-        return archived_type(db.session.get_one(UsageType, row.known_type_id))
-    if not row.is_open:
-        return closed_error(row.organization_id, row.usage_at)
-    return None
-
-
-def _create_valuations(organization_id: int, candidates: Any, places: Sequence[int]) -> None:
-    row = unrecordable(candidates).order_by(None).subquery("unvalued").c
-    usages = sa.select(row.usage_type_id, row.region, row.usage_at, row.usage_until)
-    ensure_valuations_of(
-        organization_id, usages.where(row.organization_id == organization_id, is_any_of(row.place, places))
-    )
-
-
-def _missing_factor(row: Any, find_factors: Callable[[int, int], Sequence[EmissionFactor]]) -> CarbonError:
-    usage_type = db.session.get_one(UsageType, row.known_type_id)
-    lookup = FactorLookup(usage_type.id, row.organization_id, row.region, LOCATION, row.missing_at)
-    return missing_factor_error(usage_type, lookup, find_factors(usage_type.id, row.organization_id))

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from typing import Any
 
 from ..auth import get_visible
 from ..catalogue.models import UsageType
@@ -48,5 +49,6 @@ def unknown_usage_type(usage_type_id: int) -> ValidationFailed:
     return ValidationFailed(UNKNOWN_USAGE_TYPE % usage_type_id, field="usage_type_id")
 
 
-def archived_type(usage_type: UsageType) -> ValidationFailed:
+def archived_type(usage_type: Any) -> ValidationFailed:
+    """Return the error for an archived usage type. usage_type: its row, with `name` and `unit`."""
     return ValidationFailed(ARCHIVED_TYPE % (usage_type.name, usage_type.unit), field="usage_type_id")

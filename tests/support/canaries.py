@@ -5,6 +5,7 @@ from carbonapi.catalogue.models import EmissionFactor
 from carbonapi.db import db
 
 from . import factories
+from .documents import examples_of
 
 CANARY = "canary-5d1f"
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}

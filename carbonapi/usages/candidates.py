@@ -188,18 +188,17 @@ def _create_valuations(candidates: Any, unvalued: Sequence[Any]) -> dict[int, Ca
 
 def find_repetitions(candidates: Any) -> dict[int, CarbonError]:
     """Return the errors of candidates with an external_id, or a meter and a time, that another usage has, by place."""
-    candidate, user = (
-        candidates.c,
-        sa.join(candidates, User, sa.and_(User.id == candidates.c.user_id, *scope_criteria(User))),
-    )
+    candidate = candidates.c
+    with_user = sa.join(candidates, User, sa.and_(User.id == candidate.user_id, *scope_criteria(User)))
     errors: dict[int, CarbonError] = {}
+    # Of the columns of a rule, the first is the organization, which is that of the user.
     for rule, repeated in ((METER_RULE, REPEATED_METER), (EXTERNAL_ID_RULE, REPEATED_EXTERNAL_ID)):
         key = rule.columns.keys()[1:]
         is_taken = sa.exists().where(
             Usage.organization_id == User.organization_id, *(Usage.__table__.c[name] == candidate[name] for name in key)
         )
         count = sa.func.count().over(partition_by=[User.organization_id, *(candidate[name] for name in key)])
-        rows = sa.select(candidate.place, is_taken.label("is_taken"), count.label("count")).select_from(user)
+        rows = sa.select(candidate.place, is_taken.label("is_taken"), count.label("count")).select_from(with_user)
         found = rows.where(candidate[key[0]].is_not(None)).subquery("found")
         message, field = rule.info["message"], rule.info["field"]
         for row in db.session.execute(sa.select(found).where(found.c.is_taken | (found.c.count > 1))):

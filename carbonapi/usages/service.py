@@ -22,7 +22,7 @@ from .ledger import bulk, single
 from .ledger.sql import SPLIT, VALUATION_DEPENDS_ON, split_difference
 from .models import Usage
 from .places import FIELDS, place_again
-from .validation import get_active_type, interval_error
+from .validation import check_days, get_active_type, interval_error
 
 Values = dict[str, Any]
 CHANGED_CATALOGUE = "The catalogue changed at the same time. Repeat the request."
@@ -53,6 +53,7 @@ def record_many(usages: Sequence[Values]) -> list[int]:
 
     Raises ValidationFailed or Conflict with the errors by index if there are any.
     """
+    check_days(usages)
     completed, errors = complete(usages)
     if errors:
         raise elements_rejected(errors | _find_errors(completed))

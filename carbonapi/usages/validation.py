@@ -1,7 +1,7 @@
 """Validation of usages, and the errors for usages that cannot be recorded or corrected."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..auth import get_visible
@@ -15,6 +15,17 @@ ARCHIVED_TYPE = "%s (%s) is archived and accepts no new usages."
 END_BEFORE_START = "usage_until must be later than usage_at."
 MAX_INTERVAL = dt.timedelta(days=3653)
 INTERVAL_TOO_LONG = "An interval must not be longer than ten years. Divide it into several usages."
+
+# Each day of an interval has a daily total. So many take seconds.
+MAX_DAYS = 1_000_000
+TOO_MANY_DAYS = f"The intervals of an array must not have more than {MAX_DAYS:,} days together. Send several arrays."
+
+
+def check_days(usages: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ValidationFailed if the intervals of usages to record have more than MAX_DAYS days together."""
+    intervals = (fields for fields in usages if fields.get("usage_until") is not None)
+    if sum((fields["usage_until"] - fields["usage_at"]).days for fields in intervals) > MAX_DAYS:
+        raise ValidationFailed(TOO_MANY_DAYS, field="_schema")
 
 
 def interval_error(usage_at: dt.datetime | None, usage_until: dt.datetime | None) -> str | None:

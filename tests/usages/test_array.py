@@ -346,6 +346,18 @@ def test_array_has_1_to_1000_usages(as_member, number, status):
         assert answer.json["ids"] == sorted(set(answer.json["ids"]))
 
 
+def test_intervals_of_an_array_have_a_million_days(as_member):
+    bills = [at(1, usage_at="2000-01-01T00:00:00Z", usage_until="2009-12-31T00:00:00Z")] * 274
+
+    answer = as_member.post("/usages", json=bills)
+
+    assert answer.status_code == 422
+    assert answer.json["detail"].startswith(
+        "The intervals of an array must not have more than 1,000,000 days together."
+    )
+    assert as_member.post("/usages", json=bills[:2]).status_code == 201
+
+
 def test_array_counts_as_one_write(as_member):
     left = []
     for body in (at(1), [at(2), at(3)], at(4)):

@@ -122,17 +122,6 @@ USAGES = (
     ),
     Request(
         "record_usage",
-        "Record several usages: all of them or none",
-        body=[
-            {"usage_type_id": 101, "usage_at": "2019-01-01T00:00:00Z", "amount": 3},
-            {"usage_type_id": 101, "usage_at": "2019-02-01T00:00:00Z", "amount": 4},
-        ],
-        saves={"first_id": "answer.ids[0]", "second_id": "answer.ids[1]"},
-        expects={"answer.ids.length": 2},
-    ),
-    Request("delete_usages", "Delete them", query="id={{first_id}}&id={{second_id}}"),
-    Request(
-        "record_usage",
         "Record several usages, one of them invalid: the errors are by index",
         body=[
             {"usage_type_id": 101, "usage_at": "2019-01-01T00:00:00Z", "amount": 3},

@@ -16,7 +16,7 @@ END_BEFORE_START = "usage_until must be later than usage_at."
 MAX_INTERVAL = dt.timedelta(days=3653)
 INTERVAL_TOO_LONG = "An interval must not be longer than ten years. Divide it into several usages."
 
-# Each day of an interval has a daily total. So many take seconds.
+# Each day of an interval has a daily total. To write a million takes seconds.
 MAX_DAYS = 1_000_000
 TOO_MANY_DAYS = f"The intervals of an array must not have more than {MAX_DAYS:,} days together. Send several arrays."
 

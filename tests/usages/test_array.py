@@ -257,7 +257,8 @@ def test_repeated_usage_is_a_conflict(as_manager, organization, usages, indexes)
     assert as_manager.post("/usages", json=[at(9)], headers={"Idempotency-Key": "a"}).status_code == 201
 
 
-def test_closed_period_is_a_conflict(as_manager):
+def test_closed_period_is_a_conflict(as_manager, organization):
+    factories.valuation(organization.id)  # So that the other usages lack nothing.
     period = as_manager.post("/closed-periods", json={"until": "2024-01-10T00:00:00Z"}).json
 
     answer = as_manager.post("/usages", json=[at(10), at(9), at(11), at(1)])
@@ -268,13 +269,15 @@ def test_closed_period_is_a_conflict(as_manager):
     assert count(as_manager) == 0
 
 
-def test_missing_factors_keep_their_type(as_manager, electricity):
+def test_missing_factors_keep_their_type(as_manager, organization, electricity):
+    factories.valuation(organization.id)  # So that the other usage lacks nothing.
     usages = [at(1), *(at(1, usage_type_id=electricity, usage_at=f"{year}-01-01T00:00:00Z") for year in (2022, 2026))]
 
     answer = as_manager.post("/usages", json=usages)
 
     assert list(errors_of(answer)) == ["1", "2"]
     assert answer.json["type"] == "urn:carbonapi:problem:missing-factor"
+    assert count(as_manager) == 0
 
 
 def test_errors_are_few_statements(as_manager, electricity, statements):
@@ -287,7 +290,8 @@ def test_errors_are_few_statements(as_manager, electricity, statements):
     assert sent[1] <= sent[0]
 
 
-def test_member_may_not_record_for_others(as_member, as_manager):
+def test_member_may_not_record_for_others(as_member, as_manager, organization):
+    factories.valuation(organization.id)  # So that both usages lack nothing else.
     answer = as_member.post("/usages", json=[at(1), at(1, user_id=as_manager.user.id)])
 
     assert answer.json["errors"]["json"] == {"1": {"user_id": [f"There is no user {as_manager.user.id}."]}}

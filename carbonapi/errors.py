@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 MAX_ERRORS_SHOWN = 100  # Of the invalid rows of a file.
-Messages = dict[str, dict[str, list[str]]]
+# By location, and by field or line. Of the elements of an array: by location, index and field.
+Messages = Mapping[str, Mapping[str, list[str] | Mapping[str, list[str]]]]
 
 
 class CarbonError(Exception):
@@ -12,7 +14,8 @@ class CarbonError(Exception):
 
     code: the stable name of the kind of error, for programs. title: its name for people. Both are words of the class's
     name: NotFound has the code `not-found` and the title `Not found`.
-    errors: messages by location, which is "json", "query" or "file", and by field or line.
+    errors: messages by location, which is "json", "query" or "file", and by field or line. Of an array: by location,
+    index and field.
     """
 
     code: str
@@ -103,3 +106,19 @@ def rows_rejected(
     shown = {str(line): errors[line] for line in sorted(errors)[:MAX_ERRORS_SHOWN]}
     rows = "1 invalid row" if count == 1 else f"{count} invalid rows"
     return ValidationFailed(f"{rows}; {outcome}. First error: line {min(errors)}.", {"file": shown})
+
+
+def elements_rejected(errors: Mapping[int, CarbonError]) -> CarbonError:
+    """Return an error with those of the elements of an array, by index.
+
+    It is of their class if they have the same one; else a Conflict if all are conflicts, or ValidationFailed.
+    """
+    kinds = {type(error) for error in errors.values()}
+    kind = kinds.pop() if len(kinds) == 1 else Conflict if all(issubclass(each, Conflict) for each in kinds) else None
+    first = min(errors)
+    elements = "1 element" if len(errors) == 1 else f"{len(errors)} elements"
+    message = f"{elements} rejected, so nothing was recorded. First error, at index {first}: {errors[first]}"
+    by_index: dict[str, Any] = {
+        str(index): errors[index].errors.get("json", {"_schema": [str(errors[index])]}) for index in sorted(errors)
+    }
+    return (kind or ValidationFailed)(message, {"json": by_index})

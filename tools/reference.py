@@ -163,6 +163,13 @@ def as_power(number: int) -> str:
 # Where a limit is defined, how it is shown, and its meaning.
 CONSTANTS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("carbonapi.rest.request_parsing", "JSON_MAX_BYTES", in_bytes, "Body of a request with JSON."),
+    ("carbonapi.rest.arrays", "MAX_ELEMENTS", "{:,}".format, "Usages in the array of a request."),
+    (
+        "carbonapi.usages.validation",
+        "MAX_DAYS",
+        "{:,}".format,
+        "Days of the intervals in the array of a request, together.",
+    ),
     ("carbonapi.rest.idempotency", "MAX_BYTES", in_bytes, "Response that an `Idempotency-Key` can repeat."),
     ("carbonapi.rest.idempotency", "RETENTION", in_hours, "Retention of an `Idempotency-Key`."),
     ("carbonapi.accounts.invitations", "VALIDITY", in_hours, "Validity of an invitation or a password reset."),

@@ -1,12 +1,12 @@
 """The rows that the actor may see."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ..db import Model, db, prepare
+from ..db import Model, db, is_any_of, prepare
 from ..errors import NotFound, ValidationFailed
 from .actors import current_actor
 
@@ -34,8 +34,24 @@ def get_visible(model: type[M], id_: int, narrow: Narrow | None = None, *, lock:
     statement = narrow(statement) if narrow else statement
     row = db.session.scalar(prepare(statement.with_for_update(of=model) if lock else statement))
     if row is None:
-        raise NotFound(f"There is no {display_name(model)} {id_}.")
+        raise _not_found(model, id_)
     return row
+
+
+def find_visible(model: type[M], ids: Collection[int]) -> dict[int, M]:
+    """Return the visible rows with these ids, by id. Without ids, send no statement."""
+    if not ids:
+        return {}
+    statement = visible(model).where(is_any_of(_id(model), sorted(ids)))
+    return {_id(row): row for row in db.session.scalars(prepare(statement))}
+
+
+def pick_referenced(rows: Mapping[int, M], model: type[M], id_: int, field: str) -> M:
+    """Return one of the rows of `find_visible` to which a field of the body refers. Raise like get_referenced."""
+    with _as_invalid(field, "json"):
+        if id_ not in rows:
+            raise _not_found(model, id_)
+        return rows[id_]
 
 
 def get_referenced(model: type[M], id_: int, field: str, location: str = "json") -> M:
@@ -69,6 +85,10 @@ def get_all_visible(model: type[M], ids: list[int], *, lock: bool = False) -> li
     if missing:
         raise NotFound(f"There is no {display_name(model)} {', '.join(map(str, missing))}. Nothing was changed.")
     return list(rows)
+
+
+def _not_found(model: type[M], id_: int) -> NotFound:
+    return NotFound(f"There is no {display_name(model)} {id_}.")
 
 
 def _id(model: Any) -> Any:

@@ -5,6 +5,7 @@ a shared one; within each, the factor of a subdivision over that of its country,
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,23 +64,36 @@ def country_of(region: Any) -> Any:
     return region[:2] if isinstance(region, str) else sa.func.left(region, 2)
 
 
-def missing_factor_error(usage_type: UsageType, lookup: FactorLookup) -> MissingFactor:
-    """Return the error that names the missing factor and the nearest existing ones."""
-    before, after, field = missing_factor_parts(usage_type, lookup)
+def missing_factor_error(
+    usage_type: UsageType, lookup: FactorLookup, factors: Sequence[EmissionFactor] | None = None
+) -> MissingFactor:
+    """Return the error that names the missing factor and the nearest existing ones.
+
+    factors: those of `factors_of_type`, if the caller has read them.
+    """
+    before, after, field = missing_factor_parts(usage_type, lookup, factors)
     return MissingFactor(f"{before}{format_datetime(lookup.moment)}{after}", field=field)
 
 
-def missing_factor_parts(usage_type: UsageType, lookup: FactorLookup) -> tuple[str, str, str]:
+def factors_of_type(usage_type_id: int, organization_id: int) -> Sequence[EmissionFactor]:
+    """Return the factors of a usage type that an organization may use, in the order of their time."""
+    return db.session.scalars(
+        sa.select(EmissionFactor)
+        .where(EmissionFactor.usage_type_id == usage_type_id)
+        .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == organization_id))
+        .order_by(EmissionFactor.valid_from)
+    ).all()
+
+
+def missing_factor_parts(
+    usage_type: UsageType, lookup: FactorLookup, factors: Sequence[EmissionFactor] | None = None
+) -> tuple[str, str, str]:
     """Return the text of that error before the moment and after it, and the name of its field.
 
     They are the same for all moments between two changes of the valid factors.
     """
-    factors = db.session.scalars(
-        sa.select(EmissionFactor)
-        .where(EmissionFactor.usage_type_id == usage_type.id)
-        .where(EmissionFactor.organization_id.is_(None) | (EmissionFactor.organization_id == lookup.organization_id))
-        .order_by(EmissionFactor.valid_from)
-    ).all()
+    if factors is None:
+        factors = factors_of_type(usage_type.id, lookup.organization_id)
     of_method = [factor for factor in factors if factor.method == lookup.method]
     kind = "" if lookup.method == DEFAULT_METHOD else f"{lookup.method}-based "
     before = f"{usage_type.name} ({usage_type.unit}) has no {kind}emission factor at "

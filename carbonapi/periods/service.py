@@ -85,8 +85,12 @@ def closed_error(organization_id: int, *moments: dt.datetime) -> Conflict:
 
 def check_adjusted_period(organization_id: int, closed_period_id: int) -> None:
     """Raise ValidationFailed if an adjustment names a period that is not closed in its organization."""
-    period = get_referenced(ClosedPeriod, closed_period_id, "adjusts_closed_period_id")
+    check_is_closed(get_referenced(ClosedPeriod, closed_period_id, "adjusts_closed_period_id"), organization_id)
+
+
+def check_is_closed(period: ClosedPeriod, organization_id: int) -> None:
+    """Raise ValidationFailed if the period that an adjustment names is not closed in its organization."""
     if period.organization_id != organization_id or period.reopened_at is not None:
         raise ValidationFailed(
-            f"Period {closed_period_id} is not closed. Correct the usage itself.", field="adjusts_closed_period_id"
+            f"Period {period.id} is not closed. Correct the usage itself.", field="adjusts_closed_period_id"
         )

@@ -86,11 +86,16 @@ def _request(request: Request, operation: dict[str, Any], document: dict[str, An
         sent["auth"] = _bearer(request.bearer or BEARERS[security[0]])
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         sent["header"].insert(0, {"key": "Content-Type", "value": media_type})
-        sent["body"] = _body(content["example"] if request.body is None else request.body)
+        sent["body"] = _body(_example(content) if request.body is None else request.body)
         break
     events = [_event("prerequest", request.prerequest)] if request.prerequest else []
     events.append(_event("test", test_script(request, operation, document)))
     return {"name": request.name or operation["summary"], "event": events, "request": sent}
+
+
+def _example(content: dict[str, Any]) -> Any:
+    """Return the example of a body; of an object, if it can also be an array."""
+    return content["example"] if "example" in content else content["examples"]["one"]["value"]
 
 
 def _body(body: Any) -> dict[str, Any]:

@@ -68,7 +68,17 @@ DELETION = (
     Request("delete_api_key"),
     Request("delete_usage", query="reason=It belongs to another building."),
     Request("get_usage", "Get a deleted usage: not found", error=errors.NotFound),
-    Request("delete_usages", query="id={{bill_id}}&id={{adjustment_id}}"),
+    Request(
+        "record_usage",
+        "Record several usages by mistake: all of them or none",
+        body=[
+            {"usage_type_id": 101, "usage_at": "2026-06-01T00:00:00Z", "amount": 3},
+            {"usage_type_id": 101, "usage_at": "2026-07-01T00:00:00Z", "amount": 4},
+        ],
+        saves={"first_id": "answer.ids[0]", "second_id": "answer.ids[1]"},
+        expects={"answer.ids.length": 2},
+    ),
+    Request("delete_usages", query="id={{bill_id}}&id={{adjustment_id}}&id={{first_id}}&id={{second_id}}"),
     Request(
         "create_meter",
         "Create a meter by mistake",

@@ -120,6 +120,16 @@ USAGES = (
         error=errors.ValidationFailed,
         expects={"Object.keys(answer.errors.json).sort()": ["amount", "usage_at"]},
     ),
+    Request(
+        "record_usage",
+        "Record several usages, one of them invalid: the errors are by index",
+        body=[
+            {"usage_type_id": 101, "usage_at": "2019-01-01T00:00:00Z", "amount": 3},
+            {"usage_type_id": 101, "usage_at": "2019-02-01T00:00:00Z", "amount": -4},
+        ],
+        error=errors.ValidationFailed,
+        expects={"answer.errors.json": {"1": {"amount": ["Must not be negative."]}}},
+    ),
     Request("get_usage", expects={"answer.amount": 12.5}),
     Request(
         "correct_usage",

@@ -6,11 +6,12 @@ from typing import Any
 import flask_smorest
 import marshmallow as ma
 import sqlalchemy as sa
-from flask import Response, request
+from flask import Response, current_app, request
 
 from ..auth import EVERYONE, WRITERS, require_login
 from ..db import Model, db, is_retryable, roll_back, use_autocommit
 from ..rate_limiting.limits import IMPORTS, WRITES, RateLimit
+from .arrays import ObjectOrArray, request_doc, response_doc
 from .base_path import url_of
 from .copy_stream import example_file, export_response
 from .etag import matches_if_none_match
@@ -155,13 +156,17 @@ class Blueprint(flask_smorest.Blueprint):
         status: int | None = None,
         *,
         location: str | None = None,
+        array: type[ma.Schema] | None = None,
     ) -> Decorator:
         """POST. The view gets the fields of the body, and returns the row that it wrote.
 
         status: 201 by default, or 204 if it gives nothing. location: the path of the new row's list, if it differs from
         the path of the request. It may have the arguments of the path in braces.
+        array: the schema of the response to an array of up to MAX_ELEMENTS bodies. Then the view gets the list of their
+        fields, and returns what this schema dumps, without ETag and Location. All of them have an effect, or none.
         """
         success = status or (201 if gives else 204)
+        schema = takes() if isinstance(takes, type) else takes
 
         def decorate(view: View) -> View:
             rules, model = rules_of(view), returned_model(view)
@@ -172,6 +177,8 @@ class Blueprint(flask_smorest.Blueprint):
                 if rules.is_single_statement:
                     use_autocommit()
                 row = view(*args, **path)
+                if array and isinstance(args[-1], list):
+                    return Response(current_app.json.dumps(array().dump(row)), success, mimetype="application/json")
                 db.session.flush()
                 headers = {"ETag": f'"{row.etag}"'} if has_etag(model) else {}
                 headers |= {} if rules.is_cacheable else {"Cache-Control": "no-store"}
@@ -186,10 +193,14 @@ class Blueprint(flask_smorest.Blueprint):
             step = retry_on_conflict(commit_after(step))
             if rules.counts:
                 step = count_fields_before(step, rules.counts)
-            if takes:
-                step = self.arguments(takes() if isinstance(takes, type) else takes)(step)
+            if schema:
+                step = self.arguments(ObjectOrArray(schema) if array else schema)(step)
+            if schema and gives and array:
+                responses = {success: response_doc(gives, array)}
+                step = self.doc(requestBody=request_doc(schema), responses=responses)(step)
             conventions: dict[str, Any] = {"tagged": has_etag(model), "conflicts": can_conflict(model)}
             conventions |= {"created": success == 201, "idempotent": not rules.is_public, "secret": rules.secret}
+            conventions["array"] = array is not None
             return self._guard(step, WRITERS, None, WRITES, **conventions)
 
         return decorate

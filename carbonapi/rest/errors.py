@@ -70,6 +70,10 @@ DATABASE_ERRORS: dict[str, tuple[type[errors.CarbonError], str]] = {
 }
 
 
+MESSAGES = {"type": "array", "items": {"type": "string"}}
+MESSAGES_BY_FIELD = {"type": "object", "additionalProperties": MESSAGES}
+
+
 class ProblemSchema(ma.Schema):
     """An error, and how to resolve it (RFC 9457)."""
 
@@ -86,8 +90,13 @@ class ProblemSchema(ma.Schema):
     request_id = returned(ma.fields.String, "0f8fad5bd9cb469fa16570867728950e", "The id of the request in the log.")
     errors = ma.fields.Dict(
         keys=ma.fields.String(),
-        values=ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.List(ma.fields.String())),
-        metadata={"description": "Messages by location (`json`, `query` or `file`), then by field or line."},
+        values=ma.fields.Dict(
+            keys=ma.fields.String(), values=ma.fields.Raw(metadata={"anyOf": [MESSAGES, MESSAGES_BY_FIELD]})
+        ),
+        metadata={
+            "description": "Messages by location (`json`, `query` or `file`), then by field or line. Those of a body "
+            "that is an array are by location, index and field."
+        },
     )
 
 
@@ -198,11 +207,24 @@ _DETAILS = {
 
 
 def _by_field(messages: dict[str, Any]) -> errors.Messages:
-    """Return marshmallow's messages as {location: {field: [message]}}. Messages of list elements become the field's."""
+    """Return marshmallow's messages as {location: {field: [message]}}. Messages of list elements become the field's.
+
+    Those of the elements of a body that is an array are {location: {index: {field: [message]}}}.
+    """
     return {
-        location: {name: list(dict.fromkeys(_flatten(nested))) for name, nested in fields.items()}
+        location: {
+            # Only the elements of an array have numbers for names.
+            str(name): {field: _unique(each) for field, each in nested.items()}
+            if isinstance(name, int)
+            else _unique(nested)
+            for name, nested in fields.items()
+        }
         for location, fields in messages.items()
     }
+
+
+def _unique(nested: Any) -> list[str]:
+    return list(dict.fromkeys(_flatten(nested)))
 
 
 def _flatten(nested: Any) -> Iterator[str]:
@@ -214,10 +236,12 @@ def _flatten(nested: Any) -> Iterator[str]:
 
 
 def _summary(messages: errors.Messages) -> str:
-    """Return the first message, with the name of its field."""
-    fields = next(iter(messages.values()))
-    name, field_messages = next(iter(fields.items()))
-    return field_messages[0] if name == "_schema" else f"{name}: {field_messages[0]}"
+    """Return the first message, with the name of its field, and its index in an array."""
+    fields: Any = next(iter(messages.values()))
+    name, found = next(iter(fields.items()))
+    if isinstance(found, dict):
+        return f"{len(fields)} invalid. At index {name}, {_summary({'json': found})}"
+    return str(found[0] if name == "_schema" else f"{name}: {found[0]}")
 
 
 def _carbon_error(error: errors.CarbonError) -> Response:

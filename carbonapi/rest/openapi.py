@@ -208,15 +208,16 @@ def _complete(path: str, method: str, operation: dict[str, Any], document: dict[
         if "example" in parameter["schema"] and not parameter.get("required"):
             parameter["description"] += f" For example `{parameter['schema'].pop('example')}`."
     for content in _contents(operation):
-        example = _example(content["schema"], document)
-        if example is not NO_EXAMPLE:
-            content.setdefault("example", example)
+        _add_examples(content, document)
+    array = conventions.get("array", False)
     for convention, headers in HEADERS.items():
         if conventions.get(convention):
             special = {"created": {"201"}, "defers": {"202"}, "rate_limited": {"200", "201", "202", "204"}}
             statuses = special.get(convention, {"200", "201", "304"})
             for status in operation["responses"].keys() & statuses:
-                operation["responses"][status].setdefault("headers", {}).update(headers)
+                # The response to an array has neither ETag nor Location.
+                sent = {name: header | {"required": False} for name, header in headers.items()} if array else headers
+                operation["responses"][status].setdefault("headers", {}).update(sent)
 
 
 def _add_preconditions(operation: dict[str, Any], conventions: dict[str, Any]) -> None:
@@ -294,6 +295,18 @@ def _contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for status, response in operation["responses"].items():
         if status.startswith("2"):
             yield from response.get("content", {}).values()
+
+
+def _add_examples(content: dict[str, Any], document: dict[str, Any]) -> None:
+    """Add the example of a body, or an example of each kind if it can be an object or an array."""
+    kinds = {"one": content["schema"]}
+    if "oneOf" in content["schema"]:
+        kinds = dict(zip(("one", "several"), content["schema"]["oneOf"], strict=True))
+    examples = {name: {"value": _example(schema, document)} for name, schema in kinds.items()}
+    if len(examples) > 1:
+        content["examples"] = examples
+    elif examples["one"]["value"] is not NO_EXAMPLE:
+        content.setdefault("example", examples["one"]["value"])
 
 
 def _example(schema: dict[str, Any], document: dict[str, Any]) -> Any:

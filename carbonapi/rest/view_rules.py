@@ -10,7 +10,8 @@ They change nothing by themselves, so their order does not matter. Write them be
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
@@ -98,9 +99,10 @@ def raises(*errors: type[CarbonError]) -> Decorator:
 
 
 def returned_model(view: View) -> type[Model] | None:
-    """Return the model of the row that the view returns, according to its annotation."""
-    model = view.__annotations__.get("return")
-    return model if isinstance(model, type) and issubclass(model, Model) else None
+    """Return the model of the row that the view returns, according to its annotation. It may return something else."""
+    annotation = view.__annotations__.get("return")
+    choices = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next((model for model in choices if isinstance(model, type) and issubclass(model, Model)), None)
 
 
 def has_etag(model: type[Model] | None) -> bool:

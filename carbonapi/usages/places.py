@@ -1,13 +1,13 @@
 """The place of a usage: its meter and its site, and the usage type and region that follow from them."""
 
 import datetime as dt
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from ..accounts.models import User
-from ..auth import current_actor, get_referenced, scope_criteria
-from ..db import db
+from ..auth import scope_criteria
+from ..db import db, is_any_of
 from ..errors import ValidationFailed
 from ..rest.fields import format_datetime
 from ..sites.models import Meter, Site
@@ -23,16 +23,38 @@ NOT_INSTALLED = "Meter %s was {} at %s. Choose another time or meter."
 FIELDS = ("meter_id", "site_id", "usage_type_id", "usage_at", "region")
 
 
-def place_new(values: Values) -> Values:
+class Places(NamedTuple):
+    """The visible sites and meters that usages to record name, by id."""
+
+    sites: Mapping[int, Any]
+    meters: Mapping[int, Any]
+
+
+def find_places(usages: Iterable[Values]) -> Places:
+    """Read the sites and the meters that usages to record name, by a statement for each kind."""
+    meter_ids: set[int] = set()
+    site_ids: set[int] = set()
+    sites: Sequence[Any] = ()
+    meters: Sequence[Any] = ()
+    for values in usages:
+        if values["meter_id"] is not None:
+            meter_ids.add(values["meter_id"])
+        elif values["site_id"] is not None:
+            site_ids.add(values["site_id"])
+    if site_ids:
+        sites = _sites(*scope_criteria(Site), is_any_of(Site.id, sorted(site_ids)))
+    if meter_ids:
+        meters = _meters(Meter.site_id, *scope_criteria(Meter), is_any_of(Meter.id, sorted(meter_ids)))
+    return Places({site.id: site for site in sites}, {meter.id: meter for meter in meters})
+
+
+def place_new(values: Values, organization_id: int, places: Places) -> Values:
     """Return the site, the usage type and the region of a usage to record, from the meter or the site that it names.
 
-    Raise ValidationFailed for one that is unknown or archived, for another usage type or site than those of the meter,
-    and for a time at which the meter was not installed.
+    organization_id: that of its user. Raise ValidationFailed for a meter or site that is unknown or archived, for
+    another usage type or site than those of the meter, and for a time at which the meter was not installed.
     """
-    actor, organization_id = current_actor(), current_actor().organization_id
-    if actor.is_admin and values["user_id"] != actor.id:
-        organization_id = get_referenced(User, values["user_id"], "user_id").organization_id
-    return _place(values, organization_id)
+    return _place(values, organization_id, places)
 
 
 def place_again(usage: Usage, fields: Values) -> Values:
@@ -59,19 +81,21 @@ def place_again(usage: Usage, fields: Values) -> Values:
         after["region"] = None
     if all(after[name] == getattr(usage, name) for name in FIELDS):
         return fields | {name: after[name] for name in ("site_id", "region") if name in fields}
-    placed = _place(after, usage.organization_id, usage if keeps_site else None)
+    # A member may correct their own usage at a site that is no longer theirs.
+    places = _places_of(usage, after["meter_id"]) if keeps_site else find_places([after])
+    placed = _place(after, usage.organization_id, places, usage if keeps_site else None)
     if keeps_site and "region" not in fields:
         del placed["region"]
     return fields | placed
 
 
-def _place(after: Values, organization_id: int, usage: Usage | None = None) -> Values:
+def _place(after: Values, organization_id: int, places: Places, usage: Usage | None = None) -> Values:
     """Return the site, the usage type and the region. usage: the usage, if it keeps its meter and its site."""
     if after["meter_id"] is None:
-        site = _find_site(after["site_id"], usage)
+        site = _pick(places.sites, "site", after["site_id"])
         _check(site, "site", "site_id", organization_id, usage)
         return {"site_id": site.id, "region": after["region"] or site.nearest_region}
-    meter = _find_meter(after["meter_id"], usage)
+    meter = _pick(places.meters, "meter", after["meter_id"])
     _check(meter, "meter", "meter_id", organization_id, usage)
     if after["usage_type_id"] not in (None, meter.usage_type_id):
         message = OTHER_THAN_METER.format("usage_type_id") % (meter.usage_type_id, meter.id)
@@ -85,32 +109,37 @@ def _place(after: Values, organization_id: int, usage: Usage | None = None) -> V
     return {"site_id": site_id, "usage_type_id": meter.usage_type_id, "region": region}
 
 
-def _find_site(site_id: int, usage: Usage | None) -> Any:
-    # A member may correct their own usage at a site that is no longer theirs.
-    scope = scope_criteria(Site) if usage is None else (Site.organization_id == usage.organization_id,)
+def _places_of(usage: Usage, meter_id: int | None) -> Places:
+    """Return the meter and the site that a usage keeps, whether or not the actor sees them."""
+    if meter_id is None:
+        sites = _sites(Site.organization_id == usage.organization_id, Site.id == usage.site_id)
+        return Places({site.id: site for site in sites}, {})
+    meters = _meters(usage.site_id, Meter.organization_id == usage.organization_id, Meter.id == meter_id)
+    return Places({}, {meter.id: meter for meter in meters})
+
+
+def _sites(*criteria: sa.ColumnElement[bool]) -> Sequence[Any]:
     columns = (Site.id, Site.organization_id, Site.archived, nearest_region(Site).label("nearest_region"))
-    site = db.session.execute(sa.select(*columns).where(*scope, Site.id == site_id)).one_or_none()
-    if site is None:
-        raise ValidationFailed(UNKNOWN.format("site") % site_id, field="site_id")
-    return site
+    return db.session.execute(sa.select(*columns).where(*criteria)).all()
 
 
-def _find_meter(meter_id: int, usage: Usage | None) -> Any:
-    """Return a meter with the region of its site, or of the usage's site."""
-    scope = scope_criteria(Meter) if usage is None else (Meter.organization_id == usage.organization_id,)
-    of_site = Site.id == (Meter.site_id if usage is None else usage.site_id)
-    meter = db.session.execute(
+def _meters(site_id: Any, *criteria: sa.ColumnElement[bool]) -> Sequence[Any]:
+    """Return meters with the region of this site: a column, or an id."""
+    return db.session.execute(
         sa.select(
             *(Meter.id, Meter.organization_id, Meter.site_id, Meter.usage_type_id, Meter.valid_from, Meter.valid_until),
             (Meter.archived | Site.archived).label("archived"),
             nearest_region(Site).label("nearest_region"),
         )
-        .join(Site, (Site.organization_id == Meter.organization_id) & of_site)
-        .where(*scope, Meter.id == meter_id)
-    ).one_or_none()
-    if meter is None:
-        raise ValidationFailed(UNKNOWN.format("meter") % meter_id, field="meter_id")
-    return meter
+        .join(Site, (Site.organization_id == Meter.organization_id) & (Site.id == site_id))
+        .where(*criteria)
+    ).all()
+
+
+def _pick(rows: Mapping[int, Any], name: str, id_: int) -> Any:
+    if id_ not in rows:
+        raise ValidationFailed(UNKNOWN.format(name) % id_, field=f"{name}_id")
+    return rows[id_]
 
 
 def _check(row: Any, name: str, field: str, organization_id: int, usage: Usage | None) -> None:

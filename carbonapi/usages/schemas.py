@@ -211,6 +211,12 @@ class UsageSchema(Schema):
     reason = returned(ma.fields.String, None, "Reason for the correction to this version.", nullable=True)
 
 
+class RecordedUsagesSchema(Schema):
+    """The usages that were recorded by one request."""
+
+    ids = returned(partial(ma.fields.List, ma.fields.Integer()), [1, 2], "IDs, in the order of the request.")
+
+
 class UsageVersionSchema(UsageSchema):
     """A version of a usage, which was current within [recorded_at, superseded_at)."""
 

@@ -4,29 +4,28 @@ The ledger writes the rows.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..accounts.models import Organization, User
-from ..auth import current_actor, get_referenced, get_visible
+from ..auth import get_referenced, get_visible
 from ..catalogue.models import UsageType
-from ..catalogue.units import find_unit
 from ..catalogue.usage_valuations import choose_valuation
 from ..catalogue.valuations import FACTORS_OF_USAGE
-from ..db import db
-from ..errors import Unavailable, ValidationFailed
+from ..db import db, roll_back
+from ..errors import CarbonError, Unavailable, ValidationFailed, elements_rejected
 from ..periods.service import check_adjusted_period
-from .candidates import COLUMNS, candidate_row, create_missing_valuation
-from .ledger import single
+from .candidates import as_json, candidate_row, candidate_table, find_errors, find_repetitions
+from .completion import complete, convert
+from .ledger import bulk, single
 from .ledger.sql import SPLIT, VALUATION_DEPENDS_ON, split_difference
-from .models import DEFAULT_QUALITY, Usage
-from .places import FIELDS, place_again, place_new
-from .validation import get_active_type, interval_error
+from .models import Usage
+from .places import FIELDS, place_again
+from .validation import check_days, get_active_type, interval_error
 
-DEFAULTS = {"quality": DEFAULT_QUALITY}
 Values = dict[str, Any]
+CHANGED_CATALOGUE = "The catalogue changed at the same time. Repeat the request."
 
 
 def record(**fields: Any) -> Usage:
@@ -34,24 +33,49 @@ def record(**fields: Any) -> Usage:
 
     Its site, usage type and region follow from its meter, if it has one.
     Raises ValidationFailed for a user, usage type, meter or site that does not exist or is archived, and for a missing
-    factor.
+    factor. Raises Conflict for a closed time.
     """
-    values: Values = dict.fromkeys(COLUMNS) | DEFAULTS | {"user_id": current_actor().id} | fields
-    if values["meter_id"] is not None or values["site_id"] is not None:
-        values |= place_new(values)
-    if values["adjusts_closed_period_id"] is not None:
-        organization_id = get_referenced(User, values["user_id"], "user_id").organization_id
-        check_adjusted_period(organization_id, values["adjusts_closed_period_id"])
-    if "unit" in fields:
-        values |= _convert(get_active_type(values["usage_type_id"]), values["amount"], values["unit"])
-    usage = single.insert(values)
+    completed, errors = complete([fields])
+    for error in errors.values():
+        raise error
+    usage = single.insert(completed[0])
     if usage is None:
-        if error := create_missing_valuation(candidate_row(values)):
+        for error in find_errors(candidate_row(completed[0])).values():
             raise error
-        usage = single.insert(values)
+        usage = single.insert(completed[0])
     if usage is None:
-        raise Unavailable("The catalogue changed at the same time. Repeat the request.")
+        raise Unavailable(CHANGED_CATALOGUE)
     return usage
+
+
+def record_many(usages: Sequence[Values]) -> list[int]:
+    """Record all of these usages or none, as `record` does, and return their ids in the same order.
+
+    Raises ValidationFailed or Conflict with the errors by index if there are any.
+    """
+    check_days(usages)
+    completed, errors = complete(usages)
+    if errors:
+        raise elements_rejected(errors | _find_errors(completed))
+    try:
+        ids = bulk.insert_all(completed)
+        if not ids:
+            if errors := _find_errors(completed):
+                raise elements_rejected(errors)
+            ids = bulk.insert_all(completed)
+    except sa.exc.IntegrityError:
+        roll_back()
+        if errors := _find_errors(completed):
+            raise elements_rejected(errors) from None
+        raise
+    if not ids:
+        raise Unavailable(CHANGED_CATALOGUE)
+    return ids
+
+
+def _find_errors(completed: dict[int, Values]) -> dict[int, CarbonError]:
+    candidates = candidate_table(sa.literal(as_json(completed)))
+    return find_repetitions(candidates) | find_errors(candidates)
 
 
 def correct(usage: Usage, reason: str | None = None, **fields: Any) -> Usage:
@@ -138,10 +162,4 @@ def _convert_again(usage: Usage, changes: Values) -> Values:
         return {"amount_in_type_unit": amount}
     usage_type = get_visible(UsageType, changes.get("usage_type_id", usage.usage_type_id))
     has_type_unit = usage.unit == get_visible(UsageType, usage.usage_type_id).unit
-    return _convert(usage_type, amount, changes.get("unit") or (usage_type.unit if has_type_unit else usage.unit))
-
-
-def _convert(usage_type: UsageType, amount: Decimal, unit: str) -> Values:
-    """Return the canonical name of the unit, and the amount in the unit of the type."""
-    known = find_unit(unit, usage_type.unit)
-    return {"unit": known.unit, "amount_in_type_unit": known.convert(amount)}
+    return convert(usage_type, amount, changes.get("unit") or (usage_type.unit if has_type_unit else usage.unit))

@@ -18,6 +18,7 @@ from .schemas import (
     IdsAndReasonSchema,
     NewUsageSchema,
     ReasonSchema,
+    RecordedUsagesSchema,
     UsageChangesSchema,
     UsageQuery,
     UsageReplacementSchema,
@@ -44,15 +45,18 @@ class Usages(MethodView):
         """
         return narrow(visible(Usage))
 
-    @usages.post(NewUsageSchema, UsageSchema)
+    @usages.post(NewUsageSchema, UsageSchema, array=RecordedUsagesSchema)
     @single_statement
-    def post(self, fields: dict[str, Any]) -> Usage:
+    def post(self, fields: dict[str, Any] | list[dict[str, Any]]) -> Usage | dict[str, list[int]]:
         """Record a usage
 
         The emission factor that is valid at `usage_at` is frozen into the usage, so later factors do not change it. If
         no factor is valid at that time, the response is 422.
+
+        An array of up to 1000 usages records all of them or none. The response has their ids in the same order. Errors
+        are by index.
         """
-        return service.record(**fields)
+        return {"ids": service.record_many(fields)} if isinstance(fields, list) else service.record(**fields)
 
     @usages.delete(Usage, IdsAndReasonSchema)
     def delete(self, query: dict[str, Any]) -> None:

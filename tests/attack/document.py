@@ -5,6 +5,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from tests.support.documents import examples_of, object_schema, takes_array
+
 METHODS = ("get", "post", "put", "patch", "delete")
 UNKNOWN_ID = 2**62
 numbers = itertools.count(1)
@@ -23,6 +25,7 @@ class Operation:
     statuses: list
     is_open: bool
     takes_refresh_token: bool
+    takes_array: bool
 
     @property
     def path_ids(self):
@@ -44,7 +47,7 @@ class Operation:
 
     def body(self, **changes):
         """Return the documented example of a JSON body, with unique names and e-mail addresses."""
-        example = dict(self.media["application/json"]["example"])
+        example = dict(examples_of(self.media["application/json"])[0])
         number = next(numbers)
         if "email" in example:
             example["email"] = f"user{number}@example.org"
@@ -72,7 +75,8 @@ def operations_of(service):
                 continue
             described = methods[method]
             media = described.get("requestBody", {}).get("content", {})
-            schema = _resolve(document, media.get("application/json", {}).get("schema", {}))
+            body = media.get("application/json", {}).get("schema", {})
+            schema = _resolve(document, object_schema(body))
             parameters = [_resolve(document, part) for part in shared + described.get("parameters", [])]
             security = [kind for scheme in described["security"] for kind in scheme]
             found.append(
@@ -86,6 +90,7 @@ def operations_of(service):
                     list(described["responses"]),
                     is_open=not security,
                     takes_refresh_token="refresh_token" in security,
+                    takes_array=takes_array(body),
                 )
             )
     return found

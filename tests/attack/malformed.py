@@ -86,6 +86,8 @@ def fields(operation):
     for name in operation.properties:
         for text in corpus.IN_JSON:
             yield f"{name}: {text[:40]}", {"field": name, "text": text}
+            if operation.takes_array:
+                yield f"{name} in an array: {text[:40]}", {"field": name, "text": text, "in_array": True}
         yield f"{name} missing", {"field": name, "text": None}
 
 
@@ -133,6 +135,8 @@ def request_of(target, attack):
     if attack.get("text") is not None:
         separator = ", " if body else ""
         content = f'{content.decode()[:-1]}{separator}"{attack["field"]}": {attack["text"]}}}'.encode()
+    if attack.get("in_array"):
+        content = b"[" + json.dumps(operation.body(**target.fields)).encode() + b", " + content + b"]"
     return request | {"content": content, "content_type": attack.get("media_type", "application/json")}
 
 
@@ -140,6 +144,8 @@ def check_accepted_value(part, service, target, attack, answer, details):
     """Check that the value sent is in the answer, and in the row when it is read."""
     sent = json.loads(attack["text"], parse_float=str)
     rows = [answer.json] if isinstance(answer.json, dict) else []
+    if attack.get("in_array"):
+        rows = [service.ask("GET", f"{target.address}/{answer.json['ids'][1]}", target.token).json]
     address = answer.headers.get("location") or (target.address if target.operation.method != "POST" else None)
     if address and answer.status != 204 and not target.operation.is_open:  # A registered user is another one.
         read = service.ask("GET", address, target.token)

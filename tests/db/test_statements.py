@@ -50,6 +50,7 @@ def signed_in_before(app, as_member, monkeypatch):
         ("GET", "/auth/me", None, 1),
         ("POST", "/usages", USAGE, 1),
         ("POST", "/usages", USAGE | {"note": "x", "region": "GB", "quality": "estimated", "external_id": "x"}, 1),
+        ("POST", "/usages", [USAGE, USAGE | {"region": "GB", "external_id": "x"}, USAGE | {"amount": 2}], 1),
     ],
 )
 def test_request_sends_a_fixed_number_of_statements(signed_in_before, statements, method, path, body, number):
@@ -59,7 +60,7 @@ def test_request_sends_a_fixed_number_of_statements(signed_in_before, statements
     assert len(statements) == number, statements
 
 
-@pytest.mark.parametrize(("more", "before"), [({}, 0), ({"unit": "MWh"}, 1), ({"adjusts_closed_period_id": ...}, 2)])
+@pytest.mark.parametrize(("more", "before"), [({}, 0), ({"unit": "MWh"}, 1), ({"adjusts_closed_period_id": ...}, 1)])
 def test_record_writes_by_a_single_statement(as_manager, signed_in_before, statements, more, before):
     if "adjusts_closed_period_id" in more:
         period = as_manager.post("/closed-periods", json={"until": "2023-01-01T00:00:00Z"}).json
@@ -157,6 +158,7 @@ def test_verification_sends_one_statement_per_5000_lines(signed_in_before, state
 PAGE = 7_000
 TREND = 15_300  # Each sum is location-based and market-based.
 WRITE = 9_000  # One statement validates a usage, writes it, its audit entry and its daily totals.
+ARRAY = 11_500  # It also counts the usages that can be recorded, and adds up their daily totals.
 COMPARED = 29_200  # Both ranges are one statement; each may have whole days and two ends.
 CUT = "start=2024-06-01T10:00:00Z&end=2024-09-01T03:00:00Z"
 IMPORT = {"data": "usage_at,amount,external_id\n2024-06-01T00:00:00Z,1,a\n", "content_type": "text/csv"}
@@ -188,6 +190,7 @@ REPLACING = {"data": "usage_at,usage_until,amount,external_id\n2024-06-01T00:00:
         (TREND, "GET", f"/emissions/bridge?{SUMMER}&compare_start=2023-06-01&compare_end=2023-09-01", {}),
         (WRITE, "POST", "/usages", {"json": USAGE}),
         (WRITE, "POST", "/usages", {"json": USAGE | {"usage_until": "2024-02-03T00:00:00Z", "unit": "MWh"}}),
+        (ARRAY, "POST", "/usages", {"json": [USAGE, USAGE | {"unit": "MWh"}]}),
         (WRITE, "PATCH", "/usages/{usage_id}", {"json": {"amount": 3}}),
         (WRITE, "PATCH", "/usages/{usage_id}", {"json": {"usage_at": "2024-01-01T00:00:00Z", "amount": 4}}),
         (WRITE, "PUT", "/usages/{usage_id}", {"json": USAGE}),

@@ -42,7 +42,7 @@ def test_python_examples_print_what_they_show(run_examples):
     printed, shown = run_examples("python", sys.executable, "py")
 
     assert printed == shown
-    assert len(printed) == 12
+    assert len(printed) == 13
 
 
 @pytest.mark.typescript
@@ -50,4 +50,4 @@ def test_javascript_examples_print_what_they_show(run_examples):
     printed, shown = run_examples("javascript", "node", "mjs")
 
     assert printed == shown
-    assert len(printed) == 11
+    assert len(printed) == 12

@@ -130,6 +130,17 @@ def test_python_client_records_reads_and_corrects(service, client):
         recorded = client("api.usages.record_usage").sync(
             client=logged_in, body=models.NewUsage(usage_type_id=100, usage_at=january, amount="12.5")
         )
+        several = client("api.usages.record_usage").sync(
+            client=logged_in,
+            body=[
+                models.NewUsage(usage_type_id=101, usage_at=january, amount="1"),
+                models.NewUsage(usage_type_id=101, usage_at=january, amount="2"),
+            ],
+        )
+        invalid = client("api.usages.record_usage").sync(
+            client=logged_in, body=[models.NewUsage(usage_type_id=101, usage_at=january, amount="-1")]
+        )
+        several_deleted = client("api.usages.delete_usages").sync_detailed(client=logged_in, id=several.ids)
         imported = client("api.imports.import_usages").sync(client=logged_in, body=file, usage_type_id=100)
         listed = client("api.usages.list_usages").sync(
             client=logged_in, start=dt.date(2026, 1, 1), quality=[models.ListUsagesQualityItem.MEASURED]
@@ -149,6 +160,9 @@ def test_python_client_records_reads_and_corrects(service, client):
     assert (ada.role, ada.name) == (models.UserRole.MANAGER, "Ada")
     assert (recorded.amount, recorded.co2e_kg, recorded.usage_at) == (12.5, 18.75, january)
     assert (recorded.user_id, recorded.region) == (ada.id, None)
+    assert len(several.ids) == 2
+    assert several_deleted.status_code == 204
+    assert invalid.errors["json"]["0"].to_dict() == {"amount": ["Must not be negative."]}
     assert imported.usage_count == 1
     assert [usage.amount for usage in listed] == [3, 12.5]
     assert listed[1] == recorded
@@ -205,6 +219,7 @@ def test_typescript_client_records_reads_and_corrects(service, tmp_path):
     assert results == {
         "role": "manager",
         "recorded": 18.75,
+        "several": 1,
         "listed": [12.5],
         "months": [["2026-01-01T00:00:00Z", 18.75]],
         "corrected": [2, 19.125],

@@ -25,7 +25,16 @@ client.use({
 const recording = await client.POST("/api/v1/usages", {
   body: { usage_type_id: 100, usage_at: "2026-01-31T12:00:00Z", amount: 12.5 },
 });
-const recorded: Usage = given(recording);
+const answer = given(recording);
+if ("ids" in answer) throw new Error("An array was not sent.");
+const recorded: Usage = answer;
+const array = given(
+  await client.POST("/api/v1/usages", {
+    body: [{ usage_type_id: 101, usage_at: "2025-01-31T12:00:00Z", amount: 1 }],
+  }),
+);
+const several: number[] = "ids" in array ? array.ids : [];
+await client.DELETE("/api/v1/usages", { params: { query: { id: several } } });
 const listed = given(await client.GET("/api/v1/usages", { params: { query: { start: "2026-01-01", quality: ["measured"] } } }));
 const months = given(await client.GET("/api/v1/emissions/trend", { params: { query: { bucket: "month" } } }));
 
@@ -53,6 +62,7 @@ console.log(
   JSON.stringify({
     role: ada.role,
     recorded: recorded.co2e_kg,
+    several: several.length,
     listed: listed.map((usage) => usage.amount),
     months: months.map((month) => [month.bucket_start, month.co2e_kg]),
     corrected: [corrected.version, corrected.co2e_kg],

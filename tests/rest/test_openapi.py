@@ -12,6 +12,7 @@ from carbonapi.db import db
 from carbonapi.settings import DEFAULTS, Limit
 from tests.support import factories
 from tests.support.client import Client
+from tests.support.documents import examples_of
 
 METHODS = ("get", "post", "put", "patch", "delete")
 WITHOUT_ACCESS_TOKEN = {
@@ -108,7 +109,7 @@ class Operation:
             arguments["query_string"] = query
         if self.media:
             media_type, content = next(iter(self.media.items()))
-            example = content["example"]
+            example = examples_of(content)[0]
             arguments |= {
                 "data": example if isinstance(example, str) else json.dumps(example),
                 "content_type": media_type,
@@ -117,7 +118,7 @@ class Operation:
 
     def renamed(self):
         """The documented example with another name, where it has one."""
-        example = self.media["application/json"]["example"]
+        example = examples_of(self.media["application/json"])[0]
         return json.dumps(
             example | {name: f"For {self.id}" for name in ("name", "source", "edition") if name in example}
         )
@@ -297,7 +298,8 @@ def test_bodies_have_valid_examples(document, operations):
         bodies += [operation.response(status) for status in operation.described["responses"]]
         for body in bodies:
             for content in body.get("content", {}).values():
-                check(content["example"], content["schema"], document)
+                for example in examples_of(content):
+                    check(example, content["schema"], document)
 
 
 def walk(app, as_admin, operations, renaming=False):

@@ -5,6 +5,7 @@ from carbonapi.catalogue.models import EmissionFactor
 from carbonapi.db import db
 
 from . import factories
+from .documents import examples_of
 
 CANARY = "canary-5d1f"
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
@@ -68,7 +69,7 @@ def requests_for_all_operations(app, ids):
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
             operation = document["paths"].get(template, {}).get(method.lower(), {})
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            yield rule.rule, method, path, {"json": content["example"]} if content else {}
+            yield rule.rule, method, path, {"json": examples_of(content)[0]} if content else {}
 
 
 def path_arguments(app, rule):

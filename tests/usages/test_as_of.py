@@ -135,8 +135,8 @@ def history_of(sign_in):
             measured = (usage for usage, b in self.ledger.items() if meter and (b["meter"], b["day"]) == (meter, day))
             return next(measured, None)
 
-        def post(self, usage_type_id, place, day, until, amount):
-            """Record a usage, expect it, and return its id. A meter has one usage at a time."""
+        def body_of(self, usage_type_id, place, day, until, amount):
+            """Return the body that records a usage, and the expected fields."""
             body = {"usage_type_id": usage_type_id, "usage_at": format_datetime(day), "amount": format_decimal(amount)}
             if until is not None:
                 body["usage_until"] = format_datetime(until)
@@ -146,14 +146,18 @@ def history_of(sign_in):
                 body["meter_id"] = located["meter"]
             elif place is not None:
                 located["site"] = body["site_id"] = self.sites[place]
-            is_taken = self.usage_of_meter(located["meter"], day) is not None
+            expected = {"type": usage_type_id, "day": day, "until": until, "amount": amount}
+            return body, expected | located | self.valuation_of(usage_type_id, day, until)
+
+        def post(self, usage_type_id, place, day, until, amount):
+            """Record a usage, expect it, and return its id. A meter has one usage at a time."""
+            body, expected = self.body_of(usage_type_id, place, day, until, amount)
+            is_taken = self.usage_of_meter(expected["meter"], day) is not None
             answer = self.manager.post("/usages", json=body)
             assert answer.status_code == (409 if is_taken else 201), answer.json
             if is_taken:
                 return multiple()
-            valuation = self.valuation_of(usage_type_id, day, until)
-            expected = {"type": usage_type_id, "day": day, "until": until, "amount": amount}
-            self.expect(answer.json["id"], **expected, **located, **valuation)
+            self.expect(answer.json["id"], **expected)
             self.remember()
             return answer.json["id"]
 
@@ -164,6 +168,29 @@ def history_of(sign_in):
         @rule(target=usages, type_=st.integers(0, 1), place=places, day=days, length=lengths, amount=amounts)
         def record_a_bill(self, type_, place, day, length, amount):
             return self.post(self.types[type_], place, day, day + length * SECOND, amount)
+
+        @rule(target=usages, type_=st.integers(0, 1), places=st.lists(places, min_size=1, max_size=3), day=days)
+        def record_an_array(self, type_, places, day):
+            """Record usages on days one after the other by one request: all, or none if a meter has one of them."""
+            bodies, expected = [], []
+            for number, place in enumerate(places):
+                body, fields = self.body_of(
+                    self.types[type_], place, day + number * 24 * 3600 * SECOND, None, Decimal(2)
+                )
+                bodies.append(body)
+                expected.append(fields)
+            taken = [
+                index for index, fields in enumerate(expected) if self.usage_of_meter(fields["meter"], fields["day"])
+            ]
+            answer = self.manager.post("/usages", json=bodies)
+            assert answer.status_code == (409 if taken else 201), answer.json
+            if taken:
+                assert list(answer.json["errors"]["json"]) == [str(index) for index in taken]
+                return multiple()
+            for usage, fields in zip(answer.json["ids"], expected, strict=True):
+                self.expect(usage, **fields)
+            self.remember()
+            return multiple(*answer.json["ids"])
 
         @rule(type_=st.integers(0, 1), site=st.integers(0, 2))
         def move_a_meter(self, type_, site):

@@ -143,7 +143,7 @@ def read_ndjson(
             try:
                 cells = _object_cells(part, schema, required, skipped, names or {})
             except ValidationFailed as error:
-                errors[line], cells = error.errors["file"]["1"], None
+                errors[line], cells = list(error.errors["file"]["1"]), None
             yield line, cells
     finally:
         _detach(text)

@@ -1,22 +1,26 @@
 """Write many usages of an organization: insert, correct, delete or restate them in one statement each."""
 
 import datetime as dt
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from ... import audit
 from ...accounts.models import Organization, User
 from ...auth import current_actor, scope_criteria
 from ...catalogue.models import EmissionFactor, UsageType
 from ...catalogue.usage_valuations import ensure_valuations_of, valuation_of
 from ...catalogue.valuations import FACTORS_OF_USAGE, Valuation, ValuationLine, ValuationSegment
-from ...db import db
+from ...db import CompiledStatement, Viewer, db
 from ...periods.service import is_open
-from ..candidates import COLUMNS, effective_region, valuation_lateral
-from ..models import Usage, UsageVersion, split_id
+from ..candidates import COLUMNS, as_json, candidate_table, effective_region, valuation_lateral
+from ..models import Usage, UsageVersion, ledger_columns, split_id
 from .daily_totals import SOURCE_COLUMNS, added, refresh_hours, removed, update_totals_cte
 from .sql import (
+    AUDITED_COLUMNS,
     MIN_VERSION_AGE,
     SPLIT,
     VALUATION_DEPENDS_ON,
@@ -46,6 +50,29 @@ def insert_many(candidates: Any, now: dt.datetime, organization_id: int, import_
             sa.func.max(recorded.c.usage_type_id).label("last_type_id"),
         ).add_cte(update_totals_cte(added(recorded)))
     ).one()
+
+
+def insert_all(usages: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """Record usages, each with the current valuation of its time, and return their ids in the order of their places.
+
+    usages: values for COLUMNS, by place. Record none, and return an empty list, if one of them cannot be recorded.
+    """
+    actor = current_actor()
+    values = {"candidates": as_json(usages), "actor_id": actor.id, "actor_organization_id": actor.organization_id}
+    rows = _insert_all_statement(actor.role).execute(values | audit.actor_columns())
+    return [id_ for (id_,) in rows]
+
+
+@cache
+def _insert_all_statement(role: str) -> CompiledStatement:
+    """Return the statement of `insert_all` for actors of this role. It is compiled once for each role."""
+    actor = Viewer(sa.bindparam("actor_id"), sa.bindparam("actor_organization_id"), role)
+    candidates = sa.select(candidate_table(sa.bindparam("candidates"))).cte("candidate")
+    insert = insert_usages(candidates, actor, all_or_none=True)
+    recorded = insert.returning(*ledger_columns(Usage)).cte("recorded")
+    entries = audit.entries_cte(recorded, Usage, "recorded", new=audit.as_jsonb("recorded", *AUDITED_COLUMNS))
+    ids = sa.select(recorded.c.id).order_by(recorded.c.id)
+    return CompiledStatement(ids.add_cte(entries, update_totals_cte(added(recorded))), prepared=True)
 
 
 def update_many(candidates: Any, now: dt.datetime, organization_id: int, reason: str) -> int:

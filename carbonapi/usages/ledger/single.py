@@ -25,15 +25,9 @@ from .daily_totals import (
     update_totals_cte,
     update_totals_of_one_cte,
 )
-from .sql import MIN_VERSION_AGE, archive_versions, insert_usages
+from .sql import AUDITED_COLUMNS, MIN_VERSION_AGE, archive_versions, insert_usages
 
 PRODUCT_DIGITS = 60  # An amount in the type's unit and a factor have fewer digits together: their product is exact.
-# An audit entry has columns of its own for whose usage it is, when it was written, by whom and why.
-AUDITED_COLUMNS = [
-    column
-    for column in ledger_columns(Usage)
-    if column.name not in {"organization_id", "id", "version", "recorded_at", "recorded_by", "reason"}
-]
 Values = dict[str, Any]
 
 

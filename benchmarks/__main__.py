@@ -18,6 +18,7 @@ JOBS = (
     workloads.compressed_page,
     workloads.pages_at_depth,
     workloads.post_one_usage,
+    workloads.post_an_array,
     workloads.trend_of_the_organization,
     workloads.hourly_trend,
     workloads.trend_of_users,

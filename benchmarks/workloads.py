@@ -194,6 +194,23 @@ def post_one_usage(stage: Stage) -> Findings:
     )
 
 
+def post_an_array(stage: Stage) -> Findings:
+    """Record 100 usages in one request, beside one usage."""
+    usages = [USAGE | {"usage_at": f"2026-01-{1 + n // 24:02}T{n % 24:02}:00:00Z"} for n in range(100)]
+    runs = sampling.in_turn(
+        {
+            "one usage": stage.load_on(stage.service, "/api/v1/usages", stage.member, USAGE),
+            "an array of 100": stage.load_on(stage.service, "/api/v1/usages", stage.member, usages),
+        },
+        stage.rounds,
+    )
+    times = 100 * runs["one usage"].cpu_us / runs["an array of 100"].cpu_us
+    target = Target(
+        "POST of 100 usages in an array", "≥ 20 times less CPU than 100 POSTs", f"{times:.1f} times", times / 20
+    )
+    return Findings("POST of an array of 100 usages", runs, [], [target])
+
+
 def trend_of_the_organization(stage: Stage) -> Findings:
     runs = {
         bucket: stage.get(f"/api/v1/emissions/trend?bucket={bucket}&start={start}&end=2026-01-01", stage.manager)

@@ -123,7 +123,7 @@ def wrk(url: str, token: str, seconds: int, body: Any = None, headers: dict[str,
     """Run wrk on a URL, with eight requests at a time. Raise RuntimeError if a request fails."""
     script = WRK_REPORT
     if body is not None:
-        script = f"wrk.method = 'POST'\nwrk.body = [[{json.dumps(body)}]]\n{script}"
+        script = f"wrk.method = 'POST'\nwrk.body = [==[{json.dumps(body)}]==]\n{script}"
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()

@@ -135,7 +135,7 @@ def test_clients_share_one_server_until_the_last_ends(data: Path) -> None:
         assert query(urls[1], "SELECT 1") == 1
 
         leave(bob)
-        wait_until(lambda: not naming(str(data)))  # The supervisor is not a child of this process.
+        assert naming(str(data)) == set()
 
 
 def test_killed_client_stops_postgresql_and_loses_nothing(data: Path) -> None:
@@ -159,7 +159,7 @@ def test_killed_client_does_not_affect_other_clients(data: Path) -> None:
         wait_until(lambda: len(naming(str(data)) & naming("import running")) == 1)
         assert server_of(url) == server
         leave(other)
-        wait_until(lambda: not naming(str(data)))  # The supervisor is not a child of this process.
+        assert naming(str(data)) == set()
 
 
 @pytest.mark.parametrize("victims", ["the client", "everything"])
@@ -188,7 +188,7 @@ def test_killed_postgresql_is_restarted(data: Path) -> None:
             return False
 
         wait_until(is_running)
-    wait_until(lambda: not naming(str(data)))  # The supervisor is not a child of this process.
+    assert naming(str(data)) == set()
 
 
 def test_supervisor_ignores_signals(data: Path) -> None:
@@ -202,7 +202,7 @@ def test_client_of_killed_supervisor_stops_postgresql(data: Path) -> None:
     with embedded.running(data) as url:
         assert query(url, "SELECT 1") == 1
         os.kill(pid_of(data, "embedded_supervisor.py"), signal.SIGKILL)
-    wait_until(lambda: not naming(str(data)))  # The supervisor is not a child of this process.
+    assert naming(str(data)) == set()
 
 
 def test_killed_supervisor_is_replaced_for_all_clients(data: Path) -> None:
@@ -244,7 +244,7 @@ def test_failed_start_is_an_error_with_the_log_file(data: Path) -> None:
     message = f"does not start. See {data}/postgresql.log."
     with pytest.raises(EmbeddedError, match=message), embedded.running(data):
         pass
-    wait_until(lambda: not naming(str(data)))  # The supervisor is not a child of this process.
+    assert naming(str(data)) == set()
 
 
 def test_default_folder_of_root_avoids_private_directory(folder: Path) -> None:

@@ -92,12 +92,6 @@ def pytest_unconfigure(config):
         config.stack.close()
 
 
-def pytest_xdist_auto_num_workers():
-    """Run three tests on two cores: those that start processes wait for about a third of their time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + cores // 2
-
-
 def pytest_collection_finish():
     """Keep the collected tests out of the collections of garbage, which would look at them again and again."""
     gc.collect()

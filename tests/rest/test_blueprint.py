@@ -195,7 +195,7 @@ def test_deadlocked_requests_both_succeed_once(client, crossing):
         thread.join()
 
     assert statuses == dict.fromkeys(ids, 204)
-    assert len(crossing.tried) == 3, "PostgreSQL undid one of them"
+    assert len(crossing.tried) > 2, "PostgreSQL undid none of them"
     with operator_context(client.http.application):
         thresholds = sa.select(Organization.significance_threshold).where(Organization.id.in_(ids))
         assert db.session.scalars(thresholds).all() == [7, 7]  # It is 5 by default.

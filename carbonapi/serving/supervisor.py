@@ -139,23 +139,14 @@ def _start_web_server(
 ) -> "subprocess.Popen[bytes]":
     """Start granian under child_process.py. Closing the standard input stops both."""
     file_limit = _raise_file_limit()
-    granian = [
-        "carbonapi.serving.web_server",
-        "--interface",
-        "rsgi",
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--workers",
-        str(workers),
-    ]
+    web_server = ["carbonapi.serving.web_server", "--interface", "rsgi", "--workers", str(workers)]
+    address = ["--host", host, "--port", str(port)]
     # granian closes connections that never send a request only for HTTP/1.
     protocol = ["--http", "1", "--no-ws", "--backpressure", str(min(CONNECTIONS, file_limit // 2))]
     life_cycle = ["--respawn-failed-workers", "--workers-kill-timeout", str(STOP_SECONDS), "--log-level", "error"]
     # By its file and folder, since granian would look in the working directory for a module.
     target = ["--working-dir", str(RSGI.parents[2]), "--factory", f"{RSGI}:create_application"]
-    command = [sys.executable, "-P", "-m", *granian, *protocol, *life_cycle, *target]
+    command = [sys.executable, "-P", "-m", *web_server, *address, *protocol, *life_cycle, *target]
     return subprocess.Popen(
         [sys.executable, "-P", str(CHILD_PROCESS), str(STOP_SECONDS + 10), *command],
         # An intruder in a worker must not find the password of the tables' owner.

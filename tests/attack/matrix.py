@@ -44,8 +44,8 @@ OK = range(200, 300)
 def run(service, operations, compare_each=True):
     """Try every operation as every attacker, and every way to name a row of the target.
 
-    compare_each: whether to look for changes after each attacker, which shows who has made one. Otherwise, attackers
-    who may change nothing are followed by one comparison.
+    compare_each: whether to look for changes after each attacker. Otherwise, attackers who may change nothing share
+    one comparison.
     """
     part = Part("matrix")
     target = fixtures.build(service)

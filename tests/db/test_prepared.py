@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from carbonapi import create_app
 from carbonapi.accounts import sessions
 from carbonapi.accounts.models import Organization
-from carbonapi.db import db, prepared
+from carbonapi.db import db, is_read_in_order, prepared
+from carbonapi.usages.models import Usage
 from tests.support import factories
 from tests.support.apps import operator_context, settings_for
 from tests.support.client import Client
@@ -161,3 +162,11 @@ def test_pages_are_read_in_the_order_of_an_index(app, many_usages, sign_in):
         # A Result checks a condition that is the same for all rows.
         assert [kind for kind, _ in nodes if kind != "Result"][-3:] == ["Limit", "Limit", "Index Scan"], nodes
         assert nodes[-1][1].startswith(("ix_usages", "pk_usages")), nodes
+
+
+def test_two_values_of_a_column_are_in_the_order_of_no_index():
+    of_user = sa.select(Usage).where(Usage.organization_id == 1, Usage.user_id == 2)
+    order = (Usage.usage_at.asc(), Usage.id.asc())
+
+    assert is_read_in_order(of_user, order)
+    assert not is_read_in_order(of_user.where(Usage.user_id == 3), order)
